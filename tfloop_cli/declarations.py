@@ -1,0 +1,256 @@
+"""What a component is called and takes, read from its source with `ast`: nothing is imported, so nothing is slow.
+
+    @models.register("conv_net")
+    def conv_net(spec: DataSpec, *, filters: list[PositiveInt] = [32]) -> keras.Model:
+        '''Convolutions, then one dense layer.'''
+
+The keyword-only parameters are the config keys. Annotations come from a small vocabulary (builtins, typing, our own
+bounded types), defaults are literals. Whatever else a file does raises `Unreadable`, and its reader imports it instead.
+"""
+
+import ast
+import copy
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfloop_cli import fields
+
+REGISTRY_MODULE = "tfloop_cli.registry"
+_BUILTINS: Mapping[str, Any] = {
+    kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)
+}  # fmt: skip
+_VOCABULARY_MODULES = {"typing": typing, "tfloop_cli.fields": fields}
+_ANNOTATION_NODES = (
+    ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.UnaryOp, ast.USub,
+    ast.Load,
+)  # fmt: skip
+
+
+class Unreadable(Exception):
+    """A registration that only running the file could tell."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a component: one key of its mapping in a config.
+
+    Attributes:
+        annotation: a type that pydantic can check.
+        default: never handed out itself; see `Declaration.defaults`.
+    """
+
+    name: str
+    annotation: Any
+    required: bool
+    default: Any = None
+
+    @property
+    def words(self) -> str:
+        """What it allows: "integer, at least 1"."""
+        return fields.describe(self.annotation)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One component, known without importing it.
+
+    Attributes:
+        name: as a config says it.
+        module: what to import to build it.
+        qualname: the builder's name within that module.
+        file, line: where it is declared.
+        parameters: its config keys, in the order of the signature.
+        by_path: `module` is a made-up name for a `--code` file.
+        bound: arguments that the name itself decides (TFDS's `builder`).
+    """
+
+    name: str
+    module: str
+    qualname: str
+    file: str
+    line: int
+    doc: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    by_path: bool = False
+    bound: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first line."""
+        return self.doc.strip().partition("\n")[0].strip()
+
+    @property
+    def place(self) -> str:
+        """Where it is declared, as an editor understands it."""
+        return f"{self.file}:{self.line}"
+
+    def defaults(self) -> dict[str, Any]:
+        """Fresh copies: a builder that changes its list must not change the next one's."""
+        return {one.name: copy.deepcopy(one.default) for one in self.parameters if not one.required}
+
+
+@functools.cache
+def read_file(path: Path, module: str, by_path: bool = False) -> tuple[tuple[str, Declaration], ...]:
+    """Every registration of a Python file, as (registry's name, declaration) in the file's order.
+
+    Raises:
+        Unreadable: the file registers something in a way that only importing it can tell.
+        SyntaxError, OSError, UnicodeDecodeError: as reading and parsing raise them.
+    """
+    source = path.read_bytes()
+    if b"register" not in source:
+        return ()
+    tree = ast.parse(source, filename=str(path))
+    names = _imported_names(tree)
+    found, understood = [], set()
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            for registry, name, mention in _registrations(statement, names):
+                understood.add(mention)
+                line = statement.decorator_list[0].lineno
+                doc = ast.get_docstring(statement) or ""
+                parameters = _parameters(_signature(statement), names)
+                made = Declaration(name, module, statement.name, str(path), line, doc, parameters, by_path)
+                found.append((registry, made))
+    for mention in _mentions(tree, names):
+        if mention not in understood:
+            raise Unreadable(f"{path}:{mention.lineno}: a registration that is not a decorator with a literal name")
+    return tuple(found)
+
+
+def read_object(name: str, builder: Callable[..., Any], by_path: bool) -> Declaration:
+    """The declaration of a builder that has been imported already."""
+    line, doc = getattr(getattr(builder, "__code__", None), "co_firstlineno", 1), inspect.getdoc(builder) or ""
+    signature = inspect.signature(builder, eval_str=True)
+    parameters = tuple(
+        Parameter(one.name, one.annotation if one.annotation is not one.empty else Any, required := one.default is one.empty,
+                  None if required else one.default)
+        for one in signature.parameters.values()
+        if one.kind is one.KEYWORD_ONLY
+    )  # fmt: skip
+    file = inspect.getsourcefile(builder) or "<python>"
+    return Declaration(name, builder.__module__, builder.__qualname__, file, line, doc, parameters, by_path)
+
+
+def _imported_names(tree: ast.Module) -> dict[str, str]:
+    """What a name of this file stands for: {"PositiveInt": "tfloop_cli.fields.PositiveInt"}."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                names[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else alias.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            # A relative import can only mean us where the file lies in our package; the module's last word decides.
+            module = f"tfloop_cli.{(node.module or '').rpartition('.')[2]}".rstrip(".") if node.level else node.module
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{module}.{alias.name}"
+    return names
+
+
+def _dotted(node: ast.expr, names: Mapping[str, str]) -> str:
+    """The full name of `models` or `registry.models`; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, "")
+    if isinstance(node, ast.Attribute):
+        base = _dotted(node.value, names)
+        return f"{base}.{node.attr}" if base else ""
+    return ""
+
+
+def _registry_name(node: ast.expr, names: Mapping[str, str]) -> str | None:
+    module, _, name = _dotted(node, names).rpartition(".")
+    # Classes of that module (Component, Registry) begin with a capital; registries do not.
+    return name if module == REGISTRY_MODULE and (name.islower() or name == "*") else None
+
+
+def _registrations(
+    statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, names: Mapping[str, str]
+) -> Iterator[tuple[str, str, ast.expr]]:
+    """(registry, component, the node that mentions the registry) for each registering decorator."""
+    found = []
+    for decorator in statement.decorator_list:
+        match decorator:
+            case ast.Call(
+                func=ast.Attribute(value=mention, attr="register"), args=[ast.Constant(value=str(name))], keywords=[]
+            ) if registry := _registry_name(mention, names):
+                found.append((registry, name, mention))
+    if found and len(found) != len(statement.decorator_list):
+        raise Unreadable(f"another decorator on `{statement.name}` may change its signature")
+    yield from found
+
+
+def _mentions(tree: ast.Module, names: Mapping[str, str]) -> Iterator[ast.expr]:
+    """Every place that uses a registry in a way that may register: `models.register`, or `models` handed on.
+
+    `models.build(...)` and other attributes only read, so they are no mention.
+    """
+    if any(name == f"{REGISTRY_MODULE}.*" for name in names.values()):
+        raise Unreadable("`from tfloop_cli.registry import *` hides what is used")
+    reading = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr != "register"
+    }  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and _registry_name(node, names) and id(node) not in reading:
+            yield node
+
+
+def _signature(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.arguments:
+    if not isinstance(statement, ast.ClassDef):
+        return statement.args
+    for inner in statement.body:
+        if isinstance(inner, ast.FunctionDef) and inner.name == "__init__" and not inner.decorator_list:
+            return inner.args
+    raise Unreadable(f"class `{statement.name}` takes its `__init__` from elsewhere")
+
+
+def _parameters(arguments: ast.arguments, names: Mapping[str, str]) -> tuple[Parameter, ...]:
+    return tuple(
+        Parameter(
+            argument.arg,
+            Any if argument.annotation is None else _annotation(argument.annotation, names),
+            required=default is None,
+            default=None if default is None else literal(default),
+        )
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    )
+
+
+def literal(node: ast.expr) -> Any:
+    """A default's value; `Unreadable` for anything but a literal."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        raise Unreadable(f"the default `{ast.unparse(node)}` on line {node.lineno} is not a literal") from None
+
+
+def _annotation(node: ast.expr, names: Mapping[str, str]) -> Any:
+    """Evaluates an annotation of the vocabulary. Nothing is ever called."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        node = ast.parse(node.value, mode="eval").body
+    known: dict[str, Any] = {}
+    for inner in ast.walk(node):
+        if not isinstance(inner, _ANNOTATION_NODES):
+            raise Unreadable(f"the annotation `{ast.unparse(node)}` uses more than the vocabulary")
+        if isinstance(inner, ast.Name):
+            known[inner.id] = _known_name(inner.id, names)
+    try:
+        return eval(compile(ast.Expression(node), "<annotation>", "eval"), {"__builtins__": {}}, known)
+    except (TypeError, AttributeError) as error:
+        raise Unreadable(f"the annotation `{ast.unparse(node)}`: {error}") from None
+
+
+def _known_name(name: str, names: Mapping[str, str]) -> Any:
+    if name not in names and name in _BUILTINS:
+        return _BUILTINS[name]
+    full = names.get(name, "")
+    module, _, attribute = full.rpartition(".")
+    if full in _VOCABULARY_MODULES:
+        return _VOCABULARY_MODULES[full]
+    if module in _VOCABULARY_MODULES and hasattr(_VOCABULARY_MODULES[module], attribute):
+        return getattr(_VOCABULARY_MODULES[module], attribute)
+    raise Unreadable(f"`{name}` is not in the vocabulary of annotations")

@@ -1,0 +1,218 @@
+"""Events -> the screen: a rich progress bar under a growing table, or plain lines, or JSON lines.
+
+The bar, the table and the epoch lines are progress and go to stderr; the test score and the run folder are results and
+go to stdout, the folder's path as its last line.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from tfloop_cli.console import Console
+from tfloop_cli.documents import document
+from tfloop_cli.events import EpochDone, Evaluated, Event, Progress, RunEnded, RunStarted
+from tfloop_cli.table import EpochTable, duration, metrics_text, number
+
+REFRESH_SECONDS = 0.15  # at the least between two drawings of the bar: each takes about a millisecond from the training
+_MIN_BAR = 8  # characters
+_PHASES = {"train": "epoch", "validation": "valid"}  # of one length, so that the bar stands still
+
+
+def make_display(console: Console) -> "Display":
+    """The display that fits the console. Enter it around the run: the bar is taken down however the run ends."""
+    if console.json:
+        return JsonDisplay(console)
+    if console.lively and not console.quiet:
+        return RichDisplay(console)
+    return PlainDisplay(console)
+
+
+def evaluated_text(event: Evaluated) -> str:
+    """One line: the split, its metrics, how many examples."""
+    return f"{event.split}  {metrics_text(event.metrics)}  ({event.examples:,} examples)"
+
+
+class Display:
+    """What `make_display` gives: a consumer of events, entered around the run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the screen in order."""
+
+    def handle(self, event: Event) -> None:
+        """Shows `event`."""
+        raise NotImplementedError
+
+
+class JsonDisplay(Display):
+    """One JSON document a line."""
+
+    def handle(self, event: Event) -> None:
+        told = document(event)
+        if told is not None:
+            self._console.document(told)
+
+
+class PlainDisplay(Display):
+    """One line an epoch, for logs and for screens that are not to be drawn on."""
+
+    def handle(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._started = event
+                self._start()
+            case Progress():
+                self._progress(event)
+            case EpochDone():
+                self._epoch(event)
+            case Evaluated():
+                self._evaluated(event)
+            case RunEnded():
+                self._ended(event)
+
+    def _start(self) -> None:
+        facts = {"run": self._started.run, **self._started.facts}
+        width = max(map(len, facts))
+        for name, fact in facts.items():
+            self._console.say(f"{name:<{width}}  {fact}")
+        if self._started.step:
+            self._console.say(f"going on after step {self._started.step:,}")
+
+    def _progress(self, event: Progress) -> None:
+        """Too much for a log."""
+
+    def _epoch(self, event: EpochDone) -> None:
+        parts = [f"epoch {event.epoch}/{self._started.epochs}", metrics_text(event.train)]
+        if event.validation:
+            parts.append(metrics_text(event.validation, prefix="val_"))
+        parts.append(duration(event.train_seconds + event.validation_seconds))
+        parts.append(f"{event.examples_per_second:.0f} examples/s")
+        self._console.say("  ".join(parts) + ("  best" if event.best else ""))
+
+    def _evaluated(self, event: Evaluated) -> None:
+        self._console.result(evaluated_text(event))
+
+    def _ended(self, event: RunEnded) -> None:
+        done = event.reason == "completed"
+        how = event.reason if done else f"stopped ({event.reason})"
+        self._console.say(f"{how} after {duration(event.seconds)}")
+        self._console.result(event.run)
+        command = f"tfloop evaluate {event.run}" if done else f"tfloop train --resume --output {event.run}"
+        self._console.say(f"next: {command}")
+
+
+class RichDisplay(PlainDisplay):
+    """A table that grows above a progress bar of one line.
+
+    A finished row is printed once, above the bar, and the bar is drawn from `handle`: no thread draws, and the cost
+    does not grow with the table.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rich = _Screen(file=console.stderr, highlight=False)
+        self._table: EpochTable | None = None
+        self._first: tuple[float, int] | None = None  # moment and step of the first progress, for the time left
+        self._drawing = False
+        self._drawn = 0.0  # moment of the last drawing
+        self._task = TaskID(0)
+        self._bar = RichProgress(
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=self._rich,
+            auto_refresh=False,
+            transient=True,
+            expand=True,
+            redirect_stdout=console.stdout.isatty(),
+        )
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawing:
+            self._drawing = False
+            self._bar.stop()
+            self._console.above = None
+            self._console.say("")
+
+    def _start(self) -> None:
+        super()._start()
+        self._console.say("")
+        if self._console.progress:
+            self._task = self._bar.add_task("starting", total=None, state="")
+            self._drawing = True
+            self._bar.start()
+            self._console.above = self._print
+
+    def _progress(self, event: Progress) -> None:
+        now = time.monotonic()
+        self._first = self._first or (now, event.step)
+        if not self._drawing or now - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = now
+        total = event.phase_steps or self._started.steps_per_epoch
+        label = f"{_PHASES.get(event.phase, event.phase)} {event.epoch}/{self._started.epochs}"
+        parts = [
+            f"{event.epoch_step:>{len(str(total))}}/{total}",
+            *(f"{name} {number(value)}" for name, value in event.metrics.items()),
+            f"{event.examples_per_second:>7,.0f}/s",
+            self._time_left(now, event.step),
+        ]
+        state = _shortened(parts, self._rich.width - len(label) - _MIN_BAR - 2)
+        self._bar.update(self._task, description=label, completed=event.epoch_step, total=total, state=state)
+        self._bar.refresh()
+
+    def _time_left(self, now: float, step: int) -> str:
+        """Of the whole run, at the pace since the first progress: what is compiled once does not count."""
+        began, first_step = self._first or (now, step)
+        left = self._started.epochs * self._started.steps_per_epoch - step
+        if step == first_step:
+            return "-:-- left"
+        seconds = round((now - began) / (step - first_step) * left)
+        return f"{seconds // 60}:{seconds % 60:02} left" if seconds < 3600 else f"{duration(seconds)} left"
+
+    def _epoch(self, event: EpochDone) -> None:
+        if self._table is None:
+            self._table = EpochTable(self._started, event, self._rich.width, unicode=self._console.unicode)
+            groups, names = self._table.header()
+            self._print(groups, "dim")
+            self._print(names, "bold")
+        self._print(self._table.row(event), "green" if event.best else "")
+
+    def _evaluated(self, event: Evaluated) -> None:
+        self.__exit__()
+        super()._evaluated(event)
+
+    def _ended(self, event: RunEnded) -> None:
+        self.__exit__()
+        super()._ended(event)
+
+    def _print(self, text: str, style: str = "") -> None:
+        """Prints above the bar."""
+        line = Text.from_ansi(text)
+        line.stylize(style)
+        self._rich.print(line, soft_wrap=True)
+
+
+class _Screen(RichConsole):
+    """Leaves the cursor visible: a process that is killed cannot bring it back."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        return False
+
+
+def _shortened(parts: Sequence[str], room: int) -> str:
+    """Step, metrics, speed and time left in `room` characters: the later metrics go first, then the speed."""
+    left = list(parts)
+    while len("  ".join(left)) > room and len(left) > 2:
+        del left[-3 if len(left) > 4 else -2]
+    return "  ".join(left)

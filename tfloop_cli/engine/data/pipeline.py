@@ -1,0 +1,155 @@
+"""Batches with addresses: training batch k is a pure function of (seed, k).
+
+The shuffle is global and needs no buffer, no thread decides the order, and going on at step k is asking for it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfloop_cli.config import Config
+from tfloop_cli.engine.data.spec import DataSpec, Dataset, Source
+from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.registry import augmentations, datasets
+
+PREFETCHED_BATCHES = 4
+HELD_OUT_KEY = 0x74666C6F6F70  # the held-out examples do not depend on the run's seed
+
+
+class Data:
+    """A dataset as the loop needs it: training batches by their number, other splits in order.
+
+    Args:
+        dataset: its splits; `train` must be there.
+        config: batch size, seed, validation, augmentation, precision.
+    """
+
+    def __init__(self, dataset: Dataset, config: Config) -> None:
+        self.spec: DataSpec = dataset.spec
+        self.fingerprint = dataset.fingerprint
+        self._config = config
+        self._dtype = config.precision if config.precision == "float64" else "float32"
+        self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
+        self._parts = _divide(dataset, config.validation)
+        if self._augment and len(self.spec.input_shape) != 3:
+            raise TfloopError(
+                f"`augment` changes images, and this dataset's inputs have shape {self.spec.input_shape}",
+                hint="take `augment` out of the config",
+            )
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits, "validation" among them where some of the training split is held out."""
+        return sorted(self._parts)
+
+    def examples(self, split: str) -> int:
+        """How many examples a split has; 0 where there is no such split."""
+        return len(self._parts[split][1]) if split in self._parts else 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training batches in an epoch, the ragged last one included unless the config drops it."""
+        whole, rest = divmod(self.examples("train"), self._config.batch_size)
+        return whole + (rest > 0 and not self._config.drop_remainder)
+
+    def batches(self, first_step: int, last_step: int) -> tf.data.Dataset:
+        """Training batches `first_step` to `last_step` - 1, counted from 0 over the whole run.
+
+        Each is a pair: inputs, float [batch, *input_shape]; targets, [batch, *target_shape].
+        """
+        steps, size = self.steps_per_epoch, self._config.batch_size
+        source, members = self._parts["train"]
+
+        def indices_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            order = tf.numpy_function(lambda e: members[epoch_order(self._config.seed, int(e), len(members))], [epoch], tf.int64)
+            first, last = epoch * steps, tf.minimum((epoch + 1) * steps, last_step)
+            numbers = tf.data.Dataset.range(tf.maximum(first, first_step), last)
+            return numbers.map(lambda k: (k, order[(k - first) * size : (k - first + 1) * size]))
+
+        def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            indices = tf.ensure_shape(indices, [size if self._config.drop_remainder else None])
+            inputs, targets = self._load(source, indices)
+            for number, augment in enumerate(self._augment):
+                inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
+            return inputs, targets
+
+        epochs = tf.data.Dataset.range(first_step // steps, -(-last_step // steps))
+        return self._finish(epochs.flat_map(indices_of_epoch).map(load, num_parallel_calls=self._parallel))
+
+    def evaluation(self, split: str) -> tf.data.Dataset:
+        """Every example of a split exactly once, in order, in batches of the config's size (the last may be smaller).
+
+        Raises:
+            TfloopError: there is no such split (exit code 2).
+        """
+        if split not in self._parts:
+            raise TfloopError(f"there is no split `{split}`", hint=f"this dataset has {', '.join(self.splits)}")
+        source, members = self._parts[split]
+        size = self._config.batch_size
+        starts = tf.data.Dataset.range(0, len(members), size)
+        held = tf.constant(members)
+        return self._finish(starts.map(lambda i: self._load(source, held[i : i + size]), num_parallel_calls=self._parallel))
+
+    @property
+    def _parallel(self) -> int:
+        # One worker keeps up with a model unless there is something to compute for every image.
+        return 2 if self._augment else 1
+
+    def _load(self, source: Source, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs, targets = source.gather(indices)
+        if inputs.dtype == tf.uint8:
+            inputs = tf.cast(inputs, self._dtype) / 255
+        elif inputs.dtype.is_floating:
+            inputs = tf.cast(inputs, self._dtype)
+        if targets.dtype.is_floating:
+            targets = tf.cast(targets, self._dtype)
+        return inputs, targets
+
+    @staticmethod
+    def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
+        options = tf.data.Options()
+        options.deterministic = True
+        options.autotune.enabled = False  # what is fixed is the same in every run
+        return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
+
+
+def build_data(config: Config) -> Data:
+    """The config's dataset, opened and divided.
+
+    Raises:
+        TfloopError: the data cannot be had or read (exit code 4).
+    """
+    return Data(datasets.build(config.dataset), config)
+
+
+def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
+    """The order of an epoch's examples: a permutation, int64 [examples].
+
+    A stable argsort of raw Philox output, which NumPy promises to keep; it promises no such thing for `permutation`.
+    """
+    bits = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(examples)
+    return np.argsort(bits, kind="stable")
+
+
+def _divide(dataset: Dataset, validation: int | float | str) -> dict[str, tuple[Source, np.ndarray]]:
+    """Each split's source and the examples of it that belong to the split: int64 [examples]."""
+    parts = {name: (source, np.arange(len(source))) for name, source in dataset.splits.items()}
+    if "train" not in parts:
+        raise TfloopError(f"the dataset has no split `train`, only {', '.join(sorted(parts))}", code=ExitCode.DATA)
+    if validation == "auto":
+        validation = 0 if "validation" in parts else 0.1
+    elif "validation" in parts:
+        parts.pop("validation")
+    source, examples = parts["train"]
+    held = round(validation * len(examples)) if isinstance(validation, float) else int(validation)
+    if held >= len(examples):
+        raise TfloopError(
+            f"`validation` holds out {held} examples, and the training split has {len(examples)}",
+            hint="hold out fewer",
+        )
+    if held:
+        shuffled = epoch_order(HELD_OUT_KEY, 0, len(examples))
+        parts["validation"] = (source, np.sort(shuffled[:held]))
+        parts["train"] = (source, np.sort(shuffled[held:]))
+    return parts

@@ -1,0 +1,65 @@
+"""The machine: seeds, threads, device and precision, set before anything else touches TensorFlow."""
+
+import os
+import re
+
+import keras
+import tensorflow as tf
+
+from tfloop_cli.config import Config
+from tfloop_cli.errors import TfloopError
+
+POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16"}
+
+
+def setup(config: Config) -> Config:
+    """Prepares TensorFlow for the config, and decides what its "auto" means here.
+
+    Returns:
+        The config with every decision in it, so that a rerun or a resume decides nothing anew.
+
+    Raises:
+        TfloopError: the device is not there (exit code 2).
+    """
+    device = choose_device(config.device)
+    threads = len(os.sched_getaffinity(0)) if config.threads == "auto" else int(config.threads)
+    compile_ = config.compile
+    if compile_ == "auto":
+        compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs XLA made these models slower
+    limit_threads(threads)
+    keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
+    keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
+    keras.config.set_dtype_policy(POLICIES[config.precision])
+    keras.utils.set_random_seed(config.seed)
+    return config.model_copy(update={"device": device, "threads": threads, "compile": compile_})
+
+
+def choose_device(wanted: str) -> str:
+    """Makes one device visible and returns its name: "cpu" or "gpu:N".
+
+    Args:
+        wanted: "auto" (the first GPU, or else the CPU), "cpu", "gpu" or "gpu:N".
+    """
+    if wanted == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return "cpu"
+    gpus = tf.config.list_physical_devices("GPU")
+    if wanted == "auto" and not gpus:
+        return "cpu"
+    number = int(match[1]) if (match := re.fullmatch(r"gpu:(\d+)", wanted)) else 0
+    if number >= len(gpus):
+        there = ", ".join(["cpu", *(f"gpu:{n}" for n in range(len(gpus)))])
+        raise TfloopError(f"`device: {wanted}` is not there; this machine has {there}", hint="take one of these, or `auto`")
+    tf.config.set_visible_devices(gpus[number], "GPU")
+    tf.config.experimental.set_memory_growth(gpus[number], True)
+    return f"gpu:{number}"
+
+
+def limit_threads(threads: int) -> None:
+    """Fixes how many threads compute one operation: the bits of a sum depend on it."""
+    if tf.config.threading.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError as error:  # TensorFlow has started already, in a process that trains twice
+        raise TfloopError(f"`threads: {threads}` cannot be set any more in this process: {error}") from error

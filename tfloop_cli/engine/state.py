@@ -1,0 +1,197 @@
+"""Everything that a training step may change, by name."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfloop_cli.config import Config
+from tfloop_cli.engine.optimizers import build_optimizer
+from tfloop_cli.errors import TfloopError
+
+if TYPE_CHECKING:
+    from tfloop_cli.engine.tasks import Task
+
+NEVER = -1  # where a step or an epoch is stored: there has been none
+
+
+class GuardedOptimizer:
+    """A Keras optimizer that leaves the weights alone when the loss or a gradient is not finite.
+
+    Args:
+        optimizer: Keras' optimizer, built for `variables`.
+        variables: what it trains.
+        bad: int64 [2], shared by the optimizers of a run: how many updates were refused, and the first one's step.
+        step: the run's step counter.
+        stop: whether one refused update refuses all that follow, so that the state stays as it was.
+        ema_decay: of the running average of the weights; None for no average.
+    """
+
+    def __init__(
+        self,
+        optimizer: keras.Optimizer,
+        variables: Sequence[keras.Variable],
+        bad: tf.Variable,
+        step: tf.Variable,
+        *,
+        stop: bool,
+        ema_decay: float | None,
+    ) -> None:
+        self.keras = optimizer
+        self._bad, self._step, self._stop, self._decay = bad, step, stop, ema_decay
+        optimizer.build(variables)
+        self._variables = list(variables)
+        self.averages = [tf.Variable(v.value, trainable=False) for v in variables] if ema_decay else []
+
+    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
+        """One update: what Keras' `optimizer.apply` does, if every number is finite."""
+        norm = tf.linalg.global_norm(gradients)
+        good = tf.math.is_finite(tf.cast(loss, norm.dtype) + norm)
+        if self._stop:
+            good = tf.logical_and(good, tf.equal(self._bad[0], 0))
+        tf.cond(good, lambda: self._update(gradients, variables), self._refuse)
+
+    def _update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> tf.Operation:
+        self.keras.apply(gradients, variables)
+        for average, variable in zip(self.averages, self._variables, strict=False):
+            average.assign_sub((average - variable.value) * (1 - self._decay))
+        return tf.no_op()
+
+    def _refuse(self) -> tf.Operation:
+        first = tf.where(tf.equal(self._bad[0], 0), self._step, self._bad[1])
+        self._bad.assign(tf.stack([self._bad[0] + 1, first]))
+        return tf.no_op()
+
+
+class TrainState:
+    """Models, optimizers and counters of a run, at rest between two calls of the inner loop.
+
+    Attributes:
+        models: by name; a task of one model finds it as `state.model` too.
+        optimizers: one for each model, by the same names.
+        seed: of the run.
+        step: training steps done, int64 [].
+        epoch: epochs done, their validation included, int64 [].
+        totals: sums of the running epoch's metrics and, last, its examples, float64 [metrics + 1].
+        best: the best value of the monitored metric so far, float64 []; NaN before the first.
+        best_epoch: the epoch it came from, counted from 1, int64 [].
+        bad: updates refused because a number was not finite, and the first one's step, int64 [2].
+    """
+
+    def __init__(self, models: Mapping[str, keras.Model], metrics: Sequence[str], seed: int) -> None:
+        self.models = dict(models)
+        self.optimizers: dict[str, GuardedOptimizer] = {}
+        self.metrics = tuple(metrics)
+        self.seed = seed
+        with tf.device("CPU"):
+            self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+            self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
+            self.totals = tf.Variable(tf.zeros(len(metrics) + 1, tf.float64), trainable=False, name="totals")
+            self.best = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best")
+            self.best_epoch = tf.Variable(NEVER, dtype=tf.int64, trainable=False, name="best_epoch")
+            self.bad = tf.Variable([0, NEVER], dtype=tf.int64, trainable=False, name="bad")
+
+    @classmethod
+    def create(
+        cls, models: keras.Model | Mapping[str, keras.Model], task: "Task", config: Config, total_steps: int
+    ) -> "TrainState":
+        """A state at step 0, with a new optimizer for each model.
+
+        Args:
+            models: one model, or several by name.
+            task: says which models it trains, and what it measures.
+            config: optimizer, schedule, seed, ema_decay, on_nonfinite.
+            total_steps: training steps in the whole run: the schedule's horizon.
+
+        Raises:
+            TfloopError: the models are not those that the task trains (exit code 2).
+        """
+        by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
+        if set(by_name) != set(task.models):
+            raise TfloopError(
+                f"task `{config.task.name}` trains {_list(task.models)}, and `{config.model.name}` is {_list(by_name)}",
+                hint="`task: gan` goes with `model: dcgan`; the other models with `classification` or `regression`",
+            )
+        state = cls(by_name, task.metrics, config.seed)
+        for name, model in by_name.items():
+            state.optimizers[name] = GuardedOptimizer(
+                build_optimizer(config, total_steps),
+                model.trainable_variables,
+                state.bad,
+                state.step,
+                stop=config.on_nonfinite == "stop",
+                ema_decay=config.ema_decay,
+            )
+        return state
+
+    @property
+    def model(self) -> keras.Model:
+        """The model of a task that has one."""
+        return self.models["model"]
+
+    @property
+    def optimizer(self) -> GuardedOptimizer:
+        """The optimizer of a task that has one model."""
+        return self.optimizers["model"]
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Every variable that a step may change, by a name that the structure gives, not the order of building.
+
+        Keras numbers its own names by what was built before in the process; `model.variables` (which, unlike
+        `weights`, holds the seeds of Dropout too) comes in the model's own order.
+        """
+        named = dict(self.model_variables())
+        for name, optimizer in self.optimizers.items():
+            for number, variable in enumerate(optimizer.keras.variables):
+                named[f"optimizers/{name}/{number:04d}"] = variable.value
+            for number, average in enumerate(optimizer.averages):
+                named[f"averages/{name}/{number:04d}"] = average
+        counters = (self.step, self.epoch, self.totals, self.best, self.best_epoch, self.bad)
+        return named | {f"loop/{variable.name.split(':')[0]}": variable for variable in counters}
+
+    def model_variables(self) -> Iterator[tuple[str, tf.Variable]]:
+        """The models' part of `variables`."""
+        for name, model in self.models.items():
+            for number, variable in enumerate(model.variables):
+                yield f"models/{name}/{number:04d}/{variable.name}", variable.value
+
+    def weights_sha256(self) -> str:
+        """sha256 over the models' weights in order: two runs with equal ones ended with equal bits."""
+        digest = hashlib.sha256()
+        for model in self.models.values():
+            for variable in model.weights:
+                digest.update(np.ascontiguousarray(variable.value.numpy()))
+        return digest.hexdigest()
+
+    def all_finite(self) -> bool:
+        """Whether every floating variable of models and optimizers holds finite numbers only."""
+        return all(
+            bool(tf.reduce_all(tf.math.is_finite(variable)))
+            for name, variable in self.variables().items()
+            if variable.dtype.is_floating and not name.startswith("loop/")
+        )
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within it the models have their averaged weights, where the run keeps an average."""
+        pairs = [
+            (variable, average)
+            for name, optimizer in self.optimizers.items()
+            for variable, average in zip(self.models[name].trainable_variables, optimizer.averages, strict=False)
+        ]
+        kept = [variable.value.numpy() for variable, _ in pairs]
+        for variable, average in pairs:
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for (variable, _), value in zip(pairs, kept, strict=True):
+                variable.assign(value)
+
+
+def _list(names: Sequence[str] | Mapping[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

@@ -1,0 +1,89 @@
+"""Bounded types for the arguments of components and the keys of a config, and how each reads in plain words.
+
+`filters: list[PositiveInt] = [32]` in a builder's signature is the whole schema of that config key: it is checked before
+anything is built, and `describe` turns it into the words of error messages and of `tfloop list`.
+"""
+
+import types
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+
+
+@dataclass(frozen=True)
+class Words:
+    """Put into `Annotated` where the type alone would read badly: the whole description, without an article."""
+
+    text: str
+
+
+PositiveInt: TypeAlias = Annotated[int, Ge(1)]
+NonNegativeInt: TypeAlias = Annotated[int, Ge(0)]
+PositiveFloat: TypeAlias = Annotated[float, Gt(0)]
+NonNegativeFloat: TypeAlias = Annotated[float, Ge(0)]
+NonPositiveFloat: TypeAlias = Annotated[float, Le(0)]
+Fraction: TypeAlias = Annotated[float, Ge(0), Le(1)]
+"""A share of a whole; both ends are allowed."""
+Rate: TypeAlias = Annotated[float, Ge(0), Lt(1)]
+"""Dropout, momentum and the like: 1 would forget or keep everything."""
+Probability: TypeAlias = Fraction
+"""How likely something is: both never and always are allowed."""
+OpenFraction: TypeAlias = Annotated[float, Gt(0), Lt(1)]
+"""Strictly between 0 and 1."""
+
+_PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null", Any: "anything"}
+_BOUNDS = ((Ge, "ge", "at least"), (Gt, "gt", "above"), (Le, "le", "at most"), (Lt, "lt", "below"))
+
+
+def describe(annotation: Any) -> str:
+    """Says in plain words, without an article, what an annotation allows: "integer, at least 1"."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _describe_annotated(arguments[0], arguments[1:])
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, types.UnionType):
+        # "null or number, at least 0": the other way round would read as if the bound had an alternative.
+        return " or ".join(describe(one) for one in sorted(arguments, key=lambda one: one is not type(None)))
+    if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
+        return f"list of {_plural(arguments[0])}"
+    if origin is tuple:
+        return f"list of {len(arguments)}: {'; '.join(describe(one) for one in arguments)}"
+    if origin is dict:
+        return f"mapping of text to {_plural(arguments[1])}"
+    if annotation in (list, tuple, dict):
+        return "mapping" if annotation is dict else "list"
+    fields = getattr(annotation, "model_fields", None)
+    if fields is not None:
+        return f"mapping with {', '.join(f'`{key}`' for key in fields)}"
+    return _PLAIN.get(annotation) or getattr(annotation, "__name__", str(annotation))
+
+
+def with_article(words: str) -> str:
+    """"integer, at least 1" -> "an integer, at least 1", as a sentence wants it."""
+    first = words.split(",")[0].split(" ")[0]
+    if first in ("integer",):
+        return f"an {words}"
+    return f"a {words}" if first in ("number", "list", "mapping") else words
+
+
+def _plural(annotation: Any) -> str:
+    words = describe(annotation)
+    for one in ("integer", "number", "list", "mapping"):
+        if words.startswith(one):
+            return f"{one}s{words.removeprefix(one)}"
+    return words
+
+
+def _describe_annotated(base: Any, metadata: tuple[Any, ...]) -> str:
+    for item in metadata:
+        if isinstance(item, Words):
+            return item.text
+    # A pydantic Field keeps the same bounds one level down.
+    items = [inner for item in metadata for inner in getattr(item, "metadata", [item])]
+    bounds = [(kind, getattr(item, name), words) for item in items for kind, name, words in _BOUNDS if type(item) is kind]
+    limits = {kind: limit for kind, limit, _ in bounds}
+    if set(limits) == {Ge, Le}:
+        return f"{describe(base)} from {limits[Ge]} to {limits[Le]}"
+    return ", ".join([describe(base), *(f"{words} {limit}" for _, limit, words in bounds)])

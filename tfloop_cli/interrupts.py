@@ -1,0 +1,79 @@
+"""Ctrl-C and its relatives: the first asks the loop to stop, the second stops the process."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Self
+
+from tfloop_cli.errors import ExitCode
+
+_CODES = {
+    signal.SIGINT: ExitCode.INTERRUPTED,
+    signal.SIGTERM: ExitCode.TERMINATED,
+    signal.SIGUSR1: ExitCode.TRY_AGAIN,  # Slurm's word that the time is nearly up
+}
+
+
+@dataclass(frozen=True)
+class StopSignal:
+    """The signal that came: its name ("SIGINT") and the exit code that it leads to."""
+
+    name: str
+    code: ExitCode
+
+
+class Interrupts:
+    """While entered, SIGINT, SIGTERM and SIGUSR1 set `signal` instead of raising; a second one ends the process.
+
+    Only for the main thread (elsewhere `signal.signal` raises ValueError).
+
+    A thread waits for the signals, woken by Python's own C handler through a pipe: a handler in Python would wait for
+    the main thread, which may be inside one long call of TensorFlow, deaf to the second Ctrl-C too.
+
+    Args:
+        tell: shows the line that says what is going to happen; called in that thread.
+
+    Attributes:
+        signal: the first signal that came, else None. The loop looks at it after every call.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.signal: StopSignal | None = None
+        self._tell = tell
+
+    def __enter__(self) -> Self:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._old_wakeup = signal.set_wakeup_fd(self._writer)
+        self._old_handlers = {number: signal.signal(number, _let_pass) for number in _CODES}
+        self._thread = threading.Thread(target=self._watch, name="tfloop-signals", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._old_wakeup)
+        os.close(self._writer)  # the watcher reads the end of the pipe, and ends
+        self._thread.join()
+        os.close(self._reader)
+
+    def _watch(self) -> None:
+        while received := os.read(self._reader, 1):
+            number = received[0]
+            if number not in _CODES:  # a signal that someone else handles in Python wakes us too
+                continue
+            if self.signal is not None:
+                os._exit(_CODES[signal.Signals(number)])
+            name = signal.Signals(number).name
+            self.signal = StopSignal(name, _CODES[signal.Signals(number)])
+            self._tell(f"{name}: stopping after this step; once more to stop at once")
+
+
+def _let_pass(number: int, frame: FrameType | None) -> None:
+    """Stands where the default handler would raise or kill."""

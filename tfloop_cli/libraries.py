@@ -1,0 +1,170 @@
+"""What Keras and TensorFlow Datasets offer, read from their source: importing either takes seconds."""
+
+import ast
+import functools
+import importlib.util
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tfloop_cli.declarations import Declaration, Parameter, Unreadable, literal
+from tfloop_cli.fields import Fraction, NonNegativeFloat, NonNegativeInt, NonPositiveFloat, PositiveFloat, PositiveInt, Rate
+
+# Clipping, averaging, accumulation and loss scaling are tfloop's own: Keras' fail under tf.distribute.
+OWNED_BY_TFLOOP = frozenset({
+    "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor",
+    "gradient_accumulation_steps", "name",
+})  # fmt: skip
+_NOT_OPTIMIZERS = frozenset({"loss_scale_optimizer", "multi_optimizer", "optimizer"})
+
+_OptionalDecay: TypeAlias = NonNegativeFloat | None
+# What the defaults do not tell: bounds, and the types of those whose default is None.
+_BOUNDS: Mapping[str, Any] = {
+    "learning_rate": NonNegativeFloat,
+    "weight_decay": _OptionalDecay,
+    "adam_weight_decay": _OptionalDecay,
+    "beta_1": Rate,
+    "beta_2": Rate,
+    "adam_beta_1": Rate,
+    "adam_beta_2": Rate,
+    "rho": Rate,
+    "momentum": Fraction,
+    "epsilon": NonNegativeFloat,
+    "epsilon_1": NonNegativeFloat,
+    "epsilon_2": NonNegativeFloat,
+    "clip_threshold": PositiveFloat,
+    "beta_2_decay": NonPositiveFloat,
+    "learning_rate_power": NonPositiveFloat,
+    "initial_accumulator_value": NonNegativeFloat,
+    "l1_regularization_strength": NonNegativeFloat,
+    "l2_regularization_strength": NonNegativeFloat,
+    "l2_shrinkage_regularization_strength": NonNegativeFloat,
+    "adam_lr_ratio": PositiveFloat,
+    "ns_steps": PositiveInt,
+    "warmup_steps": NonNegativeInt,
+    "exclude_layers": list[str] | None,
+    "rms_rate": PositiveFloat | None,
+}
+
+
+class KerasOptimizers:
+    """Every optimizer of the installed Keras by its file's stem: `adam`, `adamw`, `schedule_free_adamw`."""
+
+    def names(self) -> list[str]:
+        """All of them, sorted."""
+        return sorted(self._classes())
+
+    def find(self, name: str, given: Mapping[str, Any]) -> Declaration | None:
+        """The optimizer's declaration, or None; what a config gives it decides nothing."""
+        class_name = self._classes().get(name)
+        return self._read(name, class_name) if class_name else None
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        spec = importlib.util.find_spec("keras")
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError("Keras is not installed: `pip install tensorflow`")
+        return Path(spec.origin).parent
+
+    @functools.cache  # noqa: B019 (one instance, for the life of the process)
+    def _classes(self) -> dict[str, str]:
+        """{"adam": "Adam"}: the public module names every class and its file."""
+        tree = ast.parse((self._folder / "optimizers" / "__init__.py").read_bytes())
+        prefix = "keras.src.optimizers."
+        return {
+            node.module.removeprefix(prefix): node.names[0].name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(prefix)
+            if node.module.removeprefix(prefix) not in _NOT_OPTIMIZERS
+        }
+
+    def _read(self, name: str, class_name: str) -> Declaration:
+        path = self._folder / "src" / "optimizers" / f"{name}.py"
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.ClassDef) and node.name == class_name:
+                init = next(one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__")
+                doc = ast.get_docstring(node) or ""
+                parameters = tuple(_optimizer_parameters(init.args))
+                return Declaration(name, "keras.optimizers", class_name, str(path), node.lineno, doc, parameters)
+        raise Unreadable(f"{path} holds no class {class_name}")
+
+
+def _optimizer_parameters(arguments: ast.arguments) -> Iterator[Parameter]:
+    positional = arguments.args[1:]  # without self
+    for argument, node in zip(positional[-len(arguments.defaults) :], arguments.defaults, strict=True):
+        default = literal(node)
+        annotation = _BOUNDS.get(argument.arg, type(default))
+        # A None that the table does not know could be anything, a callable too: YAML has no words for it.
+        if argument.arg not in OWNED_BY_TFLOOP and annotation is not type(None):
+            yield Parameter(argument.arg, annotation, required=False, default=default)
+
+
+# As TFDS itself parses a name: namespace:name/config:version.
+_TFDS_NAME = re.compile(r"(?:(\w+):)?(\w+)(?:/[\w\-.]+)?(?::(?:\d+|\*)(?:\.(?:\d+|\*)){2})?", re.ASCII)
+_CLASS = re.compile(r"^class (\w+)\(([^)]*)\)", re.MULTILINE)
+
+
+class TfdsDatasets:
+    """Every builder that the installed TensorFlow Datasets knows, and those prepared in a folder."""
+
+    @functools.cache  # noqa: B019 (one instance, for the life of the process)
+    def names(self) -> list[str]:
+        """What `tfds.list_builders()` says, in 0.2 s instead of 7.
+
+        New builders have a folder each; old ones are classes anywhere else, named by their class in snake case.
+        """
+        root = self._folder
+        if root is None:
+            return []
+        found = {path.name for path in (root / "datasets").iterdir() if path.is_dir() and not path.name.startswith("_")}
+        bases: dict[str, str] = {}
+        for area in root.iterdir():
+            if area.is_dir() and area.name not in {"core", "testing", "scripts", "proto", "datasets", "dataset_collections"}:
+                for path in area.rglob("*.py"):
+                    if path.stem.endswith("_test"):
+                        continue
+                    bases.update(_CLASS.findall(path.read_text(encoding="utf-8")))
+        return sorted(found | {_snake_case(name) for name in bases if _is_builder(name, bases)})
+
+    def exists(self, name: str, data_dir: str | None) -> bool:
+        """Whether TFDS could load that name, by its list or because the folder holds it prepared."""
+        match = _TFDS_NAME.fullmatch(name)
+        if match is None:
+            return False
+        namespace, builder = match.groups()
+        folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+        if namespace:
+            return namespace in self._namespaces()
+        return any((folder / builder).glob("**/dataset_info.json")) or builder in self.names()
+
+    @functools.cached_property
+    def _folder(self) -> Path | None:
+        spec = importlib.util.find_spec("tensorflow_datasets")
+        return Path(spec.origin).parent if spec and spec.origin else None
+
+    def _namespaces(self) -> set[str]:
+        """Community namespaces: what lies in them, only the network knows."""
+        if self._folder is None:
+            return set()
+        text = (self._folder / "community-datasets.toml").read_text(encoding="utf-8")
+        return set(re.findall(r"^\[(\w+)\]", text, re.MULTILINE))
+
+
+def _is_builder(name: str, bases: Mapping[str, str]) -> bool:
+    if "skip_registration=True" in bases[name] or name.startswith("_"):
+        return False
+    parents = bases[name]
+    while True:
+        last = re.split(r"[.\s]", parents.split(",")[0].strip())[-1]
+        if last.endswith("Builder"):
+            return True
+        if last not in bases or bases[last] == parents:
+            return False
+        parents = bases[last]
+
+
+def _snake_case(name: str) -> str:
+    first = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", first).lower()
