@@ -7,12 +7,13 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn, TextIO
+from dataclasses import asdict
+from typing import Any, NoReturn, TextIO
 
-from tfloop_cli.documents import Document, error_document, json_text
 from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.jsontext import json_text
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE: what a shell sees of any program whose reader went away
 
@@ -61,7 +62,7 @@ class Console:
         if not self.json:
             self._write(self.stdout, text)
 
-    def document(self, document: Document) -> None:
+    def document(self, document: Mapping[str, Any]) -> None:
         """Writes one JSON document to stdout, as a line."""
         self._write(self.stdout, json_text(document))
 
@@ -83,7 +84,8 @@ class Console:
         for problem in error.problems:
             self._to_stderr(self._problem(problem))
         if self.json:
-            self.document(error_document(error))
+            problems = [asdict(problem) for problem in error.problems]
+            self.document({"event": "error", "code": int(error.code), "errors": problems})
 
     def heading(self, text: str) -> str:
         """`text` for stdout, bold where stdout is a terminal."""
@@ -152,7 +154,8 @@ def _private_copy(stream: TextIO) -> TextIO:
             return stream
     except io.UnsupportedOperation:  # a test's buffer
         return stream
-    return os.fdopen(os.dup(2), "w", encoding=stream.encoding, errors="backslashreplace")
+    # Open until the process ends: closing it with the console would warn, and lose a thread's last words.
+    return open(os.dup(2), "w", encoding=stream.encoding, errors="backslashreplace", closefd=False)
 
 
 @contextmanager

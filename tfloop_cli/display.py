@@ -20,6 +20,7 @@ from tfloop_cli.table import EpochTable, duration, metrics_text, number
 
 REFRESH_SECONDS = 0.15  # at the least between two drawings of the bar: each takes about a millisecond from the training
 _MIN_BAR = 8  # characters
+_MARGIN = 5  # two blanks around the bar, and room at the end for the terminal's own "^C", lest the line breaks
 _PHASES = {"train": "epoch", "validation": "valid"}  # of one length, so that the bar stands still
 
 
@@ -126,14 +127,14 @@ class RichDisplay(PlainDisplay):
         self._drawing = False
         self._drawn = 0.0  # moment of the last drawing
         self._task = TaskID(0)
+        self._column = BarColumn(_MIN_BAR)
         self._bar = RichProgress(
             TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=None),
+            self._column,
             TextColumn("{task.fields[state]}", markup=False),
             console=self._rich,
             auto_refresh=False,
             transient=True,
-            expand=True,
             redirect_stdout=console.stdout.isatty(),
         )
 
@@ -167,7 +168,9 @@ class RichDisplay(PlainDisplay):
             f"{event.examples_per_second:>7,.0f}/s",
             self._time_left(now, event.step),
         ]
-        state = _shortened(parts, self._rich.width - len(label) - _MIN_BAR - 2)
+        room = self._rich.width - len(label) - _MARGIN
+        state = _shortened(parts, room - _MIN_BAR)
+        self._column.bar_width = max(_MIN_BAR, room - len(state))
         self._bar.update(self._task, description=label, completed=event.epoch_step, total=total, state=state)
         self._bar.refresh()
 

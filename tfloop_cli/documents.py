@@ -1,12 +1,8 @@
 """Events as JSON documents: one shape for `--json`, for metrics.jsonl and for whoever reads either."""
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 
 SCHEMA = 1  # of the documents; a change that breaks a reader raises it
@@ -41,23 +37,3 @@ def document(event: Event) -> Document | None:
             return {"event": "end"} | asdict(event)
         case _:
             return None
-
-
-def error_document(error: TfloopError) -> Document:
-    """Every problem of `error`, with the exit code that the process ends with."""
-    return {"event": "error", "code": int(error.code), "errors": [asdict(problem) for problem in error.problems]}
-
-
-def json_text(value: Any, indent: int | None = None) -> str:
-    """`value` as strict JSON: NaN and infinities become null, numbers keep every digit, paths become strings."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

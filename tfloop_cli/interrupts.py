@@ -77,3 +77,14 @@ class Interrupts:
 
 def _let_pass(number: int, frame: FrameType | None) -> None:
     """Stands where the default handler would raise or kill."""
+
+
+def _forget_in_child() -> None:
+    """A forked child (a user's worker pool) dies of its signals as any process does, and does not wake our watcher."""
+    for number in _CODES:
+        if signal.getsignal(number) is _let_pass:
+            signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ def gather(facts: Mapping[str, Any]) -> dict[str, Any]:
         "command": sys.argv,
         "folder": os.getcwd(),
         "git_commit": _git_commit(),
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "pid": os.getpid(),
         "platform": platform.platform(),
         "cpu": model,

@@ -3,8 +3,9 @@
 from typing import Any
 
 from tfloop_cli.console import Console
-from tfloop_cli.documents import SCHEMA, Document, document, json_text
+from tfloop_cli.documents import SCHEMA, Document, document
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
+from tfloop_cli.jsontext import json_text
 from tfloop_cli.rundir import RunDir, write_json
 
 

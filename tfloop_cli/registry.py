@@ -179,7 +179,7 @@ class Datasets(Registry):
     _tfds = TfdsDatasets()
 
     def suggestions(self) -> list[str]:
-        return [*self.names(), *self._tfds.names()]
+        return sorted({*self.names(), *self._tfds.names()})
 
     def _find(self, name: str, given: Mapping[str, Any] | None = None) -> Declaration | None:
         own = super()._find(name, given)

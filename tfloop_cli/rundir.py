@@ -6,7 +6,6 @@ import json
 import os
 import re
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
-from tfloop_cli.documents import json_text
 from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.jsontext import json_text
 
 MANIFEST = "manifest.json"  # a folder that holds one is a checkpoint
 
@@ -90,7 +89,8 @@ class RunDir:
 
     def has_checkpoint(self) -> bool:
         """Whether there is at least one whole checkpoint."""
-        return any(self.checkpoints.glob(f"*/{MANIFEST}"))
+        # A name with a dot in front is one that is still being written.
+        return any(self.checkpoints.glob(f"[!.]*/{MANIFEST}"))
 
     def started(self) -> str:
         """When the run began, UTC ISO 8601; the folder's own time where meta.json does not say."""
@@ -246,7 +246,7 @@ def _take_lock(file: TextIO, run: Path) -> None:
         if error.errno not in _NO_LOCKS_HERE:
             raise
     file.truncate(0)
-    file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+    file.write(f"pid {os.getpid()} on {os.uname().nodename}\n")
     file.flush()
 
 

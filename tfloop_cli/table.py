@@ -19,7 +19,7 @@ def number(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """`seconds` as 2.5s, 1:23 or 1:02:03."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

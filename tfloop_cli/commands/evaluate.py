@@ -5,17 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
+from tfloop_cli import plugins
 from tfloop_cli.bars import Bar, require_cleared, require_metrics
 from tfloop_cli.configfile import from_mapping
 from tfloop_cli.console import Console
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.checkpoint import Checkpoint
+from tfloop_cli.engine.checkpoint import Checkpoint, list_checkpoints
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.errors import ExitCode
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
 from tfloop_cli.registry import models, tasks
+from tfloop_cli.rundir import RunDir, is_checkpoint
 from tfloop_cli.scores import ClassScore, Confusion, show_scores
 
 MOST_CONFUSED = 10  # pairs
@@ -28,16 +30,30 @@ class Options:
     Attributes:
         split: "test", "validation", "train" or another that the dataset has.
         device: instead of the one that the run was trained on.
+        checkpoint: "best", "last" or a step; None for the best where there is one, else the last.
         bars: on the split's metrics.
+        code: the user's own modules.
+        trust_code: whether to run the copies of such modules that the run folder holds.
     """
 
     split: str = "test"
     device: str = "auto"
+    checkpoint: str | None = None
     bars: list[Bar] = field(default_factory=list)
+    code: list[Path] = field(default_factory=list)
+    trust_code: bool = False
 
 
-def evaluate(checkpoint: Checkpoint, options: Options, console: Console) -> ExitCode:
-    """Rebuilds the model from the checkpoint's config, and measures it on every example of a split."""
+def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
+    """Rebuilds the model from a checkpoint's config, and measures it on every example of a split.
+
+    Args:
+        folder: a run's folder, or a checkpoint's.
+        options: see `Options`.
+        console: gets the scores.
+    """
+    checkpoint = Checkpoint.open(folder if is_checkpoint(folder) else choose(RunDir(folder), options.checkpoint))
+    plugins.load(code_of(checkpoint, options))
     config = from_mapping(checkpoint.config, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config.model_copy(update={"device": options.device}))
@@ -56,6 +72,45 @@ def evaluate(checkpoint: Checkpoint, options: Options, console: Console) -> Exit
     show_scores(console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names))
     require_cleared(options.bars, options.split, evaluation.metrics)
     return ExitCode.DONE
+
+
+def choose(run: RunDir, which: str | None) -> Path:
+    """The folder of a run's checkpoint.
+
+    Args:
+        run: the run.
+        which: see `Options.checkpoint`.
+
+    Raises:
+        TfloopError: the run has no such checkpoint (exit code 6).
+    """
+    there = list_checkpoints(run.checkpoints)
+    links = [name for name in ("best", "last") if (run.checkpoints / name).is_dir()]
+    if which is None and links:
+        return (run.checkpoints / links[0]).resolve()
+    if which in links:
+        return (run.checkpoints / str(which)).resolve()
+    for path in reversed(there):
+        if which is None or path.name == which or path.name.startswith(f"step-{which:0>8}"):
+            return path
+    raise TfloopError(
+        f"run {run} has no checkpoint {f'`{which}`' if which else 'yet'}",
+        hint=f"it has {', '.join([*links, *(path.name for path in there)]) or 'none'}",
+        code=ExitCode.CHECKPOINT,
+    )
+
+
+def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:
+    """The user's modules that the checkpoint's config needs. What lies in a run folder runs only if the user says so."""
+    copies = checkpoint.manifest["code"]
+    if options.code or not copies:
+        return options.code
+    if not options.trust_code:
+        raise TfloopError(
+            f"this run was made with code of its own: {', '.join(copies)}",
+            hint="`--trust-code` runs the copies in the run folder; `--code FILE` takes yours",
+        )
+    return plugins.kept_code(RunDir(checkpoint.path.parent.parent).code, copies)
 
 
 def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:

@@ -3,8 +3,9 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tfloop_cli import meta, rundir
+from tfloop_cli import meta, plugins, rundir
 from tfloop_cli.bars import Bar, require_cleared, require_metrics
 from tfloop_cli.config import Config
 from tfloop_cli.configfile import dump, to_mapping
@@ -22,6 +23,7 @@ from tfloop_cli.events import Evaluated, Event, RunEnded, RunStarted, Stopped
 from tfloop_cli.interrupts import Interrupts
 from tfloop_cli.recorder import Recorder
 from tfloop_cli.registry import models, tasks
+from tfloop_cli.rundir import RunDir
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,34 @@ def train(config: Config, options: Options, console: Console) -> ExitCode:
     if test:
         require_cleared(options.bars, "test", test.metrics)
     return code
+
+
+def describe(run: RunDir, config: Config, data: Data, code: list[Path]) -> dict[str, Any]:
+    """Writes config.yaml, meta.json and the copies of the user's code; returns what every checkpoint says of them."""
+    copies = plugins.copy_code(code, run.code)
+    facts = meta.gather({"device": config.device, "threads": config.threads, "data": data.fingerprint, "code": copies})
+    with rundir.disk_faults(run.path):
+        rundir.write_atomic(run.config, dump(config).encode())
+        rundir.write_json(run.meta, facts)
+    kept = ("versions", "cpu", "cpu_flags", "device", "threads", "data", "code")
+    return {"config": to_mapping(config), **{key: facts[key] for key in kept}}
+
+
+def announce(run: RunDir, config: Config, data: Data, state: TrainState) -> RunStarted:
+    """What the header says before the first step."""
+    parameters = sum(model.count_params() for model in state.models.values())
+    return RunStarted(
+        run=str(run),
+        step=int(state.step),
+        config=to_mapping(config),
+        epochs=config.epochs,
+        steps_per_epoch=data.steps_per_epoch,
+        examples_per_epoch=data.examples("train"),
+        metrics=state.metrics,
+        facts={
+            "dataset": f"{config.dataset.name} ({', '.join(f'{data.examples(s):,} {s}' for s in data.splits)})",
+            "model": f"{config.model.name} ({parameters:,} parameters)",
+            "optimizer": config.optimizer.name,
+            "device": f"{config.device}, {config.threads} threads, {config.precision}, compile: {config.compile}",
+        },
+    )

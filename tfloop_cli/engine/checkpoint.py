@@ -66,7 +66,7 @@ class Checkpoint:
             manifest = json.loads(file.read_bytes())
             if manifest["schema"] != SCHEMA:
                 raise ValueError(f"it has schema {manifest['schema']!r}, and this tfloop reads {SCHEMA}")
-            for key, kind in (("step", int), ("config", dict), ("sha256", str), ("size", int), ("data", str)):
+            for key, kind in (("step", int), ("config", dict), ("sha256", str), ("size", int), ("data", str), ("code", dict)):
                 if type(manifest[key]) is not kind:
                     raise ValueError(f"its `{key}` is no {kind.__name__}")
         except FileNotFoundError as error:

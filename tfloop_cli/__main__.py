@@ -1,0 +1,5 @@
+"""`python -m tfloop_cli` is `tfloop`."""
+
+from tfloop_cli.cli import main
+
+main()

@@ -1,0 +1,315 @@
+"""A strict YAML reader that keeps the place of every value, and a writer that it reads back exactly.
+
+PyYAML scans the text; its own rules for values (YAML 1.1: `no` is False, `1e-3` a string, `12:30:00` a number, a duplicate
+key wins in silence) are not used. Events come one by one, so a limit stops a hostile file before anything has grown.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import yaml
+
+from tfloop_cli.errors import Problem
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 50
+MAX_ALIASES = 100
+MAX_VALUES = 100_000  # counted as if every alias were written out
+
+# The core schema of YAML 1.2.
+_WORDS = {word: value for value, words in (
+    (None, ("", "~", "null", "Null", "NULL")), (True, ("true", "True", "TRUE")), (False, ("false", "False", "FALSE")),
+) for word in words}  # fmt: skip
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+# Words that some YAML reader takes for something else than text.
+_RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+Scalar: TypeAlias = None | bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where values come from: a file, an argument of the command line, or the defaults.
+
+    Attributes:
+        label: the path as it was typed, or the argument.
+        lines: whether a place in it has a line (an argument has none).
+    """
+
+    label: str
+    lines: bool = True
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value with its place.
+
+    Attributes:
+        value: a scalar, a list of nodes, or a mapping of text to nodes.
+        line, column: counted from 1.
+        key: the place of the key, where the value belongs to one.
+    """
+
+    value: Any
+    source: Source
+    line: int = 1
+    column: int = 1
+    key: tuple[int, int] | None = None
+
+    def problem(self, message: str, hint: str | None = None, at_key: bool = False) -> Problem:
+        """A problem with this value, or with its key."""
+        line, column = self.key if at_key and self.key else (self.line, self.column)
+        if not self.source.lines:
+            return Problem(message, self.source.label, hint=hint)
+        return Problem(message, self.source.label, line, column, hint)
+
+    def place(self) -> str:
+        """For people: "mnist.yaml:5", "--set epochs=3", "default"."""
+        return f"{self.source.label}:{self.line}" if self.source.lines else self.source.label
+
+    def plain(self) -> Any:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: inner.plain() for key, inner in self.value.items()}
+        return [inner.plain() for inner in self.value] if isinstance(self.value, list) else self.value
+
+
+class YamlError(Exception):
+    """The text cannot be read further than the problem's place."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+@dataclass
+class _Open:
+    """A list or mapping that has begun and not ended."""
+
+    node: Node
+    anchor: str | None
+    key: Node | None = None
+    size: int = 1
+
+
+@dataclass
+class _Reader:
+    source: Source
+    problems: list[Problem]
+    stack: list[_Open] = field(default_factory=list)
+    anchors: dict[str, tuple[Node, int]] = field(default_factory=dict)
+    aliases: int = 0
+    root: Node | None = None
+
+    def fail(self, mark: yaml.Mark, message: str, hint: str | None = None) -> YamlError:
+        return YamlError(self._node(None, mark).problem(message, hint))
+
+    def _node(self, value: Any, mark: yaml.Mark) -> Node:
+        return Node(value, self.source, mark.line + 1, mark.column + 1)
+
+    def take(self, event: yaml.Event) -> None:
+        mark = event.start_mark
+        if getattr(event, "tag", None) is not None:
+            # `!!str` and the like would be harmless, but no key needs them.
+            self.problems.append(self.fail(mark, f"YAML tags are not allowed; found `{_tag(event.tag)}`").problem)
+        if isinstance(event, yaml.ScalarEvent):
+            try:
+                value = resolve(event.value) if not event.style else event.value
+            except ValueError as error:
+                raise self.fail(mark, str(error)) from None
+            self._add(self._node(value, mark), 1, event.anchor)
+        elif isinstance(event, yaml.AliasEvent):
+            self._alias(event)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            if len(self.stack) >= MAX_DEPTH:
+                raise self.fail(mark, f"nested deeper than {MAX_DEPTH} levels")
+            value = {} if isinstance(event, yaml.MappingStartEvent) else []
+            self.stack.append(_Open(self._node(value, mark), event.anchor))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = self.stack.pop()
+            self._add(done.node, done.size, done.anchor)
+        elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
+            raise self.fail(mark, "a second document begins here; a config is one document")
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        self.aliases += 1
+        if self.aliases > MAX_ALIASES:
+            raise self.fail(event.start_mark, f"more than {MAX_ALIASES} aliases")
+        if event.anchor not in self.anchors:
+            raise self.fail(event.start_mark, f"the alias `*{event.anchor}` names no value that ended before it")
+        target, size = self.anchors[event.anchor]
+        self._add(replace(target, line=event.start_mark.line + 1, column=event.start_mark.column + 1), size, None)
+
+    def _add(self, node: Node, size: int, anchor: str | None) -> None:
+        if anchor is not None:
+            self.anchors[anchor] = (node, size)
+        if not self.stack:
+            self.root = node
+            return
+        parent = self.stack[-1]
+        parent.size += size
+        if parent.size > MAX_VALUES:
+            raise YamlError(node.problem(f"more than {MAX_VALUES:,} values once every alias is written out"))
+        if isinstance(parent.node.value, list):
+            parent.node.value.append(node)
+        elif parent.key is None:
+            parent.key = node
+        else:
+            self._add_pair(parent.node.value, parent.key, node)
+            parent.key = None
+
+    def _add_pair(self, mapping: dict[str, Node], key: Node, value: Node) -> None:
+        if not isinstance(key.value, str):
+            hint = "put it in quotes" if not isinstance(key.value, list | dict) else None
+            self.problems.append(key.problem(f"a key must be text; found {found(key)}", hint))
+        elif key.value == "<<":
+            hint = "write the keys out, or keep them in a file of their own and name it by `extends`"
+            self.problems.append(key.problem("merge keys (`<<`) are not supported", hint))
+        elif key.value in mapping:
+            line = (mapping[key.value].key or (0, 0))[0]
+            first = f"on line {line}" if self.source.lines else "before"
+            self.problems.append(key.problem(f"`{key.value}` is given twice; first {first}"))
+        else:
+            mapping[key.value] = replace(value, key=(key.line, key.column))
+
+
+def parse(content: bytes, source: Source, problems: list[Problem]) -> Node:
+    """Reads one YAML document.
+
+    Args:
+        content: of the file; UTF-8, with or without a byte order mark.
+        source: what to call it.
+        problems: gets all that is wrong but leaves the rest readable (duplicate keys, tags).
+
+    Raises:
+        YamlError: reading could not go on.
+    """
+    text = _decode(content, source)
+    reader = _Reader(source, problems)
+    try:
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            reader.take(event)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = f"not valid YAML: {error.problem}" + (f" ({error.context})" if error.context else "")
+        if mark is None:
+            raise YamlError(Problem(message, source.label)) from None
+        raise reader.fail(mark, message) from None
+    if reader.root is None:
+        return Node(None, source)
+    return reader.root
+
+
+def _decode(content: bytes, source: Source) -> str:
+    if len(content) > MAX_BYTES:
+        raise YamlError(Problem(f"larger than {MAX_BYTES // 1024} KiB; this is no config", source.label))
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        raise YamlError(Node(None, source, line, column).problem("not UTF-8 text; save the file as UTF-8")) from None
+    if bad := _UNPRINTABLE.search(text):
+        line, column = text.count("\n", 0, bad.start()) + 1, bad.start() - text.rfind("\n", 0, bad.start())
+        message = f"not a text file: it holds the control character {bad.group()!r}"
+        raise YamlError(Node(None, source, line, column).problem(message))
+    return text
+
+
+def resolve(text: str) -> Scalar:
+    """A plain scalar's value by YAML 1.2: `no` is text, `1e-3` a number.
+
+    Raises:
+        ValueError: an integer of more digits than Python reads.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        if text.startswith(("0o", "0x")):
+            return int(text, 0)
+        if len(text) > 1000:
+            raise ValueError(f"an integer of {len(text)} digits")
+        return int(text)
+    return float(text.replace(".inf", "inf").replace(".nan", "nan").lower()) if _is_float(text) else text
+
+
+def _is_float(text: str) -> bool:
+    return _FLOAT.fullmatch(text) is not None
+
+
+def _tag(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+def found(node: Node) -> str:
+    """A value as an error message shows it."""
+    if isinstance(node.value, dict):
+        return "a mapping"
+    if isinstance(node.value, list):
+        return "a list"
+    if node.value is None:
+        return "nothing (null)"
+    text = str(node.value) if isinstance(node.value, str) and resolve(node.value) == node.value else write(node.value)
+    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
+
+
+def write(value: Any) -> str:
+    """A value on one line, in YAML that every YAML reader takes alike."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            text = repr(value)
+            # `1e-07` is a number by YAML 1.2 and text to readers of 1.1; `1.0e-07` is a number to both.
+            return text.replace("e", ".0e") if "e" in text and "." not in text else text
+        case str():
+            return value if _BARE.fullmatch(value) and value.lower() not in _RESERVED else _quote(value)
+        case Mapping():
+            return "{" + ", ".join(f"{write(key)}: {write(inner)}" for key, inner in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(write(inner) for inner in value) + "]"
+        case _:
+            return str(value)
+
+
+def _quote(text: str) -> str:
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match.group())
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+    return re.sub("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]", escape, json.dumps(text, ensure_ascii=False))
+
+
+def plant(value: Any, source: Source) -> Node:
+    """A tree of plain values that have no lines."""
+    if isinstance(value, Mapping):
+        return Node({str(key): plant(inner, source) for key, inner in value.items()}, source)
+    if isinstance(value, list | tuple):
+        return Node([plant(inner, source) for inner in value], source)
+    return Node(value, source)
+
+
+def walk_text(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The same tree with every text value changed."""
+    if isinstance(node.value, dict):
+        return replace(node, value={key: walk_text(inner, change) for key, inner in node.value.items()})
+    if isinstance(node.value, list):
+        return replace(node, value=[walk_text(inner, change) for inner in node.value])
+    return change(node) if isinstance(node.value, str) else node
+
+
+def entries(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
+    """Every value that is no mapping, by its dotted path."""
+    if isinstance(node.value, dict) and node.value:
+        for key, inner in node.value.items():
+            yield from entries(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path, node
