@@ -24,7 +24,11 @@ def run(body: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A process of its own, since file descriptors 1 and 2 are at stake."""
     code = "import os, sys\nfrom tfloop_cli.console import Console\n" + textwrap.dedent(body)
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+        [sys.executable, "-W", "error", "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
     )
 
 
@@ -151,6 +155,7 @@ def test_a_closed_pipe_ends_quietly(redirection: str) -> None:
     )
     done = subprocess.run(
         ["bash", "-c", f'"$0" -c "$1" {redirection} | head -n 1; exit ${{PIPESTATUS[0]}}', sys.executable, code],
+        check=False,
         capture_output=True,
         text=True,
     )

@@ -122,7 +122,7 @@ def test_last_of_nothing(tmp_path: Path) -> None:
     run = make_run(tmp_path, "staged", checkpoint=False)
     (run.checkpoints / ".step-1").mkdir(parents=True)
     (run.checkpoints / ".step-1" / rundir.MANIFEST).touch()
-    with pytest.raises(TfloopError, match="no run in .* has a checkpoint"):
+    with pytest.raises(TfloopError, match=r"no run in .* has a checkpoint"):
         rundir.find("last", tmp_path)
 
 
@@ -170,12 +170,17 @@ def test_write_atomic_leaves_the_old_file_when_the_disk_fails(tmp_path: Path, mo
 def test_the_order_of_a_durable_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda descriptor: (calls.append(os.readlink(f"/proc/self/fd/{descriptor}")), fsync(descriptor))[1],
-    )
-    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append("rename"), replace(old, new))[1])
+
+    def noted_fsync(descriptor: int) -> None:
+        calls.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    def noted_replace(old: Path, new: Path) -> None:
+        calls.append("rename")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
     rundir.write_atomic(tmp_path / "a.json", b"x")
     staged, rename, folder = calls
     assert Path(staged).name.startswith(".a.json.")

@@ -1,6 +1,7 @@
-"""Bars that a run's test score must clear: `--fail-under accuracy=0.97`, `--fail-over loss=0.2`."""
+"""What the command line bounds: time, `--max-time 30m`, and a run's test score: `--fail-under accuracy=0.97`."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,17 +54,24 @@ def parse_bars(fail_under: Iterable[str], fail_over: Iterable[str]) -> list[Bar]
     return bars
 
 
-def require_metrics(bars: Iterable[Bar], metrics: Sequence[str]) -> None:
-    """Raises TfloopError if a bar names a metric that the task does not measure (exit code 2)."""
-    problems = [
-        Problem(
-            f"the task does not measure `{bar.metric}`",
-            file=f"{bar.option} {bar.metric}={bar.limit:g}",
-            hint=f"it measures {', '.join(f'`{metric}`' for metric in metrics)}",
-        )
-        for bar in bars
-        if bar.metric not in metrics
-    ]
+def require_metrics(bars: Iterable[Bar], metrics: Sequence[str], split: str, splits: Sequence[str]) -> None:
+    """Raises TfloopError if a bar could never be judged (exit code 2).
+
+    Args:
+        bars: to judge.
+        metrics: what the task measures.
+        split: what they are judged on.
+        splits: what the dataset has.
+    """
+    problems = []
+    for bar in bars:
+        place = f"{bar.option} {bar.metric}={bar.limit:g}"
+        if split not in splits:
+            hint = f"the dataset has {', '.join(f'`{name}`' for name in splits)}"
+            problems.append(Problem(f"there is no split `{split}` to judge it on", file=place, hint=hint))
+        elif bar.metric not in metrics:
+            hint = f"it measures {', '.join(f'`{metric}`' for metric in metrics)}"
+            problems.append(Problem(f"the task does not measure `{bar.metric}`", file=place, hint=hint))
     if problems:
         raise TfloopError(problems=problems)
 
@@ -73,3 +81,17 @@ def require_cleared(bars: Iterable[Bar], split: str, metrics: Mapping[str, float
     misses = [miss for bar in bars if (miss := bar.miss(metrics))]
     if misses:
         raise TfloopError(problems=[Problem(f"{split} {miss}") for miss in misses], code=ExitCode.BAR_MISSED)
+
+
+def parse_seconds(text: str | None) -> float:
+    """Reads a span of time: 90, 90s, 30m or 1.5h, in seconds; no text is forever.
+
+    Raises:
+        TfloopError: it is none of these (exit code 2).
+    """
+    if text is None:
+        return math.inf
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match:
+        raise TfloopError(problems=[Problem("must be a time, such as 90s, 30m or 1.5h", file=f"--max-time {text}")])
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

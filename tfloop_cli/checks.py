@@ -7,9 +7,9 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Strict, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
-from tfloop_cli.config import STRICT, Config
+from tfloop_cli.config import Config
 from tfloop_cli.declarations import Declaration
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.fields import describe, with_article
@@ -24,6 +24,7 @@ COMPONENTS: Mapping[str, Registry] = {
     "schedule": schedules,
     "augment": augmentations,
 }
+MAX_DETAILS = 100  # problems of one mapping; more say that it is no config at all
 DEFAULTS = Source("default", lines=False)
 
 
@@ -66,12 +67,13 @@ class Check:
         """Checks a component; a wrong one becomes a stand-in, so that the rest is checked as well."""
         given = {"name": replace(node, key=None)} if isinstance(node.value, str) else node.value
         name = given.get("name") if isinstance(given, dict) else None
+        kind = f"a{'n' if registry.kind[0] in 'aeiou' else ''} {registry.kind}"
         if not isinstance(given, dict):
-            self.add(node, f"`{path}` must be the name of a {registry.kind}, or a mapping with `name`; found {found(node)}")
+            self.add(node, f"`{path}` must be the name of {kind}, or a mapping with `name`; found {found(node)}")
         elif name is None:
             self.add(node, f"`{path}` needs a `name`", f"`tfloop list {registry.plural}` shows all")
         elif not isinstance(name.value, str):
-            self.add(name, f"`{path}.name` must be the name of a {registry.kind}; found {found(name)}")
+            self.add(name, f"`{path}.name` must be the name of {kind}; found {found(name)}")
         else:
             arguments = {key: inner for key, inner in given.items() if key != "name"}
             try:
@@ -97,7 +99,10 @@ class Check:
     def _explain(self, error: ValidationError, root: Node, types: Any, path: str, owner: str = "the keys are") -> None:
         """Puts pydantic's findings into words: one problem a place, however many branches of a union failed there."""
         seen: set[tuple[Any, ...]] = set()
-        for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        if len(details) > MAX_DETAILS:
+            self.add(root, f"{len(details):,} problems; the first {MAX_DETAILS} of them")
+        for detail in details[:MAX_DETAILS]:
             location, node, annotation = _locate(detail["loc"], root, types)
             missing = detail["loc"][-1:] if detail["type"] == "missing" else ()
             if (location, missing) in seen:
@@ -110,7 +115,11 @@ class Check:
                 known = _keys(_parent(types, location))
                 self.add(node, f"unknown key `{dotted}`", nearest(str(location[-1]), known, owner), at_key=True)
             else:
-                self.add(node, f"`{dotted}` must be {with_article(describe(annotation))}; found {found(node)}", _mend(node, annotation))
+                self.add(
+                    node,
+                    f"`{dotted}` must be {with_article(describe(annotation))}; found {found(node)}",
+                    _mend(node, annotation),
+                )
 
 
 def nearest(word: str, known: Iterable[str], owner: str) -> str:
@@ -123,14 +132,13 @@ def nearest(word: str, known: Iterable[str], owner: str) -> str:
 
 
 def argument_shape(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
-    """What pydantic checks a component's arguments by: a mapping with exactly the declared keys.
+    """What pydantic checks a component's arguments by: a mapping with every declared key and no other.
 
     A TypedDict and not a model, because a model keeps names such as `copy` and `schema` for itself.
     """
-    keys = {one.name: one.annotation if one.required else NotRequired[one.annotation] for one in declaration.parameters}
-    shape = TypedDict(declaration.name, {name: _loose(one) for name, one in keys.items()})  # type: ignore[operator]
-    config: ConfigDict = {key: STRICT[key] for key in ("extra", "strict", "allow_inf_nan")}  # type: ignore[assignment, literal-required]
-    shape.__pydantic_config__ = config
+    make: Any = TypedDict  # type checkers want a literal name
+    shape = make(declaration.name, {one.name: _loose(one.annotation) for one in declaration.parameters})
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     return TypeAdapter(shape)
 
 
@@ -142,21 +150,20 @@ def _loose(annotation: Any) -> Any:
     if origin in (Union, UnionType):
         return Union[tuple(_loose(one) for one in arguments)]  # noqa: UP007 (made of a list)
     if origin is tuple:
-        return Annotated[tuple[tuple(_loose(one) for one in arguments)], Strict(False)]  # type: ignore[misc]
-    if origin in (list, NotRequired):
+        return Annotated[origin[tuple(_loose(one) for one in arguments)], Strict(False)]
+    if origin is list:
         return origin[_loose(arguments[0])]
     return annotation
 
 
 def _locate(location: Sequence[int | str], root: Node, types: Any) -> tuple[tuple[int | str, ...], Node, Any]:
     """Follows pydantic's location as far as it names places of the tree; the rest names branches of unions."""
-    node, annotation, walked = root, types, ()
+    node, annotation, depth = root, types, 0
     for step in location:
-        if isinstance(node.value, dict) and step in node.value or isinstance(node.value, list) and isinstance(step, int):
-            node, annotation, walked = node.value[step], _inside(annotation, step), (*walked, step)
-        else:
+        if (inside := node.child(step)) is None:
             break
-    return walked, node, annotation
+        node, annotation, depth = inside, _inside(annotation, step), depth + 1
+    return tuple(location[:depth]), node, annotation
 
 
 def _keys(types: Any) -> list[str]:

@@ -63,6 +63,11 @@ def train(
     seed: Annotated[str | None, typer.Option(metavar="N", help="Short for --set seed=N.")] = None,
     name: Annotated[str | None, typer.Option(help="Short for --set name=...: the run folder's name.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder itself.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this config, or the one in -o.")] = False,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="WHICH", help="With --resume: last, best, a step or a checkpoint's path.")
+    ] = None,
+    max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 30m or 1.5h.")] = None,
     fail_under: FailUnder = [],
     fail_over: FailOver = [],
     code: Code = [],
@@ -75,16 +80,30 @@ def train(
     """Train a model; leaves a run folder behind and prints the test score."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with reporting(console):
-        from tfloop_cli.bars import parse_bars
+        from tfloop_cli import rundir
+        from tfloop_cli.bars import parse_bars, parse_seconds
 
         short = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
-        resolved = resolve(console, config, set_, unset, code, {k: v for k, v in short.items() if v is not None})
-        bars = parse_bars(fail_under, fail_over)
+        flags = {key: value for key, value in short.items() if value is not None}
+        seconds, bars = parse_seconds(max_time), parse_bars(fail_under, fail_over)
+        if resume and not config and output and (output / "config.yaml").is_file():
+            config = [str(output / "config.yaml")]
+        resolved = resolve(console, config, set_, unset, code, flags)
+        chosen, run, stem = resolved.config, None, resolved.config.name or (Path(config[-1]).stem if config else "run")
+        if resume:
+            from tfloop_cli import resume as going_on
+
+            chosen, run, stem = going_on.choose(chosen, stem, output, console)
+        elif from_:
+            raise TfloopError("`--from` goes with `--resume`")
+        elif output:
+            rundir.require_free(output)
         prepare(offline, verbose)
         with console.quiet_stderr():
             from tfloop_cli.commands import train as command
-        options = command.Options(stem=Path(config[-1]).stem if config else "run", output=output, bars=bars, code=code)
-        raise typer.Exit(command.train(resolved.config, options, console))
+            from tfloop_cli.commands.opening import Options
+        options = Options(stem, output, run, from_, seconds, bars, code)
+        raise typer.Exit(command.train(chosen, options, console))
 
 
 @app.command()

@@ -21,9 +21,7 @@ from typing import Any
 from tfloop_cli import fields
 
 REGISTRY_MODULE = "tfloop_cli.registry"
-_BUILTINS: Mapping[str, Any] = {
-    kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)
-}  # fmt: skip
+_BUILTINS: Mapping[str, Any] = {kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)}
 _VOCABULARY_MODULES = {"typing": typing, "tfloop_cli.fields": fields}
 _ANNOTATION_NODES = (
     ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.UnaryOp, ast.USub,
@@ -102,10 +100,7 @@ def read_file(path: Path, module: str, by_path: bool = False) -> tuple[tuple[str
         Unreadable: the file registers something in a way that only importing it can tell.
         SyntaxError, OSError, UnicodeDecodeError: as reading and parsing raise them.
     """
-    source = path.read_bytes()
-    if b"register" not in source:
-        return ()
-    tree = ast.parse(source, filename=str(path))
+    tree = ast.parse(path.read_bytes(), filename=str(path))
     names = _imported_names(tree)
     found, understood = [], set()
     for statement in tree.body:
@@ -125,16 +120,19 @@ def read_file(path: Path, module: str, by_path: bool = False) -> tuple[tuple[str
 
 def read_object(name: str, builder: Callable[..., Any], by_path: bool) -> Declaration:
     """The declaration of a builder that has been imported already."""
-    line, doc = getattr(getattr(builder, "__code__", None), "co_firstlineno", 1), inspect.getdoc(builder) or ""
-    signature = inspect.signature(builder, eval_str=True)
-    parameters = tuple(
-        Parameter(one.name, one.annotation if one.annotation is not one.empty else Any, required := one.default is one.empty,
-                  None if required else one.default)
-        for one in signature.parameters.values()
-        if one.kind is one.KEYWORD_ONLY
-    )  # fmt: skip
-    file = inspect.getsourcefile(builder) or "<python>"
+    line = getattr(getattr(builder, "__code__", None), "co_firstlineno", 1)  # a class has none
+    keys = [
+        one for one in inspect.signature(builder, eval_str=True).parameters.values() if one.kind is one.KEYWORD_ONLY
+    ]
+    parameters = tuple(_inspected(one) for one in keys)
+    file, doc = inspect.getsourcefile(builder) or "<python>", inspect.getdoc(builder) or ""
     return Declaration(name, builder.__module__, builder.__qualname__, file, line, doc, parameters, by_path)
+
+
+def _inspected(parameter: inspect.Parameter) -> Parameter:
+    annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+    required = parameter.default is parameter.empty
+    return Parameter(parameter.name, annotation, required, None if required else parameter.default)
 
 
 def _imported_names(tree: ast.Module) -> dict[str, str]:
@@ -143,7 +141,8 @@ def _imported_names(tree: ast.Module) -> dict[str, str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                names[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else alias.name.partition(".")[0]
+                name = alias.name if alias.asname else alias.name.partition(".")[0]
+                names[alias.asname or name] = name
         elif isinstance(node, ast.ImportFrom):
             # A relative import can only mean us where the file lies in our package; the module's last word decides.
             module = f"tfloop_cli.{(node.module or '').rpartition('.')[2]}".rstrip(".") if node.level else node.module
@@ -191,9 +190,8 @@ def _mentions(tree: ast.Module, names: Mapping[str, str]) -> Iterator[ast.expr]:
     """
     if any(name == f"{REGISTRY_MODULE}.*" for name in names.values()):
         raise Unreadable("`from tfloop_cli.registry import *` hides what is used")
-    reading = {
-        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr != "register"
-    }  # fmt: skip
+    attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    reading = {id(node.value) for node in attributes if node.attr != "register"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute) and _registry_name(node, names) and id(node) not in reading:
             yield node

@@ -18,9 +18,11 @@ from tfloop_cli.documents import document
 from tfloop_cli.events import EpochDone, Evaluated, Event, Progress, RunEnded, RunStarted
 from tfloop_cli.table import EpochTable, duration, metrics_text, number
 
-REFRESH_SECONDS = 0.15  # at the least between two drawings of the bar: each takes about a millisecond from the training
-_MIN_BAR = 8  # characters
-_MARGIN = 5  # two blanks around the bar, and room at the end for the terminal's own "^C", lest the line breaks
+REFRESH_SECONDS = (
+    0.15  # at the least between two drawings of the bar: each takes about half a millisecond from the training
+)
+_MIN_BAR = 5  # characters
+_MARGIN = 4  # two blanks around the bar, and room at the end for the terminal's own "^C", lest the line breaks
 _PHASES = {"train": "epoch", "validation": "valid"}  # of one length, so that the bar stands still
 
 
@@ -104,7 +106,7 @@ class PlainDisplay(Display):
         self._console.result(evaluated_text(event))
 
     def _ended(self, event: RunEnded) -> None:
-        done = event.reason == "completed"
+        done = event.reason in ("completed", "early_stopping")
         how = event.reason if done else f"stopped ({event.reason})"
         self._console.say(f"{how} after {duration(event.seconds)}")
         self._console.result(event.run)
@@ -127,7 +129,7 @@ class RichDisplay(PlainDisplay):
         self._drawing = False
         self._drawn = 0.0  # moment of the last drawing
         self._task = TaskID(0)
-        self._column = BarColumn(_MIN_BAR)
+        self._column = BarColumn(_MIN_BAR, complete_style="cyan", finished_style="cyan")
         self._bar = RichProgress(
             TextColumn("{task.description}", style="bold", markup=False),
             self._column,
@@ -165,7 +167,7 @@ class RichDisplay(PlainDisplay):
         parts = [
             f"{event.epoch_step:>{len(str(total))}}/{total}",
             *(f"{name} {number(value)}" for name, value in event.metrics.items()),
-            f"{event.examples_per_second:>7,.0f}/s",
+            f"{event.examples_per_second:>6,.0f}/s",
             self._time_left(now, event.step),
         ]
         room = self._rich.width - len(label) - _MARGIN

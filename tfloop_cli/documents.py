@@ -1,5 +1,6 @@
 """Events as JSON documents: one shape for `--json`, for metrics.jsonl and for whoever reads either."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +26,7 @@ def document(event: Event) -> Document | None:
                 "train_seconds": event.train_seconds,
                 "validation_seconds": event.validation_seconds,
                 "examples_per_second": event.examples_per_second,
+                "best": event.best,
             }
         case Evaluated():
             return {
@@ -37,3 +39,14 @@ def document(event: Event) -> Document | None:
             return {"event": "end"} | asdict(event)
         case _:
             return None
+
+
+def read_epoch(line: bytes) -> EpochDone | None:
+    """The event that a line of metrics.jsonl tells of; None for another event, or half a line."""
+    try:
+        told = json.loads(line)
+        if told.pop("event") != "epoch" or not line.endswith(b"\n"):
+            return None
+        return EpochDone(**told)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None

@@ -44,8 +44,8 @@ class Progress:
         epoch_step: steps done in this epoch.
         metrics: means over the epoch so far.
         examples_per_second: over the last call.
-        phase: "train" or "validation"; in validation `epoch_step` counts evaluation batches.
-        phase_steps: how many steps the phase has.
+        phase: "train" or "validation"; in validation `epoch_step` counts examples.
+        phase_steps: how many steps, or examples, the phase has.
     """
 
     epoch: int
@@ -89,16 +89,24 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The last step is behind us, for whatever reason: "completed", "SIGINT", "SIGTERM"."""
+    """The last step is behind us.
+
+    Attributes:
+        reason: "completed", "early_stopping", "max_time", or the signal: "SIGINT", "SIGTERM", "SIGUSR1".
+    """
 
     reason: str
-    epoch: int
     step: int
 
 
 @dataclass(frozen=True)
 class RunEnded:
-    """Everything is on disk: the last event of a run."""
+    """Everything is on disk: the last event of a run.
+
+    Attributes:
+        reason: as `Stopped` says, or "diverged" or "failed".
+        checkpoint: the last one; `weights_sha256` is of its weights.
+    """
 
     reason: str
     run: str

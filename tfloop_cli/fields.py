@@ -57,11 +57,11 @@ def describe(annotation: Any) -> str:
     fields = getattr(annotation, "model_fields", None)
     if fields is not None:
         return f"mapping with {', '.join(f'`{key}`' for key in fields)}"
-    return _PLAIN.get(annotation) or getattr(annotation, "__name__", str(annotation))
+    return _PLAIN.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def with_article(words: str) -> str:
-    """"integer, at least 1" -> "an integer, at least 1", as a sentence wants it."""
+    """ "integer, at least 1" -> "an integer, at least 1", as a sentence wants it."""
     first = words.split(",")[0].split(" ")[0]
     if first in ("integer",):
         return f"an {words}"
@@ -82,7 +82,9 @@ def _describe_annotated(base: Any, metadata: tuple[Any, ...]) -> str:
             return item.text
     # A pydantic Field keeps the same bounds one level down.
     items = [inner for item in metadata for inner in getattr(item, "metadata", [item])]
-    bounds = [(kind, getattr(item, name), words) for item in items for kind, name, words in _BOUNDS if type(item) is kind]
+    bounds = [
+        (kind, getattr(item, name), words) for item in items for kind, name, words in _BOUNDS if type(item) is kind
+    ]
     limits = {kind: limit for kind, limit, _ in bounds}
     if set(limits) == {Ge, Le}:
         return f"{describe(base)} from {limits[Ge]} to {limits[Le]}"

@@ -3,12 +3,14 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
 
 from tfloop_cli.errors import ExitCode
+from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 
 _CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,
@@ -43,6 +45,15 @@ class Interrupts:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.signal: StopSignal | None = None
         self._tell = tell
+
+    @property
+    def reason(self) -> str:
+        """The signal's name; "max_time" where none came."""
+        return self.signal.name if self.signal else "max_time"
+
+    def code(self, reason: str) -> ExitCode:
+        """The exit code of a run that stopped for `reason`: the signal's own, if it was one."""
+        return self.signal.code if self.signal and self.signal.name == reason else ExitCode.DONE
 
     def __enter__(self) -> Self:
         self._reader, self._writer = os.pipe()
@@ -88,3 +99,18 @@ def _forget_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
+
+
+def until_stopped(events: Iterator[Event], interrupts: Interrupts, deadline: float) -> Iterator[Event]:
+    """Passes events on until a signal has come or time is up, which a last event, `Stopped`, then tells.
+
+    Args:
+        events: of the training loop; the state is at rest between two of them.
+        interrupts: entered.
+        deadline: on the monotonic clock, in seconds.
+    """
+    for event in events:
+        yield event
+        if isinstance(event, Progress | EpochDone) and (interrupts.signal or time.monotonic() > deadline):
+            yield Stopped(interrupts.reason, event.step)
+            return

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tfloop_cli.declarations import Declaration, Parameter, Unreadable, literal
-from tfloop_cli.fields import Fraction, NonNegativeFloat, NonNegativeInt, NonPositiveFloat, PositiveFloat, PositiveInt, Rate
+from tfloop_cli.fields import (
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    NonPositiveFloat,
+    PositiveFloat,
+    PositiveInt,
+    Rate,
+)
 
 # Clipping, averaging, accumulation and loss scaling are tfloop's own: Keras' fail under tf.distribute.
 OWNED_BY_TFLOOP = frozenset({
@@ -121,7 +129,14 @@ class TfdsDatasets:
         found = {path.name for path in (root / "datasets").iterdir() if path.is_dir() and not path.name.startswith("_")}
         bases: dict[str, str] = {}
         for area in root.iterdir():
-            if area.is_dir() and area.name not in {"core", "testing", "scripts", "proto", "datasets", "dataset_collections"}:
+            if area.is_dir() and area.name not in {
+                "core",
+                "testing",
+                "scripts",
+                "proto",
+                "datasets",
+                "dataset_collections",
+            }:
                 for path in area.rglob("*.py"):
                     if path.stem.endswith("_test"):
                         continue
@@ -134,10 +149,14 @@ class TfdsDatasets:
         if match is None:
             return False
         namespace, builder = match.groups()
-        folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+        folder = Path(
+            os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"), builder
+        )
         if namespace:
             return namespace in self._namespaces()
-        return any((folder / builder).glob("**/dataset_info.json")) or builder in self.names()
+        # builder/version/, or builder/config/version/
+        prepared = any(next(folder.glob(f"{depth}/dataset_info.json"), None) for depth in ("*", "*/*"))
+        return prepared or builder in self.names()
 
     @functools.cached_property
     def _folder(self) -> Path | None:

@@ -67,7 +67,9 @@ def kept_code(folder: Path, copies: Mapping[str, str]) -> list[Path]:
     for name, sha256 in copies.items():
         path = folder / Path(name).name  # a manifest must not reach out of its folder
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-            raise TfloopError(f"`{path}` is not the code that the run was made with", hint="give a file of your own by `--code FILE`")
+            raise TfloopError(
+                f"`{path}` is not the code that the run was made with", hint="give a file of your own by `--code FILE`"
+            )
         paths.append(path)
     return paths
 
@@ -83,8 +85,8 @@ def _add_code(path: Path) -> Problem | None:
         return Problem(f"cannot read the code: {error.strerror}", label)
     except SyntaxError as error:
         return Problem(f"not valid Python: {error.msg}", label, error.lineno, error.offset)
-    except (UnicodeDecodeError, ValueError):
-        return Problem("not a Python file: it is no UTF-8 text", label)
+    except ValueError:  # a NUL among the text
+        return Problem("not a Python file", label)
     return None
 
 

@@ -1,12 +1,15 @@
 """Events -> metrics.jsonl and summary.json."""
 
-from typing import Any
+import time
+from types import TracebackType
+from typing import Any, Self
 
 from tfloop_cli.console import Console
-from tfloop_cli.documents import SCHEMA, Document, document
+from tfloop_cli.documents import SCHEMA, Document, document, read_epoch
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 from tfloop_cli.jsontext import json_text
-from tfloop_cli.rundir import RunDir, write_json
+from tfloop_cli.rundir import RunDir, disk_faults, write_atomic, write_json
 
 
 class Recorder:
@@ -21,26 +24,66 @@ class Recorder:
         self._run = run
         self._console = console
         self._warned = False
+        self._started: tuple[float, str] | None = None
         self._unwritten = b""
         self._good_bytes = run.metrics.stat().st_size if run.metrics.exists() else 0
         self._final: Document | None = None
         self._best: Document | None = None
         self._evaluations: dict[str, Any] = {}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """A run that fails says so in its summary."""
+        if isinstance(error, TfloopError) and self._started:
+            reason = "diverged" if error.code == ExitCode.DIVERGED else "failed"
+            seconds = time.monotonic() - self._started[0]
+            self.handle(RunEnded(reason, self._started[1], "", "", seconds))
+
+    def go_on(self, epochs: int) -> list[EpochDone]:
+        """Takes up the history of a resumed run.
+
+        Args:
+            epochs: how many epochs the checkpoint has done; what was recorded after them is cut off and happens again.
+
+        Returns:
+            The events of those epochs, as far as the file holds them.
+        """
+        kept, history = b"", []
+        for line in self._run.metrics.read_bytes().splitlines(keepends=True) if self._run.metrics.exists() else []:
+            event = read_epoch(line)
+            if event is None or event.epoch != len(history) + 1 or event.epoch > epochs:
+                break
+            kept += line
+            history.append(event)
+            self._remember(event)
+        with disk_faults(self._run.metrics):
+            write_atomic(self._run.metrics, kept)
+        self._good_bytes = len(kept)
+        return history
+
     def handle(self, event: Event) -> None:
         """Records `event`, if it is one to keep."""
         told = document(event)
-        if told is None or isinstance(event, RunStarted):  # config.yaml and meta.json tell the start
+        if isinstance(event, RunStarted):  # config.yaml and meta.json tell the rest
+            self._started = (time.monotonic(), event.run)
+            return
+        if told is None:
             return
         match event:
             case EpochDone():
-                self._final = {key: told[key] for key in ("epoch", "step", "train", "validation")}
-                self._best = self._final if event.best else self._best
+                self._remember(event)
             case Evaluated():
                 self._evaluations[event.split] = {"examples": event.examples, **event.metrics}
         self._keep(told)
         if isinstance(event, RunEnded):
             self._summarize(told)
+
+    def _remember(self, event: EpochDone) -> None:
+        told = document(event) or {}
+        self._final = {key: told[key] for key in ("epoch", "step", "train", "validation")}
+        self._best = self._final if event.best else self._best
 
     def _keep(self, told: Document) -> None:
         self._unwritten += json_text(told).encode() + b"\n"

@@ -93,6 +93,10 @@ class Registry:
                 f"the {self.kind} `{declaration.name}` is registered twice: in {known.place} and in {declaration.place}",
                 hint="give one of them another name",
             )
+        if any(one.name == "name" for one in declaration.parameters):
+            raise TfloopError(
+                f"{declaration.place}: an argument cannot be called `name`, which says the {self.kind}'s own"
+            )
         self._added[declaration.name] = declaration
 
     def names(self) -> list[str]:
@@ -130,7 +134,12 @@ class Registry:
         the component's own argument, as a schedule does over a plain learning rate.
         """
         declaration = self.declaration(component.name, component.arguments)
-        arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments)), **declaration.bound, **kwargs}
+        arguments = {
+            **declaration.defaults(),
+            **copy.deepcopy(dict(component.arguments)),
+            **declaration.bound,
+            **kwargs,
+        }
         return self._builder(declaration)(*args, **arguments)
 
     def _builder(self, declaration: Declaration) -> Callable[..., Any]:
@@ -242,4 +251,4 @@ augmentations = Registry("augmentation", "augmentations", "engine/data")
 
 REGISTRIES: Mapping[str, Registry] = {
     one.plural: one for one in (datasets, models, tasks, optimizers, schedules, augmentations)
-}  # fmt: skip
+}

@@ -147,6 +147,16 @@ def create(runs_dir: Path, stem: str, *, name: str | None = None, output: Path |
     raise AssertionError("names do not end")
 
 
+def require_free(output: Path) -> None:
+    """Raises TfloopError if a new run cannot have this folder, before anything has taken time (exit code 2)."""
+    with disk_faults(output):
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise TfloopError(
+                f"{output} is not an empty folder",
+                hint="name a folder that is empty or not there yet, or add --resume to go on in it",
+            )
+
+
 def find(what: str, runs_dir: Path) -> Path:
     """The run folder or the checkpoint folder (see `is_checkpoint`) that a user means by `what`.
 
@@ -251,13 +261,9 @@ def _take_lock(file: TextIO, run: Path) -> None:
 
 
 def _empty_folder(path: Path) -> Path:
+    require_free(path)
     with disk_faults(path):
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise TfloopError(
-                f"{path} is not empty",
-                hint="name a folder that is empty or not there yet, or add --resume to go on in it",
-            )
         sync_folder(path.parent)
     return path
 

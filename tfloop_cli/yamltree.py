@@ -1,36 +1,25 @@
-"""A strict YAML reader that keeps the place of every value, and a writer that it reads back exactly.
+"""A strict YAML reader that keeps the place of every value.
 
 PyYAML scans the text; its own rules for values (YAML 1.1: `no` is False, `1e-3` a string, `12:30:00` a number, a duplicate
 key wins in silence) are not used. Events come one by one, so a limit stops a hostile file before anything has grown.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import yaml
 
 from tfloop_cli.errors import Problem
+from tfloop_cli.yamltext import resolve, write
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_ALIASES = 100
 MAX_VALUES = 100_000  # counted as if every alias were written out
 
-# The core schema of YAML 1.2.
-_WORDS = {word: value for value, words in (
-    (None, ("", "~", "null", "Null", "NULL")), (True, ("true", "True", "TRUE")), (False, ("false", "False", "FALSE")),
-) for word in words}  # fmt: skip
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
-# Words that some YAML reader takes for something else than text.
-_RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
-
-Scalar: TypeAlias = None | bool | int | float | str
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -72,6 +61,13 @@ class Node:
     def place(self) -> str:
         """For people: "mnist.yaml:5", "--set epochs=3", "default"."""
         return f"{self.source.label}:{self.line}" if self.source.lines else self.source.label
+
+    def child(self, step: int | str) -> "Node | None":
+        """The value of a key or the item of a list; None where there is no such thing."""
+        inside: Any = self.value
+        if isinstance(inside, dict):
+            return inside.get(step)
+        return inside[step] if isinstance(inside, list) and isinstance(step, int) else None
 
     def plain(self) -> Any:
         """The value without places."""
@@ -119,6 +115,8 @@ class _Reader:
             # `!!str` and the like would be harmless, but no key needs them.
             self.problems.append(self.fail(mark, f"YAML tags are not allowed; found `{_tag(event.tag)}`").problem)
         if isinstance(event, yaml.ScalarEvent):
+            if "\0" in event.value:
+                raise self.fail(mark, "text must not hold the character NUL")
             try:
                 value = resolve(event.value) if not event.style else event.value
             except ValueError as error:
@@ -196,11 +194,8 @@ def parse(content: bytes, source: Source, problems: list[Problem]) -> Node:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             reader.take(event)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
         message = f"not valid YAML: {error.problem}" + (f" ({error.context})" if error.context else "")
-        if mark is None:
-            raise YamlError(Problem(message, source.label)) from None
-        raise reader.fail(mark, message) from None
+        raise reader.fail(error.problem_mark or error.context_mark, message) from None
     if reader.root is None:
         return Node(None, source)
     return reader.root
@@ -222,27 +217,6 @@ def _decode(content: bytes, source: Source) -> str:
     return text
 
 
-def resolve(text: str) -> Scalar:
-    """A plain scalar's value by YAML 1.2: `no` is text, `1e-3` a number.
-
-    Raises:
-        ValueError: an integer of more digits than Python reads.
-    """
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        if text.startswith(("0o", "0x")):
-            return int(text, 0)
-        if len(text) > 1000:
-            raise ValueError(f"an integer of {len(text)} digits")
-        return int(text)
-    return float(text.replace(".inf", "inf").replace(".nan", "nan").lower()) if _is_float(text) else text
-
-
-def _is_float(text: str) -> bool:
-    return _FLOAT.fullmatch(text) is not None
-
-
 def _tag(tag: str) -> str:
     return tag.replace("tag:yaml.org,2002:", "!!")
 
@@ -257,35 +231,6 @@ def found(node: Node) -> str:
         return "nothing (null)"
     text = str(node.value) if isinstance(node.value, str) and resolve(node.value) == node.value else write(node.value)
     return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
-
-
-def write(value: Any) -> str:
-    """A value on one line, in YAML that every YAML reader takes alike."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            text = repr(value)
-            # `1e-07` is a number by YAML 1.2 and text to readers of 1.1; `1.0e-07` is a number to both.
-            return text.replace("e", ".0e") if "e" in text and "." not in text else text
-        case str():
-            return value if _BARE.fullmatch(value) and value.lower() not in _RESERVED else _quote(value)
-        case Mapping():
-            return "{" + ", ".join(f"{write(key)}: {write(inner)}" for key, inner in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(write(inner) for inner in value) + "]"
-        case _:
-            return str(value)
-
-
-def _quote(text: str) -> str:
-    def escape(match: re.Match[str]) -> str:
-        code = ord(match.group())
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-    return re.sub("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]", escape, json.dumps(text, ensure_ascii=False))
 
 
 def plant(value: Any, source: Source) -> Node:

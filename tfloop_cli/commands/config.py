@@ -1,15 +1,18 @@
 """`tfloop config show | check | schema`: texts about a config; nothing here trains."""
 
+import json
+import warnings
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from tfloop_cli.checks import COMPONENTS
 from tfloop_cli.config import Config
 from tfloop_cli.configfile import Resolved, dump, to_mapping
 from tfloop_cli.declarations import Declaration
-from tfloop_cli.registry import Registry, datasets
-from tfloop_cli.yamltree import write
+from tfloop_cli.registry import Component, Registry, datasets
+from tfloop_cli.yamltext import write
 
 
 def show(resolved: Resolved, sources: bool = False) -> str:
@@ -31,23 +34,38 @@ def check(resolved: Resolved) -> str:
     return f"ok: {config.model.name} on {config.dataset.name}, {config.epochs} epochs"
 
 
-def schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a config file, for editors: every key, and the arguments of every component."""
-    made = Config.model_json_schema()
+def schema() -> str:
+    """JSON Schema (draft 2020-12) of a config file, for editors."""
+    return json.dumps(schema_mapping(), indent=2)
+
+
+def schema_mapping() -> dict[str, Any]:
+    """The schema as data: every key, and the arguments of every component."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # components' defaults are put in below
+        made = Config.model_json_schema()
     for key, registry in COMPONENTS.items():
-        about = made["properties"][key]
+        about = {"description": made["properties"][key]["description"]}
         default = Config.model_fields[key].default
-        choice = _component_schema(registry, getattr(default, "name", None))
-        kept = {word: about[word] for word in ("description",) if word in about}
         if key == "augment":
-            made["properties"][key] = {**kept, "type": "array", "items": choice, "default": []}
+            made["properties"][key] = {
+                **about,
+                "type": "array",
+                "items": _component_schema(registry, None),
+                "default": [],
+            }
+        elif isinstance(default, Component):
+            made["properties"][key] = {**about, **_component_schema(registry, default.name), "default": default.name}
         else:
-            made["properties"][key] = {**kept, **choice, **({"default": default.name} if hasattr(default, "name") else {})}
-    made["properties"]["extends"] = {"type": "string", "description": "A config that this one changes: a path or a shipped name."}
+            made["properties"][key] = {**about, **_component_schema(registry, None)}
+    made["properties"]["extends"] = {
+        "type": "string",
+        "description": "A config that this one changes: a path or a shipped name.",
+    }
     del made["required"]
     made["anyOf"] = [{"required": ["dataset", "model"]}, {"required": ["extends"]}]
-    made |= {"title": "tfloop config", "description": "What `tfloop train --config FILE` reads."}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(made)}
+    about = {"title": "tfloop config", "description": "What `tfloop train --config FILE` reads."}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(made), **about}
 
 
 def _component_schema(registry: Registry, default: str | None) -> dict[str, Any]:
@@ -89,7 +107,7 @@ def _untitled(made: Any) -> Any:
         return [_untitled(one) for one in made]
     if not isinstance(made, dict):
         return made
-    return {key: _untitled(one) for key, one in made.items() if key != "title" or not isinstance(one, str) or " " in one}
+    return {key: _untitled(one) for key, one in made.items() if key != "title" or not isinstance(one, str)}
 
 
 def _at(mapping: Any, path: str) -> Any:

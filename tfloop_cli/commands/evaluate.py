@@ -10,7 +10,7 @@ from tfloop_cli.bars import Bar, require_cleared, require_metrics
 from tfloop_cli.configfile import from_mapping
 from tfloop_cli.console import Console
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.checkpoint import Checkpoint, list_checkpoints
+from tfloop_cli.engine.checkpoint import Checkpoint, choose
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.state import TrainState
@@ -52,16 +52,16 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         options: see `Options`.
         console: gets the scores.
     """
-    checkpoint = Checkpoint.open(folder if is_checkpoint(folder) else choose(RunDir(folder), options.checkpoint))
+    checkpoint = Checkpoint.open(folder if is_checkpoint(folder) else choose(RunDir(folder).checkpoints, options.checkpoint))
     plugins.load(code_of(checkpoint, options))
-    config = from_mapping(checkpoint.config, str(checkpoint.path))
+    config = from_mapping(checkpoint.manifest["config"], str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config.model_copy(update={"device": options.device}))
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
-    require_metrics(options.bars, task.metrics)
+    require_metrics(options.bars, task.metrics, options.split, data.splits)
     total_steps = config.epochs * data.steps_per_epoch
-    state = TrainState.create(models.build(config.model, data.spec), task, config, total_steps)
+    state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, total_steps)
     checkpoint.restore(state)
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data is not what the checkpoint was trained on; the score may mean something else")
@@ -72,32 +72,6 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     show_scores(console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names))
     require_cleared(options.bars, options.split, evaluation.metrics)
     return ExitCode.DONE
-
-
-def choose(run: RunDir, which: str | None) -> Path:
-    """The folder of a run's checkpoint.
-
-    Args:
-        run: the run.
-        which: see `Options.checkpoint`.
-
-    Raises:
-        TfloopError: the run has no such checkpoint (exit code 6).
-    """
-    there = list_checkpoints(run.checkpoints)
-    links = [name for name in ("best", "last") if (run.checkpoints / name).is_dir()]
-    if which is None and links:
-        return (run.checkpoints / links[0]).resolve()
-    if which in links:
-        return (run.checkpoints / str(which)).resolve()
-    for path in reversed(there):
-        if which is None or path.name == which or path.name.startswith(f"step-{which:0>8}"):
-            return path
-    raise TfloopError(
-        f"run {run} has no checkpoint {f'`{which}`' if which else 'yet'}",
-        hint=f"it has {', '.join([*links, *(path.name for path in there)]) or 'none'}",
-        code=ExitCode.CHECKPOINT,
-    )
 
 
 def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:

@@ -1,37 +1,50 @@
 """`tfloop list`: what the registries hold, with arguments, types and defaults."""
 
+import json
 import re
 import textwrap
 from typing import Any
 
-from tfloop_cli.configfile import shipped_folder, shipped_names
+from tfloop_cli.checks import nearest
 from tfloop_cli.declarations import Declaration, Parameter
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.layers import shipped_folder, shipped_names
 from tfloop_cli.registry import REGISTRIES
-from tfloop_cli.yamltree import write
+from tfloop_cli.yamltext import write
 
 KINDS = (*REGISTRIES, "configs")
 _WIDTH = 80
-_FIRST_SENTENCE = re.compile(r"(.*?[.])(\s|$)", re.DOTALL)
+_FIRST_SENTENCE = re.compile(r".*?[.](?=\s+[A-Z]|$)")  # "et al. 2015" goes on
 _AFTER = {
     "datasets": "Any other name is looked up in TensorFlow Datasets and takes the arguments of `tfds`, but for `builder`.",
     "optimizers": "Clipping, weight averaging and loss scaling are keys of the config itself, not of the optimizer.",
 }
 
 
-def as_text(kind: str) -> str:
-    """A list for people, at most 80 columns wide.
+def list_components(kind: str, as_json: bool = False) -> str:
+    """The list for people, at most 80 columns wide, or for scripts: a JSON array.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `KINDS`, or its singular.
+
+    Raises:
+        TfloopError: there is no such kind.
     """
+    plural = next((one for one in KINDS if kind in (one, one.removesuffix("s"))), None)
+    if plural is None:
+        raise TfloopError(f"unknown kind `{kind}`", hint=nearest(kind, KINDS, "there are"))
+    return json.dumps(documents(plural), indent=2) if as_json else _text(plural)
+
+
+def _text(kind: str) -> str:
     if kind == "configs":
         return "\n\n".join(f"{name}\n{_filled(about, '  ')}" for name, about in _configs().items())
     blocks = [_block(declaration) for declaration in REGISTRIES[kind].declarations()]
     return "\n\n".join([*blocks, *([textwrap.fill(_AFTER[kind], _WIDTH)] if kind in _AFTER else [])])
 
 
-def as_json(kind: str) -> list[dict[str, Any]]:
-    """The same for scripts: a mapping for each component."""
+def documents(kind: str) -> list[dict[str, Any]]:
+    """The list as data: a mapping for each component."""
     if kind == "configs":
         return [{"name": name, "summary": about} for name, about in _configs().items()]
     return [
@@ -49,7 +62,7 @@ def summary(declaration: Declaration) -> str:
     """The docstring's first sentence, in one line."""
     paragraph = " ".join(declaration.doc.partition("\n\n")[0].split())
     match = _FIRST_SENTENCE.match(paragraph)
-    return match[1] if match else paragraph
+    return match[0] if match else paragraph
 
 
 def _argument(parameter: Parameter) -> dict[str, Any]:
@@ -68,7 +81,12 @@ def _block(declaration: Declaration) -> str:
 
 def _filled(text: str, indent: str, rest: str | None = None) -> str:
     return textwrap.fill(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=rest or indent, break_long_words=False, break_on_hyphens=False
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=rest or indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

@@ -1,7 +1,7 @@
-"""Checkpoints: every variable that a step changes, as data, each complete or absent.
+"""What a checkpoint is on disk: every variable that a step changes, as data, complete or absent.
 
-A checkpoint is a folder with `state.safetensors` and `manifest.json`. It is written beside its place, file by file to
-the disk itself, and renamed into place last: whoever finds it finds it whole. Nothing read from it can name code.
+A folder with `state.safetensors` and `manifest.json`. It is written beside its place, file by file to the disk itself, and
+renamed into place last: whoever finds it finds it whole. Nothing read from it can name code.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +18,54 @@ from typing import Any
 import ml_dtypes  # noqa: F401  safetensors needs it to know bfloat16
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
 
-from tfloop_cli.config import CheckpointConfig
 from tfloop_cli.engine.state import NEVER, TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.events import EpochDone, Event, Stopped
 from tfloop_cli.rundir import MANIFEST, sync_folder
 
 SCHEMA = 1
 STATE = "state.safetensors"
-LARGEST_MANIFEST = 64 * 2**20  # bytes; a larger one was not written by tfloop
-NAME = re.compile(r"step-(\d{8,})(?:-(\d+))?")
+LARGEST_MANIFEST = 16 * 2**20  # bytes; a larger one was not written by tfloop
+NAME = re.compile(r"step-(\d{8,18})(?:-(\d{1,9}))?")
+KEYS = {  # what a manifest must hold
+    "step": int, "epoch": int, "best_step": int, "size": int, "sha256": str, "weights_sha256": str,
+    "config": dict, "data": str, "code": dict, "run_id": str, "horizon_steps": int,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of the state between two steps, which training no longer changes.
+
+    Attributes:
+        arrays: every variable by its name, C-contiguous (safetensors saves other layouts wrong without a word).
+        facts: what the manifest says of it: step, epoch, weights_sha256.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, state: TrainState) -> "Snapshot":
+        arrays = {name: np.array(variable.numpy(), order="C") for name, variable in state.variables().items()}
+        facts = {"step": int(state.step), "epoch": int(state.epoch), "best_step": int(state.best_step)}
+        return cls(arrays, facts | {"weights_sha256": state.weights_sha256()})
+
+    def require_finite(self) -> None:
+        """Raises TfloopError if a weight or a number of the optimizer is not finite (exit code 5)."""
+        for name, array in self.arrays.items():
+            if array.dtype.kind in "fV" and not name.startswith("loop/") and not np.isfinite(array).all():
+                raise TfloopError(
+                    f"after step {self.facts['step']}, `{name}` holds numbers that are not finite; it is not saved",
+                    hint="the last good checkpoint is kept; lower `optimizer.learning_rate` or set `clip_norm: 1.0`",
+                    code=ExitCode.DIVERGED,
+                )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint folder whose manifest has been read; its state is verified when it is loaded.
+    """A checkpoint folder whose manifest has been read and verified; its state is verified when it is loaded.
 
     Attributes:
         path: the folder.
@@ -43,15 +75,6 @@ class Checkpoint:
     path: Path
     manifest: Mapping[str, Any]
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The resolved config of the run that wrote it."""
-        return dict(self.manifest["config"])
-
-    @property
-    def step(self) -> int:
-        return int(self.manifest["step"])
-
     @classmethod
     def open(cls, path: Path) -> "Checkpoint":
         """Reads a checkpoint's manifest.
@@ -59,20 +82,23 @@ class Checkpoint:
         Raises:
             TfloopError: there is none, or it is damaged (exit code 6).
         """
-        file = path / MANIFEST
         try:
-            if file.stat().st_size > LARGEST_MANIFEST:
-                raise ValueError("it is too large")
-            manifest = json.loads(file.read_bytes())
+            content = _read(path / MANIFEST, LARGEST_MANIFEST)
+            manifest = json.loads(content)
             if manifest["schema"] != SCHEMA:
                 raise ValueError(f"it has schema {manifest['schema']!r}, and this tfloop reads {SCHEMA}")
-            for key, kind in (("step", int), ("config", dict), ("sha256", str), ("size", int), ("data", str), ("code", dict)):
+            checksum = manifest.pop("checksum")
+            if _manifest_bytes(manifest) != content:
+                raise ValueError(f"its checksum is not {checksum}")
+            for key, kind in KEYS.items():
                 if type(manifest[key]) is not kind:
                     raise ValueError(f"its `{key}` is no {kind.__name__}")
-        except FileNotFoundError as error:
-            raise damaged(path, f"it has no {error.filename and Path(error.filename).name}") from error
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise damaged(path, f"{MANIFEST}: {error}") from error
+            if (match := NAME.fullmatch(path.name)) and int(match[1]) != manifest["step"]:
+                raise ValueError(f"it is of step {manifest['step']}")
+        except KeyError as error:
+            raise damaged(path, f"{MANIFEST}: it has no {error}") from error
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise damaged(path, f"{MANIFEST}: {_reason(error)}") from error
         return cls(path, manifest)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -81,18 +107,18 @@ class Checkpoint:
         Raises:
             TfloopError: the file is missing, damaged or another one (exit code 6).
         """
-        file = self.path / STATE
         try:
-            if file.stat().st_size != self.manifest["size"]:
-                raise ValueError(f"it has {file.stat().st_size} bytes, not {self.manifest['size']}")
-            if sha256_of(file) != self.manifest["sha256"]:
+            content = _read(self.path / STATE, self.manifest["size"])
+            if len(content) != self.manifest["size"]:
+                raise ValueError(f"it has {len(content)} bytes, not {self.manifest['size']}")
+            if hashlib.sha256(content).hexdigest() != self.manifest["sha256"]:
                 raise ValueError("its sha256 is not the manifest's")
-            return load_file(file)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise damaged(self.path, f"{STATE}: {error}") from error
+            return load(content)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise damaged(self.path, f"{STATE}: {_reason(error)}") from error
 
     def restore(self, state: TrainState) -> None:
-        """Puts the checkpoint's values into `state`; all of them, or none.
+        """Puts the checkpoint's values into `state`: all of them, or none.
 
         Raises:
             TfloopError: the checkpoint is damaged, or of another model (exit code 6).
@@ -108,126 +134,44 @@ class Checkpoint:
                 continue
             raise TfloopError(
                 f"checkpoint {self.path} is of another model: {problem}",
-                hint="is the model built from the same config and the same code?",
+                hint="build the model from the same config and the same code",
                 code=ExitCode.CHECKPOINT,
             )
         for name, variable in variables.items():
             variable.assign(arrays[name])
 
 
-class Checkpoints:
-    """Consumes events: saves the state after epochs and when training stops, and knows the best and the last one.
+def commit(directory: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> Path:
+    """Writes a checkpoint durably: state, manifest, folder, rename, parent; in this order each is on the disk itself.
 
     Args:
-        directory: the run's `checkpoints/`; made when the first one is saved.
-        state: saved and restored; at rest whenever an event comes.
-        schedule: how often to save, and how many to keep.
-        about: what the manifest says besides: the resolved config, the data's fingerprint, versions, machine.
-    """
-
-    def __init__(
-        self, directory: Path, state: TrainState, schedule: CheckpointConfig, about: Mapping[str, Any]
-    ) -> None:
-        self._directory, self._state, self._schedule, self._about = directory, state, schedule, dict(about)
-        self.best: Path | None = None
-        self.last: Path | None = None
-        self._saved_at: tuple[int, int] | None = None
-        sweep(directory)
-
-    def handle(self, event: Event) -> None:
-        """Saves at the end of an epoch that the schedule names or that is the best, and at the end of training."""
-        match event:
-            case EpochDone(best=True):
-                self.save()
-                self._point("best", self.last)
-                self.best = self.last
-                self._prune()
-            case EpochDone(epoch=epoch) if epoch % self._schedule.every_epochs == 0:
-                self.save()
-                self._prune()
-            case Stopped():
-                self.save()
-                self._prune()
-
-    def save(self) -> Path:
-        """Commits the state as it is now, unless it is on disk already; returns the checkpoint's folder."""
-        step, epoch = int(self._state.step), int(self._state.epoch)
-        if self._saved_at != (step, epoch) or self.last is None:
-            self.last = commit(self._directory, self._state, self._about)
-            self._saved_at = (step, epoch)
-            self._point("last", self.last)
-        return self.last
-
-    def restore_best(self) -> Path:
-        """Puts the best weights into the state, where a validation said which; otherwise keeps the last."""
-        path = self.best or self.save()
-        Checkpoint.open(path).restore(self._state)
-        return path
-
-    def _point(self, name: str, target: Path | None) -> None:
-        """Makes the link `best` or `last` name a checkpoint, in one step."""
-        assert target is not None
-        fresh = self._directory / f".{name}"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(target.name)
-        fresh.replace(self._directory / name)
-        sync_folder(self._directory)
-
-    def _prune(self) -> None:
-        """Removes all but the newest `keep` checkpoints, the best and the last."""
-        everything = list_checkpoints(self._directory)
-        wanted = {self.best, self.last, *everything[-self._schedule.keep :]}
-        for path in everything:
-            if path not in wanted:
-                remove(path)
-
-
-def commit(directory: Path, state: TrainState, about: Mapping[str, Any]) -> Path:
-    """Writes a checkpoint durably: files, manifest, folder, rename, parent; in this order each is on the disk itself.
+        directory: the run's `checkpoints/`; made if it is not there.
+        snapshot: what to write.
+        about: what the manifest says besides: config, data, code, versions, machine.
 
     Returns:
         The new folder, `step-` and the number of steps done.
 
     Raises:
-        TfloopError: a number in the state is not finite (exit code 5), or the disk refuses (exit code 75).
+        OSError: the disk refuses; what was there before is untouched.
     """
-    if not state.all_finite():
-        raise TfloopError(
-            f"after step {int(state.step)} the weights or the optimizer's state are not finite; not saved",
-            hint="the last good checkpoint is kept; lower `optimizer.learning_rate` or set `clip_norm: 1.0`",
-            code=ExitCode.DIVERGED,
-        )
-    step = int(state.step)
-    # A copy of every array, contiguous: safetensors saves other layouts wrong without a word.
-    arrays = {name: np.array(variable.numpy(), order="C") for name, variable in state.variables().items()}
+    directory.mkdir(exist_ok=True)
+    staging = directory / f".staging-{os.getpid()}"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        staging = directory / f".staging-{os.getpid()}"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        content = save(arrays)
+        content = save(dict(snapshot.arrays))
         _write(staging / STATE, content)
-        manifest = {
-            "schema": SCHEMA,
-            "step": step,
-            "epoch": int(state.epoch),
-            "best_epoch": None if int(state.best_epoch) == NEVER else int(state.best_epoch),
-            "size": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "weights_sha256": state.weights_sha256(),
-            **about,
-        }
-        _write(staging / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n")
+        digest = hashlib.sha256(content).hexdigest()
+        manifest = {"schema": SCHEMA, **snapshot.facts, "size": len(content), "sha256": digest, **about}
+        _write(staging / MANIFEST, _manifest_bytes(manifest))
         sync_folder(staging)
-        final = _free_name(directory, step)
+        final = _free_name(directory, snapshot.facts["step"])
         staging.rename(final)
-        sync_folder(directory)
-    except OSError as error:
-        raise TfloopError(
-            f"the checkpoint of step {step} could not be written to {directory}: {error.strerror or error}",
-            hint="earlier checkpoints are untouched; make room or mend the folder, and go on with `--resume`",
-            code=ExitCode.TRY_AGAIN,
-        ) from error
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    sync_folder(directory)
     return final
 
 
@@ -237,12 +181,51 @@ def list_checkpoints(directory: Path) -> list[Path]:
     return [path for _, path in sorted(found, key=lambda item: (int(item[0][1]), int(item[0][2] or 1)))]
 
 
+def choose(directory: Path, which: str | None) -> Path:
+    """The folder of one of a run's checkpoints.
+
+    Args:
+        directory: the run's `checkpoints/`.
+        which: "best", "last", a step, a folder's name or its path; None for the best where there is one, else the last.
+
+    Raises:
+        TfloopError: there is no such checkpoint (exit code 6).
+    """
+    there = list_checkpoints(directory)
+    if there and which in (None, "best") and (best := best_of(Checkpoint.open(there[-1]))):
+        return best
+    if there and which in (None, "last"):
+        return there[-1]
+    for path in reversed(there):
+        if which == path.name or (which and which.isdigit() and step_of(path) == int(which)):
+            return path
+    if which and (Path(which) / MANIFEST).is_file():
+        return Path(which)
+    raise TfloopError(
+        f"there is no checkpoint {f'`{which}`' if which else 'yet'} in {directory}",
+        hint=f"there is {', '.join(path.name for path in there) or 'none'}",
+        code=ExitCode.CHECKPOINT,
+    )
+
+
+def best_of(checkpoint: Checkpoint) -> Path | None:
+    """The folder beside a checkpoint that holds the best weights so far; None where no validation chose any."""
+    wanted = checkpoint.manifest["best_step"]
+    found = [path for path in list_checkpoints(checkpoint.path.parent) if step_of(path) == wanted]
+    return found[-1] if found else None
+
+
+def step_of(path: Path) -> int:
+    """The step that a checkpoint folder's name says."""
+    match = NAME.fullmatch(path.name)
+    return int(match[1]) if match else NEVER
+
+
 def sweep(directory: Path) -> None:
-    """Removes what an interrupted save left behind."""
-    for path in directory.glob(".staging-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in directory.glob(".removed-*"):
-        shutil.rmtree(path, ignore_errors=True)
+    """Removes what an interrupted save or removal left behind."""
+    for pattern in (".staging-*", ".removed-*"):
+        for path in directory.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove(path: Path) -> None:
@@ -253,6 +236,7 @@ def remove(path: Path) -> None:
 
 
 def damaged(path: Path, problem: str) -> TfloopError:
+    """The error of a checkpoint that cannot be used."""
     return TfloopError(
         f"checkpoint {path} is missing or damaged: {problem}",
         hint="take another checkpoint of the run: `--checkpoint last`, `best` or a step",
@@ -260,9 +244,25 @@ def damaged(path: Path, problem: str) -> TfloopError:
     )
 
 
-def sha256_of(file: Path) -> str:
+def _manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """The one way to write a manifest: a file of other bytes is damaged, were it by a single space."""
+    checksum = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    return json.dumps({**manifest, "checksum": checksum}, indent=2).encode() + b"\n"
+
+
+def _read(file: Path, largest: int) -> bytes:
+    """A regular file's bytes; never waits for a pipe, and never reads more than `largest` bytes."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a file")
+    if status.st_size > largest:
+        raise ValueError(f"it has {status.st_size} bytes, more than {largest}")
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return stream.read(largest)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -274,7 +274,7 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _free_name(directory: Path, step: int) -> Path:
-    """`step-00002345`, or with a number behind it where that step has been saved in another state (an epoch's end)."""
+    """`step-00002345`, or with a number behind it where that step was saved before, in the midst of its validation."""
     path, number = directory / f"step-{step:08d}", 2
     while path.exists():
         path, number = directory / f"step-{step:08d}-{number}", number + 1

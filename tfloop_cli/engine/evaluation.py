@@ -1,8 +1,7 @@
 """One pass over a split with training=False: every example exactly once, in order."""
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +10,9 @@ import tensorflow as tf
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch, Task, Values
+
+
+SECONDS_PER_CHUNK = 0.2  # so that Ctrl-C is heard
 
 
 @dataclass(frozen=True)
@@ -58,20 +60,15 @@ class Evaluator:
         self._measure = tf.function(lambda batch: task.eval_step(state, batch), reduce_retracing=True)
         self._predict = tf.function(lambda inputs: task.predict(state, inputs), reduce_retracing=True)
 
-    def chunks(self, split: str, seconds: float) -> Iterator[list[Values]]:
-        """Measures a split, some batches at a time; between two chunks the state is at rest.
-
-        Args:
-            split: its name.
-            seconds: after how long a chunk is given out.
-        """
+    def chunks(self, split: str) -> Iterator[list[Values]]:
+        """Measures a split, some batches at a time; between two chunks the state is at rest."""
         batches = iter(self._data.evaluation(split))
-        while chunk := self._chunk(batches, seconds):
+        while chunk := self._chunk(batches):
             yield chunk
 
-    def _chunk(self, batches: Iterator[Batch], seconds: float) -> list[Values]:
+    def _chunk(self, batches: Iterator[Batch]) -> list[Values]:
         chunk: list[Values] = []
-        until = time.perf_counter() + seconds
+        until = time.perf_counter() + SECONDS_PER_CHUNK
         with self._state.averaged():
             for batch in batches:
                 chunk.append(self._measure(batch))
@@ -79,9 +76,14 @@ class Evaluator:
                     break
         return chunk
 
-    def run(self, split: str) -> Evaluation:
-        """Measures a whole split."""
-        return Evaluation.of(split, [values for chunk in self.chunks(split, math.inf) for values in chunk])
+    def run(self, split: str, stop: Callable[[], object]) -> Evaluation | None:
+        """Measures a whole split; None if `stop` said, between two chunks, to leave it."""
+        parts: list[Values] = []
+        for chunk in self.chunks(split):
+            parts += chunk
+            if stop():
+                return None
+        return Evaluation.of(split, parts)
 
     def run_with_predictions(self, split: str) -> Evaluation:
         """Like `run`, with the true and the predicted class of each example where the task knows classes."""

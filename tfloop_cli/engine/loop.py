@@ -4,34 +4,37 @@ It is two loops. The inner one is compiled and takes some steps at a call; the o
 what happened. It knows no disk, no screen and no kind of model: whoever consumes the events saves, records and draws.
 """
 
-import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import tensorflow as tf
 
 from tfloop_cli.config import Config
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
+from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, Values
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.events import EpochDone, Event, Metrics, Progress
+from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
 
 SECONDS_PER_CALL = 0.2  # so that the screen moves, and Ctrl-C is heard, five times a second
 
 
-def fit(state: TrainState, data: Data, task: Task, config: Config) -> Iterator[Event]:
+def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config) -> Iterator[Event]:
     """Trains `state` until its epochs are done.
 
     Args:
         state: trained in place; where it stands (step, epoch) is where training goes on.
         data: training batches by number, and the validation split.
         task: what one batch means.
+        judge: says which epoch is best, and when it is enough.
         config: epochs, steps_per_call, compile, on_nonfinite.
 
     Yields:
-        Progress after each call of the inner loop, EpochDone after each epoch's validation. The state is at rest then.
+        Progress after each call of the inner loop, EpochDone after each epoch's validation, Stopped at the end. The state
+        is at rest at each of them, so the consumer may save it, or stop asking.
 
     Raises:
         TfloopError: a number was not finite (exit code 5).
@@ -40,24 +43,25 @@ def fit(state: TrainState, data: Data, task: Task, config: Config) -> Iterator[E
     batches = iter(data.batches(int(state.step), config.epochs * steps))
     train_steps = compile_steps(task, state, config.compile == "xla")
     evaluator = Evaluator(state, data, task)
-    pace = Pace(config.steps_per_call)
+    pace = Pace(config.steps_per_call, config.checkpoint.every_steps)
 
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
+        if judge.enough(state):
+            break
         started = time.perf_counter()
         while (left := epoch * steps - int(state.step)) > 0:
-            count = min(pace.steps, left)
-            with pace:
-                before = float(state.totals[-1])
+            with pace.call(int(state.step), left) as count:
                 train_steps(batches, tf.constant(count, tf.int64))
-                examples = float(state.totals[-1]) - before
-            refuse_nonfinite(state, config)
-            yield Progress(epoch, int(state.step), steps - left + count, means(state), examples / pace.seconds)
+                epoch_means = means(state)
+            refuse_nonfinite(state, data, config)
+            rate = count * config.batch_size / pace.seconds
+            yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
 
         train, examples = means(state), float(state.totals[-1])
         started = time.perf_counter()
         validation = yield from validate(evaluator, data, epoch, state)
-        best = close_epoch(state, task, epoch, validation)
+        best = close_epoch(state, judge, epoch, validation)
         yield EpochDone(
             epoch=epoch,
             step=int(state.step),
@@ -68,6 +72,7 @@ def fit(state: TrainState, data: Data, task: Task, config: Config) -> Iterator[E
             examples_per_second=examples / max(train_seconds, 1e-9),
             best=best,
         )
+    yield Stopped("early_stopping" if judge.enough(state) else "completed", int(state.step))
 
 
 def compile_steps(task: Task, state: TrainState, xla: bool) -> Callable[[Iterator, tf.Tensor], None]:
@@ -76,20 +81,25 @@ def compile_steps(task: Task, state: TrainState, xla: bool) -> Callable[[Iterato
 
     @tf.function
     def train_steps(batches: Iterator, count: tf.Tensor) -> None:
-        totals = tf.zeros_like(state.totals)
+        totals = state.totals.value()
         for _ in tf.range(count):
             values = one_step(state, next(batches))
-            totals += sums(values)
+            totals += sums(values, state.metrics)
             state.step.assign_add(1)
-        state.totals.assign_add(totals)
+        state.totals.assign(totals)
+        state.check_finite()
 
     return train_steps
 
 
-def sums(values: Values) -> tf.Tensor:
-    """Each metric's sum over the batch and, last, the number of examples: float64 [metrics + 1]."""
-    columns = [tf.cast(value, tf.float64) for value in values.values()]  # each [batch]
-    return tf.reduce_sum(tf.stack([*columns, tf.ones_like(columns[0])]), axis=1)
+def sums(values: Values, metrics: Sequence[str]) -> tf.Tensor:
+    """Each metric's sum over the batch and, last, the number of examples: float64 [metrics + 1].
+
+    Nothing is counted of a batch whose update was refused because a number is not finite.
+    """
+    columns = [tf.cast(values[name], tf.float64) for name in metrics]  # each [batch]
+    total = tf.reduce_sum(tf.stack([*columns, tf.ones_like(columns[0])]), axis=1)
+    return tf.where(tf.reduce_all(tf.math.is_finite(total)), total, tf.zeros_like(total))
 
 
 def means(state: TrainState) -> Metrics:
@@ -104,36 +114,33 @@ def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) ->
     if not examples:
         return None
     parts: list[Values] = []
-    for chunk in evaluator.chunks("validation", SECONDS_PER_CALL):
+    for chunk in evaluator.chunks("validation"):
         parts += chunk
         done = Evaluation.of("validation", parts)
         yield Progress(epoch, int(state.step), done.examples, done.metrics, 0.0, "validation", examples)
     return Evaluation.of("validation", parts).metrics
 
 
-def close_epoch(state: TrainState, task: Task, epoch: int, validation: Metrics | None) -> bool:
+def close_epoch(state: TrainState, judge: Judge, epoch: int, validation: Metrics | None) -> bool:
     """Counts the epoch as done and clears its sums; returns whether its validation is the best so far."""
-    state.epoch.assign(epoch)
+    best = judge.is_best(state, validation)
+    judge.count(state, validation)
     state.totals.assign(tf.zeros_like(state.totals))
-    if not validation or not task.monitor:
-        return False
-    metric, mode = task.monitor
-    value, best = validation[metric], float(state.best)
-    better = math.isnan(best) or (value > best if mode == "max" else value < best)
-    if better:
-        state.best.assign(value)
-        state.best_epoch.assign(epoch)
-    return better
+    state.epoch.assign(epoch)
+    return best
 
 
-def refuse_nonfinite(state: TrainState, config: Config) -> None:
-    """Raises TfloopError if an update was refused and the config says to stop then."""
-    refused, step = state.bad.numpy().tolist()
-    if refused and config.on_nonfinite == "stop":
-        epoch_hint = "lower `optimizer.learning_rate`, set `clip_norm: 1.0`, or `on_nonfinite: skip` to go on without such batches"
+def refuse_nonfinite(state: TrainState, data: Data, config: Config) -> None:
+    """Raises TfloopError if an update was refused and the config says to stop then, or if the state itself is spoiled."""
+    refused, step, spoiled = state.bad.numpy().tolist()
+    if spoiled or (refused and config.on_nonfinite == "stop"):
+        what = "the weights or the optimizer's state are" if spoiled and not refused else "the loss or a gradient is"
+        examples = ", ".join(str(index) for index in data.examples_of(step if refused else int(state.step) - 1)[:8])
         raise TfloopError(
-            f"training diverged: the loss or a gradient of step {step + 1} is not a finite number",
-            hint=epoch_hint,
+            f"training diverged: {what} not finite at step {step + 1 if refused else int(state.step)}; "
+            f"its batch holds the training examples {examples}, ...",
+            hint="the last checkpoint is good; lower `optimizer.learning_rate`, set `clip_norm: 1.0`, "
+            "or `on_nonfinite: skip` to leave such batches out",
             code=ExitCode.DIVERGED,
         )
 
@@ -145,18 +152,27 @@ class Pace:
 
     Args:
         steps_per_call: a fixed number, or "auto".
+        stop_every: a step whose number is a multiple of it ends a call; None for no such steps.
     """
 
-    def __init__(self, steps_per_call: int | str) -> None:
-        self.fixed = steps_per_call != "auto"
-        self.steps = int(steps_per_call) if self.fixed else 1
+    def __init__(self, steps_per_call: int | str, stop_every: int | None) -> None:
+        self._fixed = steps_per_call != "auto"
+        self._steps = int(steps_per_call) if self._fixed else 1
+        self._stop_every = stop_every
         self.seconds = 0.0
 
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
+    @contextmanager
+    def call(self, step: int, left: int) -> Iterator[int]:
+        """Times one call and gives its number of steps.
 
-    def __exit__(self, *exception: object) -> None:
-        self.seconds = max(time.perf_counter() - self._started, 1e-9)
-        if not self.fixed:
-            # The first call traces and says nothing about the next: the pace may grow fast, and never by a wild guess.
-            self.steps = min(max(1, round(self.steps * SECONDS_PER_CALL / self.seconds)), self.steps * 8)
+        Args:
+            step: steps done.
+            left: steps left in the epoch.
+        """
+        count = min(self._steps, left, self._stop_every - step % self._stop_every if self._stop_every else left)
+        started = time.perf_counter()
+        yield count
+        self.seconds = max(time.perf_counter() - started, 1e-9)
+        if not self._fixed:
+            # The first call traces and says nothing about the next: the pace may grow fast, but not by a wild guess.
+            self._steps = min(max(1, round(count * SECONDS_PER_CALL / self.seconds)), count * 8)

@@ -22,7 +22,7 @@ def setup(config: Config) -> Config:
         TfloopError: the device is not there (exit code 2).
     """
     device = choose_device(config.device)
-    threads = len(os.sched_getaffinity(0)) if config.threads == "auto" else int(config.threads)
+    threads = cores() if config.threads == "auto" else int(config.threads)
     compile_ = config.compile
     if compile_ == "auto":
         compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs XLA made these models slower
@@ -53,6 +53,11 @@ def choose_device(wanted: str) -> str:
     tf.config.set_visible_devices(gpus[number], "GPU")
     tf.config.experimental.set_memory_growth(gpus[number], True)
     return f"gpu:{number}"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit_threads(threads: int) -> None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task
 from tfloop_cli.events import EpochDone, Event
-from tfloop_cli.rundir import RunDir, write_atomic
+from tfloop_cli.rundir import RunDir, disk_faults, write_atomic
 
 GAP = 2  # pixels between two images
 
@@ -29,9 +29,10 @@ class Samples:
         with self._state.averaged():
             images = self._task.samples(self._state)
         if images is not None:
-            self._run.samples.mkdir(exist_ok=True)
             png = tf.io.encode_png(grid(images)).numpy()
-            write_atomic(self._run.samples / f"epoch-{event.epoch:04d}.png", png)
+            with disk_faults(self._run.samples):
+                self._run.samples.mkdir(exist_ok=True)
+                write_atomic(self._run.samples / f"epoch-{event.epoch:04d}.png", png)
 
 
 def grid(images: np.ndarray) -> np.ndarray:

@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config import Config
+from tfloop_cli.engine.data.spec import DataSpec
 from tfloop_cli.engine.optimizers import build_optimizer
 from tfloop_cli.errors import TfloopError
 
 if TYPE_CHECKING:
     from tfloop_cli.engine.tasks import Task
 
-NEVER = -1  # where a step or an epoch is stored: there has been none
+NEVER = -1  # in place of a step: there has been none
 
 
 class GuardedOptimizer:
@@ -25,7 +26,7 @@ class GuardedOptimizer:
     Args:
         optimizer: Keras' optimizer, built for `variables`.
         variables: what it trains.
-        bad: int64 [2], shared by the optimizers of a run: how many updates were refused, and the first one's step.
+        bad: int64 [3], shared by the optimizers of a run: see `TrainState`.
         step: the run's step counter.
         stop: whether one refused update refuses all that follow, so that the state stays as it was.
         ema_decay: of the running average of the weights; None for no average.
@@ -63,7 +64,7 @@ class GuardedOptimizer:
 
     def _refuse(self) -> tf.Operation:
         first = tf.where(tf.equal(self._bad[0], 0), self._step, self._bad[1])
-        self._bad.assign(tf.stack([self._bad[0] + 1, first]))
+        self._bad.assign(tf.stack([self._bad[0] + 1, first, self._bad[2]]))
         return tf.no_op()
 
 
@@ -78,8 +79,10 @@ class TrainState:
         epoch: epochs done, their validation included, int64 [].
         totals: sums of the running epoch's metrics and, last, its examples, float64 [metrics + 1].
         best: the best value of the monitored metric so far, float64 []; NaN before the first.
-        best_epoch: the epoch it came from, counted from 1, int64 [].
-        bad: updates refused because a number was not finite, and the first one's step, int64 [2].
+        best_step: the steps done then, int64 []; -1 before.
+        patience: for early stopping: the best value it has seen and the epochs since, float64 [2].
+        bad: updates refused because a number was not finite, the first one's step, and whether the state itself holds such
+            a number; int64 [3].
     """
 
     def __init__(self, models: Mapping[str, keras.Model], metrics: Sequence[str], seed: int) -> None:
@@ -92,18 +95,20 @@ class TrainState:
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
             self.totals = tf.Variable(tf.zeros(len(metrics) + 1, tf.float64), trainable=False, name="totals")
             self.best = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best")
-            self.best_epoch = tf.Variable(NEVER, dtype=tf.int64, trainable=False, name="best_epoch")
-            self.bad = tf.Variable([0, NEVER], dtype=tf.int64, trainable=False, name="bad")
+            self.best_step = tf.Variable(NEVER, dtype=tf.int64, trainable=False, name="best_step")
+            self.patience = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="patience")
+            self.bad = tf.Variable([0, NEVER, 0], dtype=tf.int64, trainable=False, name="bad")
 
     @classmethod
     def create(
-        cls, models: keras.Model | Mapping[str, keras.Model], task: "Task", config: Config, total_steps: int
+        cls, models: keras.Model | Mapping[str, keras.Model], task: "Task", spec: DataSpec, config: Config, total_steps: int
     ) -> "TrainState":
         """A state at step 0, with a new optimizer for each model.
 
         Args:
             models: one model, or several by name.
             task: says which models it trains, and what it measures.
+            spec: shape of the data.
             config: optimizer, schedule, seed, ema_decay, on_nonfinite.
             total_steps: training steps in the whole run: the schedule's horizon.
 
@@ -111,6 +116,9 @@ class TrainState:
             TfloopError: the models are not those that the task trains (exit code 2).
         """
         by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
+        for model in by_name.values():
+            if not model.built:  # a subclass of keras.Model makes its weights when it first sees data
+                model(tf.zeros([1, *spec.input_shape]), training=False)
         if set(by_name) != set(task.models):
             raise TfloopError(
                 f"task `{config.task.name}` trains {_list(task.models)}, and `{config.model.name}` is {_list(by_name)}",
@@ -150,14 +158,22 @@ class TrainState:
                 named[f"optimizers/{name}/{number:04d}"] = variable.value
             for number, average in enumerate(optimizer.averages):
                 named[f"averages/{name}/{number:04d}"] = average
-        counters = (self.step, self.epoch, self.totals, self.best, self.best_epoch, self.bad)
+        counters = (
+            self.step,
+            self.epoch,
+            self.totals,
+            self.best,
+            self.best_step,
+            self.patience,
+            self.bad,
+        )
         return named | {f"loop/{variable.name.split(':')[0]}": variable for variable in counters}
 
     def model_variables(self) -> Iterator[tuple[str, tf.Variable]]:
         """The models' part of `variables`."""
         for name, model in self.models.items():
             for number, variable in enumerate(model.variables):
-                yield f"models/{name}/{number:04d}/{variable.name}", variable.value
+                yield f"models/{name}/{number:04d}", variable.value
 
     def weights_sha256(self) -> str:
         """sha256 over the models' weights in order: two runs with equal ones ended with equal bits."""
@@ -167,13 +183,14 @@ class TrainState:
                 digest.update(np.ascontiguousarray(variable.value.numpy()))
         return digest.hexdigest()
 
-    def all_finite(self) -> bool:
-        """Whether every floating variable of models and optimizers holds finite numbers only."""
-        return all(
-            bool(tf.reduce_all(tf.math.is_finite(variable)))
+    def check_finite(self) -> None:
+        """Marks the state as spoiled if a floating variable of models or optimizers is not finite; for use in a graph."""
+        good = [
+            tf.math.is_finite(tf.reduce_sum(variable))  # one pass over the memory, and no mask of it
             for name, variable in self.variables().items()
             if variable.dtype.is_floating and not name.startswith("loop/")
-        )
+        ]
+        self.bad.assign(tf.concat([self.bad[:2], [1 - tf.cast(tf.reduce_all(good), tf.int64)]], axis=0))
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

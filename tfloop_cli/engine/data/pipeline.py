@@ -3,7 +3,8 @@
 The shuffle is global and needs no buffer, no thread decides the order, and going on at step k is asking for it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +33,12 @@ class Data:
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
         self._parts = _divide(dataset, config.validation)
+        if not self.steps_per_epoch:
+            raise TfloopError(
+                f"`batch_size` is {config.batch_size}, and there are {self.examples('train')} examples to train on: with "
+                "`drop_remainder` no batch is left",
+                hint="lower `batch_size`",
+            )
         if self._augment and len(self.spec.input_shape) != 3:
             raise TfloopError(
                 f"`augment` changes images, and this dataset's inputs have shape {self.spec.input_shape}",
@@ -77,6 +84,12 @@ class Data:
         epochs = tf.data.Dataset.range(first_step // steps, -(-last_step // steps))
         return self._finish(epochs.flat_map(indices_of_epoch).map(load, num_parallel_calls=self._parallel))
 
+    def examples_of(self, step: int) -> np.ndarray:
+        """Which examples of the split `train` a training batch holds, int64 [batch]."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        size, members = self._config.batch_size, self._parts["train"][1]
+        return members[epoch_order(self._config.seed, epoch, len(members))[number * size : (number + 1) * size]]
+
     def evaluation(self, split: str) -> tf.data.Dataset:
         """Every example of a split exactly once, in order, in batches of the config's size (the last may be smaller).
 
@@ -90,6 +103,21 @@ class Data:
         starts = tf.data.Dataset.range(0, len(members), size)
         held = tf.constant(members)
         return self._finish(starts.map(lambda i: self._load(source, held[i : i + size]), num_parallel_calls=self._parallel))
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Around whatever draws batches: a read that fails inside the graph is told in its source's own words.
+
+        Raises:
+            TfloopError: a source could not read an example (exit code 4).
+        """
+        try:
+            yield
+        except tf.errors.OpError as error:
+            for source, _ in self._parts.values():
+                if failure := getattr(source, "failure", None):  # only sources that read while training have one
+                    raise failure from error
+            raise
 
     @property
     def _parallel(self) -> int:

@@ -1,5 +1,6 @@
 """What a dataset is to the rest of the program: its splits, and the shape of one example."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -116,8 +117,6 @@ def from_arrays(
 
 def fingerprint_of(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     """sha256 over names, dtypes, shapes and bytes of all arrays."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name, arrays in sorted(splits.items()):
         for array in arrays:

@@ -4,6 +4,7 @@ import keras
 
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.models.images import require_image
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.fields import NonNegativeInt, PositiveInt, Rate
 from tfloop_cli.registry import models
 
@@ -32,6 +33,7 @@ def conv_net(
         dropout: share of the features that a training step drops before each dense layer.
     """
     require_image(spec, "conv_net")
+    require_room(min(spec.input_shape[:2]), len(filters), kernel_size, pool_every)
     layers = [keras.Input(spec.input_shape)]
     for number, width in enumerate(filters, start=1):
         padding = "same" if pool_every else "valid"
@@ -49,3 +51,13 @@ def conv_net(
         layers.append(keras.layers.Dense(width, activation="relu"))
     layers += [keras.layers.Dropout(dropout)] if dropout else []
     return keras.Sequential([*layers, keras.layers.Dense(spec.outputs)], name="conv_net")
+
+
+def require_room(side: int, convolutions: int, kernel_size: int, pool_every: int) -> None:
+    """Raises TfloopError unless an image of that side, in pixels, is large enough for every layer."""
+    left = side >> convolutions // pool_every if pool_every else side - convolutions * (kernel_size - 1)
+    if left < 1:
+        raise TfloopError(
+            f"model `conv_net`: {convolutions} convolutions leave nothing of images with a side of {side} pixels",
+            hint="give it fewer `filters`, a smaller `kernel_size`, or a larger `pool_every` (0 for no pooling)",
+        )

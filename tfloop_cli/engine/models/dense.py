@@ -1,5 +1,7 @@
 """Models that see their input as one row of numbers."""
 
+from typing import Literal
+
 import keras
 
 from tfloop_cli.engine.data import DataSpec
@@ -21,7 +23,7 @@ def mlp(
     *,
     hidden: list[PositiveInt] = [128],
     dropout: Rate = 0.0,
-    activation: str = "relu",
+    activation: Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid"] = "relu",
 ) -> keras.Model:
     """Dense layers, each followed by an activation and dropout.
 
@@ -29,7 +31,7 @@ def mlp(
         spec: shape of the data.
         hidden: width of each hidden layer.
         dropout: share of each hidden layer's outputs that a training step drops.
-        activation: Keras' name of the activation.
+        activation: Keras' name of what each hidden layer's outputs go through.
     """
     layers = [keras.Input(spec.input_shape), keras.layers.Flatten()]
     for width in hidden:

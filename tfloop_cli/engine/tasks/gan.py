@@ -32,7 +32,7 @@ class Gan:
     def train_step(self, state: TrainState, batch: Batch) -> Values:
         images, _ = batch
         generator, discriminator = state.models["generator"], state.models["discriminator"]
-        noise = self.noise(state, tf.shape(images)[0], purpose=0)
+        noise = self.noise(state, images, state.step)
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             fakes = generator(noise, training=True)
             real_logits = discriminator(images, training=True)  # [batch, 1]
@@ -51,7 +51,8 @@ class Gan:
 
     def eval_step(self, state: TrainState, batch: Batch) -> Values:
         images, _ = batch
-        fakes = state.models["generator"](self.noise(state, tf.shape(images)[0], purpose=1), training=False)
+        noise = self.noise(state, images, tf.bitcast(tf.reduce_sum(tf.cast(images, tf.float32)), tf.int32))
+        fakes = state.models["generator"](noise, training=False)
         discriminator = state.models["discriminator"]
         return self.measure(discriminator(images, training=False), discriminator(fakes, training=False))
 
@@ -64,11 +65,16 @@ class Gan:
         noise = tf.random.stateless_normal([self.rows**2, latent], seed=[state.seed, -1])
         return state.models["generator"](noise, training=False).numpy()
 
-    def noise(self, state: TrainState, count: tf.Tensor, purpose: int) -> tf.Tensor:
-        """What the generator starts from, float [count, latent]: a function of the run's seed and the step alone."""
+    def noise(self, state: TrainState, images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+        """What the generator starts from, one row an image: float [batch, latent].
+
+        Args:
+            number: tells this batch from others: the step in training, the pixels' sum in an evaluation. With the run's
+                seed it decides the noise, so that a step that is done again sees the same.
+        """
         latent = state.models["generator"].input_shape[-1]
-        seed = tf.stack([state.seed, 2 * tf.cast(state.step, tf.int32) + purpose])
-        return tf.random.stateless_normal([count, latent], seed)
+        seed = tf.stack([state.seed, tf.cast(number, tf.int32)])
+        return tf.random.stateless_normal([tf.shape(images)[0], latent], seed)
 
     def measure(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> Values:
         """Losses and scores of each pair of a real and a made image, each float [batch]."""

@@ -64,6 +64,8 @@ class Supervised:
         """Loss and metrics of each example, in float32 at least, whatever the model computes in."""
         if outputs.dtype != tf.float64:
             outputs = tf.cast(outputs, tf.float32)
+        if self.classes:
+            targets = tf.cast(targets, tf.int32)  # the losses know no uint8
         return {"loss": self.loss(targets, outputs)} | {
             name: measure(targets, outputs) for name, measure in self.measures.items()
         }

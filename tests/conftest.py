@@ -1,0 +1,170 @@
+"""What many tests need: small configs, a training run in this process, and tfloop as a process of its own.
+
+TensorFlow is imported by the fixtures that need it, never by this file, so that a test of a room without it starts at once.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tfloop_cli.events import EpochDone, Event
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from tfloop_cli.config import Config
+    from tfloop_cli.engine.data import Data, Dataset
+    from tfloop_cli.engine.state import TrainState
+    from tfloop_cli.engine.tasks import Task
+
+SMALL: dict[str, Any] = {
+    "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 60, "test_examples": 23},
+    "model": "linear",
+    "epochs": 2,
+    "batch_size": 16,
+    "validation": 0,
+    "device": "cpu",
+    "threads": 1,  # TensorFlow lets a process choose once, so every test chooses the same
+}
+
+
+@dataclass
+class Trainer:
+    """A run in this process: everything that `fit` takes."""
+
+    config: "Config"
+    data: "Data"
+    task: "Task"
+    state: "TrainState"
+
+    def events(self) -> Iterator[Event]:
+        from tfloop_cli.engine.loop import fit
+
+        return iter(fit(self.state, self.data, self.task, self.config))
+
+    def fit(self) -> list[EpochDone]:
+        """Trains to the end; the epochs' events."""
+        return [event for event in self.events() if isinstance(event, EpochDone)]
+
+    def fit_until(self, step: int) -> None:
+        """Trains until `step` steps are done, and leaves the state as it is then."""
+        for _ in self.events():
+            if int(self.state.step) >= step:
+                return
+
+    def weights(self) -> "list[np.ndarray]":
+        return [weight for model in self.state.models.values() for weight in model.get_weights()]
+
+    def everything(self) -> "dict[str, np.ndarray]":
+        """A copy of every variable that a step may change."""
+        return {name: variable.numpy().copy() for name, variable in self.state.variables().items()}
+
+
+@pytest.fixture(scope="session")
+def machine() -> None:
+    """Starts TensorFlow with one thread, before any test has computed anything in this process."""
+    from tfloop_cli.engine import runtime
+
+    runtime.limit_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def plain_keras() -> Iterator[None]:
+    """Takes back what a test's config has set for the whole process."""
+    yield
+    if "keras" in sys.modules:
+        import keras
+
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def configure(machine: None) -> "Callable[..., Config]":
+    """Makes a config of `SMALL` and the changes, checked as the command line does, and sets the process up for it."""
+
+    def make(**changes: Any) -> "Config":
+        from tfloop_cli.configfile import from_mapping
+        from tfloop_cli.engine import runtime
+
+        return runtime.setup(from_mapping(SMALL | changes, "a test"))
+
+    return make
+
+
+@pytest.fixture
+def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
+    """Makes a run at step 0 of a config's changes; on a dataset or with a model of the test's own, if it gives one."""
+
+    def make(dataset: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
+        from tfloop_cli.engine.data import Data, build_data
+        from tfloop_cli.engine.state import TrainState
+        from tfloop_cli.registry import models, tasks
+
+        config = configure(**changes)
+        data = build_data(config) if dataset is None else Data(dataset, config)
+        task = tasks.build(config.task, data.spec)
+        model = models.build(config.model, data.spec) if net is None else net
+        return Trainer(config, data, task, TrainState.create(model, task, config, config.epochs * data.steps_per_epoch))
+
+    return make
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a process of tfloop left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """stdout of `--json`: every line has to be a document."""
+        return [json.loads(line) for line in self.lines]
+
+
+class Shell:
+    """tfloop as a process of its own, with pipes instead of a terminal."""
+
+    def run(self, *arguments: object, cwd: Path, stdin: str = "", **environment: str) -> Process:
+        """Runs tfloop to its end."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=cwd, input=stdin, env=self.environment(**environment),
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        return Process(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: object, cwd: Path) -> "subprocess.Popen[str]":
+        """Starts tfloop, for a test that talks to it while it runs."""
+        return subprocess.Popen(
+            self.command(*arguments), cwd=cwd, env=self.environment(), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def command(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "tfloop_cli", *map(str, arguments)]
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """This process's, without what would change how tfloop speaks, and with the package that is tested here."""
+        ignored = {"CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TFLOOP_OFFLINE"}
+        kept = {key: value for key, value in os.environ.items() if key not in ignored}
+        paths = [str(Path(__file__).parent.parent), *filter(None, [kept.get("PYTHONPATH")])]
+        return kept | {"PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm-256color"} | changes
+
+
+@pytest.fixture(scope="session")
+def shell() -> Shell:
+    return Shell()

@@ -1,0 +1,76 @@
+"""Datasets out of arrays: what they are to the rest, and what is refused."""
+
+import numpy as np
+import pytest
+
+from tfloop_cli.engine.data import DataSpec, from_arrays
+from tfloop_cli.errors import ExitCode, TfloopError
+
+IMAGES = np.zeros((5, 4, 4, 1), np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1], np.int32)
+
+
+def test_integer_targets_are_classes() -> None:
+    dataset = from_arrays({"train": (IMAGES, LABELS), "test": (IMAGES[:2], LABELS[:2])})
+    assert dataset.spec == DataSpec((4, 4, 1), "uint8", (), ("0", "1", "2"))
+    assert (dataset.spec.classes, dataset.spec.outputs) == (3, 3)
+    assert {name: len(source) for name, source in dataset.splits.items()} == {"train": 5, "test": 2}
+
+
+def test_the_class_names_may_be_more_than_the_labels_that_occur() -> None:
+    assert from_arrays({"train": (IMAGES, LABELS)}, class_names="abcde").spec.class_names == tuple("abcde")
+
+
+@pytest.mark.parametrize(("shape", "outputs"), [((), 1), ((3,), 3), ((2, 3), 6)])
+def test_other_targets_are_numbers(shape: tuple[int, ...], outputs: int) -> None:
+    spec = from_arrays({"train": (IMAGES, np.zeros((5, *shape), np.float32))}).spec
+    assert (spec.classes, spec.target_shape, spec.outputs) == (0, shape, outputs)
+
+
+def test_gather_gives_the_examples_asked_for() -> None:
+    inputs = np.arange(5, dtype=np.float32)[:, None]
+    got, targets = from_arrays({"train": (inputs, LABELS)}).splits["train"].gather(np.array([3, 0, 3]))
+    assert got.numpy().ravel().tolist() == [3, 0, 3]
+    assert targets.numpy().tolist() == [0, 0, 0]
+
+
+def test_the_fingerprint_tells_contents_apart() -> None:
+    changed = IMAGES.copy()
+    changed[4, 3, 3, 0] = 1
+    prints = [
+        from_arrays(splits).fingerprint
+        for splits in (
+            {"train": (IMAGES, LABELS)},
+            {"train": (IMAGES.copy(), LABELS.copy())},
+            {"train": (changed, LABELS)},
+            {"train": (IMAGES.reshape(5, 16), LABELS)},
+            {"test": (IMAGES, LABELS)},
+            {"train": (IMAGES, LABELS.astype(np.int64))},
+        )
+    ]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == len(prints) - 1
+
+
+def test_the_fingerprint_sees_the_order_of_bytes_not_the_layout_in_memory() -> None:
+    fortran = np.asfortranarray(np.arange(40, dtype=np.float32).reshape(5, 8))
+    same = from_arrays({"train": (fortran, LABELS)}).fingerprint
+    assert same == from_arrays({"train": (np.ascontiguousarray(fortran), LABELS)}).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ({"train": (IMAGES, LABELS[:4])}, "`train`: 5 inputs but 4 targets"),
+        ({"train": (IMAGES, LABELS), "test": (IMAGES[:0], LABELS[:0])}, "`test`: it is empty"),
+        ({"train": (IMAGES, LABELS), "test": (IMAGES[:, :3], LABELS)}, "`test`: shapes (3, 4, 1)"),
+        ({"train": (IMAGES, LABELS), "test": (IMAGES, np.stack([LABELS] * 2, 1))}, "`test`: shapes (4, 4, 1) and (2,)"),
+        ({"train": (IMAGES, LABELS), "test": (IMAGES, LABELS + 1)}, "`test`: example 2 has label 3, not one from 0 to 2"),
+        ({"train": (IMAGES, LABELS - 1)}, "example 0 has label -1"),
+    ],
+)
+def test_what_is_refused(splits: dict[str, tuple[np.ndarray, np.ndarray]], said: str) -> None:
+    with pytest.raises(TfloopError) as caught:
+        from_arrays(splits)
+    assert caught.value.code == ExitCode.DATA
+    assert said in str(caught.value)

@@ -1,0 +1,69 @@
+"""Scalars of YAML: plain text -> value by the rules of YAML 1.2, and values -> text that every reader takes alike."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+# The core schema of YAML 1.2.
+_WORDS = {word: value for value, words in (
+    (None, ("", "~", "null", "Null", "NULL")), (True, ("true", "True", "TRUE")), (False, ("false", "False", "FALSE")),
+) for word in words}  # fmt: skip
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII
+)
+_BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+# Words that some YAML reader takes for something else than text.
+_RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+MAX_DIGITS = 1000  # Python itself writes no integer of more than 4300
+
+Scalar: TypeAlias = None | bool | int | float | str
+
+
+def resolve(text: str) -> Scalar:
+    """A plain scalar's value by YAML 1.2: `no` is text, `1e-3` a number.
+
+    Raises:
+        ValueError: an integer of more digits than Python reads.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        if len(text) > MAX_DIGITS:
+            raise ValueError(f"an integer of {len(text)} digits")
+        return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan")) if _FLOAT.fullmatch(text) else text
+
+
+def write(value: Any) -> str:
+    """A value on one line, in YAML that every YAML reader takes alike."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            if not math.isfinite(value):
+                return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+            text = repr(value)
+            # `1e-07` is a number by YAML 1.2 and text to readers of 1.1; `1.0e-07` is a number to both.
+            return text.replace("e", ".0e") if "e" in text and "." not in text else text
+        case str():
+            return value if _BARE.fullmatch(value) and value.lower() not in _RESERVED else _quote(value)
+        case Mapping():
+            return "{" + ", ".join(f"{write(key)}: {write(inner)}" for key, inner in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(write(inner) for inner in value) + "]"
+        case _:
+            return str(value)
+
+
+def _quote(text: str) -> str:
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match.group())
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+    return re.sub("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]", escape, json.dumps(text, ensure_ascii=False))
