@@ -46,9 +46,10 @@ class Trainer:
     state: "TrainState"
 
     def events(self) -> Iterator[Event]:
+        from tfloop_cli.engine.judge import Judge
         from tfloop_cli.engine.loop import fit
 
-        return iter(fit(self.state, self.data, self.task, self.config))
+        return fit(self.state, self.data, self.task, Judge(self.task, self.config), self.config)
 
     def fit(self) -> list[EpochDone]:
         """Trains to the end; the epochs' events."""
@@ -113,7 +114,8 @@ def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
         data = build_data(config) if dataset is None else Data(dataset, config)
         task = tasks.build(config.task, data.spec)
         model = models.build(config.model, data.spec) if net is None else net
-        return Trainer(config, data, task, TrainState.create(model, task, config, config.epochs * data.steps_per_epoch))
+        state = TrainState.create(model, task, data.spec, config, config.epochs * data.steps_per_epoch)
+        return Trainer(config, data, task, state)
 
     return make
 

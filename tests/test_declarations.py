@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from tfloop_cli import declarations, fields
-from tfloop_cli.declarations import Declaration, Unreadable, read_file
+from tfloop_cli.declarations import Declaration, UnreadableError, read_file
 from tfloop_cli.libraries import OWNED_BY_TFLOOP, KerasOptimizers, TfdsDatasets
 from tfloop_cli.registry import REGISTRIES, import_source, optimizers
 
@@ -110,12 +110,12 @@ class Three:
     ],
 )
 def test_what_only_running_can_tell_is_unreadable(text: str, tmp_path: Path) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         read(tmp_path, text)
 
 
 def test_annotations_are_never_run(tmp_path: Path) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableError):
         read(tmp_path, "@models.register('x')\ndef x(*, a: typing.sys.exit(3)): ...\n")
 
 

@@ -170,11 +170,11 @@ class Config(BaseModel):
     )
     ema_decay: OpenFraction | None = Field(
         default=None,
-        description="Evaluate a running average of the weights that keeps this share of itself at every step. null: none.",
+        description="Evaluate a running average of the weights that keeps this share of itself each step. null: none.",
     )
     steps_per_call: Literal["auto"] | PositiveInt = Field(
         default="auto",
-        description="Training steps in one call of the compiled inner loop; auto refreshes the screen 5 times a second.",
+        description="Training steps in one call of the compiled inner loop; auto: about 5 calls a second.",
     )
     on_nonfinite: Literal["stop", "skip"] = Field(
         default="stop",

@@ -1,6 +1,6 @@
 """Config files -> a resolved Config with the source of every value, and back.
 
-Layers, weakest first: the defaults, `extends:`, config files from left to right, `--unset`, `--set` and its short forms.
+Layers, weakest first: the defaults, `extends:`, config files from left to right, `--unset`, `--set`, its short forms.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,6 +122,6 @@ def _root_place(root: Node) -> Node:
 
 
 def _default_values() -> dict[str, Any]:
-    """What a config that says nothing has: components by name alone, since their arguments are the registries' matter."""
+    """What a config that says nothing has; components by name alone: their arguments are the registries' matter."""
     blank = Config(dataset=Component("?"), model=Component("?")).model_dump(mode="json", exclude={"dataset", "model"})
     return {key: value["name"] if key in COMPONENTS and key != "augment" else value for key, value in blank.items()}

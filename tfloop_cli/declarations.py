@@ -5,7 +5,7 @@
         '''Convolutions, then one dense layer.'''
 
 The keyword-only parameters are the config keys. Annotations come from a small vocabulary (builtins, typing, our own
-bounded types), defaults are literals. Whatever else a file does raises `Unreadable`, and its reader imports it instead.
+bounded types), defaults are literals. A file that does more raises `UnreadableError`, and is imported instead.
 """
 
 import ast
@@ -24,12 +24,12 @@ REGISTRY_MODULE = "tfloop_cli.registry"
 _BUILTINS: Mapping[str, Any] = {kind.__name__: kind for kind in (int, float, str, bool, list, tuple, dict)}
 _VOCABULARY_MODULES = {"typing": typing, "tfloop_cli.fields": fields}
 _ANNOTATION_NODES = (
-    ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.UnaryOp, ast.USub,
-    ast.Load,
+    ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.UnaryOp,
+    ast.USub, ast.Load,
 )  # fmt: skip
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A registration that only running the file could tell."""
 
 
@@ -97,7 +97,7 @@ def read_file(path: Path, module: str, by_path: bool = False) -> tuple[tuple[str
     """Every registration of a Python file, as (registry's name, declaration) in the file's order.
 
     Raises:
-        Unreadable: the file registers something in a way that only importing it can tell.
+        UnreadableError: the file registers something in a way that only importing it can tell.
         SyntaxError, OSError, UnicodeDecodeError: as reading and parsing raise them.
     """
     tree = ast.parse(path.read_bytes(), filename=str(path))
@@ -114,7 +114,9 @@ def read_file(path: Path, module: str, by_path: bool = False) -> tuple[tuple[str
                 found.append((registry, made))
     for mention in _mentions(tree, names):
         if mention not in understood:
-            raise Unreadable(f"{path}:{mention.lineno}: a registration that is not a decorator with a literal name")
+            raise UnreadableError(
+                f"{path}:{mention.lineno}: a registration that is not a decorator with a literal name"
+            )
     return tuple(found)
 
 
@@ -179,7 +181,7 @@ def _registrations(
             ) if registry := _registry_name(mention, names):
                 found.append((registry, name, mention))
     if found and len(found) != len(statement.decorator_list):
-        raise Unreadable(f"another decorator on `{statement.name}` may change its signature")
+        raise UnreadableError(f"another decorator on `{statement.name}` may change its signature")
     yield from found
 
 
@@ -189,7 +191,7 @@ def _mentions(tree: ast.Module, names: Mapping[str, str]) -> Iterator[ast.expr]:
     `models.build(...)` and other attributes only read, so they are no mention.
     """
     if any(name == f"{REGISTRY_MODULE}.*" for name in names.values()):
-        raise Unreadable("`from tfloop_cli.registry import *` hides what is used")
+        raise UnreadableError("`from tfloop_cli.registry import *` hides what is used")
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     reading = {id(node.value) for node in attributes if node.attr != "register"}
     for node in ast.walk(tree):
@@ -203,7 +205,7 @@ def _signature(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     for inner in statement.body:
         if isinstance(inner, ast.FunctionDef) and inner.name == "__init__" and not inner.decorator_list:
             return inner.args
-    raise Unreadable(f"class `{statement.name}` takes its `__init__` from elsewhere")
+    raise UnreadableError(f"class `{statement.name}` takes its `__init__` from elsewhere")
 
 
 def _parameters(arguments: ast.arguments, names: Mapping[str, str]) -> tuple[Parameter, ...]:
@@ -219,11 +221,11 @@ def _parameters(arguments: ast.arguments, names: Mapping[str, str]) -> tuple[Par
 
 
 def literal(node: ast.expr) -> Any:
-    """A default's value; `Unreadable` for anything but a literal."""
+    """A default's value; `UnreadableError` for anything but a literal."""
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise Unreadable(f"the default `{ast.unparse(node)}` on line {node.lineno} is not a literal") from None
+        raise UnreadableError(f"the default `{ast.unparse(node)}` on line {node.lineno} is not a literal") from None
 
 
 def _annotation(node: ast.expr, names: Mapping[str, str]) -> Any:
@@ -233,13 +235,13 @@ def _annotation(node: ast.expr, names: Mapping[str, str]) -> Any:
     known: dict[str, Any] = {}
     for inner in ast.walk(node):
         if not isinstance(inner, _ANNOTATION_NODES):
-            raise Unreadable(f"the annotation `{ast.unparse(node)}` uses more than the vocabulary")
+            raise UnreadableError(f"the annotation `{ast.unparse(node)}` uses more than the vocabulary")
         if isinstance(inner, ast.Name):
             known[inner.id] = _known_name(inner.id, names)
     try:
         return eval(compile(ast.Expression(node), "<annotation>", "eval"), {"__builtins__": {}}, known)
     except (TypeError, AttributeError) as error:
-        raise Unreadable(f"the annotation `{ast.unparse(node)}`: {error}") from None
+        raise UnreadableError(f"the annotation `{ast.unparse(node)}`: {error}") from None
 
 
 def _known_name(name: str, names: Mapping[str, str]) -> Any:
@@ -251,4 +253,4 @@ def _known_name(name: str, names: Mapping[str, str]) -> Any:
         return _VOCABULARY_MODULES[full]
     if module in _VOCABULARY_MODULES and hasattr(_VOCABULARY_MODULES[module], attribute):
         return getattr(_VOCABULARY_MODULES[module], attribute)
-    raise Unreadable(f"`{name}` is not in the vocabulary of annotations")
+    raise UnreadableError(f"`{name}` is not in the vocabulary of annotations")

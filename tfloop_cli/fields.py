@@ -1,7 +1,7 @@
 """Bounded types for the arguments of components and the keys of a config, and how each reads in plain words.
 
-`filters: list[PositiveInt] = [32]` in a builder's signature is the whole schema of that config key: it is checked before
-anything is built, and `describe` turns it into the words of error messages and of `tfloop list`.
+`filters: list[PositiveInt] = [32]` in a builder's signature is the whole schema of that config key: it is checked
+before anything is built, and `describe` turns it into the words of error messages and of `tfloop list`.
 """
 
 import types
@@ -62,10 +62,9 @@ def describe(annotation: Any) -> str:
 
 def with_article(words: str) -> str:
     """ "integer, at least 1" -> "an integer, at least 1", as a sentence wants it."""
-    first = words.split(",")[0].split(" ")[0]
-    if first in ("integer",):
+    if words.startswith("integer"):
         return f"an {words}"
-    return f"a {words}" if first in ("number", "list", "mapping") else words
+    return f"a {words}" if words.startswith(("number", "list", "mapping")) else words
 
 
 def _plural(annotation: Any) -> str:

@@ -157,7 +157,7 @@ class Layers:
             return None
 
     def _substitute(self, node: Node) -> Node:
-        """Replaces `${env:NAME}`; a value that is nothing else is read as YAML, so that a number may come from there."""
+        """Replaces `${env:NAME}`; a value that is nothing else is read as YAML: a number may come from there."""
         text: str = node.value
         if "${env:" not in text:
             return node
@@ -227,7 +227,8 @@ def _read(stdin: TextIO | None) -> bytes:
 
 def _find(name: str, folder: Path | None) -> Path | None:
     """A file, else a shipped config of that name."""
-    path = Path(os.path.abspath((folder or Path()) / os.path.expanduser(name)))
+    # Not Path.expanduser, which raises for an unknown user; not resolve, which breaks /dev/fd/63.
+    path = Path(os.path.abspath((folder or Path()) / os.path.expanduser(name)))  # noqa: PTH100, PTH111
     if path.exists():
         return path
     shipped = shipped_folder() / (name if name.endswith(".yaml") else f"{name}.yaml")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tfloop_cli.declarations import Declaration, Parameter, Unreadable, literal
+from tfloop_cli.declarations import Declaration, Parameter, UnreadableError, literal
 from tfloop_cli.fields import (
     Fraction,
     NonNegativeFloat,
@@ -22,8 +22,8 @@ from tfloop_cli.fields import (
 
 # Clipping, averaging, accumulation and loss scaling are tfloop's own: Keras' fail under tf.distribute.
 OWNED_BY_TFLOOP = frozenset({
-    "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor",
-    "gradient_accumulation_steps", "name",
+    "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",
+    "loss_scale_factor", "gradient_accumulation_steps", "name",
 })  # fmt: skip
 _NOT_OPTIMIZERS = frozenset({"loss_scale_optimizer", "multi_optimizer", "optimizer"})
 
@@ -96,7 +96,7 @@ class KerasOptimizers:
                 doc = ast.get_docstring(node) or ""
                 parameters = tuple(_optimizer_parameters(init.args))
                 return Declaration(name, "keras.optimizers", class_name, str(path), node.lineno, doc, parameters)
-        raise Unreadable(f"{path} holds no class {class_name}")
+        raise UnreadableError(f"{path} holds no class {class_name}")
 
 
 def _optimizer_parameters(arguments: ast.arguments) -> Iterator[Parameter]:
@@ -149,9 +149,8 @@ class TfdsDatasets:
         if match is None:
             return False
         namespace, builder = match.groups()
-        folder = Path(
-            os.path.expanduser(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"), builder
-        )
+        above = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+        folder = Path(os.path.expanduser(above), builder)  # noqa: PTH111 (Path's own raises for an unknown user)
         if namespace:
             return namespace in self._namespaces()
         # builder/version/, or builder/config/version/

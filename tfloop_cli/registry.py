@@ -9,6 +9,7 @@ its component is built, and not before.
 """
 
 import copy
+import difflib
 import importlib
 import importlib.util
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Protocol, TypeVar
 
-from tfloop_cli.declarations import Declaration, Unreadable, read_file, read_object
+from tfloop_cli.declarations import Declaration, UnreadableError, read_file, read_object
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.libraries import KerasOptimizers, TfdsDatasets
 
@@ -49,9 +50,13 @@ class Component:
 class Library(Protocol):
     """Components that another package brings along."""
 
-    def names(self) -> list[str]: ...
+    def names(self) -> list[str]:
+        """All of them, sorted."""
+        ...
 
-    def find(self, name: str, given: Mapping[str, Any]) -> Declaration | None: ...
+    def find(self, name: str, given: Mapping[str, Any]) -> Declaration | None:
+        """The one of that name; `given` are a config's arguments for it."""
+        ...
 
 
 class Registry:
@@ -89,14 +94,9 @@ class Registry:
         """Takes in a component of a `--code` file or a plugin; a name that is taken already is an error."""
         known = self._find(declaration.name)
         if known is not None and (known.file, known.line) != (declaration.file, declaration.line):
-            raise TfloopError(
-                f"the {self.kind} `{declaration.name}` is registered twice: in {known.place} and in {declaration.place}",
-                hint="give one of them another name",
-            )
+            raise TfloopError(_twice(self.kind, known, declaration), hint="give one of them another name")
         if any(one.name == "name" for one in declaration.parameters):
-            raise TfloopError(
-                f"{declaration.place}: an argument cannot be called `name`, which says the {self.kind}'s own"
-            )
+            raise TfloopError(f"{declaration.place}: no argument of a component can be called `name`")
         self._added[declaration.name] = declaration
 
     def names(self) -> list[str]:
@@ -130,8 +130,8 @@ class Registry:
     def build(self, component: Component, *args: Any, **kwargs: Any) -> Any:
         """Imports the module that declares the component and calls its builder.
 
-        `args` and `kwargs` are what the program gives (a data spec, the number of steps); a keyword given here wins over
-        the component's own argument, as a schedule does over a plain learning rate.
+        `args` and `kwargs` are what the program gives (a data spec, the number of steps); a keyword given here wins
+        over the component's own argument, as a schedule does over a plain learning rate.
         """
         declaration = self.declaration(component.name, component.arguments)
         arguments = {
@@ -154,7 +154,7 @@ class Registry:
             return self._added[name]
         own = [one for one in self._shipped(name) if one.name == name]
         if len(own) > 1:
-            raise TfloopError(f"the {self.kind} `{name}` is registered twice: in {own[0].place} and in {own[1].place}")
+            raise TfloopError(_twice(self.kind, own[0], own[1]))
         if own:
             return own[0]
         # An import above may have added what its source did not tell.
@@ -172,8 +172,6 @@ class Registry:
         return found
 
     def _hint(self, name: str) -> str:
-        import difflib  # only a wrong name pays for it
-
         nearest = difflib.get_close_matches(name, self.suggestions(), n=3)
         guess = f"did you mean {' or '.join(f'`{one}`' for one in nearest)}? " if nearest else ""
         return f"{guess}`tfloop list {self.plural}` shows all; one of your own needs `--code FILE`"
@@ -188,6 +186,7 @@ class Datasets(Registry):
     _tfds = TfdsDatasets()
 
     def suggestions(self) -> list[str]:
+        """Ours, and TFDS's hundreds."""
         return sorted({*self.names(), *self._tfds.names()})
 
     def _find(self, name: str, given: Mapping[str, Any] | None = None) -> Declaration | None:
@@ -207,7 +206,7 @@ def read_source(file: Path, module: str, by_path: bool = False) -> tuple[tuple[s
     """The registrations of a file, (registry, declaration) each; one that cannot be read is imported instead."""
     try:
         return read_file(file, module, by_path)
-    except Unreadable:
+    except UnreadableError:
         import_source(module, file, by_path)
         return ()
 
@@ -236,6 +235,10 @@ def import_source(module: str, file: Path, by_path: bool) -> ModuleType:
         problem = Problem(f"{type(error).__name__}: {error}", str(file), lines[-1] if lines else None)
         raise TfloopError(problems=[problem]) from error
     return made
+
+
+def _twice(kind: str, one: Declaration, other: Declaration) -> str:
+    return f"the {kind} `{one.name}` is registered twice: in {one.place} and in {other.place}"
 
 
 def _same_place(known: Declaration, file: str | None, qualname: str) -> bool:

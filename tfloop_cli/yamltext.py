@@ -20,7 +20,7 @@ _RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 MAX_DIGITS = 1000  # Python itself writes no integer of more than 4300
 
-Scalar: TypeAlias = None | bool | int | float | str
+Scalar: TypeAlias = bool | int | float | str | None
 
 
 def resolve(text: str) -> Scalar:

@@ -1,7 +1,8 @@
 """A strict YAML reader that keeps the place of every value.
 
-PyYAML scans the text; its own rules for values (YAML 1.1: `no` is False, `1e-3` a string, `12:30:00` a number, a duplicate
-key wins in silence) are not used. Events come one by one, so a limit stops a hostile file before anything has grown.
+PyYAML scans the text; its own rules for values (YAML 1.1: `no` is False, `1e-3` a string, `12:30:00` a number, a
+duplicate key wins in silence) are not used. Events come one by one, so a limit stops a hostile file before anything
+has grown.
 """
 
 import re

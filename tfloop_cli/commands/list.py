@@ -16,7 +16,7 @@ KINDS = (*REGISTRIES, "configs")
 _WIDTH = 80
 _FIRST_SENTENCE = re.compile(r".*?[.](?=\s+[A-Z]|$)")  # "et al. 2015" goes on
 _AFTER = {
-    "datasets": "Any other name is looked up in TensorFlow Datasets and takes the arguments of `tfds`, but for `builder`.",
+    "datasets": "Any other name is one of TensorFlow Datasets, with the arguments of `tfds` except `builder`.",
     "optimizers": "Clipping, weight averaging and loss scaling are keys of the config itself, not of the optimizer.",
 }
 

@@ -98,46 +98,46 @@ def _choose_example(
         TfloopError: none is named, or one that is not there, or there is no image to resize (exit code 2);
             a feature that is neither an image, a class nor numbers of one shape (exit code 4).
     """
-    input, target = _names(info, input, target)
-    shape, dtype = _numbers(info, input)
+    first, second = _names(info, input, target)
+    shape, dtype = _numbers(info, first)
     if size:
-        if not isinstance(info.features[input], tfds.features.Image):
-            raise TfloopError(f"{info.full_name}: `size` is for images, and the feature `{input}` is none")
+        if not isinstance(info.features[first], tfds.features.Image):
+            raise TfloopError(f"{info.full_name}: `size` is for images, and the feature `{first}` is none")
         shape = (*size, shape[2])
-    if None in shape and not isinstance(info.features[input], tfds.features.Image):
-        raise _unsupported(info, input)
-    lengths, target_dtype = _numbers(info, target)
+    if None in shape and not isinstance(info.features[first], tfds.features.Image):
+        raise _unsupported(info, first)
+    lengths, target_dtype = _numbers(info, second)
     target_shape = tuple(length for length in lengths if length is not None)
     if len(target_shape) < len(lengths):
-        raise _unsupported(info, target)
-    label = info.features[target]
+        raise _unsupported(info, second)
+    label = info.features[second]
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) and label.num_classes else ()
     return Example(
-        features=tfds.decode.PartialDecoding({input: True, target: True}).extract_features(info.features),
-        input=input,
-        target=target,
+        features=tfds.decode.PartialDecoding({first: True, second: True}).extract_features(info.features),
+        input=first,
+        target=second,
         input_shape=shape,
         input_dtype=dtype if dtype in (tf.uint8, tf.float64) else tf.float32,
         target_shape=target_shape,
         target_dtype=tf.int32 if classes else tf.float64 if target_dtype == tf.float64 else tf.float32,
         class_names=classes,
-        size=size,
+        size=(size[0], size[1]) if size else None,  # a config gives a list
     )
 
 
 def _names(info: tfds.core.DatasetInfo, input: str | None, target: str | None) -> tuple[str, str]:
     match info.supervised_keys:
         case (str(first), str(second)):
-            input, target = input or first, target or second
-    found = []
+            named = (input or first, target or second)
+        case _:  # none, or nested, or with a weight that would go unused
+            named = (input, target)
     hint = f"it has {', '.join(f'`{name}` ({_words(feature)})' for name, feature in info.features.items())}"
-    for role, name in (("input", input), ("target", target)):
+    for role, name in zip(("input", "target"), named, strict=True):
         if name is None:
             raise TfloopError(f"{info.full_name} does not say which feature is the {role}: `{role}: NAME`", hint=hint)
         if name not in info.features:
             raise TfloopError(f"{info.full_name} has no feature `{name}`, the `{role}`", hint=hint)
-        found.append(name)
-    return found[0], found[1]
+    return named
 
 
 def _words(feature: Any) -> str:

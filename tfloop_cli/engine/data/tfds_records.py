@@ -218,6 +218,7 @@ class RecordSource:
         return self._split.examples
 
     def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """See `Source`: one read of all records, then each decoded."""
         example, batch = self._example, indices.shape[0]
         outputs = (
             tf.TensorSpec(example.input_shape, example.input_dtype),

@@ -55,7 +55,7 @@ def conv_net(
 
 def require_room(side: int, convolutions: int, kernel_size: int, pool_every: int) -> None:
     """Raises TfloopError unless an image of that side, in pixels, is large enough for every layer."""
-    left = side >> convolutions // pool_every if pool_every else side - convolutions * (kernel_size - 1)
+    left = side >> (convolutions // pool_every) if pool_every else side - convolutions * (kernel_size - 1)
     if left < 1:
         raise TfloopError(
             f"model `conv_net`: {convolutions} convolutions leave nothing of images with a side of {side} pixels",
