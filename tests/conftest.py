@@ -105,13 +105,13 @@ def configure(machine: None) -> "Callable[..., Config]":
 def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
     """Makes a run at step 0 of a config's changes; on a dataset or with a model of the test's own, if it gives one."""
 
-    def make(dataset: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
+    def make(own: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
         from tfloop_cli.engine.data import Data, build_data
         from tfloop_cli.engine.state import TrainState
         from tfloop_cli.registry import models, tasks
 
         config = configure(**changes)
-        data = build_data(config) if dataset is None else Data(dataset, config)
+        data = build_data(config) if own is None else Data(own, config)
         task = tasks.build(config.task, data.spec)
         model = models.build(config.model, data.spec) if net is None else net
         state = TrainState.create(model, task, data.spec, config, config.epochs * data.steps_per_epoch)

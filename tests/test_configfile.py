@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tfloop_cli import layers
 from tfloop_cli.commands import config as command
 from tfloop_cli.config import Config
 from tfloop_cli.configfile import dump, from_mapping, load, shipped_names, to_mapping
@@ -208,7 +209,7 @@ def test_shipped_configs_are_found_by_name_unless_a_file_is_there() -> None:
         found = load([name])
         assert found.config.dataset.name == "mnist"
         assert "shipped" in found.notes[0]
-        assert found.sources["epochs"].startswith("mnist.yaml:") or found.sources["epochs"].startswith("mnist:")
+        assert found.sources["epochs"].startswith("mnist.yaml:")
     put("mnist.yaml", GOOD + "epochs: 77\n")
     found = load(["mnist.yaml"])
     assert (found.config.epochs, found.notes) == (77, ())
@@ -340,3 +341,10 @@ def test_resolve_is_total_on_text() -> None:
     random_ = random.Random(0)
     for _ in range(5000):
         resolve("".join(random_.choice("0123456789.eE+-xo_:infa") for _ in range(random_.randrange(8))))
+
+
+def test_shipped_configs_of_a_wheel_lie_in_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    put("package/configs/small.yaml", GOOD)
+    monkeypatch.setattr(layers, "_PACKAGE", Path("package").absolute())
+    assert shipped_names() == ["small"]
+    assert load(["small"]).sources["model.name"] == "small.yaml:2"

@@ -146,7 +146,7 @@ def list_(
     json: Json = False,
 ) -> None:
     """List what a config may name, with arguments and defaults."""
-    console = Console(json=json)
+    console = Console()
     with reporting(console):
         from tfloop_cli import plugins
         from tfloop_cli.commands import list as command

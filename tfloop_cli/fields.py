@@ -61,7 +61,7 @@ def describe(annotation: Any) -> str:
 
 
 def with_article(words: str) -> str:
-    """ "integer, at least 1" -> "an integer, at least 1", as a sentence wants it."""
+    """The words as a sentence wants them: an integer, a number, text."""
     if words.startswith("integer"):
         return f"an {words}"
     return f"a {words}" if words.startswith(("number", "list", "mapping")) else words

@@ -119,7 +119,8 @@ def test_every_optimizer_updates(configure, name: str, schedule: str) -> None:
     after = variables[0].numpy()
     assert np.isfinite(after).all()
     assert not np.array_equal(after, before)
-    assert np.sum((after - before) * gradient.numpy()) < 0  # downhill
+    if name != "ftrl":  # which forgets the first weights: it makes new ones of its sums
+        assert np.sum((after - before) * gradient.numpy()) < 0  # downhill
     assert int(optimizer.iterations) == 1
 
 

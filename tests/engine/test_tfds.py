@@ -302,7 +302,9 @@ def test_no_network(tmp_path, no_network, capfd):
         assert word in str(error)
     assert no_network
     assert "\n" not in error.problems[0].message
-    assert capfd.readouterr().out == ""
+    written = capfd.readouterr()
+    assert written.out == ""
+    assert "Retrying" not in written.err
 
 
 def test_a_download_that_is_not_what_it_should_be(tmp_path, monkeypatch):

@@ -183,9 +183,9 @@ CASES = [
 @pytest.mark.parametrize("case", CASES)
 def test_names_the_place_and_says_what_is_wrong(case: Wrong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    started = time.perf_counter()
+    started = time.process_time()
     found = problems(case, Path("wrong.yaml"))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     place = case.place if case.place.startswith("--") else f"wrong.yaml:{case.place}"
     there = [text for text in found if text.startswith(place)]
     assert there, found
@@ -234,10 +234,10 @@ def test_a_long_chain_of_files_ends(tmp_path: Path) -> None:
 
 
 def test_a_file_of_nothing_but_unknown_keys_ends_soon(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     found = problems(Wrong("".join(f"key{i}: 1\n" for i in range(40_000)), "", ""), tmp_path / "wrong.yaml")
     assert len(found) == 101
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "mnits", "~nobody/x", "", "/dev/zero"])
@@ -252,9 +252,9 @@ def test_standard_input_that_is_no_text() -> None:
         load(["-"], stdin=io.TextIOWrapper(io.BytesIO(b"\xff\xfe")))
 
 
-def tfloop(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def tfloop(*arguments: str, folder: Path, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, "-X", "importtime", "-m", "tfloop_cli", *arguments]
+    command = [sys.executable, *python, "-m", "tfloop_cli", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -273,9 +273,7 @@ def test_the_whole_process(name: str, case: Wrong, tmp_path: Path) -> None:
     assert isinstance(case.text, str)
     (tmp_path / "wrong.yaml").write_text(case.text)
     sets = [word for one in case.sets for word in ("--set", one)]
-    started = time.perf_counter()
-    done = tfloop("train", "-c", "wrong.yaml", *sets, folder=tmp_path)
-    seconds = time.perf_counter() - started
+    done = tfloop("train", "-c", "wrong.yaml", *sets, folder=tmp_path, python=("-X", "importtime"))
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     said = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("import time:"))
     assert done.returncode == ExitCode.USAGE, said
@@ -283,5 +281,17 @@ def test_the_whole_process(name: str, case: Wrong, tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert "pydantic" in imported  # the list of imports was read rightly
     assert not imported & {"tensorflow", "keras", "tensorflow_datasets", "numpy", "rich"}
-    assert seconds < 1, "about 0.25 s on a quiet machine"
     assert list(tmp_path.iterdir()) == [tmp_path / "wrong.yaml"]
+
+
+@pytest.mark.parametrize(("dataset", "most"), [("mnist", 0.6), ("mnst", 0.9)])  # the second looks through TFDS's list
+def test_takes_a_fraction_of_a_second(dataset: str, most: float, tmp_path: Path) -> None:
+    """Of processor time, the least of three: other work on the machine is no fault of ours."""
+    (tmp_path / "wrong.yaml").write_text(f"dataset: {dataset}\nmodel: mlp\nepochs: ten\n")
+    spent = []
+    for _ in range(3):
+        before = os.times()
+        assert tfloop("train", "-c", "wrong.yaml", folder=tmp_path).returncode == ExitCode.USAGE
+        after = os.times()
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(spent) < most

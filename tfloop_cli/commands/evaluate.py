@@ -66,7 +66,8 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data is not what the checkpoint was trained on; the score may mean something else")
 
-    evaluation = Evaluator(state, data, task).run_with_predictions(options.split)
+    with data.explained():
+        evaluation = Evaluator(state, data, task).run_with_predictions(options.split)
     evaluated = Evaluated(options.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     counts = confusion_matrix(evaluation, data.spec.classes)
     show_scores(console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names))

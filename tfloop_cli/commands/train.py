@@ -44,7 +44,7 @@ def train(config: Config, options: Options, console: Console) -> ExitCode:
             for consumer in consumers:
                 consumer.handle(event)
 
-        with checkpoints, recorder:
+        with checkpoints, recorder, data.explained():
             if take_up(checkpoints, options, console) and is_finished(options, state, judge, config, console):
                 return ExitCode.DONE
             tell(announce(run, config, data, state))

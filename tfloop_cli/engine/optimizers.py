@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfloop_cli.config import Config
+from tfloop_cli.engine.fused import fuse
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.fields import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from tfloop_cli.registry import optimizers, schedules
@@ -112,6 +113,8 @@ def build_optimizer(config: Config, total_steps: int) -> keras.Optimizer:
         base = config.optimizer.arguments["learning_rate"]
         arguments["learning_rate"] = ScheduledRate(base, factor, config.warmup_steps)
     try:
-        return optimizers.build(config.optimizer, global_clipnorm=config.clip_norm, **arguments)
+        optimizer = optimizers.build(config.optimizer, global_clipnorm=config.clip_norm, **arguments)
     except (TypeError, ValueError) as error:
         raise TfloopError(f"optimizer `{config.optimizer.name}`: {error}") from error
+    fuse(optimizer)
+    return optimizer

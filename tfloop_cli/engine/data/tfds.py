@@ -209,7 +209,8 @@ def _open(name: str, data_dir: str | None, *, random_access: bool) -> tfds.core.
     Raises:
         TfloopError: it is not there and cannot be had, or cannot be opened (exit code 4); or nobody knows it (2).
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for chatter in ("absl", "urllib3"):
+        logging.getLogger(chatter).setLevel(logging.ERROR)
     try:
         naming.parse_builder_name_kwargs(name)
     except ValueError:
@@ -238,7 +239,7 @@ def _prepared(name: str, root: Path) -> tfds.core.DatasetBuilder | None:
 
 def _prepare(name: str, root: Path, random_access: bool) -> tfds.core.DatasetBuilder:
     if os.environ.get(OFFLINE):
-        raise _unavailable(name, root, "downloading it is ruled out (--offline)")
+        raise _unavailable(name, root, f"downloading it is ruled out (--offline, or {OFFLINE} in the environment)")
     try:
         with _lock(name, root):
             return _prepared(name, root) or _download(name, root, random_access)
