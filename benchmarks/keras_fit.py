@@ -40,7 +40,9 @@ class EpochTimes(keras.callbacks.Callback):
 def tutorial_pipeline(images: np.ndarray, labels: np.ndarray, batch_size: int, shuffle: bool) -> tf.data.Dataset:
     """tf.data as https://www.tensorflow.org/datasets/keras_example has it."""
     data = tf.data.Dataset.from_tensor_slices((images, labels))
-    data = data.map(lambda image, label: (tf.cast(image, tf.float32) / 255.0, label), num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.map(
+        lambda image, label: (tf.cast(image, tf.float32) / 255.0, label), num_parallel_calls=tf.data.AUTOTUNE
+    )
     data = data.cache()
     data = data.shuffle(len(images)) if shuffle else data
     return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)

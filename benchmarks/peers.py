@@ -26,7 +26,17 @@ def tfloop(epochs: int, seed: int = 0, *sets: str) -> dict[str, object]:
     """One `tfloop train` on all 60,000 images; its own epoch times, from its JSON documents."""
     changes = [f"epochs={epochs}", f"seed={seed}", "validation=0", *sets]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "tfloop_cli", "train", "--config", "mnist.yaml", "--json", "-o", f"{folder}/run"]
+        command = [
+            sys.executable,
+            "-m",
+            "tfloop_cli",
+            "train",
+            "--config",
+            "mnist.yaml",
+            "--json",
+            "-o",
+            f"{folder}/run",
+        ]
         documents = run([*command, *(part for change in changes for part in ("--set", change))])
     epochs_done = [document["train_seconds"] for document in documents if document["event"] == "epoch"]
     test = next(document["metrics"] for document in documents if document["event"] == "evaluation")

@@ -26,7 +26,9 @@ class Bar:
         """Says by how much the bar was missed; None if it was not."""
         value = metrics[self.metric]
         if self.option == "--fail-under":
-            return None if value >= self.limit else f"{self.metric} {value:.6g} is under {self.limit:g}{self._by(value)}"
+            return (
+                None if value >= self.limit else f"{self.metric} {value:.6g} is under {self.limit:g}{self._by(value)}"
+            )
         return None if value <= self.limit else f"{self.metric} {value:.6g} is over {self.limit:g}{self._by(value)}"
 
     def _by(self, value: float) -> str:

@@ -33,14 +33,17 @@ app.add_typer(config_app, name="config")
 
 Configs = Annotated[
     list[str],
-    typer.Option("--config", "-c", metavar="FILE", help="A YAML file, - for stdin, or a shipped config; later ones win."),
+    typer.Option(
+        "--config", "-c", metavar="FILE", help="A YAML file, - for stdin, or a shipped config; later ones win."
+    ),
 ]
 Sets = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one key: --set optimizer.learning_rate=3e-4.")
 ]
 Unsets = Annotated[list[str], typer.Option("--unset", metavar="KEY", help="Take a key away: --unset model.dropout.")]
 Code = Annotated[
-    list[Path], typer.Option("--code", metavar="FILE", help="A Python file that registers models, datasets or tasks of your own.")
+    list[Path],
+    typer.Option("--code", metavar="FILE", help="A Python file that registers models, datasets or tasks of your own."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON documents, one a line, on stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings, errors and results only.")]
@@ -49,7 +52,9 @@ Offline = Annotated[bool, typer.Option("--offline", help="Never try the network;
 FailUnder = Annotated[
     list[str], typer.Option("--fail-under", metavar="METRIC=X", help="Exit 3 if the metric is under X: accuracy=0.97.")
 ]
-FailOver = Annotated[list[str], typer.Option("--fail-over", metavar="METRIC=X", help="Exit 3 if the metric is over X: loss=0.2.")]
+FailOver = Annotated[
+    list[str], typer.Option("--fail-over", metavar="METRIC=X", help="Exit 3 if the metric is over X: loss=0.2.")
+]
 
 
 @app.command()
@@ -63,9 +68,12 @@ def train(
     seed: Annotated[str | None, typer.Option(metavar="N", help="Short for --set seed=N.")] = None,
     name: Annotated[str | None, typer.Option(help="Short for --set name=...: the run folder's name.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder itself.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the newest run of this config, or the one in -o.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest run of this config, or the one in -o.")
+    ] = False,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="WHICH", help="With --resume: last, best, a step or a checkpoint's path.")
+        str | None,
+        typer.Option("--from", metavar="WHICH", help="With --resume: last, best, a step or a checkpoint's path."),
     ] = None,
     max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 30m or 1.5h.")] = None,
     fail_under: FailUnder = [],
@@ -74,7 +82,9 @@ def train(
     offline: Offline = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
-    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Draw a progress bar on a terminal.")] = True,
+    progress: Annotated[
+        bool, typer.Option("--progress/--no-progress", help="Draw a progress bar on a terminal.")
+    ] = True,
     json: Json = False,
 ) -> None:
     """Train a model; leaves a run folder behind and prints the test score."""
@@ -108,7 +118,9 @@ def train(
 
 @app.command()
 def evaluate(
-    what: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a checkpoint folder, a run's name, or `last`.")],
+    what: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, a checkpoint folder, a run's name, or `last`.")
+    ],
     split: Annotated[str, typer.Option(help="test, validation, train, or another split of the dataset.")] = "test",
     checkpoint: Annotated[
         str | None, typer.Option(metavar="WHICH", help="best, last or a step; by default the best, where there is one.")
@@ -117,7 +129,9 @@ def evaluate(
     fail_under: FailUnder = [],
     fail_over: FailOver = [],
     code: Code = [],
-    trust_code: Annotated[bool, typer.Option("--trust-code", help="Run the copy of user code in the run folder.")] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run the copy of user code in the run folder.")
+    ] = False,
     runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.")] = Path("runs"),
     offline: Offline = False,
     quiet: Quiet = False,
@@ -141,7 +155,9 @@ def evaluate(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help="datasets, models, tasks, optimizers, schedules, augmentations or configs.")],
+    kind: Annotated[
+        str, typer.Argument(help="datasets, models, tasks, optimizers, schedules, augmentations or configs.")
+    ],
     code: Code = [],
     json: Json = False,
 ) -> None:
@@ -195,7 +211,8 @@ def schema(code: Code = []) -> None:
 
 @app.callback(invoke_without_command=True)
 def about(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Train TensorFlow models from one YAML file, with a training loop that you can read on one page."""
     if version:

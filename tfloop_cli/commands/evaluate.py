@@ -52,7 +52,9 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         options: see `Options`.
         console: gets the scores.
     """
-    checkpoint = Checkpoint.open(folder if is_checkpoint(folder) else choose(RunDir(folder).checkpoints, options.checkpoint))
+    checkpoint = Checkpoint.open(
+        folder if is_checkpoint(folder) else choose(RunDir(folder).checkpoints, options.checkpoint)
+    )
     plugins.load(code_of(checkpoint, options))
     config = from_mapping(checkpoint.manifest["config"], str(checkpoint.path))
     with console.quiet_stderr():
@@ -70,13 +72,15 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         evaluation = Evaluator(state, data, task).run_with_predictions(options.split)
     evaluated = Evaluated(options.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     counts = confusion_matrix(evaluation, data.spec.classes)
-    show_scores(console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names))
+    show_scores(
+        console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names)
+    )
     require_cleared(options.bars, options.split, evaluation.metrics)
     return ExitCode.DONE
 
 
 def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:
-    """The user's modules that the checkpoint's config needs. What lies in a run folder runs only if the user says so."""
+    """The user's modules that the checkpoint's config needs; what lies in a run folder runs only if the user says so."""
     copies = checkpoint.manifest["code"]
     if options.code or not copies:
         return options.code

@@ -51,7 +51,9 @@ def train(config: Config, options: Options, console: Console) -> ExitCode:
             for epoch in recorder.go_on(int(state.epoch)):
                 display.handle(epoch)
 
-            for event in until_stopped(fit(state, data, task, judge, config), interrupts, started + options.max_seconds):
+            for event in until_stopped(
+                fit(state, data, task, judge, config), interrupts, started + options.max_seconds
+            ):
                 tell(event)
             assert isinstance(event, Stopped)
             reason, last, weights_sha256 = event.reason, checkpoints.last, state.weights_sha256()

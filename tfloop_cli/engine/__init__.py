@@ -2,6 +2,6 @@
 
 import os
 
-# Keras reads its backend from here while it is imported; whatever the user's shell or ~/.keras says, this is TensorFlow.
+# Keras reads its backend here while it is imported; whatever the shell or ~/.keras says, this is TensorFlow.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -11,7 +11,6 @@ from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch, Task, Values
 
-
 SECONDS_PER_CHUNK = 0.2  # so that Ctrl-C is heard
 
 

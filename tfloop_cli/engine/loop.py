@@ -33,8 +33,8 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
         config: epochs, steps_per_call, compile, on_nonfinite.
 
     Yields:
-        Progress after each call of the inner loop, EpochDone after each epoch's validation, Stopped at the end. The state
-        is at rest at each of them, so the consumer may save it, or stop asking.
+        Progress after each call of the inner loop, EpochDone after each epoch's validation, Stopped at the end. The
+        state is at rest at each of them, so the consumer may save it, or stop asking.
 
     Raises:
         TfloopError: a number was not finite (exit code 5).
@@ -131,7 +131,7 @@ def close_epoch(state: TrainState, judge: Judge, epoch: int, validation: Metrics
 
 
 def refuse_nonfinite(state: TrainState, data: Data, config: Config) -> None:
-    """Raises TfloopError if an update was refused and the config says to stop then, or if the state itself is spoiled."""
+    """Raises TfloopError if an update was refused and the config says to stop, or if the state itself is spoiled."""
     refused, step, spoiled = state.bad.numpy().tolist()
     if spoiled or (refused and config.on_nonfinite == "stop"):
         what = "the weights or the optimizer's state are" if spoiled and not refused else "the loss or a gradient is"

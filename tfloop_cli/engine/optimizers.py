@@ -56,9 +56,7 @@ def exponential(total_steps: int, *, decay: PositiveFloat = 0.96, every_steps: P
 
 
 @schedules.register("piecewise")
-def piecewise(
-    total_steps: int, *, boundaries_steps: list[NonNegativeInt], factors: list[NonNegativeFloat]
-) -> Factor:
+def piecewise(total_steps: int, *, boundaries_steps: list[NonNegativeInt], factors: list[NonNegativeFloat]) -> Factor:
     """A constant factor between boundaries.
 
     Args:

@@ -49,7 +49,9 @@ def choose_device(wanted: str) -> str:
     number = int(match[1]) if (match := re.fullmatch(r"gpu:(\d+)", wanted)) else 0
     if number >= len(gpus):
         there = ", ".join(["cpu", *(f"gpu:{n}" for n in range(len(gpus)))])
-        raise TfloopError(f"`device: {wanted}` is not there; this machine has {there}", hint="take one of these, or `auto`")
+        raise TfloopError(
+            f"`device: {wanted}` is not there; this machine has {there}", hint="take one of these, or `auto`"
+        )
     tf.config.set_visible_devices(gpus[number], "GPU")
     tf.config.experimental.set_memory_growth(gpus[number], True)
     return f"gpu:{number}"

@@ -167,4 +167,3 @@ class Checkpoints:
         for path in everything:
             if path not in kept:
                 remove(path)
-

@@ -81,8 +81,8 @@ class TrainState:
         best: the best value of the monitored metric so far, float64 []; NaN before the first.
         best_step: the steps done then, int64 []; -1 before.
         patience: for early stopping: the best value it has seen and the epochs since, float64 [2].
-        bad: updates refused because a number was not finite, the first one's step, and whether the state itself holds such
-            a number; int64 [3].
+        bad: updates refused because a number was not finite, the first one's step, and whether the state itself holds
+            such a number; int64 [3].
     """
 
     def __init__(self, models: Mapping[str, keras.Model], metrics: Sequence[str], seed: int) -> None:
@@ -101,7 +101,12 @@ class TrainState:
 
     @classmethod
     def create(
-        cls, models: keras.Model | Mapping[str, keras.Model], task: "Task", spec: DataSpec, config: Config, total_steps: int
+        cls,
+        models: keras.Model | Mapping[str, keras.Model],
+        task: "Task",
+        spec: DataSpec,
+        config: Config,
+        total_steps: int,
     ) -> "TrainState":
         """A state at step 0, with a new optimizer for each model.
 
@@ -184,7 +189,7 @@ class TrainState:
         return digest.hexdigest()
 
     def check_finite(self) -> None:
-        """Marks the state as spoiled if a floating variable of models or optimizers is not finite; for use in a graph."""
+        """Marks the state as spoiled if a number in models or optimizers is not finite; for use in a graph."""
         good = [
             tf.math.is_finite(tf.reduce_sum(variable))  # one pass over the memory, and no mask of it
             for name, variable in self.variables().items()

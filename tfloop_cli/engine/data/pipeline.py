@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config import Config
-from tfloop_cli.engine.data.spec import DataSpec, Dataset, Source
+from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import augmentations, datasets
 
@@ -35,8 +35,8 @@ class Data:
         self._parts = _divide(dataset, config.validation)
         if not self.steps_per_epoch:
             raise TfloopError(
-                f"`batch_size` is {config.batch_size}, and there are {self.examples('train')} examples to train on: with "
-                "`drop_remainder` no batch is left",
+                f"`batch_size` is {config.batch_size}, and there are {self.examples('train')} examples to train on: "
+                "with `drop_remainder` no batch is left",
                 hint="lower `batch_size`",
             )
         if self._augment and len(self.spec.input_shape) != 3:
@@ -69,7 +69,9 @@ class Data:
         source, members = self._parts["train"]
 
         def indices_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-            order = tf.numpy_function(lambda e: members[epoch_order(self._config.seed, int(e), len(members))], [epoch], tf.int64)
+            order = tf.numpy_function(
+                lambda e: members[epoch_order(self._config.seed, int(e), len(members))], [epoch], tf.int64
+            )
             first, last = epoch * steps, tf.minimum((epoch + 1) * steps, last_step)
             numbers = tf.data.Dataset.range(tf.maximum(first, first_step), last)
             return numbers.map(lambda k: (k, order[(k - first) * size : (k - first + 1) * size]))
@@ -102,7 +104,9 @@ class Data:
         size = self._config.batch_size
         starts = tf.data.Dataset.range(0, len(members), size)
         held = tf.constant(members)
-        return self._finish(starts.map(lambda i: self._load(source, held[i : i + size]), num_parallel_calls=self._parallel))
+        return self._finish(
+            starts.map(lambda i: self._load(source, held[i : i + size]), num_parallel_calls=self._parallel)
+        )
 
     @contextmanager
     def explained(self) -> Iterator[None]:

@@ -96,7 +96,7 @@ def from_arrays(
 
     Args:
         splits: a split's name -> (inputs [examples, ...], targets [examples, ...]). Integer targets are classes.
-        class_names: names for the classes; by default their numbers, as many as the training split's largest label says.
+        class_names: names for the classes; by default their numbers, up to the first split's largest label.
         fingerprint: see `Dataset`; by default taken from the arrays' bytes.
 
     Raises:

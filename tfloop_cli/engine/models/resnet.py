@@ -43,7 +43,7 @@ def _block(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
 
 
 def _conv_norm(x: keras.KerasTensor, width: int, stride: int, kernel_size: int = 3) -> keras.KerasTensor:
-    x = keras.layers.Conv2D(
-        width, kernel_size, stride, padding="same", use_bias=False, kernel_initializer="he_normal"
-    )(x)
+    x = keras.layers.Conv2D(width, kernel_size, stride, padding="same", use_bias=False, kernel_initializer="he_normal")(
+        x
+    )
     return keras.layers.BatchNormalization()(x)
