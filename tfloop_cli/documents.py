@@ -1,6 +1,7 @@
 """Events as JSON documents: one shape for `--json`, for metrics.jsonl and for whoever reads either."""
 
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +28,7 @@ def document(event: Event) -> Document | None:
                 "validation_seconds": event.validation_seconds,
                 "examples_per_second": event.examples_per_second,
                 "best": event.best,
-            }
+            } | ({"skipped_batches": event.skipped_batches} if event.skipped_batches else {})
         case Evaluated():
             return {
                 "event": "evaluation",
@@ -47,6 +48,14 @@ def read_epoch(line: bytes) -> EpochDone | None:
         told = json.loads(line)
         if told.pop("event") != "epoch" or not line.endswith(b"\n"):
             return None
-        return EpochDone(**told)
+        train, validation = _metrics(told["train"]), told["validation"]
+        told |= {"train": train, "validation": validation and _metrics(validation)}
+        numbers = {key: value for key, value in told.items() if key not in ("train", "validation")}
+        return EpochDone(**told) if all(isinstance(value, int | float) for value in numbers.values()) else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def _metrics(told: dict[str, float | None]) -> dict[str, float]:
+    """Metrics as they were before JSON, which has no NaN."""
+    return {name: math.nan if value is None else float(value) for name, value in told.items()}

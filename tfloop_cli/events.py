@@ -65,6 +65,7 @@ class EpochDone:
         train: means over the epoch's examples, taken while the weights changed.
         validation: means over the validation split; None where there is none.
         best: whether this epoch's validation is the best so far.
+        skipped_batches: of the whole run so far, because a number was not finite; see `on_nonfinite` and `precision`.
     """
 
     epoch: int
@@ -75,6 +76,7 @@ class EpochDone:
     validation_seconds: float
     examples_per_second: float
     best: bool = False
+    skipped_batches: int = 0
 
 
 @dataclass(frozen=True)

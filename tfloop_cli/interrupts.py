@@ -19,6 +19,16 @@ _CODES = {
 }
 
 
+def exit_on_signals() -> None:
+    """Before there is anything to save, a signal ends the process at once, with its exit code and no traceback."""
+    for number in _CODES:
+        signal.signal(number, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    os._exit(_CODES[signal.Signals(number)])
+
+
 @dataclass(frozen=True)
 class StopSignal:
     """The signal that came: its name ("SIGINT") and the exit code that it leads to."""
@@ -45,6 +55,7 @@ class Interrupts:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.signal: StopSignal | None = None
         self._tell = tell
+        self._teller: threading.Thread | None = None
 
     @property
     def reason(self) -> str:
@@ -72,6 +83,8 @@ class Interrupts:
         signal.set_wakeup_fd(self._old_wakeup)
         os.close(self._writer)  # the watcher reads the end of the pipe, and ends
         self._thread.join()
+        if self._teller:
+            self._teller.join(1.0)
         os.close(self._reader)
 
     def _watch(self) -> None:
@@ -83,7 +96,10 @@ class Interrupts:
                 os._exit(_CODES[signal.Signals(number)])
             name = signal.Signals(number).name
             self.signal = StopSignal(name, _CODES[signal.Signals(number)])
-            self._tell(f"{name}: stopping after this step; once more to stop at once")
+            # A terminal that is stopped with Ctrl-S, or a full pipe, must not make us deaf to the second signal.
+            line = f"{name}: stopping after this step; once more to stop at once"
+            self._teller = threading.Thread(target=self._tell, args=[line], daemon=True)
+            self._teller.start()
 
 
 def _let_pass(number: int, frame: FrameType | None) -> None:
@@ -93,7 +109,7 @@ def _let_pass(number: int, frame: FrameType | None) -> None:
 def _forget_in_child() -> None:
     """A forked child (a user's worker pool) dies of its signals as any process does, and does not wake our watcher."""
     for number in _CODES:
-        if signal.getsignal(number) is _let_pass:
+        if signal.getsignal(number) in (_let_pass, _exit):
             signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
 

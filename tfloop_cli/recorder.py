@@ -1,6 +1,8 @@
 """Events -> metrics.jsonl and summary.json."""
 
+import os
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,7 +11,9 @@ from tfloop_cli.documents import SCHEMA, Document, document, read_epoch
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 from tfloop_cli.jsontext import json_text
-from tfloop_cli.rundir import RunDir, disk_faults, write_atomic, write_json
+from tfloop_cli.rundir import RunDir, disk_faults, read_file, write_atomic, write_json
+
+LARGEST_HISTORY = 2**30  # bytes of metrics.jsonl
 
 
 class Recorder:
@@ -21,6 +25,7 @@ class Recorder:
     """
 
     def __init__(self, run: RunDir, console: Console) -> None:
+        self._skipped = 0
         self._run = run
         self._console = console
         self._warned = False
@@ -34,7 +39,9 @@ class Recorder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """A run that fails says so in its summary."""
         if isinstance(error, TfloopError) and self._started:
             reason = "diverged" if error.code == ExitCode.DIVERGED else "failed"
@@ -46,22 +53,34 @@ class Recorder:
 
         Args:
             epochs: how many epochs the checkpoint has done; what was recorded after them is cut off and happens again.
+                The summary goes too: the run has not ended.
 
         Returns:
             The events of those epochs, as far as the file holds them.
         """
-        kept, history = b"", []
-        for line in self._run.metrics.read_bytes().splitlines(keepends=True) if self._run.metrics.exists() else []:
+        kept = []
+        history: list[EpochDone] = []
+        for line in self._lines():
             event = read_epoch(line)
             if event is None or event.epoch != len(history) + 1 or event.epoch > epochs:
                 break
-            kept += line
+            kept.append(line)
             history.append(event)
             self._remember(event)
+        if len(history) < epochs:
+            self._console.warn(f"{self._run.metrics} is damaged: it does not tell of the epochs after {len(history)}")
         with disk_faults(self._run.metrics):
-            write_atomic(self._run.metrics, kept)
-        self._good_bytes = len(kept)
+            self._run.summary.unlink(missing_ok=True)
+            write_atomic(self._run.metrics, b"".join(kept))
+        self._good_bytes = sum(map(len, kept))
         return history
+
+    def _lines(self) -> Iterator[bytes]:
+        """The lines of metrics.jsonl, as many as can be read."""
+        try:
+            yield from read_file(self._run.metrics, LARGEST_HISTORY).splitlines(keepends=True)
+        except (OSError, ValueError):
+            return
 
     def handle(self, event: Event) -> None:
         """Records `event`, if it is one to keep."""
@@ -76,16 +95,17 @@ class Recorder:
                 self._remember(event)
             case Evaluated():
                 self._evaluations[event.split] = {"examples": event.examples, **event.metrics}
-        self._keep(told)
+        self._keep(told, durably=isinstance(event, EpochDone | RunEnded))
         if isinstance(event, RunEnded):
             self._summarize(told)
 
     def _remember(self, event: EpochDone) -> None:
         told = document(event) or {}
+        self._skipped = event.skipped_batches
         self._final = {key: told[key] for key in ("epoch", "step", "train", "validation")}
         self._best = self._final if event.best else self._best
 
-    def _keep(self, told: Document) -> None:
+    def _keep(self, told: Document, durably: bool) -> None:
         self._unwritten += json_text(told).encode() + b"\n"
         try:
             # Opened for each line: the folder may have come back since the last one failed.
@@ -93,6 +113,8 @@ class Recorder:
                 file.truncate(min(self._good_bytes, file.tell()))  # half a line that a full disk left
                 file.write(self._unwritten)
                 file.flush()
+                if durably:  # a checkpoint on the disk itself must not tell of an epoch that is not
+                    os.fsync(file.fileno())
                 self._good_bytes = file.tell()
             self._unwritten = b""
         except OSError as error:
@@ -105,7 +127,7 @@ class Recorder:
             "final": self._final,
             "best": self._best,
             "evaluations": self._evaluations,
-        }
+        } | ({"skipped_batches": self._skipped} if self._skipped else {})
         try:
             write_json(self._run.summary, summary)
         except OSError as error:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.jsontext import json_text
 
 MANIFEST = "manifest.json"  # a folder that holds one is a checkpoint
+LARGEST = 16 * 2**20  # bytes of a JSON file; a larger one was not written by tfloop
 
 # Faults of the path that was asked for; any other is the disk's, and may pass.
 _BAD_PATH = {
@@ -95,7 +97,7 @@ class RunDir:
     def started(self) -> str:
         """When the run began, UTC ISO 8601; the folder's own time where meta.json does not say."""
         try:
-            return str(json.loads(self.meta.read_bytes())["started"])
+            return str(json.loads(read_file(self.meta))["started"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return utc(self.path.stat().st_mtime)
 
@@ -107,7 +109,9 @@ class RunDir:
             TfloopError: another process holds the lock; it is named by pid and host.
         """
         with disk_faults(self.path):
-            file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+            # A link would have us empty the file that it points to.
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+            file = open(descriptor, "a+", encoding="utf-8")  # noqa: SIM115
         with file:
             with disk_faults(self.path):
                 _take_lock(file, self.path)
@@ -190,6 +194,23 @@ def runs(runs_dir: Path) -> list[RunDir]:
         return []
     found = [run for run in map(RunDir, runs_dir.iterdir()) if run.is_run()]
     return sorted(found, key=lambda run: (run.started(), run.path.name), reverse=True)
+
+
+def read_file(path: Path, largest: int = LARGEST) -> bytes:
+    """A regular file's bytes; never waits for a pipe, and never reads more than it was told.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file, or has more than `largest` bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # or a FIFO would wait here for its writer
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is not a file")
+        if status.st_size > largest:
+            raise ValueError(f"it has {status.st_size} bytes, more than {largest}")
+        return file.read(status.st_size)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -3,7 +3,17 @@
 import time
 
 from tfloop_cli.bars import require_cleared, require_metrics
-from tfloop_cli.commands.opening import FINISHED, Options, announce, describe, horizon, is_finished, open_run, take_up
+from tfloop_cli.commands.opening import (
+    FINISHED,
+    Options,
+    announce,
+    describe,
+    horizon,
+    is_finished,
+    open_run,
+    take_up,
+    write_down,
+)
 from tfloop_cli.config import Config
 from tfloop_cli.console import Console
 from tfloop_cli.display import make_display
@@ -30,23 +40,25 @@ def train(config: Config, options: Options, console: Console) -> ExitCode:
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
     require_metrics(options.bars, task.metrics, "test", data.splits)
-    judge, steps = Judge(task, config), horizon(config, options, data)
+    judge, steps = Judge(task, config), horizon(config, options, data, console)
     state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, steps)
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn) as interrupts, make_display(console) as display:
-        about = describe(run, config, data, options, steps)
+        about = describe(config, data, options, steps)
         checkpoints = Checkpoints(run.checkpoints, state, config.checkpoint, about, console.warn)
         recorder = Recorder(run, console)
-        consumers = (checkpoints, recorder, Samples(run, state, task), display)  # save, then record, draw and show
+        # Record, then save: no checkpoint may tell of an epoch that the history does not know.
+        consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display)
 
         def tell(event: Event) -> None:
             for consumer in consumers:
                 consumer.handle(event)
 
         with checkpoints, recorder, data.explained():
-            if take_up(checkpoints, options, console) and is_finished(options, state, judge, config, console):
+            if take_up(checkpoints, options, console) and is_finished(options, state, judge, config, console, display):
                 return ExitCode.DONE
+            checkpoints.about = write_down(run, config, options, about)
             tell(announce(run, config, data, state))
             for epoch in recorder.go_on(int(state.epoch)):
                 display.handle(epoch)

@@ -1,7 +1,7 @@
 """What a checkpoint is on disk: every variable that a step changes, as data, complete or absent.
 
-A folder with `state.safetensors` and `manifest.json`. It is written beside its place, file by file to the disk itself, and
-renamed into place last: whoever finds it finds it whole. Nothing read from it can name code.
+A folder with `state.safetensors` and `manifest.json`. It is written beside its place, file by file to the disk itself,
+and renamed into place last: whoever finds it finds it whole. Nothing read from it can name code.
 """
 
 import hashlib
@@ -9,28 +9,32 @@ import json
 import os
 import re
 import shutil
-import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401  safetensors needs it to know bfloat16
+import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
 
 from tfloop_cli.engine.state import NEVER, TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.rundir import MANIFEST, sync_folder
+from tfloop_cli.rundir import MANIFEST, read_file, sync_folder
 
 SCHEMA = 1
 STATE = "state.safetensors"
-LARGEST_MANIFEST = 16 * 2**20  # bytes; a larger one was not written by tfloop
+LARGEST_HEADER = 16 * 2**20  # bytes of the state's file besides the numbers
 NAME = re.compile(r"step-(\d{8,18})(?:-(\d{1,9}))?")
 KEYS = {  # what a manifest must hold
     "step": int, "epoch": int, "best_step": int, "size": int, "sha256": str, "weights_sha256": str,
     "config": dict, "data": str, "code": dict, "run_id": str, "horizon_steps": int,
+}  # fmt: skip
+TYPES = {  # safetensors' own reader knows no bfloat16
+    "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32,
+    "I32": np.int32, "U64": np.uint64, "I64": np.int64, "F16": np.float16, "F32": np.float32, "F64": np.float64,
+    "BF16": ml_dtypes.bfloat16,
 }  # fmt: skip
 
 
@@ -40,17 +44,26 @@ class Snapshot:
 
     Attributes:
         arrays: every variable by its name, C-contiguous (safetensors saves other layouts wrong without a word).
-        facts: what the manifest says of it: step, epoch, weights_sha256.
+        facts: what the manifest says of it: step, epoch, best_step.
+        weights: names of the arrays that `weights_sha256` is of, in order.
     """
 
     arrays: Mapping[str, np.ndarray]
     facts: Mapping[str, Any]
+    weights: Sequence[str]
 
     @classmethod
     def of(cls, state: TrainState) -> "Snapshot":
         arrays = {name: np.array(variable.numpy(), order="C") for name, variable in state.variables().items()}
         facts = {"step": int(state.step), "epoch": int(state.epoch), "best_step": int(state.best_step)}
-        return cls(arrays, facts | {"weights_sha256": state.weights_sha256()})
+        return cls(arrays, facts, state.weight_names())
+
+    def weights_sha256(self) -> str:
+        """What `TrainState.weights_sha256` says of the same state."""
+        digest = hashlib.sha256()
+        for name in self.weights:
+            digest.update(self.arrays[name])
+        return digest.hexdigest()
 
     def require_finite(self) -> None:
         """Raises TfloopError if a weight or a number of the optimizer is not finite (exit code 5)."""
@@ -83,13 +96,13 @@ class Checkpoint:
             TfloopError: there is none, or it is damaged (exit code 6).
         """
         try:
-            content = _read(path / MANIFEST, LARGEST_MANIFEST)
+            content = read_file(path / MANIFEST)
             manifest = json.loads(content)
             if manifest["schema"] != SCHEMA:
                 raise ValueError(f"it has schema {manifest['schema']!r}, and this tfloop reads {SCHEMA}")
-            checksum = manifest.pop("checksum")
+            del manifest["checksum"]
             if _manifest_bytes(manifest) != content:
-                raise ValueError(f"its checksum is not {checksum}")
+                raise ValueError("its checksum is wrong")
             for key, kind in KEYS.items():
                 if type(manifest[key]) is not kind:
                     raise ValueError(f"its `{key}` is no {kind.__name__}")
@@ -108,13 +121,16 @@ class Checkpoint:
             TfloopError: the file is missing, damaged or another one (exit code 6).
         """
         try:
-            content = _read(self.path / STATE, self.manifest["size"])
+            content = read_file(self.path / STATE, self.manifest["size"])
             if len(content) != self.manifest["size"]:
                 raise ValueError(f"it has {len(content)} bytes, not {self.manifest['size']}")
             if hashlib.sha256(content).hexdigest() != self.manifest["sha256"]:
                 raise ValueError("its sha256 is not the manifest's")
-            return load(content)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            return {
+                name: np.frombuffer(view["data"], TYPES[view["dtype"]]).reshape(view["shape"])
+                for name, view in deserialize(content)
+            }
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise damaged(self.path, f"{STATE}: {_reason(error)}") from error
 
     def restore(self, state: TrainState) -> None:
@@ -123,7 +139,11 @@ class Checkpoint:
         Raises:
             TfloopError: the checkpoint is damaged, or of another model (exit code 6).
         """
-        arrays, variables = self.arrays(), state.variables()
+        variables = state.variables()
+        room = sum(variable.dtype.size * variable.shape.num_elements() for variable in variables.values())
+        if self.manifest["size"] > room + LARGEST_HEADER:  # which may be more than the memory holds
+            raise self._other_model(f"it has {self.manifest['size']} bytes, and this model needs {room}")
+        arrays = self.arrays()
         for name in sorted(arrays.keys() | variables.keys()):
             held, wanted = arrays.get(name), variables.get(name)
             if held is None or wanted is None:
@@ -132,13 +152,16 @@ class Checkpoint:
                 problem = f"`{name}` is {held.dtype} {held.shape} in it and {wanted.dtype.name} {wanted.shape} here"
             else:
                 continue
-            raise TfloopError(
-                f"checkpoint {self.path} is of another model: {problem}",
-                hint="build the model from the same config and the same code",
-                code=ExitCode.CHECKPOINT,
-            )
+            raise self._other_model(problem)
         for name, variable in variables.items():
             variable.assign(arrays[name])
+
+    def _other_model(self, problem: str) -> TfloopError:
+        return TfloopError(
+            f"checkpoint {self.path} is of another model: {problem}",
+            hint="build the model from the same config and the same code",
+            code=ExitCode.CHECKPOINT,
+        )
 
 
 def commit(directory: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> Path:
@@ -155,7 +178,9 @@ def commit(directory: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> Pat
     Raises:
         OSError: the disk refuses; what was there before is untouched.
     """
-    directory.mkdir(exist_ok=True)
+    if not directory.is_dir():
+        directory.mkdir()
+        sync_folder(directory.parent)
     staging = directory / f".staging-{os.getpid()}"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
@@ -163,10 +188,12 @@ def commit(directory: Path, snapshot: Snapshot, about: Mapping[str, Any]) -> Pat
         content = save(dict(snapshot.arrays))
         _write(staging / STATE, content)
         digest = hashlib.sha256(content).hexdigest()
-        manifest = {"schema": SCHEMA, **snapshot.facts, "size": len(content), "sha256": digest, **about}
+        facts = {**snapshot.facts, "weights_sha256": snapshot.weights_sha256(), "size": len(content), "sha256": digest}
+        manifest = {"schema": SCHEMA, **facts, **about}
         _write(staging / MANIFEST, _manifest_bytes(manifest))
         sync_folder(staging)
-        final = _free_name(directory, snapshot.facts["step"])
+        # A step may be saved twice: before its validation, and after it.
+        final = _free_name(directory / f"step-{snapshot.facts['step']:08d}")
         staging.rename(final)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
@@ -199,8 +226,9 @@ def choose(directory: Path, which: str | None) -> Path:
     for path in reversed(there):
         if which == path.name or (which and which.isdigit() and step_of(path) == int(which)):
             return path
-    if which and (Path(which) / MANIFEST).is_file():
-        return Path(which)
+    for path in (Path(which), directory / which) if which else ():
+        if (path / MANIFEST).is_file():
+            return path
     raise TfloopError(
         f"there is no checkpoint {f'`{which}`' if which else 'yet'} in {directory}",
         hint=f"there is {', '.join(path.name for path in there) or 'none'}",
@@ -228,6 +256,12 @@ def sweep(directory: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def set_aside(path: Path) -> None:
+    """Keeps a checkpoint under another name: no resume takes it unasked, and no save removes it."""
+    path.rename(_free_name(path.with_name(f"aside-{path.name}")))
+    sync_folder(path.parent)
+
+
 def remove(path: Path) -> None:
     """Removes a checkpoint; it is whole or gone at every moment in between."""
     hidden = path.with_name(f".removed-{path.name}")
@@ -250,17 +284,6 @@ def _manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
     return json.dumps({**manifest, "checksum": checksum}, indent=2).encode() + b"\n"
 
 
-def _read(file: Path, largest: int) -> bytes:
-    """A regular file's bytes; never waits for a pipe, and never reads more than `largest` bytes."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is not a file")
-    if status.st_size > largest:
-        raise ValueError(f"it has {status.st_size} bytes, more than {largest}")
-    with file.open("rb") as stream:
-        return stream.read(largest)
-
-
 def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
@@ -273,9 +296,9 @@ def _write(file: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _free_name(directory: Path, step: int) -> Path:
-    """`step-00002345`, or with a number behind it where that step was saved before, in the midst of its validation."""
-    path, number = directory / f"step-{step:08d}", 2
-    while path.exists():
-        path, number = directory / f"step-{step:08d}-{number}", number + 1
-    return path
+def _free_name(path: Path) -> Path:
+    """`path`, or where that is taken, with a number behind it."""
+    free, number = path, 2
+    while os.path.lexists(free):
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free

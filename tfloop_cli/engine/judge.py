@@ -19,10 +19,8 @@ class Watched:
 
     def better(self, value: float, than: float, by: float = 0.0) -> bool:
         """Whether `value` is better by more than `by`; any number is better than NaN."""
-        return (
-            (math.isnan(than)
-            and not math.isnan(value))
-            or (value > than + by if self.mode == "max" else value < than - by)
+        return (math.isnan(than) and not math.isnan(value)) or (
+            value > than + by if self.mode == "max" else value < than - by
         )
 
 

@@ -4,10 +4,12 @@ It is two loops. The inner one is compiled and takes some steps at a call; the o
 what happened. It knows no disk, no screen and no kind of model: whoever consumes the events saves, records and draws.
 """
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config import Config
@@ -48,7 +50,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
         if judge.enough(state):
             break
-        started = time.perf_counter()
+        started, already = time.perf_counter(), float(state.totals[-1])
         while (left := epoch * steps - int(state.step)) > 0:
             with pace.call(int(state.step), left) as count:
                 train_steps(batches, tf.constant(count, tf.int64))
@@ -58,7 +60,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
 
-        train, examples = means(state), float(state.totals[-1])
+        train, examples = means(state), float(state.totals[-1]) - already  # a resumed epoch is trained in part
         started = time.perf_counter()
         validation = yield from validate(evaluator, data, epoch, state)
         best = close_epoch(state, judge, epoch, validation)
@@ -71,6 +73,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
             validation_seconds=time.perf_counter() - started,
             examples_per_second=examples / max(train_seconds, 1e-9),
             best=best,
+            skipped_batches=int(state.bad[0]),
         )
     yield Stopped("early_stopping" if judge.enough(state) else "completed", int(state.step))
 
@@ -105,7 +108,7 @@ def sums(values: Values, metrics: Sequence[str]) -> tf.Tensor:
 def means(state: TrainState) -> Metrics:
     """The running epoch's metrics: means over its examples so far."""
     *totals, examples = state.totals.numpy().tolist()
-    return {name: total / max(examples, 1.0) for name, total in zip(state.metrics, totals, strict=True)}
+    return {name: total / examples if examples else math.nan for name, total in zip(state.metrics, totals, strict=True)}
 
 
 def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) -> Generator[Event, None, Metrics | None]:
@@ -134,10 +137,14 @@ def refuse_nonfinite(state: TrainState, data: Data, config: Config) -> None:
     """Raises TfloopError if an update was refused and the config says to stop, or if the state itself is spoiled."""
     refused, step, spoiled = state.bad.numpy().tolist()
     if spoiled or (refused and config.on_nonfinite == "stop"):
-        what = "the weights or the optimizer's state are" if spoiled and not refused else "the loss or a gradient is"
-        examples = ", ".join(str(index) for index in data.examples_of(step if refused else int(state.step) - 1)[:8])
+        what = "the loss or a gradient is"
+        if not refused or config.on_nonfinite == "skip":  # found at the end of a call, which may be of many steps
+            what, step = "the weights, an average or the optimizer's state are", int(state.step) - 1
+        elif not all(np.isfinite(weight.numpy()).all() for weight in state.trainable_variables()):
+            what, step = "the weights are", step - 1  # spoiled by the last update that was not refused
+        examples = ", ".join(str(index) for index in data.examples_of(step)[:8])
         raise TfloopError(
-            f"training diverged: {what} not finite at step {step + 1 if refused else int(state.step)}; "
+            f"training diverged: {what} not finite at step {step + 1}; "
             f"its batch holds the training examples {examples}, ...",
             hint="the last checkpoint is good; lower `optimizer.learning_rate`, set `clip_norm: 1.0`, "
             "or `on_nonfinite: skip` to leave such batches out",

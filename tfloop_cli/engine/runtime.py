@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfloop_cli.config import Config
 from tfloop_cli.errors import TfloopError
 
-POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16"}
+POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 def setup(config: Config) -> Config:

@@ -1,12 +1,14 @@
 """Draws a task's samples after each epoch: a PNG in the run folder that shows what a generator has learned."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task
 from tfloop_cli.events import EpochDone, Event
-from tfloop_cli.rundir import RunDir, disk_faults, write_atomic
+from tfloop_cli.rundir import RunDir, write_atomic
 
 GAP = 2  # pixels between two images
 
@@ -18,10 +20,14 @@ class Samples:
         run: the folder to write into.
         state: drawn from at rest.
         task: what draws.
+        warn: shows a line; a failing disk is told of once.
     """
 
-    def __init__(self, run: RunDir, state: TrainState, task: Task) -> None:
-        self._run, self._state, self._task = run, state, task
+    def __init__(
+        self, run: RunDir, state: TrainState, task: Task, warn: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._run, self._state, self._task, self._warn = run, state, task, warn
+        self._warned = False
 
     def handle(self, event: Event) -> None:
         if not isinstance(event, EpochDone):
@@ -30,9 +36,13 @@ class Samples:
             images = self._task.samples(self._state)
         if images is not None:
             png = tf.io.encode_png(grid(images)).numpy()
-            with disk_faults(self._run.samples):
+            try:
                 self._run.samples.mkdir(exist_ok=True)
                 write_atomic(self._run.samples / f"epoch-{event.epoch:04d}.png", png)
+            except OSError as error:  # a picture is no reason to end a training
+                if not self._warned:
+                    self._warn(f"the samples are not being written to {self._run.samples}: {error.strerror or error}")
+                self._warned = True
 
 
 def grid(images: np.ndarray) -> np.ndarray:

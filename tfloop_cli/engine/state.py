@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfloop_cli.engine.tasks import Task
 
 NEVER = -1  # in place of a step: there has been none
+FIRST_SCALE, RAISED_AFTER = 2.0**15, 2000  # float16's loss scale; doubled after so many good steps in a row
 
 
 class GuardedOptimizer:
@@ -30,6 +31,11 @@ class GuardedOptimizer:
         step: the run's step counter.
         stop: whether one refused update refuses all that follow, so that the state stays as it was.
         ema_decay: of the running average of the weights; None for no average.
+        scaled: whether the loss is scaled, as float16 needs: its gradients would vanish or overflow.
+
+    Attributes:
+        averages: of the weights; empty where none are kept.
+        scale: the loss scale and the good steps since it changed, float32 [2]; None where the loss is not scaled.
     """
 
     def __init__(
@@ -41,25 +47,47 @@ class GuardedOptimizer:
         *,
         stop: bool,
         ema_decay: float | None,
+        scaled: bool = False,
     ) -> None:
         self.keras = optimizer
         self._bad, self._step, self._stop, self._decay = bad, step, stop, ema_decay
         optimizer.build(variables)
         self._variables = list(variables)
         self.averages = [tf.Variable(v.value, trainable=False) for v in variables] if ema_decay else []
+        self.scale = tf.Variable([FIRST_SCALE, 0.0], trainable=False) if scaled else None
+        self._scaled = False  # whether the step that is being traced has asked for the scale
+
+    @property
+    def loss_scale(self) -> tf.Tensor | None:
+        """What `tape.gradient` takes for the loss's own gradient: the loss scale; None, which is 1, without one."""
+        self._scaled = self.scale is not None
+        return self.scale[0] if self.scale is not None else None
 
     def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
         """One update: what Keras' `optimizer.apply` does, if every number is finite."""
+        gradients = [_whole(gradient) for gradient in gradients]
+        if self._scaled:
+            gradients = [None if gradient is None else gradient / self.scale[0] for gradient in gradients]
         norm = tf.linalg.global_norm(gradients)
         good = tf.math.is_finite(tf.cast(loss, norm.dtype) + norm)
         if self._stop:
             good = tf.logical_and(good, tf.equal(self._bad[0], 0))
-        tf.cond(good, lambda: self._update(gradients, variables), self._refuse)
+        refuse = self._refuse
+        if self._scaled:  # an overflow is no divergence while there is a smaller scale to try
+            refuse = lambda: tf.cond(tf.math.is_finite(loss) & (self.scale[0] > 1), self._lower, self._refuse)  # noqa: E731
+        tf.cond(good, lambda: self._update(gradients, variables), refuse)
 
     def _update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> tf.Operation:
         self.keras.apply(gradients, variables)
         for average, variable in zip(self.averages, self._variables, strict=False):
             average.assign_sub((average - variable.value) * (1 - self._decay))
+        if self._scaled:
+            raised = self.scale[1] + 1 >= RAISED_AFTER
+            self.scale.assign(tf.where(raised, [self.scale[0] * 2, 0.0], self.scale + tf.constant([0.0, 1.0])))
+        return tf.no_op()
+
+    def _lower(self) -> tf.Operation:
+        self.scale.assign([self.scale[0] / 2, 0.0])
         return tf.no_op()
 
     def _refuse(self) -> tf.Operation:
@@ -121,14 +149,14 @@ class TrainState:
             TfloopError: the models are not those that the task trains (exit code 2).
         """
         by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
-        for model in by_name.values():
-            if not model.built:  # a subclass of keras.Model makes its weights when it first sees data
-                model(tf.zeros([1, *spec.input_shape]), training=False)
         if set(by_name) != set(task.models):
             raise TfloopError(
                 f"task `{config.task.name}` trains {_list(task.models)}, and `{config.model.name}` is {_list(by_name)}",
                 hint="`task: gan` goes with `model: dcgan`; the other models with `classification` or `regression`",
             )
+        if isinstance(models, keras.Model) and not models.built:  # a subclass makes its weights when it first sees data
+            shape = [1, *(1 if length is None else length for length in spec.input_shape)]
+            models(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
         state = cls(by_name, task.metrics, config.seed)
         for name, model in by_name.items():
             state.optimizers[name] = GuardedOptimizer(
@@ -138,6 +166,7 @@ class TrainState:
                 state.step,
                 stop=config.on_nonfinite == "stop",
                 ema_decay=config.ema_decay,
+                scaled=config.precision == "float16",
             )
         return state
 
@@ -163,6 +192,8 @@ class TrainState:
                 named[f"optimizers/{name}/{number:04d}"] = variable.value
             for number, average in enumerate(optimizer.averages):
                 named[f"averages/{name}/{number:04d}"] = average
+            if optimizer.scale is not None:
+                named[f"optimizers/{name}/scale"] = optimizer.scale
         counters = (
             self.step,
             self.epoch,
@@ -180,13 +211,21 @@ class TrainState:
             for number, variable in enumerate(model.variables):
                 yield f"models/{name}/{number:04d}", variable.value
 
+    def trainable_variables(self) -> list[keras.Variable]:
+        """What the optimizers change, of all models."""
+        return [variable for model in self.models.values() for variable in model.trainable_variables]
+
     def weights_sha256(self) -> str:
         """sha256 over the models' weights in order: two runs with equal ones ended with equal bits."""
-        digest = hashlib.sha256()
-        for model in self.models.values():
-            for variable in model.weights:
-                digest.update(np.ascontiguousarray(variable.value.numpy()))
+        digest, variables = hashlib.sha256(), self.variables()
+        for name in self.weight_names():
+            digest.update(np.ascontiguousarray(variables[name].numpy()))
         return digest.hexdigest()
+
+    def weight_names(self) -> list[str]:
+        """Names of the models' weights in order: all of their variables but the seeds of random layers."""
+        weights = {id(variable.value) for model in self.models.values() for variable in model.weights}
+        return [name for name, variable in self.model_variables() if id(variable) in weights]
 
     def check_finite(self) -> None:
         """Marks the state as spoiled if a number in models or optimizers is not finite; for use in a graph."""
@@ -213,6 +252,15 @@ class TrainState:
         finally:
             for (variable, _), value in zip(pairs, kept, strict=True):
                 variable.assign(value)
+
+
+def _whole(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
+    """An embedding's gradient as one number a weight.
+
+    It comes as rows, one for each place of a word in the batch. Keras would square and clip each row for itself, which
+    is not the gradient's square or norm where a word stands twice: its Adam and RMSprop come out wrong.
+    """
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
 
 
 def _list(names: Sequence[str] | Mapping[str, object]) -> str:

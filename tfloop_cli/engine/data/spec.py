@@ -16,16 +16,19 @@ class DataSpec:
     """What a model and a task may know of the data.
 
     Attributes:
-        input_shape: shape of one input, without the batch: (height, width, channels) for an image.
+        input_shape: shape of one input, without the batch: (height, width, channels) for an image; (None,) for text,
+            whose batches are as long as their longest text.
         input_dtype: dtype on disk and in memory. uint8 images reach the model as floats in [0, 1].
         target_shape: shape of one target; () for a class or a single number.
         class_names: one name a class, in the order of the labels; empty where the targets are no classes.
+        vocabulary: how many ids a token of a text may have, 0 (nothing) and 1 (unknown) included; 0 for other inputs.
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int | None, ...]
     input_dtype: str
     target_shape: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
+    vocabulary: int = 0
 
     @property
     def classes(self) -> int:

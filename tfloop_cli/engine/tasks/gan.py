@@ -45,8 +45,9 @@ class Gan:
             ("generator", generator_tape, generator_loss),
         ):
             variables = state.models[name].trainable_variables
-            gradients = tape.gradient(loss, variables)
-            state.optimizers[name].apply(gradients, variables, loss)
+            optimizer = state.optimizers[name]
+            gradients = tape.gradient(loss, variables, optimizer.loss_scale)
+            optimizer.apply(gradients, variables, loss)
         return values
 
     def eval_step(self, state: TrainState, batch: Batch) -> Values:

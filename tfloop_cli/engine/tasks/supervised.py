@@ -46,7 +46,7 @@ class Supervised:
             values = self.measure(targets, outputs)
             loss = tf.reduce_mean(values["loss"]) + sum(state.model.losses)
         variables = state.model.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        gradients = tape.gradient(loss, variables, state.optimizer.loss_scale)
         state.optimizer.apply(gradients, variables, loss)
         return values
 

@@ -1,0 +1,67 @@
+"""The promise: the same config gives the same bits, whatever the pace, and another seed gives others."""
+
+import json
+from pathlib import Path
+
+
+RANDOM = {
+    "model": {"name": "conv_net", "filters": [4], "batch_norm": True, "hidden": [8], "dropout": 0.3},
+    "augment": ["flip", {"name": "affine", "degrees": 20.0}],
+    "validation": 10,
+    "epochs": 2,
+}
+
+
+def test_two_processes_end_with_equal_bits(finished, rerun) -> None:
+    """The second one trained from the config that the first one left in its run folder."""
+    first, second = (json.loads((Path(run.folder) / "summary.json").read_text()) for run in (finished, rerun))
+    assert first["run"] != second["run"]
+    assert first["weights_sha256"] == second["weights_sha256"]
+    assert len(first["weights_sha256"]) == 64
+    for part in ("final", "best", "evaluations"):
+        assert first[part] == second[part]
+
+
+def test_this_process_ends_with_the_same_bits(finished, trainer) -> None:
+    """Dropout and augmentation are in that config, and a model was built before this one."""
+    from tfloop_cli.configfile import load, to_mapping
+
+    config = to_mapping(load([str(Path(finished.folder) / "config.yaml")]).config)
+    assert config["model"]["dropout"] > 0
+    assert config["augment"]
+    trainer(**RANDOM)
+    run = trainer(**config)
+    run.fit()
+    summary = json.loads((Path(finished.folder) / "summary.json").read_text())
+    assert run.state.weights_sha256() == summary["weights_sha256"]
+
+
+
+
+def test_another_seed_gives_other_bits(trainer) -> None:
+    ends = []
+    for seed in (0, 0, 1):
+        run = trainer(**RANDOM, seed=seed)
+        run.fit()
+        ends.append(run.state.weights_sha256())
+    assert ends[0] == ends[1] != ends[2]
+
+
+def test_the_pace_changes_no_bit(trainer) -> None:
+    """Not in the weights, nor in any other variable, nor in a number that the table shows."""
+    ends, tables = [], []
+    for pace in (1, 7, "auto"):
+        run = trainer(**RANDOM, steps_per_call=pace)
+        tables.append([(epoch.train, epoch.validation, epoch.best) for epoch in run.fit()])
+        ends.append({name: value.tobytes() for name, value in run.everything().items()})
+    assert ends[0] == ends[1] == ends[2]
+    assert tables[0] == tables[1] == tables[2]
+
+
+def test_going_on_in_the_midst_of_an_epoch_draws_the_same_batches(trainer) -> None:
+    whole, parts = trainer(**RANDOM, steps_per_call=1), trainer(**RANDOM, steps_per_call=1)
+    whole.fit()
+    for step in (1, 3, 4, 6):
+        parts.fit_until(step)
+    parts.fit()
+    assert parts.state.weights_sha256() == whole.state.weights_sha256()
