@@ -1,6 +1,6 @@
 """A JAX loop on the tutorial's net, whole epochs under `lax.scan`, for comparison. Needs jax, optax and numpy only.
 
-    python benchmarks/jax_scan.py --epochs 3
+python benchmarks/jax_scan.py --epochs 3
 """
 
 import argparse

@@ -1,9 +1,11 @@
-"""tfloop beside `keras fit` on the tutorial's net, in turn on this machine; prints medians and ratios.
+"""tfloop beside its peers on the tutorial's net, in turn on this machine; prints medians and ratios.
 
-    python benchmarks/peers.py [--rounds 5] [--epochs 3] [--json FILE]
+    python benchmarks/peers.py [--rounds 5] [--epochs 3] [--only NAME ...] [--json FILE]
+    python benchmarks/peers.py --torch /path/to/python --jax /path/to/python
 
-Every contender is a process of its own: tfloop as its users run it, recorder and checkpoints on, and the scripts beside
-this one. Warm is the fastest epoch after the first; cold is the first.
+Every contender is a process of its own: tfloop as its users run it, with display, recorder and checkpoints, and the scripts
+beside this one; all train on the same 60,000 images. PyTorch and JAX want environments of their own, whose Python the options
+name; without them they are left out. A ratio is taken round by round, since the machine's speed drifts, and its median printed.
 """
 
 import argparse
@@ -43,12 +45,11 @@ def tfloop(epochs: int, seed: int = 0, *sets: str) -> dict[str, object]:
     return {"epoch_seconds": epochs_done, "accuracy": test["accuracy"], "loss": test["loss"]}
 
 
-def keras_fit(*options: str) -> Callable[..., dict[str, object]]:
-    """The script beside this one."""
+def script(name: str, *options: str, python: str = sys.executable) -> Callable[..., dict[str, object]]:
+    """A contender that is a script beside this one."""
 
     def contender(epochs: int, seed: int = 0) -> dict[str, object]:
-        script = [sys.executable, str(HERE / "keras_fit.py"), "--epochs", str(epochs), "--seed", str(seed)]
-        return run([*script, *options])[-1]
+        return run([python, str(HERE / name), "--epochs", str(epochs), "--seed", str(seed), *options])[-1]
 
     return contender
 
@@ -62,36 +63,72 @@ def run(command: list[str]) -> list[dict[str, object]]:
 
 
 def timed(contender: Callable[..., dict[str, object]], epochs: int) -> dict[str, float]:
-    """One round of a contender: seconds of the whole command, and images a second in the first and in a warm epoch."""
+    """One round of a contender: images a second in the first epoch and in the later ones, seconds of the whole command."""
     started = time.perf_counter()
-    seconds = contender(epochs)["epoch_seconds"]
+    first, *later = contender(epochs)["epoch_seconds"]
     whole = time.perf_counter() - started
-    return {"cold": EXAMPLES / seconds[0], "warm": EXAMPLES / min(seconds[1:]), "whole": whole}
+    return {"cold": EXAMPLES / first, "warm": EXAMPLES / statistics.median(later), "whole": whole}
 
 
-CONTENDERS = {"tfloop": tfloop, "keras fit, tutorial": keras_fit(), "keras fit, tuned": keras_fit("--tuned")}
+def cpu() -> str:
+    """The processor's name, as Linux tells it."""
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        return next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+        )
+
+
+def contenders(torch: str | None, jax: str | None) -> dict[str, Callable[..., dict[str, object]]]:
+    """All that can run here, by name."""
+    found = {
+        "tfloop": tfloop,
+        "tfloop, bfloat16": lambda epochs: tfloop(epochs, 0, "precision=bfloat16"),
+        "keras fit, tutorial": script("keras_fit.py"),
+        "keras fit, tuned": script("keras_fit.py", "--tuned"),
+    }
+    if torch:
+        found["pytorch"] = script("torch_loop.py", python=torch)
+        found["pytorch, channels last"] = script("torch_loop.py", "--channels-last", python=torch)
+        found["pytorch, compiled"] = script("torch_loop.py", "--compile", python=torch)
+    if jax:
+        found["jax, lax.scan"] = script("jax_scan.py", python=jax)
+    return found
 
 
 def main() -> None:
     """Measures all in turn and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="names of contenders; tfloop always runs")
+    parser.add_argument("--torch", help="a Python that has torch")
+    parser.add_argument("--jax", help="a Python that has jax and optax")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    chosen = contenders(options.torch, options.jax)
+    if options.only is not None:
+        chosen = {name: chosen[name] for name in ["tfloop", *options.only]}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
     for number in range(options.rounds):
-        for name, contender in CONTENDERS.items():
+        for name, contender in chosen.items():
             rounds[name].append(timed(contender, options.epochs))
             print(f"round {number + 1}: {name}: {rounds[name][-1]}", file=sys.stderr)
 
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; medians of {options.rounds} rounds")
-    print(f"{'':22}{'first epoch':>14}{'warm':>12}{'ratio':>8}{'command':>10}")
-    ours = statistics.median(row["warm"] for row in rounds["tfloop"])
+    print(
+        f"{cpu()}, {os.cpu_count()} cores; medians of {options.rounds} rounds, {options.epochs} epochs each; images a second"
+    )
+    print("a ratio over 1 says that tfloop is so many times as fast")
+    print(f"{'':24}{'first epoch':>12}{'ratio':>7}{'warm epoch':>12}{'ratio':>7}{'command':>10}{'ratio':>7}")
     for name, rows in rounds.items():
-        cold, warm, whole = (statistics.median(row[key] for row in rows) for key in ("cold", "warm", "whole"))
-        print(f"{name:22}{cold:>10,.0f}/s  {warm:>8,.0f}/s  {ours / warm:>6.2f}{whole:>9.1f}s")
+        cells = ""
+        for key, unit, width in (("cold", "", 12), ("warm", "", 12), ("whole", " s", 10)):
+            median = statistics.median(row[key] for row in rows)
+            pairs = [ours[key] / row[key] for ours, row in zip(rounds["tfloop"], rows, strict=True)]
+            ratio = statistics.median(1 / pair if key == "whole" else pair for pair in pairs)
+            number = f"{median:.1f}{unit}" if unit else f"{median:,.0f}"
+            cells += f"{number:>{width}}{ratio:>7.2f}"
+        print(f"{name:24}{cells}")
     if options.json:
         options.json.write_text(json.dumps(rounds, indent=2))
 

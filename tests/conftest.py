@@ -170,3 +170,48 @@ class Shell:
 @pytest.fixture(scope="session")
 def shell() -> Shell:
     return Shell()
+
+
+SMALL_RUN = """\
+# as a user would write it
+dataset: {name: synthetic, shape: [8, 8, 1], classes: 3, train_examples: 200, test_examples: 50}
+model: {name: conv_net, filters: [4], dropout: 0.3}
+augment: [flip, {name: affine, degrees: 20.0}]
+epochs: 2
+batch_size: 32
+validation: 20
+device: cpu
+threads: 1
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that a process of tfloop has done."""
+
+    process: Process
+    cwd: Path
+    folder: Path
+
+    def read(self, name: str) -> Any:
+        """A JSON file of the run folder."""
+        return json.loads((self.folder / name).read_text())
+
+
+@pytest.fixture(scope="session")
+def finished(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """`tfloop train -c small.yaml`, done once for all tests that look at what it left; they must not change it."""
+    cwd = tmp_path_factory.mktemp("finished")
+    (cwd / "small.yaml").write_text(SMALL_RUN)
+    process = shell.run("train", "--config", "small.yaml", "--fail-over", "loss=100", cwd=cwd)
+    assert process.code == 0, process.err
+    (folder,) = (cwd / "runs").iterdir()
+    return Finished(process, cwd, folder)
+
+
+@pytest.fixture(scope="session")
+def rerun(shell: Shell, finished: Finished) -> Finished:
+    """The same again, from the config that the first run left; as JSON, quietly, with a bar that no run can clear."""
+    arguments = ("--config", finished.folder / "config.yaml", "--output", "again", "--json", "-q")
+    process = shell.run("train", *arguments, "--fail-under", "accuracy=1.01", cwd=finished.cwd)
+    return Finished(process, finished.cwd, finished.cwd / "again")

@@ -171,6 +171,22 @@ def list_(
         console.result(command.list_components(kind, json))
 
 
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all that no running process uses.")] = False,
+    json: Json = False,
+) -> None:
+    """Show or clear the cache of decoded data."""
+    console = Console(json=json)
+    with reporting(console):
+        from tfloop_cli.commands import cache as command
+
+        document = command.cache(clear)
+        if json:
+            console.document(document)
+        console.result(command.describe(document, clear))
+
+
 @config_app.command()
 def show(
     config: Configs = [],

@@ -56,9 +56,9 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         folder if is_checkpoint(folder) else choose(RunDir(folder).checkpoints, options.checkpoint)
     )
     plugins.load(code_of(checkpoint, options))
-    config = from_mapping(checkpoint.manifest["config"], str(checkpoint.path))
+    config = from_mapping(checkpoint.manifest["config"] | {"device": options.device}, str(checkpoint.path))
     with console.quiet_stderr():
-        config = runtime.setup(config.model_copy(update={"device": options.device}))
+        config = runtime.setup(config)
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
     require_metrics(options.bars, task.metrics, options.split, data.splits)
@@ -89,7 +89,7 @@ def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:
             f"this run was made with code of its own: {', '.join(copies)}",
             hint="`--trust-code` runs the copies in the run folder; `--code FILE` takes yours",
         )
-    return plugins.kept_code(RunDir(checkpoint.path.parent.parent).code, copies)
+    return plugins.kept_code(RunDir(checkpoint.path.resolve().parent.parent).code, copies)
 
 
 def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:

@@ -1,0 +1,68 @@
+"""Where a training step's time goes, by kind of operation: what docs/performance.md is written from.
+
+    python benchmarks/profile_step.py mnist.yaml [--steps 100] [--set KEY=VALUE ...]
+"""
+
+import argparse
+import collections
+import glob
+import os
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from tfloop_cli.configfile import load
+from tfloop_cli.engine import runtime
+from tfloop_cli.engine.data import build_data
+from tfloop_cli.engine.loop import compile_steps
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.registry import models, tasks
+
+import tensorflow as tf  # isort: skip
+from tensorflow.tsl.profiler.protobuf import xplane_pb2  # isort: skip
+
+
+def main() -> None:
+    """Profiles some warm steps and prints milliseconds a step for each kind of operation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--set", action="append", default=[])
+    options = parser.parse_args()
+
+    config = runtime.setup(load([options.config], sets=options.set).config)
+    data = build_data(config)
+    task = tasks.build(config.task, data.spec)
+    state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, 1)
+    run, batches = compile_steps(task, state, config.compile == "xla"), iter(data.batches(0, 10 * options.steps))
+    count = tf.constant(options.steps, tf.int64)
+    run(batches, count)  # traces, and warms up
+    started = time.perf_counter()
+    run(batches, count)
+    bare = (time.perf_counter() - started) / options.steps * 1e3
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            run(batches, count)
+        spent = times(glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)[0])
+    print(f"{bare:.2f} ms a step without the profiler")
+    for name, milliseconds in spent.most_common(25):
+        print(f"{milliseconds / options.steps:8.3f} ms  {name}")
+
+
+def times(path: str) -> collections.Counter[str]:
+    """Milliseconds by kind of operation, over all threads; the children's time is not taken out of their parents'."""
+    space = xplane_pb2.XSpace()
+    with open(path, "rb") as file:
+        space.ParseFromString(file.read())
+    spent: collections.Counter[str] = collections.Counter()
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                kind = plane.event_metadata[event.metadata_id].name.rpartition(":")[2] or "?"
+                spent[kind] += event.duration_ps / 1e9
+    return spent
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The promise: what needs no TensorFlow does not load it, and a wrong config fails at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("tensorflow", "keras", "tensorflow_datasets", "numpy", "jax", "torch", "safetensors", "matplotlib")
+WATCH = """\
+import atexit, os, sys
+@atexit.register
+def tell():
+    with open(os.environ["LOADED"], "w") as file:
+        file.write("\\n".join(sys.modules))
+from tfloop_cli.cli import main
+main()
+"""
+
+WRONG = """\
+dataset: mnist
+model: {name: conv_net, filter: [32]}
+epochs: five
+"""
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, shell):
+    """Runs tfloop in a process of its own; its exit code, what it said, and which of the heavy modules it loaded."""
+
+    def run(*arguments: str) -> tuple[int, str, list[str]]:
+        file = tmp_path / "loaded"
+        done = subprocess.run(
+            [sys.executable, "-c", WATCH, *arguments], cwd=tmp_path, env=shell.environment(LOADED=str(file)),
+            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        modules = {name.partition(".")[0] for name in file.read_text().split()}
+        assert "tfloop_cli" in modules
+        return done.returncode, done.stdout + done.stderr, sorted(modules & set(HEAVY))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "evaluate"),
+        (["--version"], 0, "."),
+        (["train", "--help"], 0, "--fail-under"),
+        (["evaluate", "--help"], 0, "--trust-code"),
+        (["config", "show", "-c", "mnist.yaml"], 0, "filters: [32]"),
+        (["config", "show", "-c", "mnist_best.yaml", "--sources"], 0, "affine"),
+        (["config", "check", "-c", "gan_mnist"], 0, ""),
+        (["config", "schema"], 0, '"batch_size"'),
+        (["list", "models"], 0, "conv_net"),
+        (["list", "datasets"], 0, "mnist"),
+        (["list", "optimizers"], 0, "adam"),
+        (["list", "tasks"], 0, "gan"),
+        (["list", "schedules"], 0, "cosine"),
+        (["list", "augmentations"], 0, "affine"),
+        (["config", "check", "-c", "wrong.yaml"], 2, "wrong.yaml:2"),
+        (["train", "-c", "wrong.yaml"], 2, "wrong.yaml:3"),
+        (["train", "-c", "mnist", "--set", "dataset=mnits"], 2, "mnist"),
+        (["train", "-c", "mnist", "--set", "optimizer=adan"], 2, "adam"),
+        (["train", "-c", "absent.yaml"], 2, "absent.yaml"),
+        (["train", "-c", "mnist", "--epochs", "0"], 2, "epochs"),
+        (["train", "-c", "mnist", "--fail-under", "accuracy"], 2, "METRIC=NUMBER"),
+        (["train", "-c", "mnist", "--code", "own.py", "--set", "model.sizes=[0]"], 2, "sizes"),
+        (["train"], 2, "no config"),
+        (["train", "--epoch", "3"], 2, "--epoch"),
+        (["evaluate", "nowhere"], 2, "nowhere"),
+        (["list", "animals"], 2, "models"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else "",
+)
+def test_tensorflow_is_not_loaded(loaded, tmp_path: Path, arguments: list[str], code: int, said: str) -> None:
+    (tmp_path / "wrong.yaml").write_text(WRONG)
+    (tmp_path / "own.py").write_text(OWN)
+    got, text, heavy = loaded(*arguments)
+    assert heavy == []
+    assert got == code, text
+    assert said in text
+    assert "Traceback" not in text
+
+
+OWN = '''\
+import numpy as np
+import tensorflow as tf
+from tfloop_cli.fields import PositiveInt
+from tfloop_cli.registry import models
+
+
+@models.register("own")
+def own(spec, *, sizes: list[PositiveInt] = [1]):
+    """A model of my own."""
+'''
+
+
+def test_user_code_is_read_and_not_run_to_list_it(loaded, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    code, text, heavy = loaded("list", "models", "--code", "own.py")
+    assert (code, heavy) == (0, [])
+    assert "A model of my own." in text
+
+
+def test_this_test_can_tell(loaded, tmp_path: Path) -> None:
+    """Code that cannot be read without running it is run, and then numpy is loaded."""
+    (tmp_path / "own.py").write_text("import numpy\n" + OWN.replace('register("own")', 'register("ow" + "n")').replace("import tensorflow as tf\n", ""))
+    code, _, heavy = loaded("list", "models", "--code", "own.py")
+    assert (code, heavy) == (0, ["numpy"])

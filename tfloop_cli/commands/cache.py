@@ -1,0 +1,50 @@
+"""`tfloop cache`: what the cache of decoded data holds, and how to empty it."""
+
+from typing import Any
+
+from tfloop_cli import cachedir
+from tfloop_cli.rundir import utc
+
+
+def cache(clear: bool = False) -> dict[str, Any]:
+    """What there is, the most recently used first; with `clear`, after removing all that is not in use.
+
+    Returns:
+        A JSON document: "folder", "limit_bytes", "removed_bytes", "bytes" and "entries".
+    """
+    removed = sum(entry.bytes for entry in cachedir.entries() if cachedir.remove(entry)) if clear else 0
+    found = cachedir.entries()[::-1]
+    return {
+        "event": "cache",
+        "folder": str(cachedir.folder()),
+        "limit_bytes": cachedir.limit(),
+        "removed_bytes": removed,
+        "bytes": sum(entry.bytes for entry in found),
+        "entries": [
+            {
+                "file": entry.path.name,
+                "about": entry.about or "not finished, or damaged",
+                "bytes": entry.bytes,
+                "last_used": utc(entry.used),
+            }
+            for entry in found
+        ],
+    }
+
+
+def describe(document: dict[str, Any], cleared: bool) -> str:
+    """The document for people."""
+    used, limit, entries = document["bytes"], document["limit_bytes"], document["entries"]
+    lines = [f"removed {_size(document['removed_bytes'])}"] if cleared else []
+    if cleared and entries:
+        lines.append("what is left is in use by a running process, or cannot be removed:")
+    lines.append(f"{document['folder']}: {_size(used)} of at most {_size(limit)}")
+    lines += [
+        f"  {_size(one['bytes']):>10}  last used {one['last_used'][:16].replace('T', ' ')} UTC  {one['about']}"
+        for one in entries
+    ]
+    return "\n".join(lines)
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
