@@ -3,9 +3,10 @@
     python benchmarks/peers.py [--rounds 5] [--epochs 3] [--only NAME ...] [--json FILE]
     python benchmarks/peers.py --torch /path/to/python --jax /path/to/python
 
-Every contender is a process of its own: tfloop as its users run it, with display, recorder and checkpoints, and the scripts
-beside this one; all train on the same 60,000 images. PyTorch and JAX want environments of their own, whose Python the options
-name; without them they are left out. A ratio is taken round by round, since the machine's speed drifts, and its median printed.
+Every contender is a process of its own: tfloop as its users run it, with display, recorder and checkpoints, and the
+scripts beside this one; all train on the same 60,000 images. PyTorch and JAX want environments of their own, whose Python
+the options name; without them they are left out. A ratio is taken round by round, since the machine's speed drifts, and
+its median printed.
 """
 
 import argparse

@@ -1,14 +1,16 @@
 """Where a training step's time goes, by kind of operation: what docs/performance.md is written from.
 
     python benchmarks/profile_step.py mnist.yaml [--steps 100] [--set KEY=VALUE ...]
+
+The times are those of TensorFlow's own profiler, added up over all threads.
 """
 
 import argparse
 import collections
-import glob
 import os
 import tempfile
 import time
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -44,17 +46,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
             run(batches, count)
-        spent = times(glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)[0])
+        spent = times(next(Path(folder).rglob("*.xplane.pb")))
     print(f"{bare:.2f} ms a step without the profiler")
     for name, milliseconds in spent.most_common(25):
         print(f"{milliseconds / options.steps:8.3f} ms  {name}")
 
 
-def times(path: str) -> collections.Counter[str]:
+def times(path: Path) -> collections.Counter[str]:
     """Milliseconds by kind of operation, over all threads; the children's time is not taken out of their parents'."""
     space = xplane_pb2.XSpace()
-    with open(path, "rb") as file:
-        space.ParseFromString(file.read())
+    space.ParseFromString(path.read_bytes())
     spent: collections.Counter[str] = collections.Counter()
     for plane in space.planes:
         for line in plane.lines:

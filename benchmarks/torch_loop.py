@@ -2,8 +2,8 @@
 
     python benchmarks/torch_loop.py --epochs 3 [--compile] [--channels-last]
 
-What its documentation advises for a CPU: data in memory as one tensor, an index a batch, `set_to_none`, a fused Adam, and
-`torch.compile` or the channels-last layout where they are asked for.
+What its documentation advises for a CPU: data in memory as one tensor, an index a batch, `set_to_none`, a fused Adam,
+and `torch.compile` or the channels-last layout where they are asked for.
 """
 
 import argparse

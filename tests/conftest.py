@@ -1,6 +1,6 @@
 """What many tests need: small configs, a training run in this process, and tfloop as a process of its own.
 
-TensorFlow is imported by the fixtures that need it, never by this file, so that a test of a room without it starts at once.
+TensorFlow is imported by the fixtures that need it, never by this file: a test of a room without it starts at once.
 """
 
 import json
@@ -161,7 +161,15 @@ class Shell:
 
     def environment(self, **changes: str) -> dict[str, str]:
         """This process's, without what would change how tfloop speaks, and with the package that is tested here."""
-        ignored = {"CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TFLOOP_OFFLINE"}
+        ignored = {
+            "CI",
+            "NO_COLOR",
+            "FORCE_COLOR",
+            "COLUMNS",
+            "KERAS_BACKEND",
+            "TF_CPP_MIN_LOG_LEVEL",
+            "TFLOOP_OFFLINE",
+        }
         kept = {key: value for key, value in os.environ.items() if key not in ignored}
         paths = [str(Path(__file__).parent.parent), *filter(None, [kept.get("PYTHONPATH")])]
         return kept | {"PYTHONPATH": os.pathsep.join(paths), "TERM": "xterm-256color"} | changes

@@ -50,7 +50,7 @@ def limit() -> int:
     """
     text = os.environ.get(LIMIT) or "20"
     try:
-        return int(max(0.0, float(text)) * 2**30)
+        return int(max(float(text), 0.0) * 2**30)
     except (ValueError, OverflowError):
         raise TfloopError(f"`{LIMIT}` is `{text}`, not a number of GiB") from None
 

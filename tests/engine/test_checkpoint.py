@@ -178,7 +178,9 @@ def make_a_picture(file: Path) -> None:
 
 @pytest.mark.parametrize("name", [MANIFEST, STATE])
 @pytest.mark.parametrize(
-    "damage", [cut, grow, flip_a_bit, empty, delete, make_a_folder, make_a_pipe, make_a_picture], ids=lambda one: one.__name__
+    "damage",
+    [cut, grow, flip_a_bit, empty, delete, make_a_folder, make_a_pipe, make_a_picture],
+    ids=lambda one: one.__name__,
 )
 def test_a_damaged_file_is_named_and_nothing_is_restored(checkpoint, name: str, damage) -> None:
     saved, run = checkpoint
@@ -188,7 +190,9 @@ def test_a_damaged_file_is_named_and_nothing_is_restored(checkpoint, name: str, 
     same(run.everything(), before)
 
 
-@pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}", '{"schema": 1}', "[" * 10_000, '{"schema": 99}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "null", "3", '"text"', "{}", '{"schema": 1}', "[" * 10_000, '{"schema": 99}']
+)
 def test_a_manifest_that_is_none(checkpoint, content: str) -> None:
     (checkpoint[0].path / MANIFEST).write_text(content)
     refused(lambda: Checkpoint.open(checkpoint[0].path), MANIFEST)
@@ -344,7 +348,9 @@ def test_nothing_that_is_not_finite_is_saved(trainer, tmp_path: Path, part: str,
         script = Script(run, checkpoints)
         script.epoch(best=False)
         name, variable = [
-            (name, one) for name, one in run.state.variables().items() if name.startswith(part) and one.dtype.is_floating
+            (name, one)
+            for name, one in run.state.variables().items()
+            if name.startswith(part) and one.dtype.is_floating
         ][-1]
         spoiled = variable.numpy()
         spoiled.flat[-1] = value

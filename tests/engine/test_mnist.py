@@ -35,7 +35,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "assets" / "mnist"
 
 
-
 def damage_one_label(content: bytes) -> bytes:
     return gzip.compress(gzip.decompress(content)[:-1] + b"\x00")
 

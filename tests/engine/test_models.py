@@ -42,7 +42,14 @@ def test_the_default_conv_net_is_the_tutorials() -> None:
 
 def test_conv_nets_layers() -> None:
     model = build(
-        "conv_net", DIGITS, filters=[4, 4, 8, 8, 8], kernel_size=5, pool_every=2, batch_norm=True, hidden=[7], dropout=0.5
+        "conv_net",
+        DIGITS,
+        filters=[4, 4, 8, 8, 8],
+        kernel_size=5,
+        pool_every=2,
+        batch_norm=True,
+        hidden=[7],
+        dropout=0.5,
     )
     convolution = ["Conv2D", "BatchNormalization", "ReLU"]
     assert [type(layer).__name__ for layer in model.layers] == [

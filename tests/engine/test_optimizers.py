@@ -48,7 +48,8 @@ def test_a_schedule_works_in_a_graph(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("boundaries", "factors"), [([1], [1.0]), ([1], [1.0, 0.5, 0.1]), ([2, 1], [1.0, 0.5, 0.1]), ([1, 1], [1.0, 0.5, 0.1])]
+    ("boundaries", "factors"),
+    [([1], [1.0]), ([1], [1.0, 0.5, 0.1]), ([2, 1], [1.0, 0.5, 0.1]), ([1, 1], [1.0, 0.5, 0.1])],
 )
 def test_piecewise_refuses_what_does_not_fit(boundaries: list[int], factors: list[float]) -> None:
     with pytest.raises(TfloopError, match="one longer than") as caught:
@@ -106,7 +107,9 @@ def test_clip_norm_bounds_all_gradients_together(configure) -> None:
 def test_every_optimizer_updates(configure, name: str, schedule: str) -> None:
     optimizer = build_optimizer(configure(optimizer=name, schedule=schedule, clip_norm=10.0), 10)
     keras.utils.set_random_seed(0)
-    variables = [keras.Variable(np.random.default_rng(0).standard_normal((4, 3)).astype("float32"), path="layer/kernel")]
+    variables = [
+        keras.Variable(np.random.default_rng(0).standard_normal((4, 3)).astype("float32"), path="layer/kernel")
+    ]
     optimizer.build(variables)
     before = variables[0].numpy()
     gradient = tf.constant(np.random.default_rng(1).standard_normal((4, 3)), tf.float32)
@@ -124,7 +127,9 @@ def test_every_optimizer_updates(configure, name: str, schedule: str) -> None:
     assert int(optimizer.iterations) == 1
 
 
-@pytest.mark.parametrize("arguments", [{"name": "sgd", "momentum": 0.9, "nesterov": True}, {"name": "adamw", "weight_decay": 0.1}])
+@pytest.mark.parametrize(
+    "arguments", [{"name": "sgd", "momentum": 0.9, "nesterov": True}, {"name": "adamw", "weight_decay": 0.1}]
+)
 def test_an_optimizers_own_arguments_reach_keras(configure, arguments: dict) -> None:
     optimizer = build_optimizer(configure(optimizer=arguments), 10)
     assert type(optimizer).__module__.endswith(arguments["name"])

@@ -119,7 +119,9 @@ def held_out(made: Data) -> list[int]:
     return flat(targets(made.evaluation("validation")))
 
 
-@pytest.mark.parametrize(("validation", "held"), [("auto", 6), (0, 0), (1, 1), (17, 17), (59, 59), (0.25, 15), (0.9, 54)])
+@pytest.mark.parametrize(
+    ("validation", "held"), [("auto", 6), (0, 0), (1, 1), (17, 17), (59, 59), (0.25, 15), (0.9, 54)]
+)
 def test_how_many_are_held_out(data, validation, held: int) -> None:
     made = data(validation=validation)
     assert made.examples("validation") == held
@@ -176,7 +178,9 @@ def test_an_unknown_split_names_those_that_are_there(data) -> None:
 # Numbers
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")]
+)
 def test_pixels_become_numbers_from_0_to_1(data, precision: str, dtype: str) -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 4, 4, 1)
     made = data(from_arrays({"train": (pixels, np.zeros(16, np.int32))}), precision=precision)

@@ -22,7 +22,9 @@ def machine_with(monkeypatch):
         devices = [f"GPU {number}" for number in range(gpus)]
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices)
         monkeypatch.setattr(tf.config, "set_visible_devices", lambda shown, kind: calls.append(("visible", shown)))
-        monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda gpu, on: calls.append(("growth", gpu, on)))
+        monkeypatch.setattr(
+            tf.config.experimental, "set_memory_growth", lambda gpu, on: calls.append(("growth", gpu, on))
+        )
         return calls
 
     return make
@@ -37,7 +39,9 @@ def machine_with(monkeypatch):
         (2, "gpu:7", "has cpu, gpu:0, gpu:1"),
     ],
 )
-def test_an_absent_device_is_a_usage_error_that_names_what_is_there(machine_with, gpus: int, wanted: str, there: str) -> None:
+def test_an_absent_device_is_a_usage_error_that_names_what_is_there(
+    machine_with, gpus: int, wanted: str, there: str
+) -> None:
     calls = machine_with(gpus)
     with pytest.raises(TfloopError) as caught:
         runtime.choose_device(wanted)
@@ -58,7 +62,9 @@ def test_an_absent_device_is_a_usage_error_that_names_what_is_there(machine_with
         (12, "gpu:11", "gpu:11", "GPU 11"),
     ],
 )
-def test_the_device_is_chosen_and_the_others_are_hidden(machine_with, gpus: int, wanted: str, got: str, visible) -> None:
+def test_the_device_is_chosen_and_the_others_are_hidden(
+    machine_with, gpus: int, wanted: str, got: str, visible
+) -> None:
     calls = machine_with(gpus)
     assert runtime.choose_device(wanted) == got
     shown = [call[1] for call in calls if call[0] == "visible"]

@@ -65,7 +65,10 @@ def test_the_fingerprint_sees_the_order_of_bytes_not_the_layout_in_memory() -> N
         ({"train": (IMAGES, LABELS), "test": (IMAGES[:0], LABELS[:0])}, "`test`: it is empty"),
         ({"train": (IMAGES, LABELS), "test": (IMAGES[:, :3], LABELS)}, "`test`: shapes (3, 4, 1)"),
         ({"train": (IMAGES, LABELS), "test": (IMAGES, np.stack([LABELS] * 2, 1))}, "`test`: shapes (4, 4, 1) and (2,)"),
-        ({"train": (IMAGES, LABELS), "test": (IMAGES, LABELS + 1)}, "`test`: example 2 has label 3, not one from 0 to 2"),
+        (
+            {"train": (IMAGES, LABELS), "test": (IMAGES, LABELS + 1)},
+            "`test`: example 2 has label 3, not one from 0 to 2",
+        ),
         ({"train": (IMAGES, LABELS - 1)}, "example 0 has label -1"),
     ],
 )

@@ -26,7 +26,9 @@ def test_names_do_not_depend_on_keras_own_numbers(trainer) -> None:
 
     def names() -> list[str]:
         flatten, dense = keras.layers.Flatten(), keras.layers.Dense(3)
-        return list(trainer(net=keras.Sequential([keras.Input((8, 8, 1)), flatten, dense, Nameless()])).state.variables())
+        return list(
+            trainer(net=keras.Sequential([keras.Input((8, 8, 1)), flatten, dense, Nameless()])).state.variables()
+        )
 
     assert names() == names()
 
@@ -44,7 +46,9 @@ def test_every_variable_that_a_step_changes_has_a_name(trainer) -> None:
 def test_dropouts_seed_and_batch_norms_averages_are_among_them(trainer) -> None:
     run = trainer(**NET)
     held = {id(variable) for variable in run.state.variables().values()}
-    wanted = [v for v in run.state.model.variables if v.name in ("seed_generator_state", "moving_mean", "moving_variance")]
+    wanted = [
+        v for v in run.state.model.variables if v.name in ("seed_generator_state", "moving_mean", "moving_variance")
+    ]
     assert len(wanted) == 2 + 2
     assert all(id(variable.value) in held for variable in wanted)
 

@@ -109,7 +109,9 @@ def test_double_precision_outputs_keep_it() -> None:
 # Regression
 
 
-@pytest.mark.parametrize(("target_shape", "outputs"), [((), (1,)), ((), ()), ((1,), (1,)), ((3,), (3,)), ((2, 3), (6,))])
+@pytest.mark.parametrize(
+    ("target_shape", "outputs"), [((), (1,)), ((), ()), ((1,), (1,)), ((3,), (3,)), ((2, 3), (6,))]
+)
 @pytest.mark.parametrize("name", ["mean_squared_error", "mean_absolute_error", "huber"])
 def test_regression_losses_are_means_over_an_examples_numbers(name: str, target_shape: tuple, outputs: tuple) -> None:
     spec = DataSpec((4,), "float32", target_shape)
@@ -136,10 +138,8 @@ def test_regression_of_whole_numbers() -> None:
 
 @pytest.mark.parametrize("targets", [1, 3])
 def test_regression_learns(trainer, targets: int) -> None:
-    run = trainer(
-        dataset={"name": "synthetic", "shape": [5], "classes": 0, "targets": targets, "noise": 0.0, "train_examples": 256},
-        task="regression", epochs=15, optimizer={"name": "adam", "learning_rate": 0.1},
-    )  # fmt: skip
+    dataset = {"name": "synthetic", "shape": [5], "classes": 0, "targets": targets, "noise": 0.0, "train_examples": 256}
+    run = trainer(dataset=dataset, task="regression", epochs=15, optimizer={"name": "adam", "learning_rate": 0.1})
     epochs = run.fit()
     assert epochs[-1].train["loss"] < 0.05 * epochs[0].train["loss"]
 
@@ -228,7 +228,9 @@ def trained_only(run, name: str) -> set[str]:
     return {
         key
         for key, model in run.state.models.items()
-        if any(not np.array_equal(old, new.numpy()) for old, new in zip(before[key], model.trainable_weights, strict=True))
+        if any(
+            not np.array_equal(old, new.numpy()) for old, new in zip(before[key], model.trainable_weights, strict=True)
+        )
     }
 
 
@@ -254,7 +256,10 @@ def test_each_models_gradient_is_of_its_own_loss(trainer) -> None:
         judge = tf.reduce_mean(0.9 * tf.nn.softplus(-real) + 0.1 * tf.nn.softplus(real) + tf.nn.softplus(fake))
         maker = tf.reduce_mean(tf.nn.softplus(-fake))
     expected = {
-        key: [weight.numpy() - tape.gradient(loss, weight).numpy() for weight in (weight.value for weight in model.trainable_weights)]
+        key: [
+            weight.numpy() - tape.gradient(loss, weight).numpy()
+            for weight in (weight.value for weight in model.trainable_weights)
+        ]
         for key, model, loss in (("generator", generator, maker), ("discriminator", discriminator, judge))
     }
     values = run.task.train_step(run.state, batch)

@@ -14,7 +14,7 @@ from tfloop_cli.engine.loop import compile_steps
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets, models
 
-TEXTS = {"name": "synthetic_text", "vocabulary": 50, "longest": 9, "train_examples": 60, "test_examples": 23}
+TEXTS = {"name": "synthetic_text", "words": 48, "longest": 9, "train_examples": 60, "test_examples": 23}
 SPEC = DataSpec((None,), "int32", (), ("a", "b", "c"), 10)
 
 
@@ -148,7 +148,7 @@ def test_batches_have_one_type_whatever_their_length(configure) -> None:
 
 def test_synthetic_text_is_seeded_and_of_the_lengths_asked_for() -> None:
     made = [
-        datasets.build(Component("synthetic_text", {"vocabulary": 50, "shortest": 2, "longest": 9, "seed": seed}))
+        datasets.build(Component("synthetic_text", {"words": 48, "shortest": 2, "longest": 9, "seed": seed}))
         for seed in (0, 0, 1)
     ]
     assert made[0].fingerprint == made[1].fingerprint != made[2].fingerprint

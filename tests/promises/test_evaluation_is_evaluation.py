@@ -16,9 +16,8 @@ def noisy(trainer):
     """A run that has trained a little."""
 
     def make(**changes):
-        dataset = {
-            "name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 100, "test_examples": TEST_EXAMPLES,
-        }  # fmt: skip
+        sizes = {"train_examples": 100, "test_examples": TEST_EXAMPLES}
+        dataset = {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, **sizes}
         run = trainer(dataset=dataset, model=NOISY, validation=21, **changes)
         run.epochs = run.fit()
         return run

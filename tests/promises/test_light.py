@@ -105,6 +105,9 @@ def test_user_code_is_read_and_not_run_to_list_it(loaded, tmp_path: Path) -> Non
 
 def test_this_test_can_tell(loaded, tmp_path: Path) -> None:
     """Code that cannot be read without running it is run, and then numpy is loaded."""
-    (tmp_path / "own.py").write_text("import numpy\n" + OWN.replace('register("own")', 'register("ow" + "n")').replace("import tensorflow as tf\n", ""))
+    (tmp_path / "own.py").write_text(
+        "import numpy\n"
+        + OWN.replace('register("own")', 'register("ow" + "n")').replace("import tensorflow as tf\n", "")
+    )
     code, _, heavy = loaded("list", "models", "--code", "own.py")
     assert (code, heavy) == (0, ["numpy"])

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-
 RANDOM = {
     "model": {"name": "conv_net", "filters": [4], "batch_norm": True, "hidden": [8], "dropout": 0.3},
     "augment": ["flip", {"name": "affine", "degrees": 20.0}],
@@ -34,8 +33,6 @@ def test_this_process_ends_with_the_same_bits(finished, trainer) -> None:
     run.fit()
     summary = json.loads((Path(finished.folder) / "summary.json").read_text())
     assert run.state.weights_sha256() == summary["weights_sha256"]
-
-
 
 
 def test_another_seed_gives_other_bits(trainer) -> None:

@@ -1,6 +1,6 @@
 """The promise: `fit` computes what the tutorial's loop computes.
 
-The loop in `eager` is that of tensorflow.org's quickstart for experts: a tape, a loss, gradients, an optimizer, metrics.
+`tutorial_loop` is that of tensorflow.org's quickstart for experts: a tape, a loss, gradients, an optimizer, metrics.
 """
 
 from collections.abc import Callable, Iterable
@@ -99,7 +99,12 @@ def make_run(trainer: Callable, digits: Iterable[np.ndarray], case: str, precisi
     images, labels = digits
     dataset = from_arrays({"train": (images[:examples], labels[:examples])}, class_names="0123456789")
     return trainer(
-        dataset, model={"name": "conv_net", "filters": [8]}, epochs=EPOCHS, batch_size=BATCH, precision=precision, **changes
+        dataset,
+        model={"name": "conv_net", "filters": [8]},
+        epochs=EPOCHS,
+        batch_size=BATCH,
+        precision=precision,
+        **changes,
     )
 
 
@@ -120,8 +125,6 @@ def test_in_float64_the_weights_are_those_of_an_eager_loop(trainer, digits, case
     assert got.accuracy == pytest.approx(expected.accuracy, abs=1e-6)
     assert max(float(np.abs(new - old).max()) for new, old in zip(got.weights, first, strict=True)) > 1e-2
     assert expected.accuracy > 0.5  # something was learned
-
-
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,5 +1,6 @@
-"""The promise: `--code my.py` adds a model, a dataset and a kind of training of one's own; a run folder's copy of it runs
-only when one says so.
+"""The promise: `--code my.py` adds a model, a dataset and a kind of training of one's own.
+
+A run folder's copy of it runs only when one says so.
 """
 
 import hashlib

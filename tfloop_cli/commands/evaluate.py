@@ -80,7 +80,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
 
 
 def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:
-    """The user's modules that the checkpoint's config needs; what lies in a run folder runs only if the user says so."""
+    """The user's modules that the checkpoint's config needs; what lies in a run folder runs only if told to."""
     copies = checkpoint.manifest["code"]
     if options.code or not copies:
         return options.code

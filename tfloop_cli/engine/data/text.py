@@ -5,11 +5,9 @@ import re
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Annotated
 
 import numpy as np
 import tensorflow as tf
-from annotated_types import Ge
 
 from tfloop_cli.engine.data.files import class_names, read_rows, refuse
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, fingerprint_of
@@ -82,7 +80,7 @@ def text(
 def synthetic_text(
     *,
     classes: PositiveInt = 4,
-    vocabulary: Annotated[int, Ge(3)] = 2000,
+    words: PositiveInt = 2000,
     shortest: PositiveInt = 5,
     longest: PositiveInt = 100,
     train_examples: PositiveInt = 4096,
@@ -94,7 +92,7 @@ def synthetic_text(
 
     Args:
         classes: how many.
-        vocabulary: how many ids there are, 0 (nothing) and 1 (unknown) included.
+        words: how many different ones there are.
         shortest: the fewest words of a text.
         longest: the most words of a text.
         train_examples: size of the training split.
@@ -105,7 +103,6 @@ def synthetic_text(
     if longest < shortest:
         raise TfloopError(f"`dataset.longest` is {longest}, less than `dataset.shortest`, {shortest}")
     random = np.random.Generator(np.random.Philox(key=seed))
-    words = vocabulary - FIRST_WORD
     liked = random.integers(words, size=(classes, max(1, words // 10)))
 
     def split(examples: int) -> Arrays:
@@ -118,7 +115,7 @@ def synthetic_text(
         return tokens.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]), labels
 
     names = tuple(str(label) for label in range(classes))
-    return _dataset({"train": split(train_examples), "test": split(test_examples)}, names, vocabulary)
+    return _dataset({"train": split(train_examples), "test": split(test_examples)}, names, FIRST_WORD + words)
 
 
 class _Texts:
