@@ -4,9 +4,9 @@
     python benchmarks/peers.py --torch /path/to/python --jax /path/to/python
 
 Every contender is a process of its own: tfloop as its users run it, with display, recorder and checkpoints, and the
-scripts beside this one; all train on the same 60,000 images. PyTorch and JAX want environments of their own, whose Python
-the options name; without them they are left out. A ratio is taken round by round, since the machine's speed drifts, and
-its median printed.
+scripts beside this one; all train on the same 60,000 images. PyTorch and JAX want environments of their own, whose
+Python the options name; without them they are left out. A ratio is taken round by round, since the machine's speed
+drifts, and its median printed.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def run(command: list[str]) -> list[dict[str, object]]:
 
 
 def timed(contender: Callable[..., dict[str, object]], epochs: int) -> dict[str, float]:
-    """One round of a contender: images a second in the first epoch and in the later ones, seconds of the whole command."""
+    """One round: images a second in the first epoch and in the later ones, seconds of the whole command."""
     started = time.perf_counter()
     first, *later = contender(epochs)["epoch_seconds"]
     whole = time.perf_counter() - started
@@ -117,7 +117,8 @@ def main() -> None:
             print(f"round {number + 1}: {name}: {rounds[name][-1]}", file=sys.stderr)
 
     print(
-        f"{cpu()}, {os.cpu_count()} cores; medians of {options.rounds} rounds, {options.epochs} epochs each; images a second"
+        f"{cpu()}, {os.cpu_count()} cores; images a second; "
+        f"medians of {options.rounds} rounds, {options.epochs} epochs each"
     )
     print("a ratio over 1 says that tfloop is so many times as fast")
     print(f"{'':24}{'first epoch':>12}{'ratio':>7}{'warm epoch':>12}{'ratio':>7}{'command':>10}{'ratio':>7}")

@@ -88,7 +88,7 @@ def plain_keras() -> Iterator[None]:
         keras.config.set_dtype_policy("float32")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def configure(machine: None) -> "Callable[..., Config]":
     """Makes a config of `SMALL` and the changes, checked as the command line does, and sets the process up for it."""
 
@@ -101,7 +101,7 @@ def configure(machine: None) -> "Callable[..., Config]":
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
     """Makes a run at step 0 of a config's changes; on a dataset or with a model of the test's own, if it gives one."""
 

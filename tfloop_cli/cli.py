@@ -260,7 +260,8 @@ def resolve(
     if not configs and not sets:
         names = ", ".join(configfile.shipped_names())
         raise TfloopError("no config is given", hint=f"`--config FILE`, or one that tfloop ships: {names}")
-    plugins.load(code)
+    with console.quiet_stderr():  # code that cannot be read without running it may import TensorFlow
+        plugins.load(code)
     resolved = configfile.load(configs, sets=sets, unsets=unsets, flags=flags, stdin=sys.stdin)
     for note in resolved.notes:
         console.note(note)

@@ -195,7 +195,9 @@ def _mentions(tree: ast.Module, names: Mapping[str, str]) -> Iterator[ast.expr]:
     attributes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     reading = {id(node.value) for node in attributes if node.attr != "register"}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name | ast.Attribute) and _registry_name(node, names) and id(node) not in reading:
+        if not isinstance(node, ast.Name | ast.Attribute) or id(node) in reading:
+            continue
+        if isinstance(node.ctx, ast.Load) and _registry_name(node, names):  # a task's own `models = (...)` is none
             yield node
 
 

@@ -11,9 +11,9 @@ NOISY = {"name": "conv_net", "filters": [4], "batch_norm": True, "hidden": [16],
 TEST_EXAMPLES = 37  # with a batch of 16 the last one has 5
 
 
-@pytest.fixture
-def noisy(trainer):
-    """A run that has trained a little."""
+@pytest.fixture(scope="module")
+def make(trainer):
+    """Makes a run that has trained a little; `run.epochs` are its events."""
 
     def make(**changes):
         sizes = {"train_examples": 100, "test_examples": TEST_EXAMPLES}
@@ -23,6 +23,17 @@ def noisy(trainer):
         return run
 
     return make
+
+
+@pytest.fixture(scope="module")
+def plain(make):
+    """Evaluations change nothing (a test below), so the tests share it."""
+    return make()
+
+
+@pytest.fixture(scope="module")
+def averaging(make):
+    return make(ema_decay=0.8)
 
 
 def arrays(run, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -47,17 +58,17 @@ def evaluate(run, split: str):
 
 
 @pytest.mark.parametrize("split", ["test", "validation", "train"])
-def test_the_score_is_that_of_a_forward_pass_without_training(noisy, split: str) -> None:
-    run = noisy()
+def test_the_score_is_that_of_a_forward_pass_without_training(plain, split: str) -> None:
+    run = plain
     got = evaluate(run, split).metrics
     loss, right = by_hand(run, split, training=False)
     assert got["loss"] == pytest.approx(loss.mean(), rel=1e-5)
     assert got["accuracy"] == pytest.approx(right.mean(), abs=1e-9)
 
 
-def test_it_is_not_that_of_a_forward_pass_in_training(noisy) -> None:
+def test_it_is_not_that_of_a_forward_pass_in_training(plain) -> None:
     """Or the test above could tell nothing."""
-    run = noisy()
+    run = plain
     before = run.everything()
     without, _ = by_hand(run, "test", training=False)
     within, _ = by_hand(run, "test", training=True)
@@ -67,8 +78,8 @@ def test_it_is_not_that_of_a_forward_pass_in_training(noisy) -> None:
         variable.assign(before[name])
 
 
-def test_every_example_is_measured_once_and_in_order(noisy) -> None:
-    run = noisy()
+def test_every_example_is_measured_once_and_in_order(plain) -> None:
+    run = plain
     got = evaluate(run, "test")
     _, labels = arrays(run, "test")
     assert got.examples == TEST_EXAMPLES
@@ -79,8 +90,8 @@ def test_every_example_is_measured_once_and_in_order(noisy) -> None:
     np.testing.assert_array_equal(got.predictions == labels, right)
 
 
-def test_means_are_weighted_by_examples_and_not_by_batches(noisy) -> None:
-    run = noisy()
+def test_means_are_weighted_by_examples_and_not_by_batches(plain) -> None:
+    run = plain
     loss, _ = by_hand(run, "test", training=False)
     of_batches = np.mean([loss[first : first + 16].mean() for first in range(0, TEST_EXAMPLES, 16)])
     assert abs(of_batches - loss.mean()) > 1e-3  # or this test could tell nothing
@@ -103,8 +114,8 @@ def test_the_validation_in_training_is_the_evaluation_after_it(noisy, changes: d
     assert run.epochs[-1].validation == evaluate(run, "validation").metrics
 
 
-def test_averaged_weights_are_what_is_scored(noisy) -> None:
-    run = noisy(ema_decay=0.8)
+def test_averaged_weights_are_what_is_scored(averaging) -> None:
+    run = averaging
     raw, _ = by_hand(run, "test", training=False)
     with run.state.averaged():
         averaged, _ = by_hand(run, "test", training=False)
@@ -113,8 +124,8 @@ def test_averaged_weights_are_what_is_scored(noisy) -> None:
     assert got != pytest.approx(raw.mean(), rel=1e-3)
 
 
-def test_an_evaluation_changes_nothing(noisy) -> None:
-    run = noisy(ema_decay=0.8)
+def test_an_evaluation_changes_nothing(averaging) -> None:
+    run = averaging
     before = run.everything()
     first, second = evaluate(run, "test"), evaluate(run, "test")
     for name, value in run.everything().items():

@@ -186,7 +186,9 @@ def test_a_best_one_that_is_gone_is_told_and_the_last_is_scored(trainer, tmp_pat
     with Checkpoints(tmp_path, run.state, run.config.checkpoint, about, print) as checkpoints:
         for event in run.events():
             checkpoints.handle(event)
-        first = commit(tmp_path, __import__("tfloop_cli.engine.checkpoint").engine.checkpoint.Snapshot.of(run.state), about)
+        first = commit(
+            tmp_path, __import__("tfloop_cli.engine.checkpoint").engine.checkpoint.Snapshot.of(run.state), about
+        )
         checkpoints.best, checkpoints.last = tmp_path / "step-00000001", first
         assert checkpoints.restore_best() == first
     assert "the last weights are scored instead" in capsys.readouterr().out
@@ -196,7 +198,11 @@ def test_a_second_trainer_is_kept_out(shell, tmp_path: Path) -> None:
     import os
     import time
 
-    config = {"dataset": {"name": "synthetic", "shape": [8, 8, 1], "train_examples": 4096}, "model": "linear", "epochs": 9999}
+    config = {
+        "dataset": {"name": "synthetic", "shape": [8, 8, 1], "train_examples": 4096},
+        "model": "linear",
+        "epochs": 9999,
+    }
     (tmp_path / "run.yaml").write_text(json.dumps(config | {"device": "cpu", "threads": 1}))
     first = shell.start("train", "-c", "run.yaml", "-o", "run", "-q", cwd=tmp_path)
     try:

@@ -36,7 +36,6 @@ def test_from_every_step_with_every_feature(tmp_path: Path) -> None:
 
 def test_every_component_is_among_those_features() -> None:
     from benchmarks.durability.resumes import features
-
     from tfloop_cli.registry import augmentations, models, optimizers, schedules, tasks
 
     tried = {word for name in features() for word in name.split()}
@@ -83,7 +82,9 @@ def forget(run: Path, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 4, 6])
-def test_weights_metrics_and_score_are_those_of_the_unbroken_run(shell, finished: Path, folder: Path, after: int) -> None:
+def test_weights_metrics_and_score_are_those_of_the_unbroken_run(
+    shell, finished: Path, folder: Path, after: int
+) -> None:
     """Killed mid-epoch, at an epoch's end and later; metrics.jsonl has neither holes nor doubles."""
     forget(folder / "run", after)
     done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", cwd=folder)
@@ -93,7 +94,9 @@ def test_weights_metrics_and_score_are_those_of_the_unbroken_run(shell, finished
 
 
 def test_a_finished_run_is_a_no_op_and_its_bars_are_judged(shell, folder: Path) -> None:
-    before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file() and path.name != ".lock"}
+    before = {
+        path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file() and path.name != ".lock"
+    }
     done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", "--json", "--fail-over", "loss=99", cwd=folder)
     assert done.code == 0
     assert [told["event"] for told in done.documents] == ["evaluation", "end"]
@@ -149,7 +152,19 @@ def test_from_best_leaves_the_later_ones_aside(shell, folder: Path) -> None:
 
 
 def test_what_differs_is_named_and_what_breaks_exactness(shell, folder: Path) -> None:
-    arguments = "-o", "run", "--resume", "--epochs", "3", "--seed", "5", "--set", "checkpoint.keep=2", "--set", "threads=2"
+    arguments = (
+        "-o",
+        "run",
+        "--resume",
+        "--epochs",
+        "3",
+        "--seed",
+        "5",
+        "--set",
+        "checkpoint.keep=2",
+        "--set",
+        "threads=2",
+    )
     done = shell.run("train", "-c", "net.yaml", *arguments, cwd=folder)
     assert done.code == 0, done.err
     for key, free in (("epochs", True), ("checkpoint", True), ("seed", False), ("threads", False)):
@@ -230,7 +245,13 @@ def test_early_stopping_counts_on(trainer, tmp_path: Path) -> None:
     assert len(unbroken.fit()) == 4
     first = trainer(**changes)
     first.fit_until(3 * first.data.steps_per_epoch)
-    about = {"config": to_mapping(from_mapping(CONFIG, "a test")), "data": "", "code": {}, "run_id": "", "horizon_steps": 1}
+    about = {
+        "config": to_mapping(from_mapping(CONFIG, "a test")),
+        "data": "",
+        "code": {},
+        "run_id": "",
+        "horizon_steps": 1,
+    }
     saved = commit(tmp_path, Snapshot.of(first.state), about)
     second = trainer(**changes)
     Checkpoint.open(saved).restore(second.state)

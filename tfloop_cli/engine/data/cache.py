@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -21,7 +22,8 @@ import numpy as np
 from tfloop_cli import cachedir
 
 FORMAT = 1
-KEPT_BYTES = 256 * 2**20  # of what was read, before the process gives its pages back
+KEPT_BYTES = 256 * 2**20  # of the file's pages in the process, before it gives them back
+MAPPED_AT_ONCE = 64 * 2**10  # bytes that the kernel maps around each page that is asked for
 
 
 class Rows:
@@ -48,7 +50,7 @@ class Rows:
     def take(self, indices: np.ndarray) -> np.ndarray:
         """Copies of some rows, [len(indices), ...]. The process's memory does not grow with what was ever read."""
         rows = self.array[indices]
-        self._read += rows.nbytes
+        self._read += len(rows) * max(rows[:1].nbytes, MAPPED_AT_ONCE)
         if self._read > KEPT_BYTES:  # the pages stay in the kernel's cache for as long as there is room
             self._map.madvise(mmap.MADV_DONTNEED)
             self._read = 0
@@ -81,9 +83,8 @@ def cached(
         folder.mkdir(parents=True, exist_ok=True)
         while (rows := _open(whole, header, needed)) is None:
             with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
-                cachedir.lock(file, fcntl.LOCK_EX)  # waits for a process that makes the same
-                if not _is_at(file, part):
-                    continue  # which it has done, or given up
+                if not _wait(file, part):
+                    continue
                 if not cachedir.make_room(needed):
                     part.unlink()
                     _warn(
@@ -137,6 +138,16 @@ def _write(file: IO[bytes], part: Path, whole: Path, header: dict[str, object], 
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _wait(file: IO[bytes], part: Path) -> bool:
+    """Locks the file to be written; False once another process has made or given up the same entry."""
+    while not cachedir.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        # Not in the kernel: whoever made the entry holds this lock for as long as it uses it.
+        if not _is_at(file, part):
+            return False
+        time.sleep(0.1)
+    return _is_at(file, part)
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

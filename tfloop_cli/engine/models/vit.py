@@ -24,7 +24,7 @@ def vit(
     Args:
         spec: shape of the data: images whose sides are multiples of `patch_size`.
         patch_size: side of a patch, in pixels.
-        width: numbers that stand for a patch; a multiple of `heads`. The dense layers in between have four times as many.
+        width: numbers that stand for a patch; a multiple of `heads`. The dense layers between have four times as many.
         depth: transformer blocks.
         heads: of each attention.
         dropout: share of each block's outputs that a training step drops.
@@ -60,7 +60,7 @@ class Position(keras.layers.Layer):
 
 
 def _block(x: keras.KerasTensor, width: int, heads: int, dropout: float) -> keras.KerasTensor:
-    """x + attention(norm(x)), then x + dense(norm(x))."""
+    """Attention, then two dense layers, each normalised before and added to what came in."""
     y = keras.layers.LayerNormalization(epsilon=1e-6)(x)
     y = keras.layers.MultiHeadAttention(heads, width // heads)(y, y)
     x = keras.layers.Add()([x, _dropped(y, dropout)])
