@@ -105,7 +105,11 @@ FORBIDDEN = {
     "engine/models/": ["rundir", "config", "engine.tasks", "engine.data.pipeline", *TRAINING],
     "engine/optimizers.py": ["rundir", "engine.data", "engine.models", "engine.tasks", "engine.state", "engine.loop"],
     "engine/tasks/": [
-        "rundir", "config", "engine.models", "engine.data.pipeline", *(one for one in TRAINING if one != "engine.state"),
+        "rundir",
+        "config",
+        "engine.models",
+        "engine.data.pipeline",
+        *(one for one in TRAINING if one != "engine.state"),
     ],
     "engine/state.py": ["rundir", "engine.loop", "engine.models", "engine.evaluation", "engine.saving"],
     "engine/evaluation.py": ["rundir", "engine.loop", "engine.models", "engine.saving"],

@@ -26,7 +26,7 @@ def gather(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "started": utc(time.time()),
         "command": sys.argv,
-        "folder": os.getcwd(),
+        "folder": str(Path.cwd()),
         "git_commit": _git_commit(),
         "host": os.uname().nodename,
         "pid": os.getpid(),

@@ -1,4 +1,4 @@
-"""Promise: kill it at any instant, and an old or a new checkpoint is whole. The short forms of benchmarks/durability."""
+"""Promise: kill it at any instant, and an old or a new checkpoint is whole; short forms of benchmarks/durability."""
 
 import importlib
 import json

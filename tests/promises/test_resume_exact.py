@@ -74,7 +74,7 @@ def steps(run: Path) -> list[str]:
 
 
 def forget(run: Path, after: int) -> None:
-    """As if the run had been killed after a step; what it had written since is still there where a kill would leave it."""
+    """As if the run had been killed after a step; what it had written since is where a kill would leave it."""
     for path in (run / "checkpoints").iterdir():
         if int(path.name.split("-")[1]) > after:
             shutil.rmtree(path)

@@ -98,7 +98,7 @@ def test_during_start_up(run, number: str, code: int, after: float) -> None:
     process, folder = run(wait=False)
     time.sleep(after)
     process.send_signal(signal.Signals[number])
-    out, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=60)
     # Before Python has run our first line, the signal's own action stands; a shell shows 143 for both.
     assert process.returncode in (code, -signal.Signals[number]), said
     assert "Traceback" not in said or process.returncode == -signal.Signals[number]
