@@ -24,14 +24,14 @@ SECOND = EpochDone(2, 860, {"loss": NAN, "accuracy": 0.92}, {"loss": 0.3, "accur
 TEST = Evaluated("test", 10000, {"loss": 0.061234567, "accuracy": 0.9812}, "c")
 ENDED = RunEnded("completed", RUN, f"{RUN}/checkpoints/step-00000860", "ab12", 7.25)
 EPOCH_KEYS = ["event", "epoch", "step", "train", "validation"]
-EPOCH_KEYS += ["train_seconds", "validation_seconds", "examples_per_second"]
+EPOCH_KEYS += ["train_seconds", "validation_seconds", "examples_per_second", "best"]
 EVENTS: list[Event] = [
     STARTED,
     Progress(1, 43, 43, {"loss": 0.7, "accuracy": 0.8}, 20000.0),
     Progress(1, 430, 20, {"loss": 0.6, "accuracy": 0.9}, 50000.0, "validation", 40),
     FIRST,
     SECOND,
-    Stopped("completed", 2, 860),
+    Stopped("completed", 860),
     TEST,
     ENDED,
 ]

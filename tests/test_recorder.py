@@ -25,7 +25,7 @@ EVENTS: list[Event] = [
     epoch(1, 0.5, best=True),
     epoch(2, 0.25, best=True),
     epoch(3, NAN),
-    Stopped("completed", 3, 30),
+    Stopped("completed", 30),
     Evaluated("test", 100, {"loss": 0.125}, "c"),
     END,
 ]
@@ -53,6 +53,8 @@ def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
         "train_seconds": 2.5,
         "validation_seconds": 0.5,
         "examples_per_second": 1000.25,
+        "best": False,
+        "best": False,
     }
     assert json.loads(run.summary.read_text()) == {
         "schema": 1,

@@ -58,7 +58,7 @@ def test_output_may_be_absent_or_empty_but_not_full(tmp_path: Path) -> None:
     assert rundir.create(tmp_path, "x", output=output).path == output
     assert rundir.create(tmp_path, "x", output=output).path == output
     (output / "file").touch()
-    with pytest.raises(TfloopError, match="not empty") as caught:
+    with pytest.raises(TfloopError, match="not an empty folder") as caught:
         rundir.create(tmp_path, "x", output=output)
     assert caught.value.code == ExitCode.USAGE
 

@@ -12,6 +12,7 @@ from typing import Self
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 
+_STOPPING = "stopping after this step; once more to stop at once"
 _CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
@@ -46,14 +47,18 @@ class Interrupts:
     the main thread, which may be inside one long call of TensorFlow, deaf to the second Ctrl-C too.
 
     Args:
-        tell: shows the line that says what is going to happen; called in that thread.
+        tell: shows the line that says what is going to happen; called in a thread.
+        idle: whether there is nothing new to save yet, so that the first signal may end the process at once: the first
+            step is compiled for seconds.
 
     Attributes:
         signal: the first signal that came, else None. The loop looks at it after every call.
+        idle: as above; `until_stopped` ends it.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], *, idle: bool = False) -> None:
         self.signal: StopSignal | None = None
+        self.idle = idle
         self._tell = tell
         self._teller: threading.Thread | None = None
 
@@ -97,9 +102,12 @@ class Interrupts:
             name = signal.Signals(number).name
             self.signal = StopSignal(name, _CODES[signal.Signals(number)])
             # A terminal that is stopped with Ctrl-S, or a full pipe, must not make us deaf to the second signal.
-            line = f"{name}: stopping after this step; once more to stop at once"
-            self._teller = threading.Thread(target=self._tell, args=[line], daemon=True)
+            line = "stopped; there is nothing new to save yet" if self.idle else _STOPPING
+            self._teller = threading.Thread(target=self._tell, args=[f"{name}: {line}"], daemon=True)
             self._teller.start()
+            if self.idle:
+                self._teller.join(0.5)
+                os._exit(self.signal.code)
 
 
 def _let_pass(number: int, frame: FrameType | None) -> None:
@@ -126,6 +134,7 @@ def until_stopped(events: Iterator[Event], interrupts: Interrupts, deadline: flo
         deadline: on the monotonic clock, in seconds.
     """
     for event in events:
+        interrupts.idle = False
         yield event
         if isinstance(event, Progress | EpochDone) and (interrupts.signal or time.monotonic() > deadline):
             yield Stopped(interrupts.reason, event.step)

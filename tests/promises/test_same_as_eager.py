@@ -20,12 +20,9 @@ CASES = {
     "adam with betas that float32 holds": {
         "optimizer": {"name": "adam", "learning_rate": 0.001, "beta_1": 0.875, "beta_2": 1 - 2**-10}, "examples": FULL,
     },
-    "sgd with momentum, a ragged last batch": {
-        "optimizer": {"name": "sgd", "learning_rate": 0.02, "momentum": 0.9}, "examples": FULL - 15,
-    },
-    "sgd with momentum, clipped": {
+    "sgd with momentum, clipped, a ragged last batch": {
         "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True},
-        "clip_norm": 0.5, "examples": FULL,
+        "clip_norm": 0.5, "examples": FULL - 15,
     },
 }  # fmt: skip
 
@@ -69,21 +66,19 @@ def tutorial_loop(run, weights: list[np.ndarray], wrap: Callable) -> Trained:
     optimizer.build(model.trainable_variables)
 
     @wrap
-    def train_step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def train_step(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             predictions = model(images, training=True)
             loss = loss_object(labels, predictions)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply(gradients, model.trainable_variables)
-        train_accuracy.update_state(labels, predictions)
-        return loss
+        return loss, predictions
 
     for number, (images, labels) in enumerate(run.data.batches(0, STEPS)):
-        if number % run.data.steps_per_epoch == 0:
-            train_loss.reset_state()
-            train_accuracy.reset_state()
-        loss = train_step(images, labels)
-        train_loss.update_state(loss, sample_weight=len(labels))  # the tutorial forgets that batches differ in size
+        loss, predictions = train_step(images, labels)
+        if number >= STEPS - run.data.steps_per_epoch:  # the last epoch
+            train_loss.update_state(loss, sample_weight=len(labels))  # the tutorial forgets that batches differ in size
+            train_accuracy.update_state(labels, predictions)
     return Trained(model.get_weights(), float(train_loss.result()), float(train_accuracy.result()))
 
 
@@ -114,7 +109,7 @@ def ours(run) -> Trained:
     return Trained(run.weights(), last.train["loss"], last.train["accuracy"])
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if "betas" not in case])
 def test_in_float64_the_weights_are_those_of_an_eager_loop(trainer, digits, case: str) -> None:
     run = make_run(trainer, digits, case, "float64")
     first = run.weights()

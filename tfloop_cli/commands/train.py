@@ -44,7 +44,7 @@ def train(config: Config, options: Options, console: Console) -> ExitCode:
     state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, steps)
 
     run = open_run(config, options)
-    with run.lock(), Interrupts(console.warn) as interrupts, make_display(console) as display:
+    with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
         about = describe(config, data, options, steps)
         checkpoints = Checkpoints(run.checkpoints, state, config.checkpoint, about, console.warn)
         recorder = Recorder(run, console)

@@ -81,9 +81,10 @@ class Gan:
         """Losses and scores of each pair of a real and a made image, each float [batch]."""
         real, fake = tf.cast(real_logits[:, 0], tf.float32), tf.cast(fake_logits[:, 0], tf.float32)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits
-        real_loss = entropy(tf.fill(tf.shape(real), 1 - self.smoothing), real)
+        targets = tf.stack([tf.fill(tf.shape(real), 1 - self.smoothing), tf.zeros_like(fake)])  # [2, batch]
         return {
-            "discriminator_loss": real_loss + entropy(tf.zeros_like(fake), fake),
+            # No sum of sums: TensorFlow would add up three in the order in which they are ready, to other bits each time.
+            "discriminator_loss": tf.reduce_sum(entropy(targets, tf.stack([real, fake])), axis=0),
             "generator_loss": entropy(tf.ones_like(fake), fake),
             "real_score": tf.sigmoid(real),
             "fake_score": tf.sigmoid(fake),
