@@ -14,5 +14,7 @@ format:
 check: lint types test
 ci:         ## what CI does, in a fresh virtual environment
 	bash .ci/run
-bench:      ## tfloop beside keras fit, on this machine
+bench:      ## tfloop beside its peers, on this machine
 	python benchmarks/peers.py
+durability: ## kills, damages and fills up, and says what held: about an hour
+	python -m benchmarks.durability

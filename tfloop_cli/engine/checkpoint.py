@@ -26,7 +26,7 @@ from tfloop_cli.rundir import MANIFEST, read_file, sync_folder
 SCHEMA = 1
 STATE = "state.safetensors"
 LARGEST_HEADER = 16 * 2**20  # bytes of the state's file besides the numbers
-NAME = re.compile(r"step-(\d{8,18})(?:-(\d{1,9}))?")
+NAME = re.compile(r"step-([0-9]{8,18})(?:-([0-9]{1,9}))?")
 KEYS = {  # what a manifest must hold
     "step": int, "epoch": int, "best_step": int, "size": int, "sha256": str, "weights_sha256": str,
     "config": dict, "data": str, "code": dict, "run_id": str, "horizon_steps": int,

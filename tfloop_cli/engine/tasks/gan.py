@@ -83,7 +83,7 @@ class Gan:
         entropy = tf.nn.sigmoid_cross_entropy_with_logits
         targets = tf.stack([tf.fill(tf.shape(real), 1 - self.smoothing), tf.zeros_like(fake)])  # [2, batch]
         return {
-            # No sum of sums: TensorFlow would add up three in the order in which they are ready, to other bits each time.
+            # No sum of sums: TensorFlow adds up three numbers in the order in which they are ready, to other bits.
             "discriminator_loss": tf.reduce_sum(entropy(targets, tf.stack([real, fake])), axis=0),
             "generator_loss": entropy(tf.ones_like(fake), fake),
             "real_score": tf.sigmoid(real),
