@@ -54,7 +54,6 @@ def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
         "validation_seconds": 0.5,
         "examples_per_second": 1000.25,
         "best": False,
-        "best": False,
     }
     assert json.loads(run.summary.read_text()) == {
         "schema": 1,
