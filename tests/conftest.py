@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tfloop_cli.engine.state import TrainState
     from tfloop_cli.engine.tasks import Task
 
+# The campaigns of benchmarks/ have short forms among the tests. Last, so that the installed tfloop is the one tested.
+sys.path.append(str(Path(__file__).parents[1]))
+
 SMALL: dict[str, Any] = {
     "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 60, "test_examples": 23},
     "model": "linear",
