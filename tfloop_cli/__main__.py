@@ -3,8 +3,6 @@
 import os
 import sys
 
-from tfloop_cli.interrupts import exit_on_signals
-
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
@@ -19,9 +17,13 @@ def ask_for_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-exit_on_signals()  # before the imports, which take time
+# Before the imports, which take time: first what starts the process over, then what a signal does from here on.
 if __name__ == "__main__" or sys.argv[0].endswith("tfloop"):
     ask_for_huge_pages()
+
+from tfloop_cli.interrupts import exit_on_signals  # noqa: E402
+
+exit_on_signals()
 
 from tfloop_cli.cli import main  # noqa: E402
 
