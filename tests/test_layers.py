@@ -100,7 +100,7 @@ FORBIDDEN = {
     "recorder.py": ["engine", "display", "config", "registry"],
     "display.py": ["engine", "recorder", "rundir", "config", "registry"],
     "engine/": ["console", "display", "recorder", "configfile"],
-    "engine/runtime.py": ["engine", "rundir"],
+    "engine/runtime.py": ["engine.data", "engine.models", "engine.tasks", *TRAINING, "rundir"],
     "engine/data/": ["engine.models", "engine.tasks", *TRAINING],
     "engine/models/": ["rundir", "config", "engine.tasks", "engine.data.pipeline", *TRAINING],
     "engine/optimizers.py": ["rundir", "engine.data", "engine.models", "engine.tasks", "engine.state", "engine.loop"],

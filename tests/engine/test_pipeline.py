@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, Dataset, from_arrays
-from tfloop_cli.engine.data.pipeline import epoch_order
+from tfloop_cli.engine.data.pipeline import MemoryFeed, epoch_order
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, augmentations
 
@@ -317,3 +317,40 @@ def test_augmenting_what_is_no_image_is_an_error(data) -> None:
     with pytest.raises(TfloopError, match="`augment` changes images") as caught:
         data(augment=["flip"])
     assert caught.value.code == ExitCode.USAGE
+
+
+# How the loop draws them
+
+
+def fed(made: Data, first: int, last: int) -> list[list[int]]:
+    """The targets that the loop's own feed gives, from a graph as in training."""
+    feed, drawn = made.feed(first, last), []
+    draw = tf.function(lambda: next(feed)[1])
+    for step in range(first, last):
+        if step == first or step % made.steps_per_epoch == 0:
+            feed.turn_to(step // made.steps_per_epoch)
+        drawn.append(draw().numpy().astype(int).tolist())
+    return drawn
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 27), (5, 20), (9, 18), (17, 19), (26, 27)])
+@pytest.mark.parametrize("drop", [False, True])
+def test_from_memory_come_the_same_batches_as_from_a_pipeline(data, first: int, last: int, drop: bool) -> None:
+    made = data(batch_size=7, seed=5, drop_remainder=drop, validation=3)
+    assert isinstance(made.feed(0, 1), MemoryFeed)
+    assert fed(made, first, last) == targets(made.batches(first, last))
+
+
+def test_inputs_and_targets_stay_together_in_memory_too(data) -> None:
+    feed = data().feed(0, 4)
+    feed.turn_to(0)
+    inputs, labels = next(feed)
+    np.testing.assert_array_equal(inputs[:, 0], labels)
+    np.testing.assert_array_equal(inputs[:, 1], labels / 2)
+
+
+def test_what_is_augmented_comes_from_a_pipeline(configure) -> None:
+    images = from_arrays({"train": (np.zeros((COUNT, 8, 8, 1), np.uint8), np.arange(COUNT, dtype=np.float32))})
+    made = Data(images, configure(augment=["flip"]))
+    assert not isinstance(made.feed(0, 1), MemoryFeed)
+    assert fed(made, 0, 9) == targets(made.batches(0, 9))

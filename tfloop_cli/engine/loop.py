@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config import Config
-from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.data import Data, Feed
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.state import TrainState
@@ -42,7 +42,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
         TfloopError: a number was not finite (exit code 5).
     """
     steps = data.steps_per_epoch
-    batches = iter(data.batches(int(state.step), config.epochs * steps))
+    batches = data.feed(int(state.step), config.epochs * steps)
     train_steps = compile_steps(task, state, config.compile == "xla")
     evaluator = Evaluator(state, data, task)
     pace = Pace(config.steps_per_call, config.checkpoint.every_steps)
@@ -50,6 +50,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
         if judge.enough(state):
             break
+        batches.turn_to(epoch - 1)
         started, already = time.perf_counter(), float(state.totals[-1])
         while (left := epoch * steps - int(state.step)) > 0:
             with pace.call(int(state.step), left) as count:
@@ -78,12 +79,12 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     yield Stopped("early_stopping" if judge.enough(state) else "completed", int(state.step))
 
 
-def compile_steps(task: Task, state: TrainState, xla: bool) -> Callable[[Iterator, tf.Tensor], None]:
+def compile_steps(task: Task, state: TrainState, xla: bool) -> Callable[[Feed, tf.Tensor], None]:
     """The inner loop: `count` training steps in one call of a compiled function."""
     one_step = tf.function(task.train_step, jit_compile=True) if xla else task.train_step
 
     @tf.function
-    def train_steps(batches: Iterator, count: tf.Tensor) -> None:
+    def train_steps(batches: Feed, count: tf.Tensor) -> None:
         totals = state.totals.value()
         for _ in tf.range(count):
             values = one_step(state, next(batches))

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfloop_cli.config import Config
+from tfloop_cli.engine.gradients import prefer_fast_bias_gradient
 from tfloop_cli.errors import TfloopError
 
 POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -27,6 +28,8 @@ def setup(config: Config) -> Config:
     if compile_ == "auto":
         compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs XLA made these models slower
     limit_threads(threads)
+    if device == "cpu":
+        prefer_fast_bias_gradient()
     keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
     keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
     keras.config.set_dtype_policy(POLICIES[config.precision])
