@@ -10,6 +10,7 @@ from benchmarks.durability.common import SMALL, Campaign
 # Arguments of components that have no default: a new component that needs some is asked for here.
 NEEDED: dict[str, dict[str, Any]] = {"piecewise": {"boundaries_steps": [3], "factors": [1.0, 0.1]}}
 REGRESSION = {"dataset": SMALL["dataset"] | {"classes": 0, "targets": 2}}
+TEXTS = {"dataset": {"name": "synthetic_text", "words": 48, "longest": 9, "train_examples": 64, "test_examples": 16}}
 
 
 class Run:
@@ -106,7 +107,7 @@ def fitting(configs: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str,
     from tfloop_cli.errors import TfloopError
 
     for name, config in configs.items():
-        for changes in ({}, REGRESSION, {"early_stopping": None}):  # the last for a task that judges nothing
+        for changes in ({}, REGRESSION, TEXTS, {"early_stopping": None}):  # the last for a task that judges nothing
             try:
                 run = Run(config | changes)
             except (TfloopError, ValueError):
@@ -119,8 +120,10 @@ def resume(campaign: Campaign, folder: Path) -> None:
     """Saves at every step and in every validation of two epochs, goes on from each, and compares every bit."""
     configs = features()
     if campaign.quick:  # one of everything, instead of everything
-        configs = {name: configs[name] for name in ("conv_net classification", "dcgan gan", "float16")}
-        configs["dcgan gan"]["epochs"] = configs["float16"]["epochs"] = 1
+        chosen = ("conv_net classification", "text_classifier classification", "dcgan gan", "float16")
+        configs = {name: configs[name] for name in chosen}
+        for name in chosen[1:]:
+            configs[name]["epochs"] = 1
         full = configs["conv_net classification"]
         full |= {"augment": ["flip", "shift", "affine"], "schedule": "cosine", "warmup_steps": 2, "clip_norm": 1.0}
     parts, resumed, wrong = set[str](), 0, []
