@@ -181,6 +181,10 @@ class Config(BaseModel):
         default="stop",
         description="At a loss or gradient that is NaN or infinite: stop the run, or skip that step's update.",
     )
+    on_bad_example: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="At an example that cannot be read or used: stop, or leave it out of its split and count it.",
+    )
     checkpoint: CheckpointConfig = Field(
         default=CheckpointConfig(), description="When to save, and which checkpoints to keep."
     )
