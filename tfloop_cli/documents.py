@@ -16,7 +16,13 @@ def document(event: Event) -> Document | None:
     """What `event` says, as plain data under stable names; None for an event that only moves the screen."""
     match event:
         case RunStarted():
-            return {"event": "start", "schema": SCHEMA, "run": event.run, "step": event.step, "config": event.config}
+            return {
+                "event": "start",
+                "schema": SCHEMA,
+                "run": event.run,
+                "step": event.step,
+                "config": event.config,
+            } | ({"skipped_examples": event.skipped_examples} if event.skipped_examples else {})
         case EpochDone():
             return {
                 "event": "epoch",

@@ -22,6 +22,7 @@ class RunStarted:
         epochs, steps_per_epoch, examples_per_epoch: the work ahead.
         metrics: names of the task's metrics, in the order of the table's columns.
         facts: short texts for the header: model, parameters, device, precision, threads.
+        skipped_examples: a split's name -> its bad examples that were left out; see `on_bad_example`.
     """
 
     run: str
@@ -32,6 +33,7 @@ class RunStarted:
     examples_per_epoch: int
     metrics: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
+    skipped_examples: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

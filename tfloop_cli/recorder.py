@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ class Recorder:
 
     def __init__(self, run: RunDir, console: Console) -> None:
         self._skipped = 0
+        self._skipped_examples: Mapping[str, int] = {}
         self._run = run
         self._console = console
         self._warned = False
@@ -87,6 +88,7 @@ class Recorder:
         told = document(event)
         if isinstance(event, RunStarted):  # config.yaml and meta.json tell the rest
             self._started = (time.monotonic(), event.run)
+            self._skipped_examples = event.skipped_examples
             return
         if told is None:
             return
@@ -127,7 +129,9 @@ class Recorder:
             "final": self._final,
             "best": self._best,
             "evaluations": self._evaluations,
-        } | ({"skipped_batches": self._skipped} if self._skipped else {})
+        }
+        skipped = {"skipped_batches": self._skipped, "skipped_examples": dict(self._skipped_examples)}
+        summary |= {key: value for key, value in skipped.items() if value}
         try:
             write_json(self._run.summary, summary)
         except OSError as error:

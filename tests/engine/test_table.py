@@ -69,20 +69,23 @@ def test_json_lines(opened) -> None:
 @pytest.mark.parametrize(
     ("train", "test", "said"),
     [
-        ("x,kind\n1,a\n,b\n", None, "train.csv:3: column `x`: the value is missing"),
-        ("x,kind\n1,a\nNaN,b\n", None, "train.csv:3: column `x`: the value is missing"),
-        ("x,kind\n1,a\n2, \n", None, "train.csv:3: column `kind`: the value is missing"),
-        ("x,kind\ninf,a\n2,b\n", None, "train.csv:2: column `x`: inf is not finite"),
-        ("x,kind\n1,a\n2,b\n", "x,kind\n1,a\nn/a,b\n", "test.csv:3: column `x`: the value is missing"),
-        ("x,kind\n1,a\n2,b\n", "x,kind\n1,a\ntwo,b\n", "test.csv:3: column `x`: `two` is not a number"),
-        ("x,kind\n1,a\n2,b\n", "x,kind\n1,c\n", "test.csv:2: column `kind`: the class `c` does not occur"),
-        ("x,kind\n1,0.5\n2,1\n", "x,kind\n1,c\n", "test.csv:2: column `kind`: `c` is not a number"),
-        ("x,kind\n1,a\n2,b\n", "y,kind\n1,a\n", "test.csv:2: there is no column `x`\n  there are `y`, `kind`"),
-        ("x,klass\n1,a\n", None, "train.csv:2: there is no column `kind`"),
-        ("kind\na\nb\n", None, "train.csv:2: there is no column to predict `kind` from"),
+        ("x,kind\n1,a\n,b\n", None, "train.csv:3: split `train`: column `x`: the value is missing"),
+        ("x,kind\n1,a\nNaN,b\n", None, "train.csv:3: split `train`: column `x`: the value is missing"),
+        ("x,kind\n1,a\n2, \n", None, "train.csv:3: split `train`: column `kind`: the value is missing"),
+        ("x,kind\ninf,a\n2,b\n", None, "train.csv:2: split `train`: column `x`: inf is not finite"),
+        ("x,kind\n1,a\n2,b\n", "x,kind\n1,a\nn/a,b\n", "test.csv:3: split `test`: column `x`: the value is missing"),
+        ("x,kind\n1,a\n2,b\n", "x,kind\n1,a\ntwo,b\n", "test.csv:3: split `test`: column `x`: `two` is not a number"),
+        ("x,kind\n1,a\n2,b\n", "x,kind\n1,c\n", "test.csv:2: split `test`: column `kind`: the class `c` does not"),
+        ("x,kind\n1,0.5\n2,1\n", "x,kind\n1,c\n", "test.csv:2: split `test`: column `kind`: `c` is not a number"),
+        (
+            "x,kind\n1,a\n2,b\n", "y,kind\n1,a\n",
+            "test.csv:2: split `test`: there is no column `x`\n  there are `y`, `kind`",
+        ),
+        ("x,klass\n1,a\n", None, "train.csv:2: split `train`: there is no column `kind`"),
+        ("kind\na\nb\n", None, "train.csv:2: split `train`: there is no column to predict `kind` from"),
         (
             "x,kind\n" + "".join(f"{n},a\n" for n in range(1000)) + "12o,a\n", None,
-            "train.csv:1002: column `x`: `12o` is not a number, and 1001 different values",
+            "train.csv:1002: split `train`: column `x`: `12o` is not a number, and 1001 different values",
         ),
     ],
 )  # fmt: skip
@@ -94,9 +97,9 @@ def test_what_is_wrong_is_told_with_its_place(opened, train: str, test: str | No
 
 
 def test_json_lines_must_have_one_set_of_columns(opened) -> None:
-    with pytest.raises(TfloopError, match=r"train\.jsonl:2: column `y` is not in the rows before"):
+    with pytest.raises(TfloopError, match=r"train\.jsonl:2: split `train`: column `y` is not in the rows before"):
         opened('{"x": 1, "kind": "a"}\n{"x": 1, "y": 2, "kind": "b"}\n', kind="jsonl")
-    with pytest.raises(TfloopError, match=r"train\.jsonl:2: there is no column `x`"):
+    with pytest.raises(TfloopError, match=r"train\.jsonl:2: split `train`: there is no column `x`"):
         opened('{"x": 1, "kind": "a"}\n{"y": 2, "kind": "b"}\n', kind="jsonl")
 
 

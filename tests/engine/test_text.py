@@ -91,17 +91,21 @@ def test_the_fingerprint_sees_words_and_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "text,label\nx,1\ny\n", "a.csv:3: there are 1 cells, and the header names 2 columns"),
+        ("a.csv", "text,label\nx,1\ny\n", "a.csv:3: split `train`: there are 1 cells, and the header names 2 columns"),
         ("a.csv", 'text,label\n"x\ny",1\n"z,2\n', "a.csv:4: this row cannot be read"),
         ("a.csv", "text,text\nx,1\n", "a.csv:1: two columns are called `text`"),
-        ("a.csv", "text,label\nx,1\ny,\n", "a.csv:3: the label is missing (column `label`)"),
-        ("a.csv", "text,klass\nx,1\n", "a.csv:2: there is no column `label`\n  there are `text`, `klass`"),
+        ("a.csv", "text,label\nx,1\ny,\n", "a.csv:3: split `train`: the label is missing (column `label`)"),
+        (
+            "a.csv",
+            "text,klass\nx,1\n",
+            "a.csv:2: split `train`: there is no column `label`\n  there are `text`, `klass`",
+        ),
         ("a.csv", "text,label\n", "a.csv: there is no row in it"),
         ("a.csv", "", "a.csv: there is no row in it"),
-        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text"\n', "a.jsonl:3: this line is not JSON"),
-        ("a.jsonl", "[1]\n", "a.jsonl:1: this line is not a JSON object"),
-        ("a.jsonl", '{"text": ["x"], "label": 1}\n', "a.jsonl:1: column `text` holds a list"),
-        ("a.jsonl", '{"text": "x", "label": null}\n', "a.jsonl:1: the label is missing"),
+        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text"\n', "a.jsonl:3: split `train`: this line is not JSON"),
+        ("a.jsonl", "[1]\n", "a.jsonl:1: split `train`: this line is not a JSON object"),
+        ("a.jsonl", '{"text": ["x"], "label": 1}\n', "a.jsonl:1: split `train`: column `text` holds a list"),
+        ("a.jsonl", '{"text": "x", "label": null}\n', "a.jsonl:1: split `train`: the label is missing"),
         ("a.parquet", "x", "a.parquet: `.parquet` files cannot be read"),
     ],
 )
@@ -123,7 +127,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 
 def test_a_class_of_the_test_split_must_have_been_trained(tmp_path: Path) -> None:
     train, test = write(tmp_path / "a.jsonl", ("a", "x")), write(tmp_path / "b.jsonl", ("a", "x"), ("a", "z"))
-    with pytest.raises(TfloopError, match=r"b\.jsonl:2: the label `z` does not occur") as caught:
+    with pytest.raises(TfloopError, match=r"b\.jsonl:2: split `test`: the label `z` does not occur") as caught:
         opened(train, test=str(test))
     assert caught.value.code == ExitCode.DATA
 

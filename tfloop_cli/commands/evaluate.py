@@ -7,11 +7,11 @@ import numpy as np
 
 from tfloop_cli import plugins
 from tfloop_cli.bars import Bar, require_cleared, require_metrics
+from tfloop_cli.commands.opening import open_data
 from tfloop_cli.configfile import from_mapping
 from tfloop_cli.console import Console
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoint import Checkpoint, choose
-from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -59,7 +59,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     config = from_mapping(checkpoint.manifest["config"] | {"device": options.device}, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config)
-    data = build_data(config)
+    data = open_data(config, console)
     task = tasks.build(config.task, data.spec)
     require_metrics(options.bars, task.metrics, options.split, data.splits)
     total_steps = config.epochs * data.steps_per_epoch

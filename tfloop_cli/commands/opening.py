@@ -14,7 +14,7 @@ from tfloop_cli.configfile import dump, to_mapping
 from tfloop_cli.console import Console
 from tfloop_cli.display import Display
 from tfloop_cli.engine.checkpoint import Checkpoint, choose, list_checkpoints
-from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.saving import Checkpoints
 from tfloop_cli.engine.state import TrainState
@@ -47,6 +47,14 @@ class Options:
     max_seconds: float = math.inf
     bars: Sequence[Bar] = ()
     code: list[Path] = field(default_factory=list)
+
+
+def open_data(config: Config, console: Console) -> Data:
+    """The config's dataset; says what was left out of it."""
+    data = build_data(config)
+    for note in data.notes:
+        console.warn(note)
+    return data
 
 
 def open_run(config: Config, options: Options) -> RunDir:
@@ -178,6 +186,7 @@ def announce(run: RunDir, config: Config, data: Data, state: TrainState) -> RunS
     """What the header says before the first step."""
     parameters = sum(model.count_params() for model in state.models.values())
     sizes = ", ".join(f"{data.examples(split):,} {split}" for split in data.splits)
+    left_out = "".join(f"; {count:,} bad ones of {split} left out" for split, count in data.left_out.items())
     return RunStarted(
         run=str(run),
         step=int(state.step),
@@ -187,9 +196,10 @@ def announce(run: RunDir, config: Config, data: Data, state: TrainState) -> RunS
         examples_per_epoch=data.examples("train"),
         metrics=state.metrics,
         facts={
-            "dataset": f"{config.dataset.name} ({sizes})",
+            "dataset": f"{config.dataset.name} ({sizes}{left_out})",
             "model": f"{config.model.name} ({parameters:,} parameters)",
             "optimizer": config.optimizer.name,
             "device": f"{config.device}, {config.threads} threads, {config.precision}, compile: {config.compile}",
         },
+        skipped_examples=dict(data.left_out),
     )

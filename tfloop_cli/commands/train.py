@@ -10,6 +10,7 @@ from tfloop_cli.commands.opening import (
     describe,
     horizon,
     is_finished,
+    open_data,
     open_run,
     take_up,
     write_down,
@@ -18,7 +19,6 @@ from tfloop_cli.config import Config
 from tfloop_cli.console import Console
 from tfloop_cli.display import make_display
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.loop import fit
@@ -37,7 +37,7 @@ def train(config: Config, options: Options, console: Console) -> ExitCode:
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow looks for devices
         config = runtime.setup(config)
-    data = build_data(config)
+    data = open_data(config, console)
     task = tasks.build(config.task, data.spec)
     require_metrics(options.bars, task.metrics, "test", data.splits)
     judge, steps = Judge(task, config), horizon(config, options, data, console)

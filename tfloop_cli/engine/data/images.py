@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from tfloop_cli.engine.data.bad import leave_out, require_some, skipping
 from tfloop_cli.engine.data.cache import Rows, cached
 from tfloop_cli.engine.data.files import class_names, refuse
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
@@ -55,6 +56,8 @@ def images(
     height, width = size or _size_of_first(splits["train"])
     spec = DataSpec((height, width, channels), "uint8", (), classes)
     decoder = Decoder(spec.input_shape, resize=size is not None)
+    if skipping():
+        splits = {name: _good(name, f"{name} images of {root}", files, decoder) for name, files in splits.items()}
     needed = sum(len(files) for files in splits.values()) * int(np.prod(spec.input_shape))
     allowed = {"always": needed, "auto": psutil.virtual_memory().available // 4, "never": -1}[in_memory]
     told = [(name, files.names, files.sizes, files.labels.tolist()) for name, files in splits.items()]
@@ -88,6 +91,11 @@ class Files:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def only(self, numbers: Sequence[int]) -> "Files":
+        """Some of them."""
+        lists = ([values[number] for number in numbers] for values in (self.paths, self.names, self.sizes, self.times))
+        return Files(*lists, self.labels[numbers])
 
 
 class Decoder:
@@ -128,20 +136,46 @@ class Decoder:
         except tf.errors.OpError as error:
             raise self.failure(paths[done:]) or error from error
 
+    def good(self, paths: Sequence[str]) -> Iterator[np.ndarray]:
+        """Which images can be decoded, in order, some at a time: uint8 [some], 1 or 0.
+
+        Raises:
+            TfloopError: one cannot be read, which says nothing of what it holds (exit code 4).
+        """
+        done = 0
+        while done < len(paths):
+            try:
+                for block in self.blocks(paths[done:]):
+                    yield np.ones(len(block), np.uint8)
+                    done += len(block)
+            except TfloopError:
+                some = paths[done : done + DECODED_AT_ONCE]
+                yield np.array([self._is_good(path) for path in some], np.uint8)
+                done += len(some)
+
+    def _is_good(self, path: str) -> bool:
+        try:
+            self.decode(tf.constant(path))
+        except tf.errors.InvalidArgumentError:
+            return False
+        except tf.errors.OpError as error:
+            raise self.failure([path]) or error from error
+        return True
+
     def failure(self, paths: Sequence[str]) -> TfloopError | None:
         """What is wrong with the first bad one among some files."""
         for path in paths:
             try:
                 self.decode(tf.constant(path))
             except tf.errors.OpError as error:
-                reason = re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip()
-                problem = Problem(
-                    f"this image cannot be used: {reason}",
-                    path,
-                    hint="take it away; if it is only of another size: `--set dataset.size=[HEIGHT,WIDTH]`",
-                )
-                return TfloopError(problems=[problem], code=ExitCode.DATA)
+                return unusable(path, re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip())
         return None
+
+
+def unusable(path: str, reason: str) -> TfloopError:
+    """What is wrong with an image (exit code 4)."""
+    hint = "take it away, or `--set on_bad_example=skip`; if it is only of another size: `--set dataset.size=[H,W]`"
+    return TfloopError(problems=[Problem(f"this image cannot be used: {reason}", path, hint=hint)], code=ExitCode.DATA)
 
 
 class CachedSource:
@@ -192,14 +226,35 @@ class DecodingSource:
         )
 
 
+def _good(split: str, about: str, files: Files, decoder: Decoder) -> Files:
+    """Those that can be decoded. To know which takes a pass over all, whose result the cache keeps."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        print(f"looking for bad ones among {len(files):,} {about}", file=sys.stderr, flush=True)
+        yield from decoder.good(files.paths)
+
+    rows = cached(_fingerprint(files, decoder, "good"), f"which {about} are good", (len(files),), "uint8", blocks)
+    good = rows.array if rows is not None else np.concatenate(list(blocks()))
+    for number in np.flatnonzero(good == 0):
+        path = files.paths[number]
+        leave_out(split, decoder.failure([path]) or unusable(path, "it could not be decoded when it was tried"))
+    require_some(split, int(good.sum()))
+    return files.only(np.flatnonzero(good).tolist())
+
+
+def _fingerprint(files: Files, decoder: Decoder, *more: object) -> str:
+    """Of what the cache keeps of a split."""
+    told = (decoder.version, files.names, files.sizes, files.times, *more)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
 def _open(about: str, files: Files, decoder: Decoder, in_memory: bool) -> Source:
     def blocks() -> Iterator[np.ndarray]:
         print(f"decoding {len(files):,} {about}", file=sys.stderr, flush=True)
         yield from decoder.blocks(files.paths)
 
-    told = (decoder.version, files.names, files.sizes, files.times)
-    fingerprint, shape = hashlib.sha256(repr(told).encode()).hexdigest(), (len(files), *decoder.shape)
-    rows = cached(fingerprint, f"{about}, {'x'.join(map(str, decoder.shape))}", shape, "uint8", blocks)
+    shape = (len(files), *decoder.shape)
+    rows = cached(_fingerprint(files, decoder), f"{about}, {'x'.join(map(str, decoder.shape))}", shape, "uint8", blocks)
     if not in_memory:
         return CachedSource(rows, files.labels) if rows is not None else DecodingSource(files, decoder)
     if rows is not None:
@@ -249,8 +304,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _size_of_first(files: Files) -> tuple[int, int]:
-    try:
-        height, width, _ = tf.io.decode_image(tf.io.read_file(files.paths[0]), expand_animations=False).shape
-    except tf.errors.OpError as error:
-        raise Decoder((1, 1, 3), resize=True).failure(files.paths[:1]) or error from error
-    return height, width
+    """Of the first image, or of the first good one where bad ones are left out."""
+    reading = Decoder((1, 1, 3), resize=True)
+    for path in files.paths:
+        try:
+            height, width, _ = tf.io.decode_image(tf.io.read_file(path), expand_animations=False).shape
+        except tf.errors.OpError as error:
+            if not skipping():
+                raise reading.failure([path]) or error from error
+        else:
+            return height, width
+    raise reading.failure(files.paths) or unusable(files.paths[0], "there is no good one")

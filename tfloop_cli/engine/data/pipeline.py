@@ -3,7 +3,7 @@
 The shuffle is global and needs no buffer, no thread decides the order, and going on at step k is asking for it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config import Config
+from tfloop_cli.engine.data.bad import opening
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import augmentations, datasets
@@ -35,11 +36,17 @@ class Data:
     Args:
         dataset: its splits; `train` must be there.
         config: batch size, seed, validation, augmentation, precision.
+
+    Attributes:
+        left_out: a split's name -> its bad examples that were left out; see `on_bad_example`.
+        notes: a line for each of these splits.
     """
 
     def __init__(self, dataset: Dataset, config: Config) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint = dataset.fingerprint
+        self.left_out: Mapping[str, int] = {}
+        self.notes: Sequence[str] = ()
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
@@ -220,9 +227,18 @@ def build_data(config: Config) -> Data:
     """The config's dataset, opened and divided.
 
     Raises:
-        TfloopError: the data cannot be had or read (exit code 4).
+        TfloopError: the data cannot be had or read (exit code 4), or it is to be read without its bad examples, and the
+            dataset does not heed that (exit code 2).
     """
-    return Data(datasets.build(config.dataset), config)
+    with opening(skip=config.on_bad_example == "skip") as found:
+        data = Data(datasets.build(config.dataset), config)
+    if found.skip and not found.heeded:
+        raise TfloopError(
+            f"`on_bad_example: skip`: the dataset `{config.dataset.name}` cannot tell which of its examples are bad",
+            hint="take `on_bad_example` out of the config",
+        )
+    data.left_out, data.notes = found.counts, found.notes()
+    return data
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.bad import leave_out, require_some, skipping
 from tfloop_cli.errors import ExitCode, TfloopError
 
 
@@ -103,14 +104,16 @@ def from_arrays(
         fingerprint: see `Dataset`; by default taken from the arrays' bytes.
 
     Raises:
-        TfloopError: splits of different shapes, an empty split, or labels out of range (exit code 4).
+        TfloopError: what is no numbers, splits of different shapes or dtypes, an empty split, or labels out of range
+            where these are not left out (exit code 4).
     """
     inputs, targets = next(iter(splits.values()))
     if np.issubdtype(targets.dtype, np.integer) and not class_names:
         class_names = [str(label) for label in range(int(targets.max(initial=0)) + 1)]
     spec = DataSpec(inputs.shape[1:], str(inputs.dtype), targets.shape[1:], tuple(class_names))
-    for name, (split_inputs, split_targets) in splits.items():
-        _check_split(name, split_inputs, split_targets, spec)
+    for name, arrays in splits.items():
+        _check_split(name, *arrays, spec, targets.dtype)
+    splits = {name: _in_range(name, *arrays, spec) for name, arrays in splits.items()}
     return Dataset(
         spec=spec,
         splits={name: ArraySource(*arrays) for name, arrays in splits.items()},
@@ -128,17 +131,41 @@ def fingerprint_of(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     return digest.hexdigest()
 
 
-def _check_split(name: str, inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> None:
+def _check_split(name: str, inputs: np.ndarray, targets: np.ndarray, spec: DataSpec, target_dtype: np.dtype) -> None:
     def refuse(problem: str) -> None:
         raise TfloopError(f"dataset split `{name}`: {problem}", code=ExitCode.DATA)
 
+    for role, array, expected in (("inputs", inputs, spec.input_dtype), ("targets", targets, str(target_dtype))):
+        if not _is_of_numbers(array):
+            refuse(f"its {role} are of dtype {array.dtype}, which is no numbers")
+        if str(array.dtype) != expected:
+            refuse(f"its {role} are of dtype {array.dtype}, not {expected} as in the first split")
     if len(inputs) != len(targets):
         refuse(f"{len(inputs)} inputs but {len(targets)} targets")
     if not len(inputs):
         refuse("it is empty")
     if inputs.shape[1:] != spec.input_shape or targets.shape[1:] != spec.target_shape:
         refuse(f"shapes {inputs.shape[1:]} and {targets.shape[1:]}, not {spec.input_shape} and {spec.target_shape}")
-    if spec.classes and targets.size:
-        wrong = np.flatnonzero((targets < 0) | (targets >= spec.classes))
-        if wrong.size:
-            refuse(f"example {wrong[0]} has label {targets.flat[wrong[0]]}, not one from 0 to {spec.classes - 1}")
+
+
+def _is_of_numbers(array: np.ndarray) -> bool:
+    try:
+        dtype = tf.as_dtype(array.dtype)
+    except TypeError:
+        return False
+    return dtype.is_floating or dtype.is_integer or dtype.is_bool
+
+
+def _in_range(name: str, inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The examples whose label is one of the classes; the others are bad."""
+    skip = skipping()  # asked first: whoever hands in arrays leaves bad ones out
+    if not spec.classes:
+        return inputs, targets
+    wrong = (targets < 0) | (targets >= spec.classes)
+    bad = wrong.reshape(len(targets), -1).any(axis=1)
+    for number in np.flatnonzero(bad):
+        label = targets[number][wrong[number]].flat[0]
+        reason = f"example {number} has label {label}, not one from 0 to {spec.classes - 1}"
+        leave_out(name, TfloopError(f"dataset split `{name}`: {reason}", code=ExitCode.DATA))
+    require_some(name, int((~bad).sum()))
+    return (inputs[~bad], targets[~bad]) if skip and bad.any() else (inputs, targets)

@@ -1,15 +1,17 @@
 """Texts with a class each: out of files, and made up."""
 
+import functools
 import hashlib
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import islice
 
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.data.files import class_names, read_rows, refuse
+from tfloop_cli.engine.data.bad import leave_out, require_some
+from tfloop_cli.engine.data.files import Row, class_names, read_rows
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, fingerprint_of
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.fields import Fraction, NonNegativeInt, PositiveInt
@@ -65,13 +67,14 @@ def text(
         max_tokens: how many words and marks of a text to read; the rest of it is left out, and counts for nothing.
     """
     seen: dict[str, int] = {}  # numbered as they come, and by how frequent they are once that is known
-    texts = _Texts(train, text, label, max_tokens, lambda word: seen.setdefault(word, len(seen)))
+    read = functools.partial(_Texts, text=text, label=label, max_tokens=max_tokens)
+    texts = read("train", train, number=lambda word: seen.setdefault(word, len(seen)))
     numbers, words = _most_frequent(list(seen), texts.tokens, vocabulary)
     names = class_names(texts.labels)
     splits = {"train": (numbers[texts.tokens], texts.splits, texts.classes(names))}
     if test:
         ids = {word: number for number, word in enumerate(words, FIRST_WORD)}
-        texts = _Texts(test, text, label, max_tokens, lambda word: ids.get(word, UNKNOWN))
+        texts = read("test", test, number=lambda word: ids.get(word, UNKNOWN), known=set(names))
         splits["test"] = (texts.tokens, texts.splits, texts.classes(names))
     return _dataset(splits, names, FIRST_WORD + len(words), told=(names, words))
 
@@ -119,14 +122,16 @@ def synthetic_text(
 
 
 class _Texts:
-    """The texts of one file.
+    """The texts of one file, without the bad ones where these are left out.
 
     Args:
+        split: that the file is.
         file: as the user wrote it.
         text: the column that holds the text.
         label: the column that holds the class.
         max_tokens: how many words of a text to keep.
         number: a word's number.
+        known: the classes that there may be; None for any.
 
     Attributes:
         tokens: int32 [tokens], see `TextSource`.
@@ -134,27 +139,45 @@ class _Texts:
         labels: each text's class, as the file has it.
     """
 
-    def __init__(self, file: str, text: str, label: str, max_tokens: int, number: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        split: str,
+        file: str,
+        *,
+        text: str,
+        label: str,
+        max_tokens: int,
+        number: Callable[[str], int],
+        known: Set[str] | None = None,
+    ) -> None:
         self.labels: list[str] = []
-        self._file, self._lines = file, array("q")
         tokens, splits = array("i"), array("q", [0])
-        for row in read_rows(file):
-            words = (match[0] for match in islice(_TOKEN.finditer(row.cell(text).lower()), max_tokens))
-            tokens.extend(map(number, words))
+        for row in read_rows(file, split):
+            try:
+                words, kind = row.cell(text).lower(), _label(row, label, known)
+            except TfloopError as error:
+                leave_out(split, error)
+                continue
+            tokens.extend(number(match[0]) for match in islice(_TOKEN.finditer(words), max_tokens))
             splits.append(len(tokens))
-            if not row.cell(label):
-                row.refuse(f"the label is missing (column `{label}`)")
-            self.labels.append(row.cell(label))
-            self._lines.append(row.line)
+            self.labels.append(kind)
+        require_some(split, len(self.labels))
         self.tokens, self.splits = np.asarray(tokens), np.asarray(splits)
 
     def classes(self, names: Sequence[str]) -> np.ndarray:
-        """The labels as numbers, int32 [examples]; TfloopError for one that is not among `names`."""
+        """The labels as numbers, int32 [examples]."""
         number = {name: number for number, name in enumerate(names)}
-        for line, label in zip(self._lines, self.labels, strict=True):
-            if label not in number:
-                refuse(self._file, line, f"the label `{label}` does not occur in the training split")
         return np.array([number[label] for label in self.labels], np.int32)
+
+
+def _label(row: Row, column: str, known: Set[str] | None) -> str:
+    """A row's class; TfloopError if it has none, or one that is not among those that are known."""
+    label = row.cell(column)
+    if not label:
+        row.refuse(f"the label is missing (column `{column}`)")
+    if known is not None and label not in known:
+        row.refuse(f"the label `{label}` does not occur in the training split")
+    return label
 
 
 def _most_frequent(seen: list[str], tokens: np.ndarray, vocabulary: int) -> tuple[np.ndarray, list[str]]:
