@@ -1,7 +1,9 @@
 """Where the process begins: `tfloop` and `python -m tfloop_cli`."""
 
+import atexit
 import os
 import sys
+from contextlib import suppress
 
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
@@ -25,7 +27,26 @@ from tfloop_cli.interrupts import exit_on_signals  # noqa: E402
 
 exit_on_signals()
 
-from tfloop_cli.cli import main  # noqa: E402
+from tfloop_cli import cli  # noqa: E402
+
+
+def main() -> None:
+    """Runs the command line and ends the process.
+
+    With TensorFlow loaded, Python takes half a second and more to take itself apart. What was to be kept is on disk by
+    then, so the process ends without that.
+    """
+    try:
+        cli.main()
+    except SystemExit as end:
+        if "tensorflow" not in sys.modules or not (end.code is None or isinstance(end.code, int)):
+            raise
+        atexit._run_exitfuncs()
+        with suppress(OSError):  # nobody reads it any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(end.code or 0)
+
 
 if __name__ == "__main__":
     main()

@@ -45,3 +45,27 @@ def test_the_pace_changes_no_bit_and_the_seed_does(trainer) -> None:
     assert ends[0] == ends[1] == ends[2]
     assert tables[0] == tables[1] == tables[2]
     assert ends[2][0] != ends[3][0]
+
+
+def test_what_adds_up_many_tensors_is_summed_in_one_order(trainer) -> None:
+    """TensorFlow may make one operation of several sums, which adds in the order in which its terms are ready."""
+    import keras
+    import tensorflow as tf
+
+    class Branches(keras.layers.Layer):
+        def build(self, shape) -> None:
+            self.kernels = [self.add_weight(shape=(shape[-1], shape[-1]), name=f"kernel{n}") for n in range(5)]
+
+        def call(self, inputs):
+            a, b, c, d, e = (tf.tanh(inputs @ kernel) for kernel in self.kernels)
+            return (a + b) + (c + d) + e
+
+    ends = set()
+    for _ in range(4):
+        keras.utils.set_random_seed(0)  # before the weights are drawn, as tfloop does
+        layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), Branches(), keras.layers.Dense(3)]
+        run = trainer(net=keras.Sequential(layers), epochs=1)
+        run.fit()
+        ends.add(run.state.weights_sha256())
+    assert len(ends) == 1
+    assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False

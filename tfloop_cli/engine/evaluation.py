@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Batch, Task, Values
+from tfloop_cli.engine.tasks import Batch, Task, Values, wants_autograph
 
 SECONDS_PER_CHUNK = 0.2  # so that Ctrl-C is heard
 
@@ -56,8 +57,9 @@ class Evaluator:
 
     def __init__(self, state: TrainState, data: Data, task: Task) -> None:
         self._state, self._data = state, data
-        self._measure = tf.function(lambda batch: task.eval_step(state, batch), reduce_retracing=True)
-        self._predict = tf.function(lambda inputs: task.predict(state, inputs), reduce_retracing=True)
+        graph = partial(tf.function, reduce_retracing=True, autograph=wants_autograph(task))
+        self._measure = graph(lambda batch: task.eval_step(state, batch))
+        self._predict = graph(lambda inputs: task.predict(state, inputs))
 
     def chunks(self, split: str) -> Iterator[list[Values]]:
         """Measures a split, some batches at a time; between two chunks the state is at rest."""

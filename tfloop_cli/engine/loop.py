@@ -17,7 +17,7 @@ from tfloop_cli.engine.data import Data, Feed
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task, Values
+from tfloop_cli.engine.tasks import Task, Values, wants_autograph
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
 
@@ -81,9 +81,10 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
 
 def compile_steps(task: Task, state: TrainState, xla: bool) -> Callable[[Feed, tf.Tensor], None]:
     """The inner loop: `count` training steps in one call of a compiled function."""
-    one_step = tf.function(task.train_step, jit_compile=True) if xla else task.train_step
+    autograph = wants_autograph(task)
+    wrapped = xla or autograph
+    one_step = tf.function(task.train_step, jit_compile=xla, autograph=autograph) if wrapped else task.train_step
 
-    @tf.function
     def train_steps(batches: Feed, count: tf.Tensor) -> None:
         totals = state.totals.value()
         for _ in tf.range(count):
@@ -93,7 +94,8 @@ def compile_steps(task: Task, state: TrainState, xla: bool) -> Callable[[Feed, t
         state.totals.assign(totals)
         state.check_finite()
 
-    return train_steps
+    # Only the `for` above needs AutoGraph: to read all that it calls as well takes longer than to trace it.
+    return tf.function(tf.autograph.to_graph(train_steps, recursive=False), autograph=False)
 
 
 def sums(values: Values, metrics: Sequence[str]) -> tf.Tensor:

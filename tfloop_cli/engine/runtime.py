@@ -30,6 +30,9 @@ def setup(config: Config) -> Config:
     limit_threads(threads)
     if device == "cpu":
         prefer_fast_bias_gradient()
+    # Left on, sums of three terms and more become one operation that adds them in the order in which they are ready:
+    # two runs of one config would end with other bits. It makes nothing faster here (docs/performance.md).
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
     keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
     keras.config.set_dtype_policy(POLICIES[config.precision])

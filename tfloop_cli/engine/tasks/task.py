@@ -39,3 +39,12 @@ class Task(Protocol):
     def samples(self, state: TrainState) -> np.ndarray | None:
         """Images to look at after an epoch, float [n, height, width, channels] in [0, 1]; None for most tasks."""
         ...
+
+
+def wants_autograph(task: Task) -> bool:
+    """Whether TensorFlow's AutoGraph must read the task's code before it is traced.
+
+    A user's own task may branch on a tensor by Python's `if`. Ours do not, and to be read takes them longer than to be
+    traced.
+    """
+    return not type(task).__module__.startswith("tfloop_cli.")
