@@ -11,14 +11,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import psutil
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import constants, naming, read_only_builder, registered
 from tensorflow_datasets.core.download import downloader
 
+from tfloop_cli.engine.data.bad import skipping
 from tfloop_cli.engine.data.spec import Dataset, from_arrays
-from tfloop_cli.engine.data.tfds_records import ARRAY_RECORD, Example, RecordSource, Split, load, one_line
+from tfloop_cli.engine.data.tfds_files import ARRAY_RECORD, Split, one_line
+from tfloop_cli.engine.data.tfds_records import Example, RecordSource, load, numbers_of_good
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.fields import PositiveInt
 from tfloop_cli.registry import datasets
@@ -62,13 +65,16 @@ def tfds_dataset(
     needed = sum(split.examples for split in chosen.values()) * known.bytes
     allowed = {"always": needed, "auto": _free_memory() // 4, "never": -1}[in_memory]
     if needed <= allowed:
-        arrays = {name: load(split, known) for name, split in chosen.items()}
+        loaded = {name: load(split, known) for name, split in chosen.items()}
+        fingerprint = _of_those_kept(fingerprint, chosen, {name: numbers for name, (*_, numbers) in loaded.items()})
+        arrays = {name: (inputs, targets) for name, (inputs, targets, _) in loaded.items()}
         return from_arrays(arrays, class_names=known.class_names, fingerprint=fingerprint)
     _check_random_access(info, example, needed, in_memory)
+    kept = {name: numbers_of_good(split, example) for name, split in chosen.items()} if skipping() else {}
     return Dataset(
         spec=example.spec,
-        splits={name: RecordSource(split, example) for name, split in chosen.items()},
-        fingerprint=fingerprint,
+        splits={name: RecordSource(split, example, kept.get(name)) for name, split in chosen.items()},
+        fingerprint=_of_those_kept(fingerprint, chosen, kept),
     )
 
 
@@ -196,6 +202,15 @@ def _fingerprint(info: tfds.core.DatasetInfo, splits: Mapping[str, Split], examp
     sizes = [(name, split.examples, info.splits[name].num_bytes) for name, split in sorted(splits.items())]
     told = (info.full_name, sizes, example.input, example.target, example.size, example.class_names)
     return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _of_those_kept(fingerprint: str, splits: Mapping[str, Split], kept: Mapping[str, np.ndarray]) -> str:
+    """The fingerprint of what is left, where bad examples are left out."""
+    digest = hashlib.sha256(fingerprint.encode())
+    fewer = {name: numbers for name, numbers in kept.items() if len(numbers) < splits[name].examples}
+    for name, numbers in sorted(fewer.items()):
+        digest.update(f"{name} {numbers.tolist()}".encode())
+    return digest.hexdigest() if fewer else fingerprint
 
 
 def _open(name: str, data_dir: str | None, *, random_access: bool) -> tfds.core.DatasetBuilder:
