@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec, from_arrays
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -58,6 +59,12 @@ def test_the_fingerprint_sees_the_order_of_bytes_not_the_layout_in_memory() -> N
     assert same == from_arrays({"train": (np.ascontiguousarray(fortran), LABELS)}).fingerprint
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float16", "float64", "bfloat16"])
+def test_numbers_of_any_kind_are_taken(dtype: str) -> None:
+    inputs = tf.cast(IMAGES, dtype).numpy()
+    assert from_arrays({"train": (inputs, LABELS)}).spec.input_dtype == dtype
+
+
 @pytest.mark.parametrize(
     ("splits", "said"),
     [
@@ -70,6 +77,17 @@ def test_the_fingerprint_sees_the_order_of_bytes_not_the_layout_in_memory() -> N
             "`test`: example 2 has label 3, not one from 0 to 2",
         ),
         ({"train": (IMAGES, LABELS - 1)}, "example 0 has label -1"),
+        (
+            {"train": (IMAGES, LABELS), "test": (IMAGES.astype(np.float32), LABELS)},
+            "`test`: its inputs are of dtype float32, not uint8 as in the first split",
+        ),
+        (
+            {"train": (IMAGES, LABELS), "test": (IMAGES, LABELS.astype(np.int64))},
+            "`test`: its targets are of dtype int64, not int32 as in the first split",
+        ),
+        ({"train": (IMAGES.astype(object), LABELS)}, "`train`: its inputs are of dtype object, which is no numbers"),
+        ({"train": (IMAGES, LABELS.astype(str))}, "`train`: its targets are of dtype <U11, which is no numbers"),
+        ({"train": (IMAGES.astype("complex64"), LABELS)}, "`train`: its inputs are of dtype complex64"),
     ],
 )
 def test_what_is_refused(splits: dict[str, tuple[np.ndarray, np.ndarray]], said: str) -> None:
