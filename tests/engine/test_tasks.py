@@ -213,6 +213,52 @@ def test_a_task_and_a_model_that_do_not_go_together(trainer, task: str, model: s
     refused(lambda: trainer(task=task, model=model), f"task `{task}` trains .*`{model}` is")
 
 
+class Own(keras.Model):
+    """A subclass, whose output nobody knows before it is called."""
+
+    def __init__(self, *lengths: int) -> None:
+        super().__init__()
+        self.flatten, self.dense = keras.layers.Flatten(), keras.layers.Dense(int(np.prod(lengths)))
+        self.shape = keras.layers.Reshape(lengths)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.shape(self.dense(self.flatten(inputs)))
+
+
+def layered(*lengths: int) -> keras.Model:
+    layers = [keras.layers.Flatten(), keras.layers.Dense(int(np.prod(lengths))), keras.layers.Reshape(lengths)]
+    return keras.Sequential([keras.Input((8, 8, 1)), *layers])
+
+
+NUMBERS = {"task": "regression", "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 0, "targets": 2}}
+
+
+@pytest.mark.parametrize("make", [Own, layered])
+@pytest.mark.parametrize(
+    ("lengths", "changes", "said"),
+    [
+        ((7,), {}, r"model `linear` puts out 7 numbers for an example, and the task needs 3 \(one a class\)"),
+        ((1, 3), {}, r"puts out an array of shape \(1, 3\) for an example, and the task needs 3 \(one a class\)"),
+        ((1,), NUMBERS, r"puts out 1 numbers for an example, and the task needs 2 \(one a number of the target\)"),
+    ],
+)
+def test_a_model_with_other_outputs_is_refused(trainer, make, lengths: tuple, changes: dict, said: str) -> None:
+    refused(lambda: trainer(net=make(*lengths), **changes), said)
+
+
+@pytest.mark.parametrize("make", [Own, layered])
+def test_numbers_may_come_in_any_shape(trainer, make) -> None:
+    trainer(net=make(1, 2), **NUMBERS, epochs=1).fit()
+
+
+def test_a_model_that_tells_no_shape_is_taken(trainer) -> None:
+    class Shy(Own):
+        def compute_output_spec(self, *_: object, **__: object) -> None:
+            raise NotImplementedError
+
+    trainer(net=Shy(3), epochs=1).fit()
+
+
 # GAN
 
 GAN = {"model": {"name": "dcgan", "latent": 4, "width": 4}, "task": {"name": "gan", "sample_rows": 3}}

@@ -146,7 +146,7 @@ class TrainState:
             total_steps: training steps in the whole run: the schedule's horizon.
 
         Raises:
-            TfloopError: the models are not those that the task trains (exit code 2).
+            TfloopError: the models are not those that the task trains, or put out something else (exit code 2).
         """
         by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
         if set(by_name) != set(task.models):
@@ -157,6 +157,8 @@ class TrainState:
         if isinstance(models, keras.Model) and not models.built:  # a subclass makes its weights when it first sees data
             shape = [1, *(1 if length is None else length for length in spec.input_shape)]
             models(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
+        if require := getattr(task, "require_outputs", None):  # a task of one's own need not have it
+            require(by_name["model"], spec, config.model.name)
         state = cls(by_name, task.metrics, config.seed)
         for name, model in by_name.items():
             state.optimizers[name] = GuardedOptimizer(

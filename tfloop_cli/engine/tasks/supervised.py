@@ -1,5 +1,6 @@
 """Learning from examples with answers: classification and regression."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -60,6 +61,18 @@ class Supervised:
     def samples(self, state: TrainState) -> None:
         return None
 
+    def require_outputs(self, model: keras.Model, spec: DataSpec, name: str) -> None:
+        """Refuses a model that is known to put out other numbers than the task needs (exit code 2)."""
+        shape = output_shape(model, spec)
+        if shape is None or (shape == (spec.outputs,) if self.classes else math.prod(shape) == spec.outputs):
+            return
+        found = f"{math.prod(shape)} numbers" if len(shape) == 1 else f"an array of shape {shape}"
+        each = "one a class" if self.classes else "one a number of the target"
+        raise TfloopError(
+            f"model `{name}` puts out {found} for an example, and the task needs {spec.outputs} ({each})",
+            hint="a model's last layer has `spec.outputs` units",
+        )
+
     def measure(self, targets: tf.Tensor, outputs: tf.Tensor) -> Values:
         """Loss and metrics of each example, in float32 at least, whatever the model computes in."""
         if outputs.dtype != tf.float64:
@@ -69,6 +82,20 @@ class Supervised:
         return {"loss": self.loss(targets, outputs)} | {
             name: measure(targets, outputs) for name, measure in self.measures.items()
         }
+
+
+def output_shape(model: keras.Model, spec: DataSpec) -> tuple[int, ...] | None:
+    """What a model puts out for one example; None if that cannot be known before it runs."""
+    shape = getattr(model, "output_shape", None)
+    if shape is None:  # a subclass: only a call can tell
+        inputs = keras.KerasTensor((None, *spec.input_shape), "int32" if spec.vocabulary else "float32")
+        try:
+            shape = getattr(model.compute_output_spec(inputs), "shape", None)
+        except Exception:  # whatever the user's code raises: the training itself will say it better
+            return None
+    if not isinstance(shape, tuple) or not shape or any(type(length) is not int for length in shape[1:]):
+        return None
+    return shape[1:]
 
 
 @tasks.register("classification")
