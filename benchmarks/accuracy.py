@@ -6,7 +6,7 @@ python benchmarks/accuracy.py [--seeds 5] [--epochs 5]
 import argparse
 import statistics
 
-from peers import script, tfloop
+from measuring import script, tfloop
 
 
 def main() -> None:
@@ -16,11 +16,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     options = parser.parse_args()
 
-    keras_fit = script("keras_fit.py", "--tuned")
-    scores: dict[str, list[float]] = {"tfloop": [], "keras fit": []}
+    contenders = {"tfloop": tfloop("mnist.yaml"), "keras fit": script("keras_fit.py", "mnist.yaml")}
+    scores: dict[str, list[float]] = {name: [] for name in contenders}
     for seed in range(options.seeds):
-        scores["tfloop"].append(float(tfloop(options.epochs, seed)["accuracy"]))
-        scores["keras fit"].append(float(keras_fit(options.epochs, seed)["accuracy"]))
+        for name, contender in contenders.items():
+            scores[name].append(contender.run(options.epochs, seed).metrics["accuracy"])
         print(f"seed {seed}: tfloop {scores['tfloop'][-1]:.4f}, keras fit {scores['keras fit'][-1]:.4f}", flush=True)
     for name, values in scores.items():
         print(f"{name:10} mean {statistics.mean(values):.4f}, from {min(values):.4f} to {max(values):.4f}")

@@ -1,102 +1,141 @@
-"""Keras' `model.fit` on the tutorial's net: what tfloop is measured against. Prints a JSON document.
+"""Keras' `model.fit` on a workload: what tfloop is measured against. Prints JSON documents, as `tfloop train --json`.
 
-    python benchmarks/keras_fit.py --epochs 3 [--seed 0] [--tuned]
+    python benchmarks/keras_fit.py mnist.yaml --epochs 3 [--seed 0] [--set KEY=VALUE ...] [--tutorial]
+    python benchmarks/keras_fit.py mnist.yaml --search 1 --epochs 3
 
-The pipeline is the tutorial's: cast, cache, shuffle, batch, prefetch. `--tuned` is what an expert makes of it: batched
-casting of an array in memory, and several steps a call.
+Its pipeline is what an expert makes of tf.data for that kind of data; with `--tutorial` it is the tutorial's.
+`--search` keeps nothing: it tries how many steps a call should take, and whether XLA helps, for so many seconds each.
 """
 
 import argparse
-import json
-import os
-import time
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["KERAS_BACKEND"] = "tensorflow"
+import keras_side  # first: it says what Keras runs on
+import plain
 
-STARTED = time.perf_counter()
+import keras  # isort: skip
+import tensorflow as tf  # isort: skip
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from tfloop_cli.engine.data.mnist import mnist  # noqa: E402
+STEPS = (1, 8, 16, 32, 64)  # of one call
+LONGEST = 4  # times the seconds of a trial: calls that take longer have nothing left to save
 
 
-class EpochTimes(keras.callbacks.Callback):
-    """Seconds of each epoch's training, its validation not counted."""
+class Told(keras.callbacks.Callback):
+    """Tells of each epoch."""
+
+    def __init__(self, examples: int) -> None:
+        super().__init__()
+        self._epochs = plain.Epochs(examples)
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        self._epochs.begin()
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        self._epochs.done()
+
+
+class Paced(keras.callbacks.Callback):
+    """Seconds of each epoch's training."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-        self._started = time.perf_counter()
+        self._started = tf.timestamp()
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        self.seconds.append(time.perf_counter() - self._started)
+        self.seconds.append(float(tf.timestamp() - self._started))
 
 
-def tutorial_pipeline(images: np.ndarray, labels: np.ndarray, batch_size: int, shuffle: bool) -> tf.data.Dataset:
-    """tf.data as https://www.tensorflow.org/datasets/keras_example has it."""
-    data = tf.data.Dataset.from_tensor_slices((images, labels))
-    data = data.map(
-        lambda image, label: (tf.cast(image, tf.float32) / 255.0, label), num_parallel_calls=tf.data.AUTOTUNE
+@dataclass(frozen=True)
+class Choice:
+    """How `fit` is run.
+
+    Attributes:
+        steps: of one call.
+        jit: whether XLA compiles them.
+    """
+
+    steps: int = 1
+    jit: bool = False
+
+
+def compiled(workload: keras_side.Workload, epochs: int, choice: Choice) -> keras.Model:
+    """The workload's model, ready to be fit."""
+    model = workload.model()
+    model.compile(
+        optimizer=workload.optimizer(epochs),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        steps_per_execution=choice.steps,
+        jit_compile=choice.jit,
     )
-    data = data.cache()
-    data = data.shuffle(len(images)) if shuffle else data
-    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return model
 
 
-def tuned_pipeline(images: np.ndarray, labels: np.ndarray, batch_size: int, shuffle: bool) -> tf.data.Dataset:
-    """Shuffles numbers instead of images, and gathers and casts whole batches."""
-    pictures, answers = tf.constant(images), tf.constant(labels)
-    numbers = tf.data.Dataset.range(len(images))
-    numbers = numbers.shuffle(len(images)) if shuffle else numbers
+def search(workload: keras_side.Workload, budget: float) -> Choice:
+    """The fastest of all choices, each tried for about `budget` seconds, twice, once it is compiled."""
+    best, fastest = Choice(), math.inf
+    for jit in (False, True) if workload.fixed_shape else (False,):
+        for steps in STEPS:
+            if math.isfinite(fastest) and steps * fastest > LONGEST * budget:
+                break
+            choice = Choice(steps, jit)
+            try:
+                seconds = seconds_a_step(workload, choice, budget, fastest)
+            except tf.errors.OpError as error:  # what XLA cannot compile
+                plain.tell("trial", steps_per_execution=steps, jit=jit, failed=error.message[:200])
+                break
+            plain.tell("trial", steps_per_execution=steps, jit=jit, milliseconds_a_step=seconds * 1e3)
+            if seconds < fastest:
+                best, fastest = choice, seconds
+            elif jit and seconds > 1.5 * fastest:
+                break  # more steps a call cannot win that back
+    return best
 
-    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.cast(tf.gather(pictures, index), tf.float32) / 255.0, tf.gather(answers, index)
 
-    return numbers.batch(batch_size).map(load, num_parallel_calls=2).prefetch(tf.data.AUTOTUNE)
+def seconds_a_step(workload: keras_side.Workload, choice: Choice, budget: float, guess: float) -> float:
+    """Of training, warm: the better of two trials."""
+    keras.backend.clear_session()
+    calls = max(1, round(budget / (guess * choice.steps))) if math.isfinite(guess) else 8
+    steps, paced = calls * choice.steps, Paced()
+    data = keras_side.tuned_pipeline(workload, "train").repeat()
+    compiled(workload, 1, choice).fit(data, epochs=3, steps_per_epoch=steps, verbose=0, callbacks=[paced])
+    return min(paced.seconds[1:]) / steps
 
 
 def main() -> None:
-    """Trains, tests, and prints what it took."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Trains and tests, or searches."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--tuned", action="store_true")
-    parser.add_argument("--validation", type=int, default=0, help="how many of the last training images to leave out")
+    parser.add_argument("--tutorial", action="store_true")
+    parser.add_argument("--steps-per-execution", type=int, default=1)
+    parser.add_argument("--jit", action="store_true")
+    parser.add_argument("--search", type=float, metavar="SECONDS")
     options = parser.parse_args()
 
-    keras.utils.set_random_seed(options.seed)
-    dataset = mnist()
-    arrays = {name: (split.inputs.numpy(), split.targets.numpy()) for name, split in dataset.splits.items()}
-    pipeline = tuned_pipeline if options.tuned else tutorial_pipeline
-    kept = len(arrays["train"][0]) - options.validation
-    train = pipeline(*(array[:kept] for array in arrays["train"]), options.batch_size, shuffle=True)
-    test = pipeline(*arrays["test"], options.batch_size, shuffle=False)
-    model = keras.Sequential(
-        [
-            keras.Input((28, 28, 1)),
-            keras.layers.Conv2D(32, 3, activation="relu"),
-            keras.layers.Flatten(),
-            keras.layers.Dense(10),
-        ]
-    )
-    model.compile(
-        optimizer=keras.optimizers.Adam(0.001),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        steps_per_execution=32 if options.tuned else 1,
-        jit_compile=False,
-    )
-    times = EpochTimes()
-    model.fit(train, epochs=options.epochs, verbose=0, callbacks=[times])
-    loss, accuracy = model.evaluate(test, verbose=0)
-    seconds = time.perf_counter() - STARTED
-    print(json.dumps({"epoch_seconds": times.seconds, "loss": loss, "accuracy": accuracy, "seconds": seconds}))
+    workload = keras_side.open_workload(options.config, options.set, options.seed)
+    if options.search:
+        best = search(workload, options.search)
+        plain.tell("choice", steps_per_execution=best.steps, jit=best.jit)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if options.tutorial:
+            train, test = (keras_side.tutorial_pipeline(workload, split) for split in ("train", "test"))
+        else:
+            train = keras_side.tuned_pipeline(workload, "train", Path(folder) / "decoded")
+            test = keras_side.tuned_pipeline(workload, "test")
+        model = compiled(workload, options.epochs, Choice(options.steps_per_execution, options.jit))
+        model.fit(train, epochs=options.epochs, verbose=0, callbacks=[Told(len(workload.splits["train"]))])
+        loss, accuracy = model.evaluate(test, verbose=0)
+    plain.tell("evaluation", split="test", metrics={"loss": loss, "accuracy": accuracy})
 
 
 if __name__ == "__main__":
