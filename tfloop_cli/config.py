@@ -125,6 +125,11 @@ class Config(BaseModel):
     batch_size: PositiveInt = Field(
         default=128, description="Examples in one training step, over all devices together."
     )
+    micro_batch_size: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="Examples that go through the model at once, for batches that outgrow the memory: a step adds up "
+        "the gradients of its parts. auto: the whole batch.",
+    )
     optimizer: ComponentField = Field(default=Component("adam"), description="How gradients change the weights.")
     schedule: ComponentField = Field(
         default=Component("constant"),
@@ -198,3 +203,8 @@ class Config(BaseModel):
     name: RunName | None = Field(
         default=None, description="How the run folder's name begins; null: the config file's name."
     )
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a batch goes through the model in parts."""
+        return self.micro_batch_size != "auto" and self.micro_batch_size < self.batch_size

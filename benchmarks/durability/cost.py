@@ -63,7 +63,7 @@ def checks(campaign: Campaign) -> None:
     for checked in (True, False):
         run = Run(MNIST | {"epochs": 50, "validation": 5000})
         with nullcontext() if checked else unchecked():
-            calls.append(compile_steps(run.task, run.state, xla=False))
+            calls.append(compile_steps(run.task, run.state, run.config))
             batches.append(run.data.feed(0, 10**5))
             calls[-1](batches[-1], tf.constant(0, tf.int64))  # traced within
     steps = run.data.steps_per_epoch // 10  # a call, as many as training takes in 0.2 s

@@ -230,7 +230,7 @@ def test_an_embeddings_gradient_is_applied_as_a_whole(trainer, optimizer: dict, 
 
 def test_no_length_is_traced_anew(trainer) -> None:
     run = trainer(dataset=TEXTS, model="text_classifier", batch_size=2)
-    steps = compile_steps(run.task, run.state, xla=False)
+    steps = compile_steps(run.task, run.state, run.config)
     batches = iter(run.data.batches(0, 8))
     for _ in range(8):
         steps(batches, tf.constant(1, tf.int64))

@@ -16,8 +16,9 @@ from tfloop_cli.config import Config
 from tfloop_cli.engine.data import Data, Feed
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.judge import Judge
+from tfloop_cli.engine.microbatches import in_micro_batches
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task, Values, wants_autograph
+from tfloop_cli.engine.tasks import Batch, Task, Values, wants_autograph
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
 
@@ -43,7 +44,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     """
     steps = data.steps_per_epoch
     batches = data.feed(int(state.step), config.epochs * steps)
-    train_steps = compile_steps(task, state, config.compile == "xla")
+    train_steps = compile_steps(task, state, config)
     evaluator = Evaluator(state, data, task)
     pace = Pace(config.steps_per_call, config.checkpoint.every_steps)
 
@@ -79,17 +80,22 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     yield Stopped("early_stopping" if judge.enough(state) else "completed", int(state.step))
 
 
-def compile_steps(task: Task, state: TrainState, xla: bool) -> Callable[[Feed, tf.Tensor], None]:
+def compile_steps(task: Task, state: TrainState, config: Config) -> Callable[[Feed, tf.Tensor], None]:
     """The inner loop: `count` training steps in one call of a compiled function."""
-    autograph = wants_autograph(task)
-    wrapped = xla or autograph
-    one_step = tf.function(task.train_step, jit_compile=xla, autograph=autograph) if wrapped else task.train_step
+    one_step, xla, autograph = task.train_step, config.compile == "xla", wants_autograph(task)
+    if xla or autograph:
+        one_step = tf.function(one_step, jit_compile=xla, autograph=autograph)
+
+    def measured_step(batch: Batch) -> tf.Tensor:
+        return sums(one_step(state, batch), state.metrics)
+
+    if config.in_parts:
+        measured_step = in_micro_batches(measured_step, state, config.micro_batch_size)
 
     def train_steps(batches: Feed, count: tf.Tensor) -> None:
         totals = state.totals.value()
         for _ in tf.range(count):
-            values = one_step(state, next(batches))
-            totals += sums(values, state.metrics)
+            totals += measured_step(next(batches))
             state.step.assign_add(1)
         state.totals.assign(totals)
         state.check_finite()

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfloop_cli.config import Config
 from tfloop_cli.engine.data.spec import DataSpec
+from tfloop_cli.engine.guard import GuardedOptimizer
 from tfloop_cli.engine.optimizers import build_optimizer
 from tfloop_cli.errors import TfloopError
 
@@ -18,82 +19,6 @@ if TYPE_CHECKING:
     from tfloop_cli.engine.tasks import Task
 
 NEVER = -1  # in place of a step: there has been none
-FIRST_SCALE, RAISED_AFTER = 2.0**15, 2000  # float16's loss scale; doubled after so many good steps in a row
-
-
-class GuardedOptimizer:
-    """A Keras optimizer that leaves the weights alone when the loss or a gradient is not finite.
-
-    Args:
-        optimizer: Keras' optimizer, built for `variables`.
-        variables: what it trains.
-        bad: int64 [3], shared by the optimizers of a run: see `TrainState`.
-        step: the run's step counter.
-        stop: whether one refused update refuses all that follow, so that the state stays as it was.
-        ema_decay: of the running average of the weights; None for no average.
-        scaled: whether the loss is scaled, as float16 needs: its gradients would vanish or overflow.
-
-    Attributes:
-        averages: of the weights; empty where none are kept.
-        scale: the loss scale and the good steps since it changed, float32 [2]; None where the loss is not scaled.
-    """
-
-    def __init__(
-        self,
-        optimizer: keras.Optimizer,
-        variables: Sequence[keras.Variable],
-        bad: tf.Variable,
-        step: tf.Variable,
-        *,
-        stop: bool,
-        ema_decay: float | None,
-        scaled: bool = False,
-    ) -> None:
-        self.keras = optimizer
-        self._bad, self._step, self._stop, self._decay = bad, step, stop, ema_decay
-        optimizer.build(variables)
-        self._variables = list(variables)
-        self.averages = [tf.Variable(v.value, trainable=False) for v in variables] if ema_decay else []
-        self.scale = tf.Variable([FIRST_SCALE, 0.0], trainable=False) if scaled else None
-        self._scaled = False  # whether the step that is being traced has asked for the scale
-
-    @property
-    def loss_scale(self) -> tf.Tensor | None:
-        """What `tape.gradient` takes for the loss's own gradient: the loss scale; None, which is 1, without one."""
-        self._scaled = self.scale is not None
-        return self.scale[0] if self.scale is not None else None
-
-    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
-        """One update: what Keras' `optimizer.apply` does, if every number is finite."""
-        gradients = [_whole(gradient) for gradient in gradients]
-        if self._scaled:
-            gradients = [None if gradient is None else gradient / self.scale[0] for gradient in gradients]
-        norm = tf.linalg.global_norm(gradients)
-        good = tf.math.is_finite(tf.cast(loss, norm.dtype) + norm)
-        if self._stop:
-            good = tf.logical_and(good, tf.equal(self._bad[0], 0))
-        refuse = self._refuse
-        if self._scaled:  # an overflow is no divergence while there is a smaller scale to try
-            refuse = lambda: tf.cond(tf.math.is_finite(loss) & (self.scale[0] > 1), self._lower, self._refuse)  # noqa: E731
-        tf.cond(good, lambda: self._update(gradients, variables), refuse)
-
-    def _update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> tf.Operation:
-        self.keras.apply(gradients, variables)
-        for average, variable in zip(self.averages, self._variables, strict=False):
-            average.assign_sub((average - variable.value) * (1 - self._decay))
-        if self._scaled:
-            raised = self.scale[1] + 1 >= RAISED_AFTER
-            self.scale.assign(tf.where(raised, [self.scale[0] * 2, 0.0], self.scale + tf.constant([0.0, 1.0])))
-        return tf.no_op()
-
-    def _lower(self) -> tf.Operation:
-        self.scale.assign([self.scale[0] / 2, 0.0])
-        return tf.no_op()
-
-    def _refuse(self) -> tf.Operation:
-        first = tf.where(tf.equal(self._bad[0], 0), self._step, self._bad[1])
-        self._bad.assign(tf.stack([self._bad[0] + 1, first, self._bad[2]]))
-        return tf.no_op()
 
 
 class TrainState:
@@ -159,6 +84,8 @@ class TrainState:
             models(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
         if require := getattr(task, "require_outputs", None):  # a task of one's own need not have it
             require(by_name["model"], spec, config.model.name)
+        if config.in_parts:
+            _require_divisible(config, task, by_name)
         state = cls(by_name, task.metrics, config.seed)
         for name, model in by_name.items():
             state.optimizers[name] = GuardedOptimizer(
@@ -169,6 +96,7 @@ class TrainState:
                 stop=config.on_nonfinite == "stop",
                 ema_decay=config.ema_decay,
                 scaled=config.precision == "float16",
+                summed=config.in_parts,
             )
         return state
 
@@ -256,13 +184,15 @@ class TrainState:
                 variable.assign(value)
 
 
-def _whole(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
-    """An embedding's gradient as one number a weight.
-
-    It comes as rows, one for each place of a word in the batch. Keras would square and clip each row for itself, which
-    is not the gradient's square or norm where a word stands twice: its Adam and RMSprop come out wrong.
-    """
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+def _require_divisible(config: Config, task: "Task", models: Mapping[str, keras.Model]) -> None:
+    """Raises TfloopError where the examples of a batch meet, so that its parts would not add up to it."""
+    averaging = any(model.non_trainable_weights for model in models.values())
+    if averaging or getattr(task, "whole_batches", False):
+        what = f"model `{config.model.name}` keeps averages of them" if averaging else f"task `{config.task.name}`"
+        raise TfloopError(
+            f"`micro_batch_size: {config.micro_batch_size}` takes batches apart whose examples belong together: {what}",
+            hint="lower `batch_size` instead, or take batch norm out of the model",
+        )
 
 
 def _list(names: Sequence[str] | Mapping[str, object]) -> str:

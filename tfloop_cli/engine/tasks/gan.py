@@ -28,6 +28,7 @@ class Gan:
     models = ("generator", "discriminator")
     metrics = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
     monitor = None
+    whole_batches = True  # all parts of a batch would start from the same noise
 
     def train_step(self, state: TrainState, batch: Batch) -> Values:
         images, _ = batch

@@ -18,6 +18,9 @@ class Task(Protocol):
         models: names of the models that it trains; ("model",) for a task of one.
         metrics: names of what the steps measure, in the order of the table's columns.
         monitor: the metric that says which epoch is best and whether "max" or "min" is good; None if none can.
+
+    One whose attribute `whole_batches` is true says that the examples of a batch meet in its step, as in a contrastive
+    loss: `micro_batch_size` must not divide them.
     """
 
     models: tuple[str, ...]
