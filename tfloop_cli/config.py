@@ -159,9 +159,10 @@ class Config(BaseModel):
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = Field(
         default=0, description="Decides the first weights, the order of examples, dropout and augmentation."
     )
-    precision: Literal["float32", "float64", "bfloat16", "float16"] = Field(
+    precision: Literal["float32", "float64", "bfloat16", "float16", "auto"] = Field(
         default="float32",
-        description="The type of numbers to compute with; with bfloat16 and float16 the weights stay float32.",
+        description="The type of numbers to compute with; with bfloat16 and float16 the weights stay float32. auto: "
+        "bfloat16 where the processor or GPU multiplies it by itself, else float32.",
     )
     compile: Literal["none", "xla", "auto"] = Field(
         default="none", description="Whether to compile the step with XLA; auto does so where it is known to be faster."

@@ -100,7 +100,7 @@ class PlainDisplay(Display):
             parts.append(metrics_text(event.validation, prefix="val_"))
         parts.append(duration(event.train_seconds + event.validation_seconds))
         parts.append(f"{event.examples_per_second:.0f} examples/s")
-        self._console.say("  ".join(parts) + ("  best" if event.best else "") + _skipped(event))
+        self._console.say("  ".join(parts) + ("  best" if event.best else "") + _warnings(event))
 
     def _evaluated(self, event: Evaluated) -> None:
         self._console.result(evaluated_text(event))
@@ -191,7 +191,7 @@ class RichDisplay(PlainDisplay):
             groups, names = self._table.header()
             self._print(groups, "dim")
             self._print(names, "bold")
-        self._print(self._table.row(event) + _skipped(event), "green" if event.best else "")
+        self._print(self._table.row(event) + _warnings(event), "green" if event.best else "")
 
     def _evaluated(self, event: Evaluated) -> None:
         self.__exit__()
@@ -208,8 +208,10 @@ class RichDisplay(PlainDisplay):
         self._rich.print(line, soft_wrap=True)
 
 
-def _skipped(event: EpochDone) -> str:
-    return f"  {event.skipped_batches} batches skipped" if event.skipped_batches else ""
+def _warnings(event: EpochDone) -> str:
+    """What an epoch's line says at its end where something was not as it should be."""
+    skipped = f"  {event.skipped_batches} batches skipped" if event.skipped_batches else ""
+    return skipped + (f"  warning: compiled again ({event.retraces})" if event.retraces else "")
 
 
 class _Screen(RichConsole):

@@ -34,7 +34,7 @@ def document(event: Event) -> Document | None:
                 "validation_seconds": event.validation_seconds,
                 "examples_per_second": event.examples_per_second,
                 "best": event.best,
-            } | ({"skipped_batches": event.skipped_batches} if event.skipped_batches else {})
+            } | {name: count for name in ("retraces", "skipped_batches") if (count := getattr(event, name))}
         case Evaluated():
             return {
                 "event": "evaluation",

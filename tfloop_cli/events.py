@@ -67,6 +67,8 @@ class EpochDone:
         train: means over the epoch's examples, taken while the weights changed.
         validation: means over the validation split; None where there is none.
         best: whether this epoch's validation is the best so far.
+        retraces: how often the step had to be compiled again since the first epoch of this process, each time for as
+            long as at the start: a batch came in another shape or type than TensorFlow was told of.
         skipped_batches: of the whole run so far, because a number was not finite; see `on_nonfinite` and `precision`.
     """
 
@@ -78,6 +80,7 @@ class EpochDone:
     validation_seconds: float
     examples_per_second: float
     best: bool = False
+    retraces: int = 0
     skipped_batches: int = 0
 
 

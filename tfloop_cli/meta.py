@@ -22,7 +22,7 @@ def gather(facts: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         facts: what only the engine knows: device, threads, data fingerprint ...; stands beside the rest.
     """
-    model, flags = _cpu()
+    model, flags = cpu()
     return {
         "started": utc(time.time()),
         "command": sys.argv,
@@ -50,7 +50,7 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def _cpu() -> tuple[str, list[str]]:
+def cpu() -> tuple[str, list[str]]:
     """The CPU's name and instruction set flags; no flags where the system does not list them."""
     fields: dict[str, str] = {}
     try:

@@ -128,3 +128,34 @@ def test_the_seed_decides_the_first_weights(configure) -> None:
 
 def test_keras_runs_on_tensorflow() -> None:
     assert keras.config.backend() == "tensorflow"
+
+
+@pytest.mark.parametrize(
+    ("flags", "means"),
+    [([], "float32"), (["avx2", "avx512f"], "float32"), (["avx512_bf16"], "bfloat16"), (["amx_bf16"], "bfloat16")],
+)
+def test_precision_auto_is_what_the_cpu_multiplies_by_itself(monkeypatch, flags: list[str], means: str) -> None:
+    monkeypatch.setattr(runtime.meta, "cpu", lambda: ("a CPU", flags))
+    assert (
+        runtime.setup(from_mapping(CONFIG | {"precision": "auto", "device": "cpu", "threads": 1}, "t")).precision
+        == means
+    )
+
+
+@pytest.mark.parametrize(("capability", "means"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_precision_auto_on_a_gpu_goes_by_its_generation(
+    machine_with, monkeypatch, capability: tuple[int, int], means: str
+) -> None:
+    machine_with(2)
+    asked = []
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "get_device_details",
+        lambda gpu: asked.append(gpu) or {"compute_capability": capability},
+    )
+    assert runtime.choose_precision("gpu:1") == means
+    assert asked == ["GPU 1"]
+
+
+def test_what_is_not_auto_stays() -> None:
+    assert runtime.setup(from_mapping(CONFIG | {"precision": "float32", "threads": 1}, "a test")).precision == "float32"

@@ -6,7 +6,7 @@ what happened. It knows no disk, no screen and no kind of model: whoever consume
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -47,6 +47,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     train_steps = compile_steps(task, state, config)
     evaluator = Evaluator(state, data, task)
     pace = Pace(config.steps_per_call, config.checkpoint.every_steps)
+    traces: list[int] = []
 
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
         if judge.enough(state):
@@ -61,6 +62,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
             rate = count * config.batch_size / pace.seconds
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
+        traces.append(train_steps.experimental_get_tracing_count())
 
         train, examples = means(state), float(state.totals[-1]) - already  # a resumed epoch is trained in part
         started = time.perf_counter()
@@ -75,13 +77,14 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
             validation_seconds=time.perf_counter() - started,
             examples_per_second=examples / max(train_seconds, 1e-9),
             best=best,
+            retraces=traces[-1] - traces[0],
             skipped_batches=int(state.bad[0]),
         )
     yield Stopped("early_stopping" if judge.enough(state) else "completed", int(state.step))
 
 
-def compile_steps(task: Task, state: TrainState, config: Config) -> Callable[[Feed, tf.Tensor], None]:
-    """The inner loop: `count` training steps in one call of a compiled function."""
+def compile_steps(task: Task, state: TrainState, config: Config) -> tf.types.experimental.PolymorphicFunction:
+    """The inner loop, (Feed, count) -> None: `count` training steps in one call of a compiled function."""
     one_step, xla, autograph = task.train_step, config.compile == "xla", wants_autograph(task)
     if xla or autograph:
         one_step = tf.function(one_step, jit_compile=xla, autograph=autograph)

@@ -6,6 +6,7 @@ import re
 import keras
 import tensorflow as tf
 
+from tfloop_cli import meta
 from tfloop_cli.config import Config
 from tfloop_cli.engine.gradients import prefer_fast_bias_gradient
 from tfloop_cli.errors import TfloopError
@@ -27,6 +28,7 @@ def setup(config: Config) -> Config:
     compile_ = config.compile
     if compile_ == "auto":
         compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs XLA made these models slower
+    precision = choose_precision(device) if config.precision == "auto" else config.precision
     limit_threads(threads)
     if device == "cpu":
         prefer_fast_bias_gradient()
@@ -34,10 +36,11 @@ def setup(config: Config) -> Config:
     # two runs of one config would end with other bits. It makes nothing faster here (docs/performance.md).
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
-    keras.config.set_floatx("float64" if config.precision == "float64" else "float32")
-    keras.config.set_dtype_policy(POLICIES[config.precision])
+    keras.config.set_floatx("float64" if precision == "float64" else "float32")
+    keras.config.set_dtype_policy(POLICIES[precision])
     keras.utils.set_random_seed(config.seed)
-    return config.model_copy(update={"device": device, "threads": threads, "compile": compile_})
+    decided = {"device": device, "threads": threads, "compile": compile_, "precision": precision}
+    return config.model_copy(update=decided)
 
 
 def choose_device(wanted: str) -> str:
@@ -61,6 +64,14 @@ def choose_device(wanted: str) -> str:
     tf.config.set_visible_devices(gpus[number], "GPU")
     tf.config.experimental.set_memory_growth(gpus[number], True)
     return f"gpu:{number}"
+
+
+def choose_precision(device: str) -> str:
+    """What `precision: auto` means: bfloat16 where the device has instructions for it, else float32."""
+    if device == "cpu":
+        return "bfloat16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(meta.cpu()[1]) else "float32"
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[int(device[4:])])
+    return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
 
 
 def cores() -> int:
