@@ -1,7 +1,8 @@
 """How a contender is measured: a process of its own, watched from outside, in turn with the others.
 
 Every contender speaks as `tfloop train --json` does: a line an epoch, a line for the test split. The moment at which a
-line arrives is taken here, so each is timed by the same clock, and what happens between epochs counts.
+line arrives is taken here, so each is timed by the same clock, and what happens between epochs counts. tfloop itself
+draws its screen instead, and is read from the run folder's metrics.jsonl, which has the same lines.
 """
 
 import json
@@ -13,7 +14,7 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,6 +23,7 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
+POLLED_SECONDS = 0.01  # how often a file is looked at
 KEPT = 4000  # characters of stderr, to be shown where a contender fails
 Documents = list[tuple[float, dict[str, Any]]]  # moment of arrival, document
 
@@ -37,14 +39,17 @@ class Contender:
     Attributes:
         command: takes `--epochs N` and `--seed N` besides what stands here.
         environment: variables that it needs.
+        history: the file in the process's folder where its lines are; None where it prints them.
     """
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    history: str | None = None
 
     def run(self, epochs: int, seed: int = 0) -> "Measured":
         """Trains once, in an empty folder."""
-        return measure([*self.command, "--epochs", str(epochs), "--seed", str(seed)], self.environment)
+        command = [*self.command, "--epochs", str(epochs), "--seed", str(seed)]
+        return measure(command, *watch(command, self.environment, self.history))
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ class Measured:
 def tfloop(config: str, *sets: str, options: Sequence[str] = (), environment: Mapping[str, str] = {}) -> Contender:
     """`tfloop train`, as its users run it: with display, recorder and checkpoints."""
     changes = [part for one in ("validation=0", *sets) for part in ("--set", one)]
-    train = [sys.executable, "-m", "tfloop_cli", "train", "--config", config, "--json"]
-    return Contender([*train, *changes, *options], environment)
+    train = [sys.executable, "-m", "tfloop_cli", "train", "--config", config, "--output", "run"]
+    return Contender([*train, *changes, *options], environment, "run/metrics.jsonl")
 
 
 def script(name: str, *options: str, python: str = sys.executable) -> Contender:
@@ -94,13 +99,12 @@ def script(name: str, *options: str, python: str = sys.executable) -> Contender:
     return Contender([python, str(HERE / name), *options])
 
 
-def measure(command: Sequence[str], environment: Mapping[str, str] = {}) -> Measured:
-    """Runs a command and makes its lines into figures.
+def measure(command: Sequence[str], documents: Documents, whole: float, peak: int) -> Measured:
+    """Makes what `watch` saw of a command into figures.
 
     Raises:
-        FailedError: it failed, or said too little.
+        FailedError: it said too little.
     """
-    documents, whole, peak = watch(command, environment)
     epochs = [(moment, one) for moment, one in documents if one["event"] == "epoch"]
     tests = [one["metrics"] for _, one in documents if one["event"] == "evaluation"]
     if not epochs or not tests:
@@ -127,11 +131,16 @@ def ask(command: Sequence[str]) -> dict[str, Any]:
     return documents[-1][1]
 
 
-def watch(command: Sequence[str], environment: Mapping[str, str] = {}) -> tuple[Documents, float, int]:
+def watch(
+    command: Sequence[str], environment: Mapping[str, str] = {}, history: str | None = None
+) -> tuple[Documents, float, int]:
     """Runs a command: its JSON documents and when each came (seconds from its start), its seconds, its peak bytes.
 
-    Its stderr is a terminal, so tfloop draws its screen as it does for a user. What CI sets is taken away: it would
-    turn that off.
+    Its stderr is a terminal, and its stdout too where `history` says what file to read. What CI sets is taken away: it
+    would turn tfloop's screen off.
+
+    Raises:
+        FailedError: with what it wrote last.
     """
     variables = {key: value for key, value in os.environ.items() if key not in ("CI", "NO_COLOR")}
     variables |= {"TERM": "xterm-256color", "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
@@ -139,27 +148,48 @@ def watch(command: Sequence[str], environment: Mapping[str, str] = {}) -> tuple[
     termios.tcsetwinsize(terminal, (40, 120))
     shown: list[str] = []
     documents: Documents = []
+    ended = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=terminal, text=True, env=variables, cwd=folder
-        )
+        out = terminal if history else subprocess.PIPE
+        process = subprocess.Popen(command, stdout=out, stderr=terminal, text=True, env=variables, cwd=folder)
         os.close(terminal)
-        reader = threading.Thread(target=_drain, args=(screen, shown), daemon=True)
-        reader.start()
-        assert process.stdout
-        for line in process.stdout:
-            if line.startswith("{"):
-                documents.append((time.perf_counter() - started, json.loads(line)))
+        lines = process.stdout or _tail(Path(folder) / (history or ""), ended)
+        threads = [
+            threading.Thread(target=_drain, args=(screen, shown), daemon=True),
+            threading.Thread(target=_listen, args=(lines, documents, started), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
         _, status, usage = os.wait4(process.pid, 0)
         whole = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        process.stdout.close()
-    reader.join(timeout=5)
+        ended.set()
+        for thread in threads:
+            thread.join()
     os.close(screen)
     if process.returncode:
         raise FailedError(f"{' '.join(command)} ended with {process.returncode}:\n{''.join(shown)[-KEPT:]}")
     return documents, whole, usage.ru_maxrss * 1024  # Linux counts KiB
+
+
+def _listen(lines: Iterable[str], documents: Documents, started: float) -> None:
+    """Takes down what is said, and when."""
+    for line in lines:
+        if line.startswith("{"):
+            documents.append((time.perf_counter() - started, json.loads(line)))
+
+
+def _tail(path: Path, ended: threading.Event) -> Iterator[str]:
+    """Lines of a file as they come, until its writer has ended."""
+    read, last = 0, False
+    while not last:
+        last = ended.wait(POLLED_SECONDS)
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(read)
+            while (line := file.readline()).endswith(b"\n"):
+                read += len(line)
+                yield line.decode()
 
 
 def _drain(screen: int, shown: list[str]) -> None:

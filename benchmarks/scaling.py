@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py [--rounds 3] [--epochs 3] [--examples 7500] [--json FILE] [--png FILE]
 
-The tutorial's net on made-up images of 28x28 pixels: 1, 2, 4 and 8 times the data, then 8, 16, 32 and 64 filters on twice
-the data. How many steps a call of `fit` takes is searched for each model anew.
+The tutorial's net on made-up images of 28x28 pixels: 1, 2, 4 and 8 times the data, then 8, 16, 32 and 64 filters on
+twice the data. How many steps a call of `fit` takes is searched for each model anew.
 """
 
 import sys
@@ -59,9 +59,8 @@ def main() -> None:
     for name, contest in contests.items():
         cells = ""
         for rows in contest.rows.values():
-            cells += (
-                f"{median(median(row.epochs[1:]) for row in rows):>9.2f} s{median(row.warm for row in rows):>10,.0f}/s"
-            )
+            seconds, rate = median(median(row.epochs[1:]) for row in rows), median(row.warm for row in rows)
+            cells += f"{seconds:>9.2f} s{rate:>10,.0f}/s"
         print(f"{name:32}{cells}{median(contest.ratios(THEIRS)):>8.2f}")
 
 

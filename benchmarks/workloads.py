@@ -4,8 +4,8 @@
     python benchmarks/workloads.py --only resnet --torch /path/to/python
 
 Each is a shipped config: `tfloop train` takes it as it is, the others get the same data, model, batch size, optimizer
-and schedule. `images` are JPEG and PNG files that are made here, and tfloop may not hold them in memory. How many steps a
-call of `fit` takes, and whether XLA compiles them, is searched beforehand; that time is not counted.
+and schedule. `images` are JPEG and PNG files that are made here, and tfloop may not hold them in memory. How many steps
+a call of `fit` takes, and whether XLA compiles them, is searched beforehand; that time is not counted.
 `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command gives everyone the pages that tfloop takes for itself.
 """
 
@@ -53,7 +53,7 @@ class Workload:
 
 WORKLOADS = {
     "mnist": Workload("mnist.yaml", torch=True),
-    "tabular": Workload("tabular.yaml", 64_000, images=False, torch=True),
+    "tabular": Workload("tabular.yaml", 200_000, images=False, torch=True),
     "resnet": Workload("resnet.yaml", 4_096, torch=True),
     "vit": Workload("vit.yaml", 4_096),
     "text": Workload("text.yaml", 32_768, images=False),
