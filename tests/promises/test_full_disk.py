@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tfloop_cli.engine.checkpoint import Checkpoint, list_checkpoints
+from tfloop_cli.engine import saving
+from tfloop_cli.engine.checkpoint import Checkpoint, Snapshot, list_checkpoints
 from tfloop_cli.engine.saving import Checkpoints
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone
@@ -106,6 +107,29 @@ def test_the_best_one_is_not_lost_by_a_save_that_failed(trainer, tmp_path: Path)
                 with full_disk(1000 if event.epoch == 1 else 2**40):
                     checkpoints.handle(EpochDone(**(vars(event) | {"best": event.epoch == 1})))
                     checkpoints._wait()
+    assert Checkpoint.open(checkpoints.best).manifest["epoch"] == 1
+    assert Checkpoint.open(checkpoints.last).manifest["epoch"] == 3
+
+
+def test_the_best_one_is_written_once_whatever_becomes_of_the_next(trainer, tmp_path: Path, monkeypatch) -> None:
+    """The disk fails at the first save, of the best epoch, and at the third, which is the second epoch's own."""
+    tried: list[int] = []
+
+    def commit(folder: Path, snapshot: Snapshot, about: dict[str, Any]) -> Path:
+        tried.append(int(snapshot.facts["epoch"]))
+        if len(tried) in (1, 3):
+            raise OSError(28, "No space left on device")
+        return real(folder, snapshot, about)
+
+    real = saving.commit
+    monkeypatch.setattr(saving, "commit", commit)
+    run = trainer(epochs=3, validation=10)
+    with Checkpoints(tmp_path, run.state, run.config.checkpoint, ABOUT, lambda text: None) as checkpoints:
+        for event in run.events():
+            if isinstance(event, EpochDone):
+                checkpoints.handle(EpochDone(**(vars(event) | {"best": event.epoch == 1})))
+                checkpoints._wait()
+    assert tried == [1, 1, 2, 3]
     assert Checkpoint.open(checkpoints.best).manifest["epoch"] == 1
     assert Checkpoint.open(checkpoints.last).manifest["epoch"] == 3
 

@@ -34,11 +34,11 @@ def test_from_every_step_with_every_feature(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def test_every_component_is_among_those_features() -> None:
-    from benchmarks.durability.resumes import features
+def test_every_component_is_among_those_features_and_has_data_that_fits(machine: None) -> None:
+    from benchmarks.durability.resumes import features, fitting
     from tfloop_cli.registry import augmentations, models, optimizers, schedules, tasks
 
-    tried = {word for name in features() for word in name.split()}
+    tried = {word for name, _, _ in fitting(features()) for word in name.split()}
     for registry in (models, tasks, optimizers, schedules, augmentations):
         assert tried.issuperset(registry.names())
 

@@ -196,3 +196,30 @@ def test_an_own_component_needs_its_code(shell, own_run, tmp_path: Path) -> None
     assert done.code == 2
     assert "unknown dataset `waves`" in done.err
     assert "--code FILE" in done.err
+
+
+def everything(run: Path) -> dict[str, tuple[bytes, int]]:
+    """Contents and times of all files in a run folder."""
+    files = [path for path in run.rglob("*") if path.is_file()]
+    return {str(path.relative_to(run)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("config", [["-c", "waves.yaml"], []])
+def test_going_on_without_the_code_changes_nothing(shell, own_run, copied: Path, config: list[str]) -> None:
+    """With the config at hand, and with the run folder alone."""
+    shutil.copy(own_run[0] / "waves.yaml", copied)
+    before = everything(copied / "run")
+    done = shell.run("train", *config, "-o", "run", "--resume", "--epochs", "16", cwd=copied)
+    assert done.code == ExitCode.USAGE
+    assert "unknown dataset `waves`" in done.err
+    assert "--code FILE" in done.err
+    assert "Traceback" not in done.err
+    assert everything(copied / "run") == before
+
+
+def test_going_on_with_the_code_trains_on(shell, own_run, copied: Path) -> None:
+    shutil.copy(own_run[0] / "my.py", copied)
+    done = shell.run("train", "-o", "run", "--resume", "--code", "my.py", "--epochs", "16", "--json", cwd=copied)
+    assert done.code == 0, done.err
+    assert done.documents[0]["step"] == 15 * 6
+    assert [document["epoch"] for document in done.documents if document["event"] == "epoch"][-1] == 16

@@ -188,7 +188,8 @@ class Checkpoints:
         try:
             for taken, is_best in jobs:
                 self.last = commit(self._directory, taken, self.about)
-                self.best = self.last if is_best else self.best
+                if is_best:
+                    self.best, self._unsaved_best = self.last, None
         except OSError as error:
             self._unsaved_best = snapshot if best else self._unsaved_best
             if not self._failed:
@@ -197,7 +198,7 @@ class Checkpoints:
                 self._warn("training goes on; it will be tried again at the next save")
             self._failed = True
             return
-        self._failed, self._unsaved_best = False, None
+        self._failed = False
         self._prune()
 
     def _prune(self) -> None:
