@@ -370,6 +370,11 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("dataset", ["mnist", "synthetic", "synthetic_text"])
+def test_what_has_no_bad_examples_may_be_asked_to_leave_them_out(opened, dataset: str) -> None:
+    assert not opened({"name": dataset}).left_out
+
+
 def test_a_run_stops_at_a_bad_example(shell, home: Path) -> None:
     done = shell.run("train", "-c", "mine.yaml", "--code", "my.py", "--json", cwd=home)
     assert done.code == ExitCode.DATA

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.data.bad import leave_out, require_some
+from tfloop_cli.engine.data.bad import leave_out, require_some, skipping
 from tfloop_cli.engine.data.files import Row, class_names, read_rows
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, fingerprint_of
 from tfloop_cli.errors import TfloopError
@@ -105,6 +105,7 @@ def synthetic_text(
     """
     if longest < shortest:
         raise TfloopError(f"`dataset.longest` is {longest}, less than `dataset.shortest`, {shortest}")
+    skipping()  # nothing that is made up is bad
     random = np.random.Generator(np.random.Philox(key=seed))
     liked = random.integers(words, size=(classes, max(1, words // 10)))
 
