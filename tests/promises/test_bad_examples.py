@@ -387,7 +387,7 @@ def test_a_run_tells_what_it_has_left_out(shell, home: Path) -> None:
     done = shell.run("train", *arguments, cwd=home)
     assert done.code == 0, done.err
     assert "warning: 1 bad example of split `train` left out; the first: dataset split `train`: example 7" in done.err
-    assert "; 1 bad ones of train left out; 1 bad ones of test left out)" in done.err
+    assert "; bad and left out: 1 of train, 1 of test)" in done.err
     summary = json.loads((home / "run" / "summary.json").read_text())
     assert summary["skipped_examples"] == {"train": 1, "test": 1}
     assert summary["evaluations"]["test"]["examples"] == 8

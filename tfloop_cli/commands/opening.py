@@ -186,7 +186,8 @@ def announce(run: RunDir, config: Config, data: Data, state: TrainState) -> RunS
     """What the header says before the first step."""
     parameters = sum(model.count_params() for model in state.models.values())
     sizes = ", ".join(f"{data.examples(split):,} {split}" for split in data.splits)
-    left_out = "".join(f"; {count:,} bad ones of {split} left out" for split, count in data.left_out.items())
+    counts = ", ".join(f"{count:,} of {split}" for split, count in data.left_out.items())
+    left_out = f"; bad and left out: {counts}" if counts else ""
     return RunStarted(
         run=str(run),
         step=int(state.step),
