@@ -5,6 +5,7 @@ The slots are Keras' own and the weights are Keras' within rounding, so checkpoi
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -21,25 +22,41 @@ def fuse(optimizer: keras.Optimizer) -> None:
 
 
 def _adam(optimizer: keras.optimizers.Adam) -> Update:
-    def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        number = optimizer._get_variable_index(variable)
-        dtype = variable.dtype
+    shared: dict[tf.DType, dict[str, tf.Tensor]] = {}  # by dtype: what is the same for all variables of an update
+    apply = optimizer.apply
+
+    def fresh_apply(*arguments: Any, **keywords: Any) -> Any:
+        shared.clear()
+        return apply(*arguments, **keywords)
+
+    optimizer.apply = fresh_apply
+
+    def scalars(dtype: tf.DType, learning_rate: tf.Tensor) -> dict[str, tf.Tensor]:
         # The kernel takes beta from 1 after rounding both: for 0.999 in float32 its moments come out 1.3e-5 too small.
         # That is one factor on each moment, so learning rate and epsilon can take it back.
         first, second = _kept(optimizer.beta_1, dtype), math.sqrt(_kept(optimizer.beta_2, dtype))
         # Keras' own cast, which takes a Python number through float32: the powers have Keras' bits.
         done = tf.cast(optimizer.iterations + 1, dtype)
+        return {
+            "beta1_power": tf.pow(keras.ops.cast(optimizer.beta_1, dtype), done),
+            "beta2_power": tf.pow(keras.ops.cast(optimizer.beta_2, dtype), done),
+            "lr": tf.cast(learning_rate, dtype) * tf.constant(second / first, dtype),
+            "beta1": tf.constant(optimizer.beta_1, dtype),
+            "beta2": tf.constant(optimizer.beta_2, dtype),
+            "epsilon": tf.constant(optimizer.epsilon * second, dtype),
+        }
+
+    def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        number = optimizer._get_variable_index(variable)
+        dtype = variable.dtype
+        if dtype not in shared:
+            shared[dtype] = scalars(dtype, learning_rate)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=optimizer._momentums[number].value.handle,
             v=optimizer._velocities[number].value.handle,
-            beta1_power=tf.pow(keras.ops.cast(optimizer.beta_1, dtype), done),
-            beta2_power=tf.pow(keras.ops.cast(optimizer.beta_2, dtype), done),
-            lr=tf.cast(learning_rate, dtype) * tf.constant(second / first, dtype),
-            beta1=tf.constant(optimizer.beta_1, dtype),
-            beta2=tf.constant(optimizer.beta_2, dtype),
-            epsilon=tf.constant(optimizer.epsilon * second, dtype),
             grad=tf.cast(gradient, dtype),
+            **shared[dtype],
         )
 
     return update
