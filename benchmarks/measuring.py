@@ -217,7 +217,11 @@ def in_turn(
     """Measures all, round by round; who is first in a round is last in the next.
 
     One that fails is left out from then on, with a word.
+
+    Raises:
+        FailedError: the first of them failed, with which the others are compared.
     """
+    first = next(iter(contenders))
     rows: dict[str, list[Measured]] = {name: [] for name in contenders}
     for number in range(rounds):
         names = list(rows)
@@ -225,6 +229,8 @@ def in_turn(
             try:
                 one = contenders[name].run(epochs)
             except FailedError as error:
+                if name == first:
+                    raise
                 del rows[name]
                 say(f"round {number + 1}: {name} is left out: {error}")
                 continue

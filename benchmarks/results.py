@@ -16,6 +16,7 @@ from typing import Any
 from measuring import HERE, Measured, ask
 
 OURS = "tfloop"
+TICKS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 3, 5, 7, 10, 20, 50, 100)  # of the picture's axis
 Rows = Mapping[str, Sequence[Measured]]
 
 
@@ -25,7 +26,8 @@ class Contest:
 
     Attributes:
         rows: by contender, one a round.
-        facts: what the model costs, what the machine can do, what was chosen for whom.
+        facts: what the model costs, what the machine can do, what was chosen for whom; `multiply_adds` of one example
+            forwards and `gflops` of the matrix product give the share of it.
         skipped: why a contender is not there.
     """
 
@@ -66,7 +68,10 @@ def table(title: str, contest: Contest) -> str:
             f"{median(contest.ratios(name, 'whole')):>7.2f}{median(row.peak for row in rows) / 2**20:>6,.0f} MiB"
             + (f"{share:>10.0%}" if share is not None else "")
         )
-    lines += [f"{name}: left out: {why}" for name, why in contest.skipped.items()]
+    facts = (
+        f"{name}: {fact:,.0f}" if isinstance(fact, float) else f"{name}: {fact}" for name, fact in contest.facts.items()
+    )
+    lines += ["; ".join(facts), *(f"left out: {name}: {why}" for name, why in contest.skipped.items())]
     return "\n".join(lines)
 
 
@@ -81,17 +86,23 @@ def arguments(description: str, rounds: int = 5, epochs: int = 4) -> argparse.Ar
 
 
 def finish(options: argparse.Namespace, contests: Mapping[str, Contest]) -> None:
-    """Prints the tables and writes the files that were asked for."""
-    about = machine()
+    """Prints the tables, and writes the files that were asked for."""
+    about = save(options, contests)
     print(f"{about['cpu']}, {about['cores']} cores; medians of {options.rounds} rounds, {options.epochs} epochs each")
     print("a ratio over 1 says that tfloop is so many times as fast; `from` and `to`: the lowest and the highest round")
     for name, contest in contests.items():
         print(f"\n{table(name, contest)}", flush=True)
+
+
+def save(options: argparse.Namespace, contests: Mapping[str, Contest]) -> dict[str, Any]:
+    """Writes the files that were asked for, of what is measured so far; returns what is said of the machine."""
+    about = machine()
     if options.json:
         told = {name: plain(contest) for name, contest in contests.items()}
         options.json.write_text(json.dumps({"machine": about, "arguments": sys.argv, "contests": told}, indent=1))
     if options.png:
         picture(options.png, f"{about['cpu']}, {about['cores']} cores", contests)
+    return about
 
 
 def plain(contest: Contest) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def plain(contest: Contest) -> dict[str, Any]:
 
 
 def picture(path: Path, title: str, contests: Mapping[str, Contest]) -> None:
-    """Bars of the median warm ratios, with a line from the lowest to the highest round."""
+    """Bars of the median warm ratios, with a line from the lowest to the highest round; on a logarithmic axis."""
     try:
         import matplotlib
     except ImportError:
@@ -120,6 +131,8 @@ def picture(path: Path, title: str, contests: Mapping[str, Contest]) -> None:
             if name != OURS and contest.rows[name]:
                 labels.append(f"{workload}: {name}" if len(contests) > 1 else name)
                 bars.append(contest.ratios(name))
+    if not bars:
+        return
     middles = [median(bar) for bar in bars]
     whiskers = [
         [middle - min(bar) for middle, bar in zip(middles, bars, strict=True)],
@@ -127,13 +140,16 @@ def picture(path: Path, title: str, contests: Mapping[str, Contest]) -> None:
     ]
     figure, axes = pyplot.subplots(figsize=(9, 1.3 + 0.36 * len(bars)), layout="constrained")
     colours = ["#2a7f9e" if middle >= 1 else "#c8693b" for middle in middles]
-    axes.barh(labels, middles, color=colours, height=0.62)
+    axes.barh(labels, [middle - 1 for middle in middles], left=1, color=colours, height=0.62)
     axes.errorbar(middles, range(len(bars)), xerr=whiskers, fmt="none", ecolor="#333333", capsize=3, linewidth=1)
-    right = max(map(max, bars), default=1.0)
     for place, (middle, bar) in enumerate(zip(middles, bars, strict=True)):
-        axes.text(max(bar) + right * 0.015, place, f"{middle:.2f}", va="center", fontsize=9)
-    axes.axvline(1, color="#333333", linewidth=1, linestyle="--")
-    axes.set_xlim(0, right * 1.1)
+        axes.text(max(1.0, *bar) * 1.03, place, f"{middle:.2f}", va="center", fontsize=9)
+    axes.axvline(1, color="#333333", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlim(min(0.8, *map(min, bars)) * 0.95, max(1.25, *map(max, bars)) * 1.2)
+    ticks = [tick for tick in TICKS if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.minorticks_off()
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlabel("tfloop is so many times as fast (warm epochs; median, lowest and highest round)")

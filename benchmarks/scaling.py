@@ -10,7 +10,7 @@ import sys
 from statistics import median
 
 from measuring import Contender, ask, in_turn, script, tfloop
-from results import OURS, Contest, arguments, finish
+from results import OURS, Contest, arguments, finish, save
 
 CONFIG, THEIRS = "mnist.yaml", "keras fit, tuned"
 TIMES, FILTERS, USUAL = (1, 2, 4, 8), (8, 16, 32, 64), 32
@@ -53,7 +53,8 @@ def main() -> None:
         name = f"{examples:,} examples, {filters} filters"
         say(name)
         rows = in_turn(pair(examples, filters, tuned[filters]), options.rounds, options.epochs, say)
-        contests[name] = Contest(rows, {"keras fit": tuned[filters]})
+        contests[name] = Contest(rows, {THEIRS: " ".join(tuned[filters])})
+        save(options, contests)
     finish(options, contests)
     print(f"\n{'warm epochs':32}{OURS:>23}{THEIRS:>23}{'ratio':>8}")
     for name, contest in contests.items():

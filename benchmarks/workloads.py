@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import HERE, Contender, FailedError, ask, in_turn, installed, script, tfloop
-from results import Contest, arguments, finish, sgemm
+from results import Contest, arguments, finish, save, sgemm
 
 LAYOUTS = {"": (), ", channels last": ("--channels-last",)}
 
@@ -116,7 +116,8 @@ def prepare(workload: Workload, folder: Path, scale: float = 1.0, search: float 
     cost = ask([*export, *ready.told, *arrays])
     choice = ask([*ready.keras(tuned=False).command, "--search", str(search)])
     ready.tuned = ["--steps-per-execution", str(choice["steps_per_execution"]), *(["--jit"] if choice["jit"] else [])]
-    ready.facts = {"multiply_adds": cost["multiply_adds"], "parameters": cost["parameters"], "keras fit": choice}
+    parts = {key: cost[key] for key in ("parameters", "multiply_adds")}
+    ready.facts = parts | {"keras fit, tuned": " ".join(ready.tuned)}
     return ready
 
 
@@ -160,6 +161,7 @@ def main() -> None:
                 ready = prepare(WORKLOADS[name], Path(folder), options.scale, options.search)
                 contenders(WORKLOADS[name], ready, Path(folder), options.torch)
                 contests[name] = contest(ready, options.rounds, options.epochs)
+                save(options, contests)  # an hour's work must not hang on the last one
             except FailedError as error:
                 print(f"{name} is left out: {error}", file=sys.stderr)
     finish(options, contests)
