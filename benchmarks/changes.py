@@ -1,0 +1,155 @@
+"""What single parts of the loop give or cost, each against the loop as it is: docs/performance.md is written from it.
+
+    python benchmarks/changes.py mnist.yaml [--rounds 25] [--steps 40] [--only NAME ...] [--set KEY=VALUE ...]
+
+All run in one process, in turn, so that the machine's drift meets all alike; a speed over 1 says that the loop would be
+so many times as fast with that change. Some give up what tfloop promises, and only show what that costs.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from tfloop_cli.__main__ import HUGE_PAGES
+from tfloop_cli.configfile import load
+from tfloop_cli.engine import gradients, loop, optimizers, runtime
+from tfloop_cli.engine.data import Data, build_data
+from tfloop_cli.engine.data.pipeline import StreamFeed
+from tfloop_cli.engine.guard import GuardedOptimizer
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.registry import models, tasks
+
+import tensorflow as tf  # isort: skip
+from tensorflow.python.framework import ops  # isort: skip
+
+Change = Callable[[ExitStack], None]
+
+
+class Repeated:
+    """One batch, again and again."""
+
+    def __init__(self, data: Data) -> None:
+        feed = data.feed(0, 1)
+        feed.turn_to(0)
+        self._batch = next(feed)
+
+    def turn_to(self, epoch: int) -> None:
+        pass
+
+    def __next__(self) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._batch
+
+
+@contextmanager
+def grappler(**options: bool) -> Iterator[None]:
+    """Traced and first run within it, a function is rewritten as `options` say."""
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options(options)
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options(dict.fromkeys(options, True) | before)
+
+
+def changes() -> dict[str, Change]:
+    """Name -> what is different while a loop is traced."""
+
+    def replace(target: Any, name: str, other: Any) -> Change:
+        return lambda stack: stack.enter_context(mock.patch.object(target, name, other))
+
+    def own_bias_gradient(stack: ExitStack) -> None:
+        own = getattr(gradients._fast_bias_gradient, "tensorflow", None)
+        if own is not None:
+            stack.enter_context(mock.patch.dict(ops.gradient_registry._registry["BiasAdd"], {"type": own}))
+
+    def unguarded(self: GuardedOptimizer, given: Any, variables: Any, loss: Any) -> None:
+        self._update([tf.convert_to_tensor(gradient) for gradient in given], variables)
+
+    def no_sums(values: Any, metrics: Any) -> tf.Tensor:
+        return tf.zeros(len(metrics) + 1, tf.float64)
+
+    return {
+        "as it is": lambda stack: None,
+        "TensorFlow's own gradient of biases": own_bias_gradient,
+        "Keras' own update of weights": replace(optimizers, "fuse", lambda optimizer: None),
+        "batches from a tf.data pipeline": replace(Data, "feed", lambda self, *steps: StreamFeed(self.batches(*steps))),
+        "one batch repeated": replace(Data, "feed", _repeated()),
+        "with the arithmetic optimizer": lambda stack: stack.enter_context(grappler(arithmetic_optimization=True)),
+        "without sums of metrics": replace(loop, "sums", no_sums),
+        "without the guard of updates": replace(GuardedOptimizer, "apply", unguarded),
+        "without the check of the state": replace(TrainState, "check_finite", lambda self: None),
+    }
+
+
+def _repeated() -> Callable[..., Any]:
+    own = Data.feed
+
+    def feed(self: Data, *steps: int) -> Repeated:
+        with mock.patch.object(Data, "feed", own):
+            return Repeated(self)
+
+    return feed
+
+
+class Contender:
+    """A loop of its own, traced with a change."""
+
+    def __init__(self, config: Any, data: Data, change: Change) -> None:
+        task = tasks.build(config.task, data.spec)
+        self._steps, self._done = data.steps_per_epoch, 0
+        with ExitStack() as stack:
+            change(stack)
+            state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, 10**6)
+            self._run, self._feed = loop.compile_steps(task, state, config), data.feed(0, 10**6)
+            self.train(2)
+
+    def train(self, count: int) -> None:
+        """So many steps, in calls that end with an epoch."""
+        while count:
+            epoch, step = divmod(self._done, self._steps)
+            if not step:
+                self._feed.turn_to(epoch)
+            now = min(count, self._steps - step)
+            self._run(self._feed, tf.constant(now, tf.int64))
+            self._done, count = self._done + now, count - now
+
+
+def main() -> None:
+    """Times all in turn and prints the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=40, help="of one timing: as many as a call takes")
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("--set", action="append", default=[])
+    options = parser.parse_args()
+    if "GLIBC_TUNABLES" not in os.environ:
+        print(f"note: `tfloop train` has GLIBC_TUNABLES={HUGE_PAGES}; this process has not")
+
+    config = runtime.setup(load([options.config], sets=options.set).config)
+    data = build_data(config)
+    chosen = {name: change for name, change in changes().items() if name in (options.only or changes())}
+    runs = {name: Contender(config, data, change) for name, change in chosen.items()}
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(options.rounds + 1):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run.train(options.steps)
+            spent[name].append((time.perf_counter() - started) / options.steps * 1e3)
+    kept = {name: times[1:] for name, times in spent.items()}  # the first round warms up
+    first = next(iter(kept.values()))
+    print(f"{options.config}: medians of {options.rounds} rounds of {options.steps} steps")
+    for name, times in kept.items():
+        speed = statistics.median(base / own for base, own in zip(first, times, strict=True))
+        print(f"{statistics.median(times):9.3f} ms a step  {speed:6.3f} of the speed  {name}")
+
+
+if __name__ == "__main__":
+    main()
