@@ -10,15 +10,27 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# Numbers in a variable from which on one kernel pays: it divides its work among threads, and to wake one of them takes
+# longer than a dozen small operations.
+FUSED_FROM = 16_384
+
 Update = Callable[[tf.Tensor, tf.Variable, tf.Tensor], None]  # gradient, variable, learning rate
 
 
 def fuse(optimizer: keras.Optimizer) -> None:
     """Gives a Keras optimizer the fused update, where TensorFlow has one for it."""
     if type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad:
-        optimizer.update_step = _adam(optimizer)
+        fused = _adam(optimizer)
     elif type(optimizer) is keras.optimizers.SGD and optimizer.momentum:
-        optimizer.update_step = _momentum(optimizer)
+        fused = _momentum(optimizer)
+    else:
+        return
+    own = optimizer.update_step
+
+    def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        (fused if variable.shape.num_elements() >= FUSED_FROM else own)(gradient, variable, learning_rate)
+
+    optimizer.update_step = update
 
 
 def _adam(optimizer: keras.optimizers.Adam) -> Update:
