@@ -168,9 +168,8 @@ class Data:
     def _load(self, source: Source, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs, targets = source.gather(indices)
         if inputs.dtype == tf.uint8:
-            inputs = tf.cast(inputs, self._dtype) * (
-                1 / 255
-            )  # TensorFlow makes it so of a division, but not everywhere
+            # Not divided: TensorFlow makes this product of a division in some graphs, and other bits in the rest.
+            inputs = tf.cast(inputs, self._dtype) * (1 / 255)
         elif inputs.dtype.is_floating:
             inputs = tf.cast(inputs, self._dtype)
         if targets.dtype.is_floating:
