@@ -22,8 +22,9 @@ from tfloop_cli.configfile import load
 from tfloop_cli.engine import gradients, loop, optimizers, runtime
 from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.data.pipeline import StreamFeed
-from tfloop_cli.engine.guard import GuardedOptimizer
+from tfloop_cli.engine.guard import Guard
 from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.updates import RunOptimizer
 from tfloop_cli.registry import models, tasks
 
 import tensorflow as tf  # isort: skip
@@ -38,7 +39,8 @@ class Repeated:
     def __init__(self, data: Data) -> None:
         feed = data.feed(0, 1)
         feed.turn_to(0)
-        self._batch = next(feed)
+        self._batch = next(feed.batches)
+        self.batches = self
 
     def turn_to(self, epoch: int) -> None:
         pass
@@ -69,8 +71,8 @@ def changes() -> dict[str, Change]:
         if own is not None:
             stack.enter_context(mock.patch.dict(ops.gradient_registry._registry["BiasAdd"], {"type": own}))
 
-    def unguarded(self: GuardedOptimizer, given: Any, variables: Any, loss: Any) -> None:
-        self._update([tf.convert_to_tensor(gradient) for gradient in given], variables)
+    def unwatched(self: RunOptimizer, gradients: Any, variables: Any, loss: Any) -> None:
+        self._update(gradients, variables)
 
     def no_sums(values: Any, metrics: Any) -> tf.Tensor:
         return tf.zeros(len(metrics) + 1, tf.float64)
@@ -79,13 +81,18 @@ def changes() -> dict[str, Change]:
         "as it is": lambda stack: None,
         "TensorFlow's own gradient of biases": own_bias_gradient,
         "Keras' own update of weights": replace(optimizers, "fuse", lambda optimizer: None),
-        "batches from a tf.data pipeline": replace(Data, "feed", lambda self, *steps: StreamFeed(self.batches(*steps))),
+        "batches from a tf.data pipeline": replace(Data, "feed", _streamed),
         "one batch repeated": replace(Data, "feed", _repeated()),
         "with the arithmetic optimizer": lambda stack: stack.enter_context(grappler(arithmetic_optimization=True)),
         "without sums of metrics": replace(loop, "sums", no_sums),
-        "without the guard of updates": replace(GuardedOptimizer, "apply", unguarded),
-        "without the check of the state": replace(TrainState, "check_finite", lambda self: None),
+        "without a look at the loss": replace(RunOptimizer, "_apply", unwatched),
+        "without a look at the state": replace(TrainState, "is_finite", lambda self: True),
+        "without a copy of the state": replace(Guard, "_keep", lambda self: None),
     }
+
+
+def _streamed(self: Data, first_step: int, last_step: int) -> StreamFeed:
+    return StreamFeed(lambda step: self.batches(step, last_step), first_step)
 
 
 def _repeated() -> Callable[..., Any]:
@@ -107,17 +114,20 @@ class Contender:
         with ExitStack() as stack:
             change(stack)
             state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, 10**6)
-            self._run, self._feed = loop.compile_steps(task, state, config), data.feed(0, 10**6)
+            self._keep = Guard._keep
+            feed = data.feed(0, 10**6)
+            self._guard = Guard(loop.compile_steps(task, state, config), state, data, feed, stop=True)
             self.train(2)
 
     def train(self, count: int) -> None:
         """So many steps, in calls that end with an epoch."""
         while count:
             epoch, step = divmod(self._done, self._steps)
-            if not step:
-                self._feed.turn_to(epoch)
-            now = min(count, self._steps - step)
-            self._run(self._feed, tf.constant(now, tf.int64))
+            with mock.patch.object(Guard, "_keep", self._keep):
+                if not step:
+                    self._guard.turn_to(epoch)
+                now = min(count, self._steps - step)
+                self._guard.take(now)
             self._done, count = self._done + now, count - now
 
 

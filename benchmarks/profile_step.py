@@ -37,9 +37,9 @@ def main() -> None:
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
     state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, 1)
-    run, batches = compile_steps(task, state, config), data.feed(0, 10 * options.steps)
-    count = tf.constant(options.steps, tf.int64)
-    batches.turn_to(0)
+    run, feed = compile_steps(task, state, config), data.feed(0, 10 * options.steps)
+    count, batches = tf.constant(options.steps, tf.int64), feed.batches
+    feed.turn_to(0)
     run(batches, count)  # traces, and warms up
     started = time.perf_counter()
     run(batches, count)

@@ -197,7 +197,7 @@ def test_pixels_have_the_same_bits_by_every_way(data) -> None:
     made = data(from_arrays({"train": (pixels, np.zeros(16, np.int32))}), batch_size=16)
     feed = made.feed(0, 1)
     feed.turn_to(0)
-    (piped, _), fed = next(iter(made.batches(0, 1))), tf.function(lambda: next(feed)[0])()
+    (piped, _), fed = next(iter(made.batches(0, 1))), tf.function(lambda: next(feed.batches)[0])()
     np.testing.assert_array_equal(fed.numpy(), piped.numpy())
 
 
@@ -337,7 +337,7 @@ def test_augmenting_what_is_no_image_is_an_error(data) -> None:
 def fed(made: Data, first: int, last: int) -> list[list[int]]:
     """The targets that the loop's own feed gives, from a graph as in training."""
     feed, drawn = made.feed(first, last), []
-    draw = tf.function(lambda: next(feed)[1])
+    draw = tf.function(lambda: next(feed.batches)[1])
     for step in range(first, last):
         if step == first or step % made.steps_per_epoch == 0:
             feed.turn_to(step // made.steps_per_epoch)
@@ -356,7 +356,7 @@ def test_from_memory_come_the_same_batches_as_from_a_pipeline(data, first: int, 
 def test_inputs_and_targets_stay_together_in_memory_too(data) -> None:
     feed = data().feed(0, 4)
     feed.turn_to(0)
-    inputs, labels = next(feed)
+    inputs, labels = next(feed.batches)
     np.testing.assert_array_equal(inputs[:, 0], labels)
     np.testing.assert_array_equal(inputs[:, 1], labels / 2)
 

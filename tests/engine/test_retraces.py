@@ -38,9 +38,9 @@ class Compiled:
     def __init__(self, steps, per_epoch: int) -> None:
         self._steps, self._per_epoch, self._done = steps, per_epoch, 0
 
-    def __call__(self, batches, count) -> None:
-        self._steps(batches, count)
+    def __call__(self, batches, count):
         self._done += int(count)
+        return self._steps(batches, count)
 
     def experimental_get_tracing_count(self) -> int:
         return 1 + (self._done > 2 * self._per_epoch)

@@ -1,124 +1,123 @@
-"""An optimizer that no bad number passes."""
+"""No bad number outlives a call of the inner loop: what spoiled the state is taken back."""
 
-from collections.abc import Sequence
+import time
 
-import keras
+import numpy as np
 import tensorflow as tf
 
-FIRST_SCALE, RAISED_AFTER = 2.0**15, 2000  # float16's loss scale; doubled after so many good steps in a row
+from tfloop_cli.engine.data import Data, Feed
+from tfloop_cli.engine.executor import InnerLoop
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.errors import ExitCode, TfloopError
+
+COPY_EVERY = 400  # times as long as a copy of the state takes
+LONGEST = 20.0  # seconds after which a copy is due anyway: as much as one bad number can make the loop do again
 
 
-class GuardedOptimizer:
-    """A Keras optimizer that leaves the weights alone when the loss or a gradient is not finite.
+class Guard:
+    """Takes steps, and leaves out those after which a loss, a weight, an average or a moment is not finite.
+
+    NaN and infinity stay what they are in whatever is summed or averaged, so one look at a call's end is enough, and
+    costs less than one at every gradient. Where it finds something, the state goes back to a copy and the same steps,
+    which have addresses, are taken again by halves, until the one that did it is alone. All of it is then as if that
+    step had not been: random layers and batch norm's averages, which the forward pass has spoiled already, too.
 
     Args:
-        optimizer: Keras' optimizer, built for `variables`.
-        variables: what it trains.
-        bad: int64 [3], shared by the optimizers of a run: see `TrainState`.
-        step: the run's step counter.
-        stop: whether one refused update refuses all that follow, so that the state stays as it was.
-        ema_decay: of the running average of the weights; None for no average.
-        scaled: whether the loss is scaled, as float16 needs: its gradients would vanish or overflow.
-        summed: whether a step adds up the gradients of its batch's parts; see `microbatches`.
-
-    Attributes:
-        share: while a part of a batch is traced: how much of the batch it is, float64 []; else None.
-        averages: of the weights; empty where none are kept.
-        scale: the loss scale and the good steps since it changed, float32 [2]; None where the loss is not scaled.
+        steps: the inner loop.
+        state: what it trains.
+        data: where the batches come from.
+        feed: the batches, the next one being that of the state's step.
+        stop: whether the first bad step is an error, or is left out and counted.
     """
 
-    def __init__(
-        self,
-        optimizer: keras.Optimizer,
-        variables: Sequence[keras.Variable],
-        bad: tf.Variable,
-        step: tf.Variable,
-        *,
-        stop: bool,
-        ema_decay: float | None,
-        scaled: bool = False,
-        summed: bool = False,
-    ) -> None:
-        self.keras = optimizer
-        self._bad, self._step, self._stop, self._decay = bad, step, stop, ema_decay
-        optimizer.build(variables)
-        self._variables = list(variables)
-        self.averages = [tf.Variable(v.value, trainable=False) for v in variables] if ema_decay else []
-        self.scale = tf.Variable([FIRST_SCALE, 0.0], trainable=False) if scaled else None
-        self.share: tf.Tensor | None = None
-        # Zero whenever the state is at rest, so no part of it.
-        self._sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in variables] if summed else []
-        self._loss_sum = tf.Variable(0.0, dtype=tf.float64, trainable=False) if summed else None
-        self._learned: list[keras.Variable] = []  # the variables that have a gradient at all
-        self._scaled = False  # whether the step that is being traced has asked for the scale
+    def __init__(self, steps: InnerLoop, state: TrainState, data: Data, feed: Feed, *, stop: bool) -> None:
+        self._steps, self._state, self._data, self._feed, self._stop = steps, state, data, feed, stop
+        self._variables = state.variables()
+        self._copy = {name: np.empty_like(_look(variable)) for name, variable in self._variables.items()}
+        self._copied_step, self._copied_at, self._seconds = -1, 0.0, 0.0
 
     @property
-    def loss_scale(self) -> tf.Tensor | None:
-        """What `tape.gradient` takes for the loss's own gradient: the loss scale; None, which is 1, without one."""
-        self._scaled = self.scale is not None
-        return self.scale[0] if self.scale is not None else None
+    def traces(self) -> int:
+        """How often the inner loop was traced."""
+        return self._steps.experimental_get_tracing_count()
 
-    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
-        """One update: what Keras' `optimizer.apply` does, if every number is finite."""
-        gradients = [_whole(gradient) for gradient in gradients]
-        if self._scaled:
-            gradients = [None if gradient is None else gradient / self.scale[0] for gradient in gradients]
-        if self.share is not None:
-            self._add(gradients, variables, loss)
+    def turn_to(self, epoch: int) -> None:
+        """Before the first step of an epoch, counted from 0, and wherever in it training goes on."""
+        self._feed.turn_to(epoch)
+        self._keep()
+
+    def take(self, count: int) -> None:
+        """`count` steps, less those that are left out.
+
+        Raises:
+            TfloopError: a number was not finite (exit code 5). The state is that before the step.
+        """
+        if time.perf_counter() - self._copied_at > min(self._seconds * COPY_EVERY, LONGEST):
+            self._keep()
+        already = int(self._state.step) - self._copied_step
+        if not self._run(count):
+            self._go_back()
+            self._run(already)  # found good before
+            self._search(count)
+
+    def _search(self, count: int) -> None:
+        self._keep()
+        if self._run(count):
+            return
+        spoiled = self._spoiled()
+        self._go_back()
+        if count > 1:
+            self._search(count // 2)
+            self._search(count - count // 2)
+        elif self._stop:
+            raise self._diverged(spoiled)
         else:
-            self._apply(gradients, variables, loss)
+            self._leave_out()
 
-    def apply_sum(self) -> None:
-        """One update with what `apply` has kept of a batch's parts."""
-        self.share = None
-        sums = [self._sum_of(variable) for variable in self._learned]
-        self._apply([total.value() for total in sums], self._learned, self._loss_sum.value())
-        for total in (*sums, self._loss_sum):
-            total.assign(tf.zeros_like(total))
+    def _run(self, count: int) -> bool:
+        return bool(self._steps(self._feed.batches, tf.constant(count, tf.int64)))
 
-    def _add(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
-        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
-        self._learned = [variable for _, variable in pairs]
-        for gradient, variable in pairs:
-            self._sum_of(variable).assign_add(gradient * tf.cast(self.share, gradient.dtype))
-        self._loss_sum.assign_add(tf.cast(loss, tf.float64) * self.share)
+    def _keep(self) -> None:
+        started = time.perf_counter()
+        for name, variable in self._variables.items():
+            np.copyto(self._copy[name], _look(variable))
+        self._copied_step, self._copied_at = int(self._state.step), time.perf_counter()
+        self._seconds = self._copied_at - started
 
-    def _sum_of(self, variable: keras.Variable) -> tf.Variable:
-        return next(total for total, own in zip(self._sums, self._variables, strict=True) if own is variable)
+    def _go_back(self) -> None:
+        for name, variable in self._variables.items():
+            variable.assign(self._copy[name])
+        self._state.watch.assign(0.0)
+        self._feed.go_to(self._copied_step)
 
-    def _apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
-        norm = tf.linalg.global_norm(gradients)
-        good = tf.math.is_finite(tf.cast(loss, norm.dtype) + norm)
-        if self._stop:
-            good = tf.logical_and(good, tf.equal(self._bad[0], 0))
-        refuse = self._refuse
-        if self._scaled:  # an overflow is no divergence while there is a smaller scale to try
-            refuse = lambda: tf.cond(tf.math.is_finite(loss) & (self.scale[0] > 1), self._lower, self._refuse)  # noqa: E731
-        tf.cond(good, lambda: self._update(gradients, variables), refuse)
+    def _leave_out(self) -> None:
+        step = self._copied_step
+        left_out, first = self._state.bad.numpy().tolist()
+        self._state.bad.assign([left_out + 1, first if left_out else step])
+        self._state.step.assign(step + 1)
+        self._feed.go_to(step + 1)
+        self._keep()
 
-    def _update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> tf.Operation:
-        self.keras.apply(gradients, variables)
-        for average, variable in zip(self.averages, self._variables, strict=False):
-            average.assign_sub((average - variable.value) * (1 - self._decay))
-        if self._scaled:
-            raised = self.scale[1] + 1 >= RAISED_AFTER
-            self.scale.assign(tf.where(raised, [self.scale[0] * 2, 0.0], self.scale + tf.constant([0.0, 1.0])))
-        return tf.no_op()
+    def _spoiled(self) -> str:
+        if not np.isfinite(self._state.watch.numpy()):
+            return "the loss is"
+        weights = self._state.trainable_variables()
+        if not all(np.isfinite(weight.numpy()).all() for weight in weights):
+            return "the weights are"
+        return "an average or the optimizer's state is"
 
-    def _lower(self) -> tf.Operation:
-        self.scale.assign([self.scale[0] / 2, 0.0])
-        return tf.no_op()
-
-    def _refuse(self) -> tf.Operation:
-        first = tf.where(tf.equal(self._bad[0], 0), self._step, self._bad[1])
-        self._bad.assign(tf.stack([self._bad[0] + 1, first, self._bad[2]]))
-        return tf.no_op()
+    def _diverged(self, spoiled: str) -> TfloopError:
+        step = self._copied_step
+        examples = ", ".join(str(index) for index in self._data.examples_of(step)[:8])
+        return TfloopError(
+            f"training diverged: {spoiled} not finite at step {step + 1}; "
+            f"its batch holds the training examples {examples}, ...",
+            hint="the last checkpoint is good; lower `optimizer.learning_rate`, set `clip_norm: 1.0`, "
+            "or `on_nonfinite: skip` to leave such batches out",
+            code=ExitCode.DIVERGED,
+        )
 
 
-def _whole(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
-    """An embedding's gradient as one number a weight.
-
-    It comes as rows, one for each place of a word in the batch. Keras would square and clip each row for itself, which
-    is not the gradient's square or norm where a word stands twice: its Adam and RMSprop come out wrong.
-    """
-    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+def _look(variable: tf.Variable) -> np.ndarray:
+    """The variable's numbers where they are, not a copy: good until it changes."""
+    return np.asarray(variable.value())

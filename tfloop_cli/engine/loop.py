@@ -9,17 +9,17 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config import Config
-from tfloop_cli.engine.data import Data, Feed
+from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
+from tfloop_cli.engine.executor import InnerLoop, InOneThread, is_small
+from tfloop_cli.engine.guard import Guard
 from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.microbatches import in_micro_batches
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch, Task, Values, wants_autograph
-from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
 
 SECONDS_PER_CALL = 0.2  # so that the screen moves, and Ctrl-C is heard, five times a second
@@ -44,7 +44,7 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     """
     steps = data.steps_per_epoch
     batches = data.feed(int(state.step), config.epochs * steps)
-    train_steps = compile_steps(task, state, config)
+    guard = Guard(compile_steps(task, state, config), state, data, batches, stop=config.on_nonfinite == "stop")
     evaluator = Evaluator(state, data, task)
     pace = Pace(config.steps_per_call, config.checkpoint.every_steps)
     traces: list[int] = []
@@ -52,17 +52,16 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
         if judge.enough(state):
             break
-        batches.turn_to(epoch - 1)
+        guard.turn_to(epoch - 1)
         started, already = time.perf_counter(), float(state.totals[-1])
         while (left := epoch * steps - int(state.step)) > 0:
             with pace.call(int(state.step), left) as count:
-                train_steps(batches, tf.constant(count, tf.int64))
+                guard.take(count)
                 epoch_means = means(state)
-            refuse_nonfinite(state, data, config)
             rate = count * config.batch_size / pace.seconds
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
-        traces.append(train_steps.experimental_get_tracing_count())
+        traces.append(guard.traces)
 
         train, examples = means(state), float(state.totals[-1]) - already  # a resumed epoch is trained in part
         started = time.perf_counter()
@@ -83,8 +82,11 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
     yield Stopped("early_stopping" if judge.enough(state) else "completed", int(state.step))
 
 
-def compile_steps(task: Task, state: TrainState, config: Config) -> tf.types.experimental.PolymorphicFunction:
-    """The inner loop, (Feed, count) -> None: `count` training steps in one call of a compiled function."""
+def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
+    """The inner loop, (batches, count) -> bool: `count` training steps in one call of a compiled function.
+
+    What it returns is whether every number is still finite.
+    """
     one_step, xla, autograph = task.train_step, config.compile == "xla", wants_autograph(task)
     if xla or autograph:
         one_step = tf.function(one_step, jit_compile=xla, autograph=autograph)
@@ -95,26 +97,23 @@ def compile_steps(task: Task, state: TrainState, config: Config) -> tf.types.exp
     if config.in_parts:
         measured_step = in_micro_batches(measured_step, state, config.micro_batch_size)
 
-    def train_steps(batches: Feed, count: tf.Tensor) -> None:
+    def train_steps(batches: Iterator[Batch], count: tf.Tensor) -> tf.Tensor:
         totals = state.totals.value()
         for _ in tf.range(count):
             totals += measured_step(next(batches))
             state.step.assign_add(1)
         state.totals.assign(totals)
-        state.check_finite()
+        return state.is_finite()
 
     # Only the `for` above needs AutoGraph: to read all that it calls as well takes longer than to trace it.
-    return tf.function(tf.autograph.to_graph(train_steps, recursive=False), autograph=False)
+    compiled = tf.function(tf.autograph.to_graph(train_steps, recursive=False), autograph=False)
+    return InOneThread(compiled) if config.device == "cpu" and not xla and is_small(state) else compiled
 
 
 def sums(values: Values, metrics: Sequence[str]) -> tf.Tensor:
-    """Each metric's sum over the batch and, last, the number of examples: float64 [metrics + 1].
-
-    Nothing is counted of a batch whose update was refused because a number is not finite.
-    """
+    """Each metric's sum over the batch and, last, the number of examples: float64 [metrics + 1]."""
     columns = [tf.cast(values[name], tf.float64) for name in metrics]  # each [batch]
-    total = tf.reduce_sum(tf.stack([*columns, tf.ones_like(columns[0])]), axis=1)
-    return tf.where(tf.reduce_all(tf.math.is_finite(total)), total, tf.zeros_like(total))
+    return tf.reduce_sum(tf.stack([*columns, tf.ones_like(columns[0])]), axis=1)
 
 
 def means(state: TrainState) -> Metrics:
@@ -143,25 +142,6 @@ def close_epoch(state: TrainState, judge: Judge, epoch: int, validation: Metrics
     state.totals.assign(tf.zeros_like(state.totals))
     state.epoch.assign(epoch)
     return best
-
-
-def refuse_nonfinite(state: TrainState, data: Data, config: Config) -> None:
-    """Raises TfloopError if an update was refused and the config says to stop, or if the state itself is spoiled."""
-    refused, step, spoiled = state.bad.numpy().tolist()
-    if spoiled or (refused and config.on_nonfinite == "stop"):
-        what = "the loss or a gradient is"
-        if not refused or config.on_nonfinite == "skip":  # found at the end of a call, which may be of many steps
-            what, step = "the weights, an average or the optimizer's state are", int(state.step) - 1
-        elif not all(np.isfinite(weight.numpy()).all() for weight in state.trainable_variables()):
-            what, step = "the weights are", step - 1  # spoiled by the last update that was not refused
-        examples = ", ".join(str(index) for index in data.examples_of(step)[:8])
-        raise TfloopError(
-            f"training diverged: {what} not finite at step {step + 1}; "
-            f"its batch holds the training examples {examples}, ...",
-            hint="the last checkpoint is good; lower `optimizer.learning_rate`, set `clip_norm: 1.0`, "
-            "or `on_nonfinite: skip` to leave such batches out",
-            code=ExitCode.DIVERGED,
-        )
 
 
 class Pace:

@@ -25,11 +25,10 @@ def in_micro_batches(step: MeasuredStep, state: TrainState, size: int) -> Measur
                 optimizer.share = share  # what `apply` gets from now on is kept, not applied
             return first + size, total + step(part)
 
-        refused = state.bad[0]
         nothing = tf.zeros(len(state.metrics) + 1, tf.float64)
         _, total = tf.while_loop(lambda first, _: first < examples, one_part, [0, nothing], parallel_iterations=1)
         for optimizer in optimizers:
             optimizer.apply_sum()
-        return tf.where(tf.equal(state.bad[0], refused), total, nothing)
+        return total
 
     return divided

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfloop_cli.config import Config
 from tfloop_cli.engine.data.spec import DataSpec
-from tfloop_cli.engine.guard import GuardedOptimizer
 from tfloop_cli.engine.optimizers import build_optimizer
+from tfloop_cli.engine.updates import RunOptimizer
 from tfloop_cli.errors import TfloopError
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ class TrainState:
         best: the best value of the monitored metric so far, float64 []; NaN before the first.
         best_step: the steps done then, int64 []; -1 before.
         patience: for early stopping: the best value it has seen and the epochs since, float64 [2].
-        bad: updates refused because a number was not finite, the first one's step, and whether the state itself holds
-            such a number; int64 [3].
+        bad: steps that were left out because a number was not finite, and the first of them; int64 [2].
+        watch: the sum of all losses, float []: not finite if one of them was not. It is not saved.
     """
 
     def __init__(self, models: Mapping[str, keras.Model], metrics: Sequence[str], seed: int) -> None:
         self.models = dict(models)
-        self.optimizers: dict[str, GuardedOptimizer] = {}
+        self.optimizers: dict[str, RunOptimizer] = {}
         self.metrics = tuple(metrics)
         self.seed = seed
         with tf.device("CPU"):
@@ -50,7 +50,8 @@ class TrainState:
             self.best = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best")
             self.best_step = tf.Variable(NEVER, dtype=tf.int64, trainable=False, name="best_step")
             self.patience = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="patience")
-            self.bad = tf.Variable([0, NEVER, 0], dtype=tf.int64, trainable=False, name="bad")
+            self.bad = tf.Variable([0, NEVER], dtype=tf.int64, trainable=False, name="bad")
+        self.watch = tf.Variable(0.0, dtype=keras.config.floatx(), trainable=False, name="watch")
 
     @classmethod
     def create(
@@ -67,7 +68,7 @@ class TrainState:
             models: one model, or several by name.
             task: says which models it trains, and what it measures.
             spec: shape of the data.
-            config: optimizer, schedule, seed, ema_decay, on_nonfinite.
+            config: optimizer, schedule, seed, ema_decay, precision.
             total_steps: training steps in the whole run: the schedule's horizon.
 
         Raises:
@@ -88,12 +89,10 @@ class TrainState:
             _require_divisible(config, task, by_name)
         state = cls(by_name, task.metrics, config.seed)
         for name, model in by_name.items():
-            state.optimizers[name] = GuardedOptimizer(
+            state.optimizers[name] = RunOptimizer(
                 build_optimizer(config, total_steps),
                 model.trainable_variables,
-                state.bad,
-                state.step,
-                stop=config.on_nonfinite == "stop",
+                state.watch,
                 ema_decay=config.ema_decay,
                 scaled=config.precision == "float16",
                 summed=config.in_parts,
@@ -106,7 +105,7 @@ class TrainState:
         return self.models["model"]
 
     @property
-    def optimizer(self) -> GuardedOptimizer:
+    def optimizer(self) -> RunOptimizer:
         """The optimizer of a task that has one model."""
         return self.optimizers["model"]
 
@@ -157,14 +156,12 @@ class TrainState:
         weights = {id(variable.value) for model in self.models.values() for variable in model.weights}
         return [name for name, variable in self.model_variables() if id(variable) in weights]
 
-    def check_finite(self) -> None:
-        """Marks the state as spoiled if a number in models or optimizers is not finite; for use in a graph."""
-        good = [
-            tf.math.is_finite(tf.reduce_sum(variable))  # one pass over the memory, and no mask of it
-            for name, variable in self.variables().items()
-            if variable.dtype.is_floating and not name.startswith("loop/")
-        ]
-        self.bad.assign(tf.concat([self.bad[:2], [1 - tf.cast(tf.reduce_all(good), tf.int64)]], axis=0))
+    def is_finite(self) -> tf.Tensor:
+        """Whether all losses so far, and every number in models and optimizers, are finite: bool []."""
+        watched = (variable for name, variable in self.variables().items() if not name.startswith("loop/"))
+        floats = [self.watch, *(variable for variable in watched if variable.dtype.is_floating)]
+        # A sum is one pass over the memory, and no mask of it.
+        return tf.reduce_all([tf.math.is_finite(tf.reduce_sum(variable)) for variable in floats])
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ The shuffle is global and needs no buffer, no thread decides the order, and goin
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import tensorflow as tf
@@ -21,13 +21,21 @@ HELD_OUT_KEY = 0x74666C6F6F70  # the held-out examples do not depend on the run'
 
 
 class Feed(Protocol):
-    """Training batches one after the other, drawn inside the inner loop's graph; see `Data.feed`."""
+    """Training batches one after the other, drawn inside the inner loop's graph; see `Data.feed`.
+
+    Attributes:
+        batches: what the graph takes as an argument and asks for the `next` batch.
+    """
+
+    batches: Iterator[tuple[tf.Tensor, tf.Tensor]]
 
     def turn_to(self, epoch: int) -> None:
         """Before the first batch of an epoch, counted from 0, and wherever in it training goes on."""
         ...
 
-    def __next__(self) -> tuple[tf.Tensor, tf.Tensor]: ...
+    def go_to(self, step: int) -> None:
+        """Makes the batch of that step, counted from 0 over the whole run, the next one; for the epoch turned to."""
+        ...
 
 
 class Data:
@@ -111,7 +119,7 @@ class Data:
         in_memory = isinstance(self._parts["train"][0], ArraySource)
         if in_memory and not self._augment and not self._config.device.startswith("gpu"):
             return MemoryFeed(self, self._config.batch_size, first_step)
-        return StreamFeed(self.batches(first_step, last_step))
+        return StreamFeed(lambda step: self.batches(step, last_step), first_step)
 
     def load_training(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A training batch before augmentation, from its examples' numbers in the split `train`, int64 [batch]."""
@@ -185,16 +193,22 @@ class Data:
 
 
 class StreamFeed:
-    """Batches of a tf.data pipeline, which knows where an epoch ends."""
+    """Batches of a tf.data pipeline, which knows where an epoch ends.
 
-    def __init__(self, batches: tf.data.Dataset) -> None:
-        self._batches = iter(batches)
+    Args:
+        begin: the pipeline from a step on.
+        first_step: number of the first batch, counted from 0 over the whole run.
+    """
+
+    def __init__(self, begin: Callable[[int], tf.data.Dataset], first_step: int) -> None:
+        self._begin = begin
+        self.go_to(first_step)
 
     def turn_to(self, epoch: int) -> None:
         pass
 
-    def __next__(self) -> tuple[tf.Tensor, tf.Tensor]:
-        return next(self._batches)
+    def go_to(self, step: int) -> None:
+        self.batches = iter(self._begin(step))
 
 
 class MemoryFeed:
@@ -208,6 +222,7 @@ class MemoryFeed:
 
     def __init__(self, data: Data, size: int, first_step: int) -> None:
         self._data, self._size = data, size
+        self.batches = self
         with tf.device("CPU"):
             self._step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
             self._order = tf.Variable(tf.zeros(data.examples("train"), tf.int64), trainable=False)
@@ -216,6 +231,12 @@ class MemoryFeed:
     def turn_to(self, epoch: int) -> None:
         self._order.assign(self._data.order(epoch))
         self._first.assign(epoch * self._data.steps_per_epoch)
+
+    def go_to(self, step: int) -> None:
+        self._step.assign(step)
+
+    def __iter__(self) -> Self:
+        return self
 
     def __next__(self) -> tuple[tf.Tensor, tf.Tensor]:
         first = (self._step - self._first) * self._size

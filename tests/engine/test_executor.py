@@ -1,0 +1,57 @@
+"""Which models train in one thread."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfloop_cli.engine.data import from_arrays
+from tfloop_cli.engine.executor import InOneThread, is_small
+from tfloop_cli.engine.loop import compile_steps
+
+IMAGES = {"dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 60, "test_examples": 8}}
+
+
+class Doubled(keras.layers.Dense):
+    """A layer that nobody knows."""
+
+
+@pytest.mark.parametrize(
+    ("layers", "small"),
+    [
+        ([keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.1)], True),
+        ([keras.layers.Dense(3000)], False),  # 8 x 3000 weights
+        ([Doubled(8)], False),
+        ([keras.layers.Reshape((8, 1)), keras.layers.Conv1D(2, 3), keras.layers.Flatten()], False),
+    ],
+)
+def test_small_are_dense_layers_of_few_weights(trainer, layers: list, small: bool) -> None:
+    data = from_arrays({"train": (np.zeros((20, 8), np.float32), np.arange(20, dtype=np.int32) % 3)})
+    run = trainer(data, keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(3)]))
+    assert is_small(run.state) == small
+    assert isinstance(compile_steps(run.task, run.state, run.config), InOneThread) == small
+    assert len(run.fit()) == 2
+
+
+def test_xla_is_left_alone(trainer) -> None:
+    run = trainer(compile="xla")
+    assert not isinstance(compile_steps(run.task, run.state, run.config), InOneThread)
+
+
+@pytest.mark.parametrize("changes", [{}, {"augment": ["flip"]}, {"precision": "float16"}, {"micro_batch_size": 5}])
+def test_it_learns_what_the_usual_executor_does(trainer, monkeypatch, changes: dict) -> None:
+    one = trainer(**IMAGES, **changes)
+    one.fit()
+    monkeypatch.setattr("tfloop_cli.engine.loop.is_small", lambda state: False)
+    other = trainer(**IMAGES, **changes)
+    other.fit()
+    for name, array in other.everything().items():
+        np.testing.assert_allclose(one.everything()[name], array, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_what_is_set_for_the_call_is_taken_back(trainer) -> None:
+    from tensorflow.python.eager import context
+
+    trainer().fit()
+    assert not context.context().function_call_options.executor_type
+    assert tf.function(lambda: tf.constant(1))() == 1
