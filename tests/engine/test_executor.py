@@ -16,20 +16,22 @@ class Doubled(keras.layers.Dense):
     """A layer that nobody knows."""
 
 
-@pytest.mark.parametrize(
-    ("layers", "small"),
-    [
-        ([keras.layers.Dense(8, "relu"), keras.layers.Dropout(0.1)], True),
-        ([keras.layers.Dense(3000)], False),  # 8 x 3000 weights
-        ([Doubled(8)], False),
-        ([keras.layers.Reshape((8, 1)), keras.layers.Conv1D(2, 3), keras.layers.Flatten()], False),
-    ],
-)
-def test_small_are_dense_layers_of_few_weights(trainer, layers: list, small: bool) -> None:
+def layers(kind: str) -> list[keras.layers.Layer]:
+    own = keras.layers
+    return {
+        "plain": lambda: [own.Dense(8, "relu"), own.Dropout(0.1)],
+        "wide": lambda: [own.Dense(3000)],  # 8 x 3000 weights
+        "unknown": lambda: [Doubled(8)],
+        "convolution": lambda: [own.Reshape((8, 1)), own.Conv1D(2, 3), own.Flatten()],
+    }[kind]()
+
+
+@pytest.mark.parametrize("kind", ["plain", "wide", "unknown", "convolution"])
+def test_small_are_dense_layers_of_few_weights(trainer, kind: str) -> None:
     data = from_arrays({"train": (np.zeros((20, 8), np.float32), np.arange(20, dtype=np.int32) % 3)})
-    run = trainer(data, keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(3)]))
-    assert is_small(run.state) == small
-    assert isinstance(compile_steps(run.task, run.state, run.config), InOneThread) == small
+    run = trainer(data, keras.Sequential([keras.Input((8,)), *layers(kind), keras.layers.Dense(3)]))
+    assert is_small(run.state) == (kind == "plain")
+    assert isinstance(compile_steps(run.task, run.state, run.config), InOneThread) == (kind == "plain")
     assert len(run.fit()) == 2
 
 
