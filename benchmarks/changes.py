@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfloop_cli.__main__ import HUGE_PAGES
 from tfloop_cli.configfile import load
-from tfloop_cli.engine import gradients, loop, optimizers, runtime
+from tfloop_cli.engine import loop, optimizers, runtime
 from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.data.pipeline import StreamFeed
 from tfloop_cli.engine.guard import Guard
@@ -66,10 +66,9 @@ def changes() -> dict[str, Change]:
     def replace(target: Any, name: str, other: Any) -> Change:
         return lambda stack: stack.enter_context(mock.patch.object(target, name, other))
 
-    def own_bias_gradient(stack: ExitStack) -> None:
-        own = getattr(gradients._fast_bias_gradient, "tensorflow", None)
-        if own is not None:
-            stack.enter_context(mock.patch.dict(ops.gradient_registry._registry["BiasAdd"], {"type": own}))
+    def own_gradient(operation: str) -> Change:
+        fast = ops.gradient_registry._registry[operation]
+        return lambda stack: stack.enter_context(mock.patch.dict(fast, {"type": fast["type"].tensorflow}))
 
     def unwatched(self: RunOptimizer, gradients: Any, variables: Any, loss: Any) -> None:
         self._update(gradients, variables)
@@ -79,7 +78,8 @@ def changes() -> dict[str, Change]:
 
     return {
         "as it is": lambda stack: None,
-        "TensorFlow's own gradient of biases": own_bias_gradient,
+        "TensorFlow's own gradient of biases": own_gradient("BiasAdd"),
+        "TensorFlow's own gradient of products": own_gradient("MatMul"),
         "Keras' own update of weights": replace(optimizers, "fuse", lambda optimizer: None),
         "batches from a tf.data pipeline": replace(Data, "feed", _streamed),
         "one batch repeated": replace(Data, "feed", _repeated()),

@@ -7,47 +7,76 @@ from tensorflow.python.framework import ops
 
 from tfloop_cli.engine import gradients
 
+REPLACED = ("BiasAdd", "MatMul")
+
 
 @pytest.fixture(autouse=True)
 def installed(machine: None) -> None:
-    gradients.prefer_fast_bias_gradient()
+    gradients.prefer_fast_gradients()
 
 
-def registered():
-    return ops.gradient_registry.lookup("BiasAdd")
+def gradients_of(call, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Of a sum of the call's output, each place with a weight of its own."""
 
-
-def gradients_of(inputs: np.ndarray, bias: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
     @tf.function
-    def run(inputs: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
+    def run(*inputs: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            tape.watch((inputs, bias))
-            loss = tf.reduce_sum(tf.nn.bias_add(inputs, bias) * weight)
-        return tape.gradient(loss, [inputs, bias])
+            tape.watch(inputs)
+            output = call(*inputs)
+            weight = tf.random.stateless_normal(tf.shape(output), [1, 2], dtype=output.dtype)
+            loss = tf.reduce_sum(output * weight)
+        return tape.gradient(loss, inputs)
 
-    return [gradient.numpy() for gradient in run(tf.constant(inputs), tf.constant(bias))]
-
-
-def test_it_is_what_tensorflow_takes() -> None:
-    assert registered() is gradients._fast_bias_gradient
-    gradients.prefer_fast_bias_gradient()  # once more: it must not take itself for TensorFlow's
-    assert gradients._fast_bias_gradient.tensorflow is not gradients._fast_bias_gradient
+    return [gradient.numpy() for gradient in run(*map(tf.constant, arrays))]
 
 
-@pytest.mark.parametrize("shape", [(5, 4), (2, 3, 4), (2, 3, 3, 4), (2, 2, 2, 3, 4)])
+@pytest.mark.parametrize("name", REPLACED)
+def test_it_is_what_tensorflow_takes(name: str) -> None:
+    ours = ops.gradient_registry.lookup(name)
+    gradients.prefer_fast_gradients()  # once more: it must not take itself for TensorFlow's
+    assert ops.gradient_registry.lookup(name) is ours
+    assert not hasattr(ours.tensorflow, "tensorflow")
+
+
+CASES = {
+    "bias of rows": (tf.nn.bias_add, (5, 4), (4,)),
+    "bias of a line": (tf.nn.bias_add, (2, 3, 4), (4,)),
+    "bias of an image": (tf.nn.bias_add, (2, 3, 3, 4), (4,)),
+    "bias of a volume": (tf.nn.bias_add, (2, 2, 2, 3, 4), (4,)),
+    "tall and narrow": (tf.matmul, (3, gradients.TALL), (gradients.TALL, gradients.NARROW)),
+    "tall and one": (tf.matmul, (3, gradients.TALL), (gradients.TALL, 1)),
+    "wide": (tf.matmul, (3, 5), (5, 40)),
+    "transposed": (lambda a, b: tf.matmul(a, b, transpose_b=True), (3, gradients.TALL), (2, gradients.TALL)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_gradient_is_tensorflows_own(monkeypatch, shape: tuple[int, ...], dtype: str) -> None:
+def test_the_gradient_is_tensorflows_own(monkeypatch, case: str, dtype: str) -> None:
     random = np.random.default_rng(0)
-    arrays = [random.normal(size=size).astype(dtype) for size in (shape, shape[-1:], shape)]
-    ours = gradients_of(*arrays)
-    monkeypatch.setitem(ops.gradient_registry._registry["BiasAdd"], "type", gradients._fast_bias_gradient.tensorflow)
-    theirs = gradients_of(*arrays)
-    assert registered() is gradients._fast_bias_gradient.tensorflow
+    call, *shapes = CASES[case]
+    arrays = [random.normal(size=shape).astype(dtype) for shape in shapes]
+    ours = gradients_of(call, *arrays)
+    for name in REPLACED:
+        own = ops.gradient_registry.lookup(name).tensorflow
+        monkeypatch.setitem(ops.gradient_registry._registry[name], "type", own)
+    theirs = gradients_of(call, *arrays)
     for got, expected in zip(ours, theirs, strict=True):
         assert got.dtype == expected.dtype == dtype
-        np.testing.assert_allclose(got, expected, rtol=1e-5 if dtype == "float32" else 1e-12)
+        tolerance = 1e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "transposed"), [(gradients.TALL, gradients.NARROW, True), (4000, 2, False), (8192, 17, False)]
+)
+def test_only_tall_narrow_weights_are_learned_another_way(rows: int, columns: int, transposed: bool) -> None:
+    with tf.Graph().as_default() as graph:
+        weights = tf.zeros([rows, columns])
+        tf.gradients(tf.matmul(tf.zeros([2, rows]), weights), weights)
+    assert ("Transpose" in {op.type for op in graph.get_operations()}) == transposed
 
 
 def test_where_tensorflow_keeps_it_elsewhere_nothing_changes(monkeypatch) -> None:
     monkeypatch.setattr(ops, "gradient_registry", object())
-    gradients.prefer_fast_bias_gradient()
+    gradients.prefer_fast_gradients()

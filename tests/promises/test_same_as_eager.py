@@ -45,12 +45,11 @@ def tensorflows_own(monkeypatch):
     """Within it TensorFlow derives as it does by itself, not by our faster kernels."""
     from tensorflow.python.framework import ops
 
-    from tfloop_cli.engine import gradients
-
     def own() -> None:
-        monkeypatch.setitem(
-            ops.gradient_registry._registry["BiasAdd"], "type", gradients._fast_bias_gradient.tensorflow
-        )
+        for name in ("BiasAdd", "MatMul"):
+            monkeypatch.setitem(
+                ops.gradient_registry._registry[name], "type", ops.gradient_registry.lookup(name).tensorflow
+            )
 
     return own
 
