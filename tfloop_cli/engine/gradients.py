@@ -53,7 +53,9 @@ def _dense_gradient(own: Gradient) -> Gradient:
         plain = outer.dtype.is_floating and not (op.get_attr("transpose_a") or op.get_attr("transpose_b"))
         if not (plain and weights.shape.is_fully_defined() and weights.shape[0] >= TALL and weights.shape[1] <= NARROW):
             return own(op, outer)
-        learned = tf.transpose(tf.matmul(outer, inputs, transpose_a=True))  # [rows, columns]
-        return tf.matmul(outer, weights, transpose_b=True), learned
+        passed_on = tf.matmul(outer, weights, transpose_b=True)  # [batch, rows]
+        with tf.control_dependencies([passed_on]):  # the layers below wait for it, and two products at once are slower
+            learned = tf.transpose(tf.matmul(outer, inputs, transpose_a=True))  # [rows, columns]
+        return passed_on, learned
 
     return gradient
