@@ -30,6 +30,8 @@ def everyone(ready: Ready, folder: Path, torch: str | None, jax: str | None) -> 
     contenders(WORKLOADS["mnist"], ready, folder, torch)
     ready.found["keras fit, tuned, bfloat16"] = ready.keras("--set", BFLOAT16)
     for layout, flags in LAYOUTS.items():
+        ready.add(f"pytorch, bfloat16{layout}", torch, "torch_loop.py", "--bfloat16", *flags, needs=("torch", "numpy"))
+    for layout, flags in LAYOUTS.items():
         needs = ("torch", "lightning", "numpy")
         ready.add(f"lightning{layout}", torch, "lightning_fit.py", *flags, needs=needs)
     ready.add("jax, lax.scan", jax, "jax_scan.py", needs=("jax", "optax", "numpy"))

@@ -1,4 +1,4 @@
-"""tfloop beside `keras fit` as an expert tunes it, on six workloads; beside PyTorch on two of them.
+"""tfloop beside `keras fit` as an expert tunes it, on six workloads; beside PyTorch on all whose data is in memory.
 
     python benchmarks/workloads.py [--only NAME ...] [--rounds 5] [--scale 1.0] [--json FILE] [--png FILE]
     python benchmarks/workloads.py --only resnet --torch /path/to/python
@@ -30,15 +30,15 @@ class Workload:
         config: its name.
         examples: to train on; None where the data is what it is.
         images: whether PyTorch has two layouts to choose from.
-        torch: whether `torch_loop.py` has its model.
-        files: whether the examples are picture files.
+        files: whether the examples are picture files; PyTorch has no decoder for them.
+        untuned: whether `keras fit` runs as it comes too.
     """
 
     config: str
     examples: int | None = None
     images: bool = True
-    torch: bool = False
     files: bool = False
+    untuned: bool = False
 
     def sets(self, scale: float, folder: Path) -> list[str]:
         """What the config is told besides what it says."""
@@ -52,9 +52,9 @@ class Workload:
 
 
 WORKLOADS = {
-    "mnist": Workload("mnist.yaml", torch=True),
-    "tabular": Workload("tabular.yaml", 200_000, images=False, torch=True),
-    "resnet": Workload("resnet.yaml", 4_096, torch=True),
+    "mnist": Workload("mnist.yaml"),
+    "tabular": Workload("tabular.yaml", 200_000, images=False, untuned=True),
+    "resnet": Workload("resnet.yaml", 4_096),
     "vit": Workload("vit.yaml", 4_096),
     "text": Workload("text.yaml", 32_768, images=False),
     "images": Workload("images.yaml", 8_000, files=True),
@@ -110,7 +110,7 @@ def prepare(workload: Workload, folder: Path, scale: float = 1.0, search: float 
     export = [sys.executable, str(HERE / "export.py")]
     if workload.files:
         ask([*export, "--pictures", str(folder / "pictures"), "--count", str(workload.sized(scale))])
-    if workload.torch:
+    if not workload.files:
         ready.arrays = folder / "arrays.npz"
     arrays = ["--arrays", str(ready.arrays)] if ready.arrays else []
     cost = ask([*export, *ready.told, *arrays])
@@ -132,7 +132,9 @@ def contenders(workload: Workload, ready: Ready, folder: Path, torch: str | None
     else:
         ready.found["tfloop"] = tfloop(ready.config, *ready.sets)
     ready.found["keras fit, tuned"] = ready.keras()
-    if workload.torch:
+    if workload.untuned:
+        ready.found["keras fit"] = ready.keras(tuned=False)
+    if not workload.files:
         ready.add_torch(torch, LAYOUTS if workload.images else {"": ()})
 
 
