@@ -38,15 +38,18 @@ def main() -> None:
     task = tasks.build(config.task, data.spec)
     state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, 1)
     run, feed = compile_steps(task, state, config), data.feed(0, 10 * options.steps)
-    count, batches = tf.constant(options.steps, tf.int64), feed.batches
+    options.steps = min(options.steps, data.steps_per_epoch)
+    count = tf.constant(options.steps, tf.int64)
     feed.turn_to(0)
-    run(batches, count)  # traces, and warms up
+    run(feed.batches, count)  # traces, and warms up
     started = time.perf_counter()
-    run(batches, count)
+    feed.go_to(0)
+    run(feed.batches, count)
     bare = (time.perf_counter() - started) / options.steps * 1e3
     with tempfile.TemporaryDirectory() as folder:
+        feed.go_to(0)
         with tf.profiler.experimental.Profile(folder):
-            run(batches, count)
+            run(feed.batches, count)
         spent = times(next(Path(folder).rglob("*.xplane.pb")))
     print(f"{bare:.2f} ms a step without the profiler")
     for name, milliseconds in spent.most_common(25):
