@@ -27,6 +27,7 @@ from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.updates import RunOptimizer
 from tfloop_cli.registry import models, tasks
 
+import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 from tensorflow.python.framework import ops  # isort: skip
 
@@ -73,6 +74,8 @@ def changes() -> dict[str, Change]:
     def unwatched(self: RunOptimizer, gradients: Any, variables: Any, loss: Any) -> None:
         self._update(gradients, variables)
 
+    norm = keras.layers.BatchNormalization
+
     def no_sums(values: Any, metrics: Any) -> tf.Tensor:
         return tf.zeros(len(metrics) + 1, tf.float64)
 
@@ -80,6 +83,7 @@ def changes() -> dict[str, Change]:
         "as it is": lambda stack: None,
         "TensorFlow's own gradient of biases": own_gradient("BiasAdd"),
         "TensorFlow's own gradient of products": own_gradient("MatMul"),
+        "Keras' own batch norm": replace(norm, "call", getattr(norm.call, "keras", norm.call)),
         "Keras' own update of weights": replace(optimizers, "fuse", lambda optimizer: None),
         "batches from a tf.data pipeline": replace(Data, "feed", _streamed),
         "one batch repeated": replace(Data, "feed", _repeated()),

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfloop_cli import meta
 from tfloop_cli.config import Config
+from tfloop_cli.engine.batch_norm import prefer_fused_batch_norm
 from tfloop_cli.engine.gradients import prefer_fast_gradients
 from tfloop_cli.errors import TfloopError
 
@@ -32,6 +33,7 @@ def setup(config: Config) -> Config:
     limit_threads(threads)
     if device == "cpu":
         prefer_fast_gradients()
+        prefer_fused_batch_norm()
     # Left on, sums of three terms and more become one operation that adds them in the order in which they are ready:
     # two runs of one config would end with other bits. It makes nothing faster here (docs/performance.md).
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
