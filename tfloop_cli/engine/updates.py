@@ -130,7 +130,4 @@ def _whole(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
     It comes as rows, one for each place of a word in the batch. Keras would square and clip each row for itself, which
     is not the gradient's square or norm where a word stands twice: its Adam and RMSprop come out wrong.
     """
-    if not isinstance(gradient, tf.IndexedSlices):
-        return gradient
-    # Sooner than `tf.convert_to_tensor`, and the same bits: both add up the rows in their order.
-    return tf.scatter_nd(gradient.indices[:, tf.newaxis], gradient.values, gradient.dense_shape)
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
