@@ -185,7 +185,7 @@ class Config(BaseModel):
     )
     on_nonfinite: Literal["stop", "skip"] = Field(
         default="stop",
-        description="At a loss or gradient that is NaN or infinite: stop the run, or skip that step's update.",
+        description="At a step that leaves NaN or infinity in loss or state: stop before it, or leave it out.",
     )
     on_bad_example: Literal["stop", "skip"] = Field(
         default="stop",
