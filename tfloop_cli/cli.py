@@ -4,6 +4,7 @@ This is the only file with imports inside functions: what a command does not use
 wrong config answer at once, and TensorFlow is loaded by `train` and `evaluate` alone, when everything else is right.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -108,8 +109,7 @@ def train(
             raise TfloopError("`--from` goes with `--resume`")
         elif output:
             rundir.require_free(output)
-        prepare(offline, verbose)
-        with console.quiet_stderr():
+        with preparing(console, offline, verbose):
             from tfloop_cli.commands import train as command
             from tfloop_cli.commands.opening import Options
         options = Options(stem, output, run, from_, seconds, bars, code)
@@ -146,8 +146,7 @@ def evaluate(
 
         bars = parse_bars(fail_under, fail_over)
         folder = rundir.find(what, runs_dir)
-        prepare(offline, verbose)
-        with console.quiet_stderr():
+        with preparing(console, offline, verbose):
             from tfloop_cli.commands import evaluate as command
         options = command.Options(split, device, checkpoint, bars, code, trust_code)
         raise typer.Exit(command.evaluate(folder, options, console))
@@ -268,11 +267,23 @@ def resolve(
     return resolved
 
 
-def prepare(offline: bool, verbose: bool) -> None:
-    """Sets what TensorFlow and the data sources read from the environment."""
+@contextmanager
+def preparing(console: Console, offline: bool, verbose: bool) -> Iterator[None]:
+    """To import TensorFlow in: sets what it and the data sources read from the environment, and hushes it.
+
+    An import makes half a million objects that stay. Python's collector would look through all of them several times
+    meanwhile, and once more, for a quarter of a second, somewhere in the training.
+    """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if verbose else "3"
     if offline:
         os.environ["TFLOOP_OFFLINE"] = "1"
+    gc.disable()
+    try:
+        with console.quiet_stderr():
+            yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def main() -> None:
