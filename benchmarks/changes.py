@@ -23,6 +23,7 @@ from tfloop_cli.engine import loop, optimizers, runtime
 from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.data.pipeline import StreamFeed
 from tfloop_cli.engine.guard import Guard
+from tfloop_cli.engine.replacing import as_it_was
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.updates import RunOptimizer
 from tfloop_cli.registry import models, tasks
@@ -71,10 +72,11 @@ def changes() -> dict[str, Change]:
         fast = ops.gradient_registry._registry[operation]
         return lambda stack: stack.enter_context(mock.patch.dict(fast, {"type": fast["type"].tensorflow}))
 
+    def library(owner: Any) -> Change:
+        return lambda stack: stack.enter_context(as_it_was(owner))
+
     def unwatched(self: RunOptimizer, gradients: Any, variables: Any, loss: Any) -> None:
         self._update(gradients, variables)
-
-    norm = keras.layers.BatchNormalization
 
     def no_sums(values: Any, metrics: Any) -> tf.Tensor:
         return tf.zeros(len(metrics) + 1, tf.float64)
@@ -83,7 +85,11 @@ def changes() -> dict[str, Change]:
         "as it is": lambda stack: None,
         "TensorFlow's own gradient of biases": own_gradient("BiasAdd"),
         "TensorFlow's own gradient of products": own_gradient("MatMul"),
-        "Keras' own batch norm": replace(norm, "call", getattr(norm.call, "keras", norm.call)),
+        "Keras' own batch norm": library(keras.layers.BatchNormalization),
+        "Keras' own dense layers of attention": library(keras.layers.EinsumDense),
+        "Keras' own attention": library(keras.layers.MultiHeadAttention),
+        "Keras' own layer norm": library(keras.layers.LayerNormalization),
+        "TensorFlow's own gelu": library(tf.nn),
         "Keras' own update of weights": replace(optimizers, "fuse", lambda optimizer: None),
         "batches from a tf.data pipeline": replace(Data, "feed", _streamed),
         "one batch repeated": replace(Data, "feed", _repeated()),

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine import batch_norm
+from tfloop_cli.engine.replacing import as_it_was
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +33,10 @@ def trained(layer: keras.layers.BatchNormalization, inputs: np.ndarray, **argume
     return arrays, "FusedBatchNormV3" in kernels
 
 
-def both(monkeypatch, make, inputs: tf.Tensor, **arguments) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
+def both(make, inputs: tf.Tensor, **arguments) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
     ours, fused = trained(make(), inputs, **arguments)
-    monkeypatch.setattr(keras.layers.BatchNormalization, "call", keras.layers.BatchNormalization.call.keras)
-    theirs, _ = trained(make(), inputs, **arguments)
+    with as_it_was(keras.layers.BatchNormalization):
+        theirs, _ = trained(make(), inputs, **arguments)
     return ours, theirs, fused
 
 
@@ -46,17 +47,15 @@ def images(dtype: str = "float32", shape: tuple[int, ...] = (6, 5, 4, 3)) -> tf.
 @pytest.mark.parametrize(
     "options", [{}, {"scale": False}, {"center": False}, {"momentum": 0.5, "epsilon": 1e-5}, {"axis": 3}]
 )
-def test_numbers_gradients_and_averages_are_keras(monkeypatch, options: dict) -> None:
-    ours, theirs, fused = both(monkeypatch, lambda: keras.layers.BatchNormalization(**options), images())
+def test_numbers_gradients_and_averages_are_keras(options: dict) -> None:
+    ours, theirs, fused = both(lambda: keras.layers.BatchNormalization(**options), images())
     assert fused
     for got, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_in_bfloat16_the_averages_are_float32(monkeypatch) -> None:
-    ours, theirs, fused = both(
-        monkeypatch, lambda: keras.layers.BatchNormalization(dtype="mixed_bfloat16"), images("bfloat16")
-    )
+def test_in_bfloat16_the_averages_are_float32() -> None:
+    ours, theirs, fused = both(lambda: keras.layers.BatchNormalization(dtype="mixed_bfloat16"), images("bfloat16"))
     assert fused
     for got, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(got, expected, rtol=0.05, atol=0.3)
@@ -77,12 +76,8 @@ def test_in_bfloat16_the_averages_are_float32(monkeypatch) -> None:
         ({}, {}, {"mask": np.ones((6, 5, 4), bool)}),
     ],
 )
-def test_what_the_kernel_does_not_do_is_left_to_keras(
-    monkeypatch, options: dict, inputs: dict, arguments: dict
-) -> None:
-    ours, theirs, fused = both(
-        monkeypatch, lambda: keras.layers.BatchNormalization(**options), images(**inputs), **arguments
-    )
+def test_what_the_kernel_does_not_do_is_left_to_keras(options: dict, inputs: dict, arguments: dict) -> None:
+    ours, theirs, fused = both(lambda: keras.layers.BatchNormalization(**options), images(**inputs), **arguments)
     assert not fused
     for got, expected in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(got, expected)
@@ -99,4 +94,4 @@ def test_once_more_it_does_not_take_itself_for_keras() -> None:
     call = keras.layers.BatchNormalization.call
     batch_norm.prefer_fused_batch_norm()
     assert keras.layers.BatchNormalization.call is call
-    assert not hasattr(call.keras, "keras")
+    assert not hasattr(call.own, "own")

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,10 @@ CASES = {
         "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "nesterov": True},
         "clip_norm": 0.5, "examples": FULL - 15,
     },
+    "a transformer": {
+        "model": {"name": "vit", "patch_size": 7, "width": 16, "depth": 1, "heads": 2},
+        "optimizer": {"name": "adam", "learning_rate": 0.003}, "examples": FULL,
+    },
 }  # fmt: skip
 
 
@@ -43,18 +48,21 @@ class Trained:
 @pytest.fixture
 def tensorflows_own(monkeypatch):
     """Within it TensorFlow derives as it does by itself, not by our faster kernels."""
-    import keras
     from tensorflow.python.framework import ops
 
+    from tfloop_cli.engine.replacing import as_it_was
+
+    kept = ExitStack()
+
     def own() -> None:
-        norm = keras.layers.BatchNormalization
-        monkeypatch.setattr(norm, "call", norm.call.keras)
+        kept.enter_context(as_it_was())
         for name in ("BiasAdd", "MatMul"):
             monkeypatch.setitem(
                 ops.gradient_registry._registry[name], "type", ops.gradient_registry.lookup(name).tensorflow
             )
 
-    return own
+    with kept:
+        yield own
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +118,8 @@ def make_run(trainer: Callable, digits: Iterable[np.ndarray], case: str, precisi
     examples = changes.pop("examples")
     images, labels = digits
     dataset = from_arrays({"train": (images[:examples], labels[:examples])}, class_names="0123456789")
-    return trainer(
-        dataset,
-        model={"name": "conv_net", "filters": [8]},
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        precision=precision,
-        **changes,
-    )
+    changes = {"model": {"name": "conv_net", "filters": [8]}} | changes
+    return trainer(dataset, epochs=EPOCHS, batch_size=BATCH, precision=precision, **changes)
 
 
 def ours(run) -> Trained:

@@ -1,9 +1,12 @@
 """Batch norm by TensorFlow's one kernel for it, where Keras composes a dozen operations."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfloop_cli.engine.replacing import replace
 
 
 def prefer_fused_batch_norm() -> None:
@@ -11,17 +14,16 @@ def prefer_fused_batch_norm() -> None:
 
     Its numbers and averages are Keras' within rounding (tests/engine/test_batch_norm.py), its variables Keras' own.
     """
-    own = keras.layers.BatchNormalization.call
-    if hasattr(own, "keras"):
-        return
+    replace(keras.layers.BatchNormalization, "call", _batch_norm)
 
+
+def _batch_norm(own: Callable[..., Any]) -> Callable[..., Any]:
     def call(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, training: Any = None, mask: Any = None) -> Any:
         if training is True and mask is None and _is_fusible(layer, inputs):
             return _train(layer, inputs)
         return own(layer, inputs, training=training, mask=mask)
 
-    call.keras = own  # type: ignore[attr-defined]
-    keras.layers.BatchNormalization.call = call
+    return call
 
 
 def _is_fusible(layer: keras.layers.BatchNormalization, inputs: tf.Tensor) -> bool:
