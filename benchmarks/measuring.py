@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
-POLLED_SECONDS = 0.01  # how often a file is looked at
+POLLED_SECONDS = 0.05  # between two looks at a file: each takes a moment from a process that uses all cores
 KEPT = 4000  # characters of stderr, to be shown where a contender fails
 Documents = list[tuple[float, dict[str, Any]]]  # moment of arrival, document
 
