@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data import Data, Dataset, DataSpec
 from tfloop_cli.engine.data.files import class_names
 from tfloop_cli.engine.loop import compile_steps
+from tfloop_cli.engine.models.text import WordMean
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets, models
 
@@ -171,19 +172,53 @@ def test_synthetic_text_is_seeded_and_of_the_lengths_asked_for() -> None:
 def test_the_model_reads_texts_only() -> None:
     model = models.build(Component("text_classifier", {"hidden": [4, 5], "dropout": 0.1}), SPEC)
     assert model.output_shape == (None, 3)
-    assert [type(layer).__name__ for layer in model.layers[2:]] == ["Dropout", "Dense"] * 3
+    assert [type(layer).__name__ for layer in model.layers[1:]] == ["Dropout", "Dense"] * 3
     with pytest.raises(TfloopError, match="needs texts") as caught:
         models.build(Component("text_classifier"), DataSpec((28, 28, 1), "uint8", (), ("a",)))
     assert caught.value.code == ExitCode.USAGE
 
 
-def test_what_fills_up_a_batch_does_not_count_and_an_empty_text_is_no_nan() -> None:
+@pytest.mark.parametrize("sparsely", [True, False])
+def test_what_fills_up_a_batch_does_not_count_and_an_empty_text_is_no_nan(monkeypatch, sparsely: bool) -> None:
+    monkeypatch.setattr(WordMean, "sparsely", sparsely)
     model = models.build(Component("text_classifier"), SPEC)
     short = model(np.array([[3, 4]], np.int32)).numpy()
     padded = model(np.array([[3, 4, 0, 0], [0, 0, 0, 0]], np.int32)).numpy()
     np.testing.assert_allclose(padded[0], short[0], rtol=1e-6)
     np.testing.assert_allclose(padded[1], model(np.zeros((1, 0), np.int32)).numpy()[0], rtol=1e-6)
     assert np.isfinite(padded).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_mean_of_words_is_the_same_where_they_lie(monkeypatch, dtype: str) -> None:
+    layer = WordMean(9, 4, dtype=dtype)
+    texts = tf.constant([[3, 4, 3, 0], [0, 0, 0, 0], [0, 8, 0, 1]])  # 0 need not stand at the end
+    made = []
+    for sparsely in (True, False):
+        monkeypatch.setattr(WordMean, "sparsely", sparsely)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+        def run(texts: tf.Tensor) -> list[tf.Tensor]:
+            with tf.GradientTape() as tape:
+                means = layer(texts)
+                loss = tf.reduce_sum(tf.square(means) * tf.reshape(tf.range(12, dtype=means.dtype), [3, 4]))
+            return [means, tf.convert_to_tensor(tape.gradient(loss, layer.embeddings.value))]
+
+        kinds = {op.type for op in run.get_concrete_function().graph.get_operations()}
+        assert any("SparseSegment" in kind for kind in kinds) == sparsely
+        made.append(run(texts))
+    expected = layer.embeddings.numpy()
+    np.testing.assert_allclose(made[0][0][0], (2 * expected[3] + expected[4]) / 3, rtol=1e-6)
+    for ours, plain in zip(*made, strict=True):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, plain, rtol=1e-6, atol=1e-7)
+
+
+def test_xla_and_half_precision_take_the_plain_way(trainer) -> None:
+    for changes in ({"compile": "xla"}, {"precision": "bfloat16"}):
+        run = trainer(dataset=TEXTS, model="text_classifier", **changes)
+        *_, last = run.fit()
+        assert np.isfinite(last.train["loss"])
 
 
 def test_it_learns_and_a_rerun_ends_with_the_same_bits(trainer) -> None:
@@ -206,9 +241,12 @@ def test_it_learns_and_a_rerun_ends_with_the_same_bits(trainer) -> None:
     ids=lambda one: one["name"],
 )
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
-def test_an_embeddings_gradient_is_applied_as_a_whole(trainer, optimizer: dict, clip_norm: float | None) -> None:
+def test_an_embeddings_gradient_is_applied_as_a_whole(
+    monkeypatch, trainer, optimizer: dict, clip_norm: float | None
+) -> None:
     """Against Keras' own optimizer, which is given the gradient as one number a weight."""
     run = trainer(dataset=TEXTS, model="text_classifier", optimizer=optimizer, clip_norm=clip_norm, precision="float64")
+    monkeypatch.setattr(WordMean, "sparsely", False)  # as in a model of one's own, with Keras' embedding
     twin = models.build(run.config.model, run.data.spec)
     twin.set_weights(run.weights())
     plain = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD,

@@ -10,6 +10,7 @@ from tfloop_cli import meta
 from tfloop_cli.config import Config
 from tfloop_cli.engine.batch_norm import prefer_fused_batch_norm
 from tfloop_cli.engine.gradients import prefer_fast_gradients
+from tfloop_cli.engine.models.text import WordMean
 from tfloop_cli.engine.transformers import prefer_fast_transformers
 from tfloop_cli.errors import TfloopError
 
@@ -36,6 +37,7 @@ def setup(config: Config) -> Config:
         prefer_fast_gradients()
         prefer_fused_batch_norm()
         prefer_fast_transformers()
+    WordMean.sparsely = device == "cpu" and compile_ != "xla"
     # Left on, sums of three terms and more become one operation that adds them in the order in which they are ready:
     # two runs of one config would end with other bits. It makes nothing faster here (docs/performance.md).
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})

@@ -1,6 +1,7 @@
 """Models that read text: ids of words, where 0 stands for nothing."""
 
 import keras
+import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.errors import TfloopError
@@ -27,8 +28,7 @@ def text_classifier(
         )
     layers = [
         keras.Input(spec.input_shape, dtype="int32"),
-        keras.layers.Embedding(spec.vocabulary, width, mask_zero=True),
-        MaskedMean(),
+        WordMean(spec.vocabulary, width, name="embedding"),
     ]
     for units in hidden:
         layers += [keras.layers.Dropout(dropout)] if dropout else []
@@ -37,21 +37,28 @@ def text_classifier(
     return keras.Sequential([*layers, keras.layers.Dense(spec.outputs)], name="text_classifier")
 
 
-class MaskedMean(keras.layers.Layer):
-    """The mean over the places that hold something: float [batch, places, width] -> [batch, width]; 0 where none does.
+class WordMean(keras.layers.Embedding):
+    """The mean of the vectors of a text's words: int32 [batch, places] -> float [batch, width]; 0 for an empty text.
 
-    Keras' own GlobalAveragePooling1D makes NaN of an empty text.
+    A place with 0 holds no word. Keras' own GlobalAveragePooling1D makes NaN of an empty text.
+
+    Attributes:
+        sparsely: whether to sum the words' vectors where they lie, without a tensor of [batch, places, width], and to
+            derive so. XLA cannot.
     """
 
-    supports_masking = True
+    sparsely = False
 
-    def call(self, inputs: keras.KerasTensor, mask: keras.KerasTensor | None = None) -> keras.KerasTensor:
-        weights = keras.ops.expand_dims(keras.ops.cast(mask, inputs.dtype), -1)
-        count = keras.ops.maximum(keras.ops.sum(weights, axis=1), 1)
-        return keras.ops.sum(inputs * weights, axis=1) / count
-
-    def compute_mask(self, inputs: keras.KerasTensor, previous_mask: keras.KerasTensor | None = None) -> None:
-        return None
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        there = tf.not_equal(inputs, 0)
+        if self.sparsely and self.compute_dtype in ("float32", "float64"):
+            places = tf.where(there)  # int64 [words, 2]
+            words, texts = tf.gather_nd(inputs, places), places[:, 0]  # each [words]
+            means = tf.sparse.segment_mean(self.embeddings, words, texts, num_segments=tf.shape(inputs)[0])
+            return tf.ensure_shape(means, [inputs.shape[0], self.output_dim])
+        vectors = super().call(inputs)  # [batch, places, width]
+        weights = tf.cast(there, vectors.dtype)[..., tf.newaxis]  # [batch, places, 1]
+        return tf.reduce_sum(vectors * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape[0], input_shape[2]
+        return input_shape[0], self.output_dim
