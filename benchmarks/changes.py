@@ -23,7 +23,8 @@ from tfloop_cli.engine import loop, optimizers, runtime
 from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.data.pipeline import StreamFeed
 from tfloop_cli.engine.guard import Guard
-from tfloop_cli.engine.replacing import as_it_was
+from tfloop_cli.engine.kernels.replacing import as_it_was
+from tfloop_cli.engine.kernels.words import WordMean
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.updates import RunOptimizer
 from tfloop_cli.registry import models, tasks
@@ -90,6 +91,7 @@ def changes() -> dict[str, Change]:
         "Keras' own attention": library(keras.layers.MultiHeadAttention),
         "Keras' own layer norm": library(keras.layers.LayerNormalization),
         "TensorFlow's own gelu": library(tf.nn),
+        "words' vectors side by side": replace(WordMean, "sparsely", False),
         "Keras' own update of weights": replace(optimizers, "fuse", lambda optimizer: None),
         "batches from a tf.data pipeline": replace(Data, "feed", _streamed),
         "one batch repeated": replace(Data, "feed", _repeated()),

@@ -101,6 +101,7 @@ FORBIDDEN = {
     "display.py": ["engine", "recorder", "rundir", "config", "registry"],
     "engine/": ["console", "display", "recorder", "configfile"],
     "engine/runtime.py": ["engine.data", "engine.models", "engine.tasks", *TRAINING, "rundir"],
+    "engine/kernels/": ["rundir", "config", "engine.data", "engine.models", "engine.tasks", *TRAINING],
     "engine/data/": ["engine.models", "engine.tasks", *TRAINING],
     "engine/models/": ["rundir", "config", "engine.tasks", "engine.data.pipeline", *TRAINING],
     "engine/optimizers.py": ["rundir", "engine.data", "engine.models", "engine.tasks", "engine.state", "engine.loop"],

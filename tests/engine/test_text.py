@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, Dataset, DataSpec
 from tfloop_cli.engine.data.files import class_names
+from tfloop_cli.engine.kernels.words import WordMean
 from tfloop_cli.engine.loop import compile_steps
-from tfloop_cli.engine.models.text import WordMean
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets, models
 

@@ -1,10 +1,14 @@
 """The promise: what needs no TensorFlow does not load it, and a wrong config fails at once."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tfloop_cli.cli import preparing
+from tfloop_cli.console import Console
 
 HEAVY = ("tensorflow", "keras", "tensorflow_datasets", "numpy", "jax", "torch", "safetensors", "matplotlib")
 WATCH = """\
@@ -117,3 +121,14 @@ def test_this_test_can_tell(loaded, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(code)
     status, _, heavy = loaded("list", "models", "--code", "own.py")
     assert (status, heavy) == (0, ["numpy"])
+
+
+def test_pythons_collector_rests_while_tensorflow_is_imported(monkeypatch) -> None:
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # put back afterwards
+    try:
+        with preparing(Console(), offline=False, verbose=False):
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0  # what was imported is not looked through any more
+    finally:
+        gc.unfreeze()

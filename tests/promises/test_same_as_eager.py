@@ -50,7 +50,7 @@ def tensorflows_own(monkeypatch):
     """Within it TensorFlow derives as it does by itself, not by our faster kernels."""
     from tensorflow.python.framework import ops
 
-    from tfloop_cli.engine.replacing import as_it_was
+    from tfloop_cli.engine.kernels.replacing import as_it_was
 
     kept = ExitStack()
 

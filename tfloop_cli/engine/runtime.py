@@ -8,10 +8,7 @@ import tensorflow as tf
 
 from tfloop_cli import meta
 from tfloop_cli.config import Config
-from tfloop_cli.engine.batch_norm import prefer_fused_batch_norm
-from tfloop_cli.engine.gradients import prefer_fast_gradients
-from tfloop_cli.engine.models.text import WordMean
-from tfloop_cli.engine.transformers import prefer_fast_transformers
+from tfloop_cli.engine.kernels import prefer_fast_kernels
 from tfloop_cli.errors import TfloopError
 
 POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -34,10 +31,7 @@ def setup(config: Config) -> Config:
     precision = choose_precision(device) if config.precision == "auto" else config.precision
     limit_threads(threads)
     if device == "cpu":
-        prefer_fast_gradients()
-        prefer_fused_batch_norm()
-        prefer_fast_transformers()
-    WordMean.sparsely = device == "cpu" and compile_ != "xla"
+        prefer_fast_kernels(xla=compile_ == "xla")
     # Left on, sums of three terms and more become one operation that adds them in the order in which they are ready:
     # two runs of one config would end with other bits. It makes nothing faster here (docs/performance.md).
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})

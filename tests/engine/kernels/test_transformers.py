@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine import transformers
-from tfloop_cli.engine.replacing import as_it_was
+from tfloop_cli.engine.kernels import transformers
+from tfloop_cli.engine.kernels.replacing import as_it_was
 
 BATCH, PLACES, WIDTH = 3, 5, 8
 PROJECTION = {"equation": "abc,cde->abde", "output_shape": (None, 2, 4)}

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
-from tfloop_cli.engine import gradients
+from tfloop_cli.engine.kernels import gradients
 
 REPLACED = ("BiasAdd", "MatMul")
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfloop_cli.engine.replacing import replace
+from tfloop_cli.engine.kernels.replacing import replace
 
 FLOATS = ("float32", "float64")  # in half precision Keras takes steps between that are left to it
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine import batch_norm
-from tfloop_cli.engine.replacing import as_it_was
+from tfloop_cli.engine.kernels import batch_norm
+from tfloop_cli.engine.kernels.replacing import as_it_was
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfloop_cli.engine.replacing import replace
+from tfloop_cli.engine.kernels.replacing import replace
 
 
 def prefer_fused_batch_norm() -> None:
