@@ -214,9 +214,10 @@ def installed(python: str | None, *modules: str) -> str:
 def in_turn(
     contenders: Mapping[str, Contender], rounds: int, epochs: int, say: Callable[[str], None]
 ) -> dict[str, list[Measured]]:
-    """Measures all, round by round; who is first in a round is last in the next.
+    """Measures all, round by round, each round from another one on and every second round backwards.
 
-    One that fails is left out from then on, with a word.
+    Whom one follows matters: what a process needs of the disk may have left memory while others ran for minutes. One
+    that fails is left out from then on, with a word.
 
     Raises:
         FailedError: the first of them failed, with which the others are compared.
@@ -225,7 +226,8 @@ def in_turn(
     rows: dict[str, list[Measured]] = {name: [] for name in contenders}
     for number in range(rounds):
         names = list(rows)
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        turned = names[number % len(names) :] + names[: number % len(names)]
+        for name in turned if number % 2 == 0 else reversed(turned):
             try:
                 one = contenders[name].run(epochs)
             except FailedError as error:
