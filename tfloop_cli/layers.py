@@ -62,9 +62,8 @@ class Layers:
             return None
         if not isinstance(root.value, dict):
             what = "the file is empty" if root.value is None else "a config is a mapping of keys to values"
-            self._break(
-                Problem(f"{what}; `tfloop config show -c mnist` shows one", label, root.line if root.value else None)
-            )
+            hint = "`tfloop config show -c mnist` shows one"
+            self._break(Problem(what, label, root.line if root.value else None, hint=hint))
             return None
         rest = dict(root.value)
         extends = rest.pop("extends", None)

@@ -23,6 +23,12 @@ MAX_VALUES = 100_000  # counted as if every alias were written out
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
+_TABS = "indent with blanks"
+_UNCLOSED = "look here and above: is a bracket or a quote open? text that holds `: `, `#` or brackets goes in quotes"
+_SAVE = "save the file as plain text, in UTF-8"
+_SMALL = "a config is a short text of keys and values; `tfloop config show -c mnist` shows one"
+
+
 @dataclass(frozen=True)
 class Source:
     """Where values come from: a file, an argument of the command line, or the defaults.
@@ -114,34 +120,39 @@ class _Reader:
         mark = event.start_mark
         if getattr(event, "tag", None) is not None:
             # `!!str` and the like would be harmless, but no key needs them.
-            self.problems.append(self.fail(mark, f"YAML tags are not allowed; found `{_tag(event.tag)}`").problem)
+            message = f"YAML tags are not allowed; found `{_tag(event.tag)}`"
+            self.problems.append(self.fail(mark, message, "write the value alone, in quotes if it is text").problem)
         if isinstance(event, yaml.ScalarEvent):
             if "\0" in event.value:
-                raise self.fail(mark, "text must not hold the character NUL")
+                raise self.fail(mark, "text must not hold the character NUL", "take it away")
             try:
                 value = resolve(event.value) if not event.style else event.value
             except ValueError as error:
-                raise self.fail(mark, str(error)) from None
+                raise self.fail(mark, str(error), "no key takes a number that long") from None
             self._add(self._node(value, mark), 1, event.anchor)
         elif isinstance(event, yaml.AliasEvent):
             self._alias(event)
         elif isinstance(event, yaml.CollectionStartEvent):
             if len(self.stack) >= MAX_DEPTH:
-                raise self.fail(mark, f"nested deeper than {MAX_DEPTH} levels")
+                raise self.fail(
+                    mark, f"nested deeper than {MAX_DEPTH} levels", "no key of a config needs more than a few"
+                )
             value = {} if isinstance(event, yaml.MappingStartEvent) else []
             self.stack.append(_Open(self._node(value, mark), event.anchor))
         elif isinstance(event, yaml.CollectionEndEvent):
             done = self.stack.pop()
             self._add(done.node, done.size, done.anchor)
         elif isinstance(event, yaml.DocumentStartEvent) and self.root is not None:
-            raise self.fail(mark, "a second document begins here; a config is one document")
+            hint = "take the `---` away, or keep the rest in a file of its own"
+            raise self.fail(mark, "a second document begins here; a config is one document", hint)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         self.aliases += 1
         if self.aliases > MAX_ALIASES:
-            raise self.fail(event.start_mark, f"more than {MAX_ALIASES} aliases")
+            raise self.fail(event.start_mark, f"more than {MAX_ALIASES} aliases", "write the values out")
         if event.anchor not in self.anchors:
-            raise self.fail(event.start_mark, f"the alias `*{event.anchor}` names no value that ended before it")
+            message = f"the alias `*{event.anchor}` names no value that ended before it"
+            raise self.fail(event.start_mark, message, "write the value out; text that begins with `*` goes in quotes")
         target, size = self.anchors[event.anchor]
         self._add(replace(target, line=event.start_mark.line + 1, column=event.start_mark.column + 1), size, None)
 
@@ -154,7 +165,8 @@ class _Reader:
         parent = self.stack[-1]
         parent.size += size
         if parent.size > MAX_VALUES:
-            raise YamlError(node.problem(f"more than {MAX_VALUES:,} values once every alias is written out"))
+            message = f"more than {MAX_VALUES:,} values once every alias is written out"
+            raise YamlError(node.problem(message, "no config needs so many"))
         if isinstance(parent.node.value, list):
             parent.node.value.append(node)
         elif parent.key is None:
@@ -173,7 +185,7 @@ class _Reader:
         elif key.value in mapping:
             line = (mapping[key.value].key or (0, 0))[0]
             first = f"on line {line}" if self.source.lines else "before"
-            self.problems.append(key.problem(f"`{key.value}` is given twice; first {first}"))
+            self.problems.append(key.problem(f"`{key.value}` is given twice; first {first}", "keep one of the two"))
         else:
             mapping[key.value] = replace(value, key=(key.line, key.column))
 
@@ -196,7 +208,8 @@ def parse(content: bytes, source: Source, problems: list[Problem]) -> Node:
             reader.take(event)
     except yaml.MarkedYAMLError as error:
         message = f"not valid YAML: {error.problem}" + (f" ({error.context})" if error.context else "")
-        raise reader.fail(error.problem_mark or error.context_mark, message) from None
+        hint = _TABS if "tab" in message else _UNCLOSED
+        raise reader.fail(error.problem_mark or error.context_mark, message, hint) from None
     if reader.root is None:
         return Node(None, source)
     return reader.root
@@ -204,17 +217,17 @@ def parse(content: bytes, source: Source, problems: list[Problem]) -> Node:
 
 def _decode(content: bytes, source: Source) -> str:
     if len(content) > MAX_BYTES:
-        raise YamlError(Problem(f"larger than {MAX_BYTES // 1024} KiB; this is no config", source.label))
+        raise YamlError(Problem(f"larger than {MAX_BYTES // 1024} KiB; this is no config", source.label, hint=_SMALL))
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         column = error.start - content.rfind(b"\n", 0, error.start)
-        raise YamlError(Node(None, source, line, column).problem("not UTF-8 text; save the file as UTF-8")) from None
+        raise YamlError(Node(None, source, line, column).problem("not UTF-8 text", _SAVE)) from None
     if bad := _UNPRINTABLE.search(text):
         line, column = text.count("\n", 0, bad.start()) + 1, bad.start() - text.rfind("\n", 0, bad.start())
         message = f"not a text file: it holds the control character {bad.group()!r}"
-        raise YamlError(Node(None, source, line, column).problem(message))
+        raise YamlError(Node(None, source, line, column).problem(message, _SAVE))
     return text
 
 
