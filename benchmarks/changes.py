@@ -69,23 +69,21 @@ def changes() -> dict[str, Change]:
     def replace(target: Any, name: str, other: Any) -> Change:
         return lambda stack: stack.enter_context(mock.patch.object(target, name, other))
 
-    def own_gradient(operation: str) -> Change:
-        fast = ops.gradient_registry._registry[operation]
-        return lambda stack: stack.enter_context(mock.patch.dict(fast, {"type": fast["type"].tensorflow}))
-
     def library(owner: Any) -> Change:
         return lambda stack: stack.enter_context(as_it_was(owner))
 
     def unwatched(self: RunOptimizer, gradients: Any, variables: Any, loss: Any) -> None:
         self._update(gradients, variables)
 
+    gradients = ops.gradient_registry._registry
+
     def no_sums(values: Any, metrics: Any) -> tf.Tensor:
         return tf.zeros(len(metrics) + 1, tf.float64)
 
     return {
         "as it is": lambda stack: None,
-        "TensorFlow's own gradient of biases": own_gradient("BiasAdd"),
-        "TensorFlow's own gradient of products": own_gradient("MatMul"),
+        "TensorFlow's own gradient of biases": library(gradients["BiasAdd"]),
+        "TensorFlow's own gradient of products": library(gradients["MatMul"]),
         "Keras' own batch norm": library(keras.layers.BatchNormalization),
         "Keras' own dense layers of attention": library(keras.layers.EinsumDense),
         "Keras' own attention": library(keras.layers.MultiHeadAttention),

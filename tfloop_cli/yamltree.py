@@ -22,7 +22,7 @@ MAX_VALUES = 100_000  # counted as if every alias were written out
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
-
+# What to do about a file that cannot be read.
 _TABS = "indent with blanks"
 _UNCLOSED = "look here and above: is a bracket or a quote open? text that holds `: `, `#` or brackets goes in quotes"
 _SAVE = "save the file as plain text, in UTF-8"

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from tensorflow.python.framework import ops
 
+from tfloop_cli.engine.kernels.replacing import replace
+
 Gradient = Callable[[tf.Operation, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 # Where the weights of a dense layer have at least so many rows and at most so many columns, their gradient is faster to
@@ -20,11 +22,8 @@ def prefer_fast_gradients() -> None:
     """
     registry = getattr(ops.gradient_registry, "_registry", {})
     for name, make in {"BiasAdd": _bias_gradient, "MatMul": _dense_gradient}.items():
-        known = registry.get(name, {})
-        own = known.get("type")
-        if own is not None and not hasattr(own, "tensorflow"):
-            known["type"] = make(own)
-            known["type"].tensorflow = own
+        if "type" in registry.get(name, {}):
+            replace(registry[name], "type", make)
 
 
 def _bias_gradient(own: Gradient) -> Gradient:
