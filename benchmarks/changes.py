@@ -83,7 +83,7 @@ def changes() -> dict[str, Change]:
     return {
         "as it is": lambda stack: None,
         "TensorFlow's own gradient of biases": library(gradients["BiasAdd"]),
-        "TensorFlow's own gradient of products": library(gradients["MatMul"]),
+        "Keras' own dense layers": library(keras.layers.Dense),
         "Keras' own batch norm": library(keras.layers.BatchNormalization),
         "Keras' own dense layers of attention": library(keras.layers.EinsumDense),
         "Keras' own attention": library(keras.layers.MultiHeadAttention),

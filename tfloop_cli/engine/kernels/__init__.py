@@ -4,7 +4,8 @@ docs/performance.md says what each of them gave.
 """
 
 from tfloop_cli.engine.kernels.batch_norm import prefer_fused_batch_norm
-from tfloop_cli.engine.kernels.gradients import prefer_fast_gradients
+from tfloop_cli.engine.kernels.biases import prefer_fast_bias_gradient
+from tfloop_cli.engine.kernels.dense import prefer_fast_dense
 from tfloop_cli.engine.kernels.transformers import prefer_fast_transformers
 from tfloop_cli.engine.kernels.words import WordMean
 
@@ -15,7 +16,8 @@ def prefer_fast_kernels(xla: bool) -> None:
     Args:
         xla: whether XLA is going to compile the graphs; it cannot compile all of them.
     """
-    prefer_fast_gradients()
+    prefer_fast_bias_gradient()
+    prefer_fast_dense()
     prefer_fused_batch_norm()
     prefer_fast_transformers()
     WordMean.sparsely = not xla

@@ -1,0 +1,70 @@
+"""Tall, narrow dense layers by other products: Keras' numbers and gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from comparing import BATCH, both, same, sequences
+
+from tfloop_cli.engine.kernels.dense import NARROW, TALL, prefer_fast_dense
+from tfloop_cli.engine.kernels.replacing import as_it_was
+
+
+@pytest.fixture(autouse=True)
+def installed(machine: None) -> None:
+    prefer_fast_dense()
+
+
+def is_ours(layer: keras.layers.Layer, *shape: int) -> bool:
+    graph = tf.function(layer).get_concrete_function(tf.TensorSpec(shape, layer.compute_dtype)).graph
+    return "Transpose" in {op.type for op in graph.get_operations()}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("columns", "options"), [(NARROW, {}), (1, {"use_bias": False}), (10, {"activation": "softmax"})]
+)
+def test_it_is_keras(columns: int, options: dict, dtype: str) -> None:
+    # Small numbers: what softmax makes of large ones has gradients that are 0.
+    inputs = sequences(dtype, (BATCH, TALL)) / TALL
+    ours, theirs, kinds, own_kinds = both(lambda: keras.layers.Dense(columns, dtype=dtype, **options), inputs)
+    assert "Transpose" in kinds
+    assert "Transpose" not in own_kinds
+    assert np.abs(ours[-1]).max() > 0
+    same(ours, theirs, dtype)
+
+
+def test_half_precision_is_keras_within_a_rounding() -> None:
+    layer, inputs = keras.layers.Dense(10, dtype="mixed_bfloat16"), sequences("float32", (BATCH, TALL))
+    ours = layer(inputs)
+    with as_it_was():
+        theirs = layer(inputs)
+    assert is_ours(layer, BATCH, TALL)
+    assert ours.dtype == theirs.dtype == "bfloat16"
+    ours, theirs = (tf.cast(outputs, "float32").numpy() for outputs in (ours, theirs))
+    np.testing.assert_allclose(ours, theirs, atol=2**-7 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize(
+    ("columns", "shape", "ours"),
+    [
+        (NARROW, (BATCH, TALL), True),
+        (NARROW, (None, TALL), True),
+        (NARROW + 1, (BATCH, TALL), False),
+        (NARROW, (BATCH, TALL - 1), False),
+        (NARROW, (BATCH, 2, TALL), False),
+    ],
+)
+def test_only_tall_narrow_weights_of_single_rows(columns: int, shape: tuple[int, ...], ours: bool) -> None:
+    layer = keras.layers.Dense(columns)
+    layer.build(shape)
+    assert is_ours(layer, *shape) == ours
+
+
+def test_it_is_replaced_once_and_comes_back() -> None:
+    ours = keras.layers.Dense.call
+    prefer_fast_dense()
+    assert keras.layers.Dense.call is ours
+    with as_it_was(keras.layers.Dense):
+        assert keras.layers.Dense.call is ours.own
+    assert keras.layers.Dense.call is ours

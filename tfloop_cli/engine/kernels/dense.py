@@ -1,0 +1,49 @@
+"""A dense layer that makes few numbers of many, by products of its weights turned round: Keras' numbers, sooner."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfloop_cli.engine.kernels.replacing import replace
+
+# Where the weights have at least so many rows and at most so many columns (docs/performance.md).
+TALL, NARROW = 4096, 16
+
+
+def prefer_fast_dense() -> None:
+    """Lets tall, narrow dense layers compute so in every graph that is traced from now on."""
+    replace(keras.layers.Dense, "call", _dense)
+
+
+def _dense(own: Callable[..., Any]) -> Callable[..., Any]:
+    def call(layer: keras.layers.Dense, inputs: tf.Tensor, training: Any = None) -> Any:
+        weights = tf.convert_to_tensor(layer.kernel)
+        rows, columns = weights.shape
+        if len(inputs.shape) != 2 or inputs.dtype != weights.dtype or rows < TALL or columns > NARROW:
+            return own(layer, inputs, training=training)
+        outputs = _product(inputs, weights)
+        if layer.bias is not None:
+            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(layer.bias))
+        return outputs if layer.activation is None else layer.activation(outputs)
+
+    return call
+
+
+@tf.custom_gradient
+def _product(inputs: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], Any]]:
+    """`inputs @ weights`: float [batch, rows], [rows, columns] -> [batch, columns].
+
+    TensorFlow would make one operation of product and bias, and oneDNN's slowest kernel of that.
+    """
+    turned = tf.transpose(weights)  # [columns, rows]
+    outputs = tf.transpose(tf.matmul(turned, inputs, transpose_b=True))
+
+    def gradient(outer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        passed_on = tf.matmul(outer, turned)  # [batch, rows]
+        with tf.control_dependencies([passed_on]):  # the layers below wait for it, and two products at once are slower
+            learned = tf.transpose(tf.matmul(outer, inputs, transpose_a=True))  # [rows, columns]
+        return passed_on, learned
+
+    return outputs, gradient
