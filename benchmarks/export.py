@@ -42,7 +42,10 @@ def write_arrays(workload: keras_side.Workload, model: keras.Model, path: Path) 
     """All that `plain.read` reads."""
     arrays = {"config": np.array(json.dumps(to_mapping(workload.config)))}
     for split, source in workload.splits.items():
-        inputs, targets = source.gather(np.arange(len(source)))  # texts are filled up with 0
+        if isinstance(source, keras_side.Pictures):
+            inputs, targets = keras_side.decoded(source).batch(len(source)).get_single_element()
+        else:
+            inputs, targets = source.gather(np.arange(len(source)))  # texts are filled up with 0
         arrays |= {f"{split}_inputs": inputs.numpy(), f"{split}_targets": targets.numpy()}
     arrays |= {f"weight_{number}": weight.numpy() for number, weight in enumerate(model.weights)}
     np.savez(path, **arrays)

@@ -109,7 +109,7 @@ def tuned_pipeline(workload: Workload, split: str, cache: Path | None = None) ->
     """
     source, size = workload.splits[split], workload.config.batch_size
     if isinstance(source, Pictures):
-        data = _decoded(source, shuffle=split == "train", cache=cache).batch(size)
+        data = decoded(source, shuffle=split == "train", cache=cache).batch(size)
     else:
         numbers = tf.data.Dataset.range(len(source))
         numbers = numbers.shuffle(len(source)) if split == "train" else numbers
@@ -144,7 +144,7 @@ def _pictures(config: Config) -> tuple[DataSpec, dict[str, Pictures]]:
     return DataSpec(shape, "uint8", (), classes), splits
 
 
-def _decoded(pictures: Pictures, shuffle: bool, cache: Path | None) -> tf.data.Dataset:
+def decoded(pictures: Pictures, shuffle: bool = False, cache: Path | None = None) -> tf.data.Dataset:
     """Pictures and labels one by one, as https://www.tensorflow.org/tutorials/load_data/images reads them."""
 
     def decode(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

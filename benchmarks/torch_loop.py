@@ -3,9 +3,9 @@
     python benchmarks/export.py mnist.yaml --arrays mnist.npz
     python benchmarks/torch_loop.py mnist.npz --epochs 3 [--compiled] [--channels-last] [--bfloat16]
 
-What its documentation advises for a CPU: data in memory as one tensor, an index a batch, `set_to_none`, a fused
-optimizer, and `torch.compile`, the channels-last layout or autocast where they are asked for. The models stand in
-`torch_models.py`.
+What its documentation advises for a CPU: data in memory as one tensor, an index and one change of images a batch,
+`set_to_none`, a fused optimizer, and `torch.compile`, the channels-last layout or autocast where they are asked for.
+The models stand in `torch_models.py`, what changes images in `torch_augmentations.py`.
 """
 
 import math
@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import plain
 import torch
+import torch_augmentations
 from torch_models import build
 
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -68,6 +69,7 @@ def main() -> None:
     inputs, targets = tensors(work, "train")
     model = build(work).to(memory_format=layout)
     optimizer, advance = optimizer_of(work, model, options.epochs)
+    changes = torch_augmentations.build(work.config["augment"])
 
     def measure(batch: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
@@ -82,7 +84,10 @@ def main() -> None:
         total, right = torch.zeros(()), torch.zeros((), dtype=torch.long)
         for index in torch.randperm(len(inputs)).split(work.config["batch_size"]):
             optimizer.zero_grad(set_to_none=True)
-            loss, hits = run(inputs_of(inputs[index], layout), targets[index])
+            batch = inputs_of(inputs[index], layout)
+            for change in changes:
+                batch = change(batch).contiguous(memory_format=layout)
+            loss, hits = run(batch, targets[index])
             loss.backward()
             if clip:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), clip)

@@ -130,15 +130,34 @@ def resnet(wanted: dict[str, Any], channels: int, classes: int) -> torch.nn.Modu
 def conv_net(
     wanted: dict[str, Any], shape: tuple[int, ...], classes: int, weights: list[torch.Tensor]
 ) -> torch.nn.Module:
-    """One convolution and one dense layer."""
-    (filters,), side = wanted["filters"], wanted["kernel_size"]
-    left = (shape[0] - side + 1, shape[1] - side + 1)
-    layers = [torch.nn.Conv2d(shape[-1], filters, side), torch.nn.ReLU(), torch.nn.Flatten()]
-    net = torch.nn.Sequential(*layers, torch.nn.Linear(left[0] * left[1] * filters, classes))
-    kernel, bias, dense, dense_bias = weights
-    # Keras flattens height, width, channels; PyTorch channels, height, width.
-    rows = dense.reshape(*left, filters, classes).permute(3, 2, 0, 1).reshape(classes, -1)
-    load(net, [kernel.permute(3, 2, 0, 1), bias, rows, dense_bias])
+    """Convolutions, with batch norm and pooling where they are wanted, and dense layers."""
+    kept, every = wanted["kernel_size"] // 2, wanted["pool_every"]
+    before, side, layers, rest, taken = shape[-1], shape[0], [], iter(weights), []
+    for number, width in enumerate(wanted["filters"], start=1):
+        convolution = torch.nn.Conv2d(
+            before, width, wanted["kernel_size"], padding=kept if every else 0, bias=not wanted["batch_norm"]
+        )
+        taken += [next(rest).permute(3, 2, 0, 1), next(rest)]  # filters; bias, or batch norm's scale
+        layers.append(convolution)
+        if wanted["batch_norm"]:
+            layers.append(torch.nn.BatchNorm2d(width, eps=1e-3, momentum=0.01))
+            taken.append(next(rest))
+            next(rest), next(rest)  # its averages, which begin alike everywhere
+        layers.append(torch.nn.ReLU())
+        side -= 0 if every else wanted["kernel_size"] - 1
+        if every and number % every == 0:
+            layers.append(torch.nn.MaxPool2d(2))
+            side //= 2
+        before = width
+    layers.append(torch.nn.Flatten())
+    widths = [side * side * before, *wanted["hidden"], classes]
+    for rows, columns in pairwise(widths):
+        layers += [torch.nn.Dropout(wanted["dropout"]), torch.nn.Linear(rows, columns), torch.nn.ReLU()]
+        taken += dense_pair(rest)
+    net = torch.nn.Sequential(*layers[:-1])
+    first = -2 * (len(widths) - 1)  # Keras flattens height, width, channels; PyTorch channels, height, width
+    taken[first] = taken[first].reshape(-1, side, side, before).permute(0, 3, 1, 2).reshape(-1, widths[0])
+    load(net, taken)
     return net
 
 

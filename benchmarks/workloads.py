@@ -1,11 +1,12 @@
-"""tfloop beside `keras fit` as an expert tunes it, on six workloads; beside PyTorch on all whose data is in memory.
+"""tfloop beside `keras fit` as an expert tunes it, and beside PyTorch, on six workloads.
 
     python benchmarks/workloads.py [--only NAME ...] [--rounds 5] [--scale 1.0] [--json FILE] [--png FILE]
     python benchmarks/workloads.py --only resnet --torch /path/to/python
 
 Each is a shipped config: `tfloop train` takes it as it is, the others get the same data, model, batch size, optimizer
-and schedule. `images` are JPEG and PNG files that are made here, and tfloop may not hold them in memory. How many steps
-a call of `fit` takes, and whether XLA compiles them, is searched beforehand; that time is not counted.
+and schedule. `images` are JPEG and PNG files that are made here, and tfloop may not hold them in memory; PyTorch, which
+has no decoder, is given their pixels in memory. How many steps a call of `fit` takes, and whether XLA compiles them, is
+searched beforehand; that time is not counted.
 `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command gives everyone the pages that tfloop takes for itself.
 """
 
@@ -30,7 +31,7 @@ class Workload:
         config: its name.
         examples: to train on; None where the data is what it is.
         images: whether PyTorch has two layouts to choose from.
-        files: whether the examples are picture files; PyTorch has no decoder for them.
+        files: whether the examples are picture files.
         untuned: whether `keras fit` runs as it comes too.
     """
 
@@ -67,7 +68,7 @@ class Ready:
 
     Attributes:
         config, sets: what everyone is told.
-        arrays: what `export.py` wrote; None where nobody needs it.
+        arrays: what `export.py` wrote.
         facts: see `Contest`.
         tuned: options of `keras_fit.py` that the search chose.
         found, skipped: contenders, and why others are not among them.
@@ -75,7 +76,7 @@ class Ready:
 
     config: str
     sets: list[str]
-    arrays: Path | None = None
+    arrays: Path
     facts: dict[str, Any] = field(default_factory=dict)
     tuned: list[str] = field(default_factory=list)
     found: dict[str, Contender] = field(default_factory=dict)
@@ -106,14 +107,11 @@ class Ready:
 
 def prepare(workload: Workload, folder: Path, scale: float = 1.0, search: float = 1.0) -> Ready:
     """Writes what the contenders need, and finds out how `fit` is best run."""
-    ready = Ready(workload.config, workload.sets(scale, folder))
+    ready = Ready(workload.config, workload.sets(scale, folder), folder / "arrays.npz")
     export = [sys.executable, str(HERE / "export.py")]
     if workload.files:
         ask([*export, "--pictures", str(folder / "pictures"), "--count", str(workload.sized(scale))])
-    if not workload.files:
-        ready.arrays = folder / "arrays.npz"
-    arrays = ["--arrays", str(ready.arrays)] if ready.arrays else []
-    cost = ask([*export, *ready.told, *arrays])
+    cost = ask([*export, *ready.told, "--arrays", str(ready.arrays)])
     choice = ask([*ready.keras(tuned=False).command, "--search", str(search)])
     ready.tuned = ["--steps-per-execution", str(choice["steps_per_execution"]), *(["--jit"] if choice["jit"] else [])]
     parts = {key: cost[key] for key in ("parameters", "multiply_adds")}
@@ -134,8 +132,7 @@ def contenders(workload: Workload, ready: Ready, folder: Path, torch: str | None
     ready.found["keras fit, tuned"] = ready.keras()
     if workload.untuned:
         ready.found["keras fit"] = ready.keras(tuned=False)
-    if not workload.files:
-        ready.add_torch(torch, LAYOUTS if workload.images else {"": ()})
+    ready.add_torch(torch, LAYOUTS if workload.images else {"": ()})
 
 
 def contest(ready: Ready, rounds: int, epochs: int) -> Contest:
