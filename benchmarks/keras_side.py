@@ -1,7 +1,7 @@
 """A workload without tfloop's loop: the config's data, model and optimizer, by Keras' and tf.data's own means.
 
-The models are tfloop's own, so the work is the same. What tfloop sets for itself (`engine.runtime.setup`: another
-gradient of biases, Grappler's options, fused updates) is not set here: Keras runs as it comes.
+The models are tfloop's own, so the work is the same. What tfloop sets for itself (`engine.runtime.setup`: the
+kernels of `engine/kernels`, Grappler's options; fused updates) is not set here: Keras runs as it comes.
 """
 
 import os

@@ -61,6 +61,13 @@ def test_only_tall_narrow_weights_of_single_rows(columns: int, shape: tuple[int,
     assert is_ours(layer, *shape) == ours
 
 
+def test_sparse_inputs_are_left_to_keras() -> None:
+    layer, inputs = keras.layers.Dense(NARROW), tf.sparse.from_dense(tf.eye(BATCH, TALL))
+    ours = layer(inputs)
+    with as_it_was():
+        np.testing.assert_array_equal(ours, layer(inputs))
+
+
 def test_it_is_replaced_once_and_comes_back() -> None:
     ours = keras.layers.Dense.call
     prefer_fast_dense()

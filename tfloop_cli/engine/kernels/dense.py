@@ -19,11 +19,11 @@ def prefer_fast_dense() -> None:
 
 def _dense(own: Callable[..., Any]) -> Callable[..., Any]:
     def call(layer: keras.layers.Dense, inputs: tf.Tensor, training: Any = None) -> Any:
-        weights = tf.convert_to_tensor(layer.kernel)
-        rows, columns = weights.shape
-        if len(inputs.shape) != 2 or inputs.dtype != weights.dtype or rows < TALL or columns > NARROW:
-            return own(layer, inputs, training=training)
-        outputs = _product(inputs, weights)
+        rows, columns = layer.kernel.shape
+        plain = isinstance(inputs, tf.Tensor) and len(inputs.shape) == 2 and inputs.dtype == layer.compute_dtype
+        if not plain or rows < TALL or columns > NARROW:
+            return own(layer, inputs, training=training)  # as it does sparse inputs
+        outputs = _product(inputs, tf.convert_to_tensor(layer.kernel))
         if layer.bias is not None:
             outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(layer.bias))
         return outputs if layer.activation is None else layer.activation(outputs)
