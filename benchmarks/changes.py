@@ -23,6 +23,7 @@ from tfloop_cli.engine import loop, optimizers, runtime
 from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.data.pipeline import StreamFeed
 from tfloop_cli.engine.guard import Guard
+from tfloop_cli.engine.kernels.native import Native
 from tfloop_cli.engine.kernels.replacing import as_it_was
 from tfloop_cli.engine.kernels.words import WordMean
 from tfloop_cli.engine.state import TrainState
@@ -84,6 +85,8 @@ def changes() -> dict[str, Change]:
         "as it is": lambda stack: None,
         "TensorFlow's own gradient of biases": library(gradients["BiasAdd"]),
         "Keras' own dense layers": library(keras.layers.Dense),
+        "TensorFlow's kernels, not tfloop's": replace(Native, "threads", 0),
+        "tfloop's kernels, in TensorFlow's usual executor": replace(loop, "suits_one_thread", lambda state: False),
         "Keras' own batch norm": library(keras.layers.BatchNormalization),
         "Keras' own dense layers of attention": library(keras.layers.EinsumDense),
         "Keras' own attention": library(keras.layers.MultiHeadAttention),

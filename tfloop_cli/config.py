@@ -167,6 +167,12 @@ class Config(BaseModel):
     compile: Literal["none", "xla", "auto"] = Field(
         default="none", description="Whether to compile the step with XLA; auto does so where it is known to be faster."
     )
+    kernels: Literal["native", "tensorflow", "auto"] = Field(
+        default="auto",
+        description="Who computes the layers that tfloop has kernels of its own for: these, compiled when it was "
+        "installed (native), or TensorFlow; auto: native where they are there. The bits of a result depend on it, so a "
+        "run freezes it.",
+    )
     threads: Literal["auto"] | PositiveInt = Field(
         default="auto",
         description="Threads within one operation. The bits of a result depend on it, so a run freezes it.",

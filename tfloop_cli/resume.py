@@ -67,7 +67,8 @@ def reconcile(run: RunDir, wanted: Config) -> tuple[Config, list[str]]:
         The config, and a line for each difference from the run's own.
     """
     kept = load([str(run.config)]).config
-    frozen = {key: getattr(kept, key) for key in ("device", "threads", "compile") if getattr(wanted, key) == "auto"}
+    decided = "device", "threads", "compile", "kernels", "precision"
+    frozen = {key: getattr(kept, key) for key in decided if getattr(wanted, key) == "auto"}
     config = wanted.model_copy(update=frozen)
     before, now = to_mapping(kept), to_mapping(config)
     notes = [

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import from_arrays
-from tfloop_cli.engine.executor import InOneThread, is_small
+from tfloop_cli.engine.executor import InOneThread, suits_one_thread
 from tfloop_cli.engine.loop import compile_steps
 
 IMAGES = {"dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 60, "test_examples": 8}}
@@ -30,7 +30,7 @@ def layers(kind: str) -> list[keras.layers.Layer]:
 def test_small_are_dense_layers_of_few_weights(trainer, kind: str) -> None:
     data = from_arrays({"train": (np.zeros((20, 8), np.float32), np.arange(20, dtype=np.int32) % 3)})
     run = trainer(data, keras.Sequential([keras.Input((8,)), *layers(kind), keras.layers.Dense(3)]))
-    assert is_small(run.state) == (kind == "plain")
+    assert suits_one_thread(run.state) == (kind == "plain")
     assert isinstance(compile_steps(run.task, run.state, run.config), InOneThread) == (kind == "plain")
     assert len(run.fit()) == 2
 
@@ -44,7 +44,7 @@ def test_xla_is_left_alone(trainer) -> None:
 def test_it_learns_what_the_usual_executor_does(trainer, monkeypatch, changes: dict) -> None:
     one = trainer(**IMAGES, **changes)
     one.fit()
-    monkeypatch.setattr("tfloop_cli.engine.loop.is_small", lambda state: False)
+    monkeypatch.setattr("tfloop_cli.engine.loop.suits_one_thread", lambda state: False)
     other = trainer(**IMAGES, **changes)
     other.fit()
     for name, array in other.everything().items():

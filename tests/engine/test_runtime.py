@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfloop_cli.configfile import from_mapping
 from tfloop_cli.engine import runtime
+from tfloop_cli.engine.kernels import native
 from tfloop_cli.errors import ExitCode, TfloopError
 
 CONFIG = {"dataset": "synthetic", "model": "linear"}
@@ -84,6 +85,31 @@ def test_auto_compiles_on_a_gpu_only(machine_with) -> None:
     config = runtime.setup(from_mapping(CONFIG | {"threads": 1, "compile": "auto"}, "a test"))
     assert (config.device, config.compile) == ("gpu:0", "xla")
     assert runtime.setup(from_mapping(CONFIG | {"threads": 1, "compile": "none"}, "a test")).compile == "none"
+
+
+def test_kernels_of_our_own_are_taken_where_they_are_there(machine_with, monkeypatch) -> None:
+    machine_with(0)
+
+    def decided(**changes: object) -> tuple[str, int]:
+        config = runtime.setup(from_mapping(CONFIG | {"threads": 1} | changes, "a test"))
+        return config.kernels, native.Native.threads
+
+    monkeypatch.setattr(native, "why_not", lambda: None)
+    assert decided() == decided(kernels="native") == ("native", 1)
+    assert decided(kernels="tensorflow") == ("tensorflow", 0)
+    assert decided(compile="xla") == ("tensorflow", 0)
+    with pytest.raises(TfloopError, match="`kernels: native` cannot be had: XLA cannot compile them"):
+        decided(compile="xla", kernels="native")
+    monkeypatch.setattr(native, "why_not", lambda: "nobody built them")
+    assert decided() == ("tensorflow", 0)
+    with pytest.raises(TfloopError, match="`kernels: native` cannot be had: nobody built them") as error:
+        decided(kernels="native")
+    assert error.value.code == ExitCode.USAGE
+    machine_with(1)
+    monkeypatch.setattr(native, "why_not", lambda: None)
+    assert decided() == ("tensorflow", 0)
+    with pytest.raises(TfloopError, match="they are for the CPU"):
+        decided(kernels="native")
 
 
 def test_auto_threads_are_the_cores_that_this_process_may_use(monkeypatch) -> None:

@@ -4,6 +4,8 @@ The tutorial that this grew from evaluates with training=True; these tests tell 
 Dropout and batch norm, and by numbers that numpy computes.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -158,3 +160,23 @@ def test_training_metrics_are_means_over_the_epochs_examples(trainer) -> None:
     for name in ("loss", "accuracy"):
         expected = np.concatenate([value[name].numpy() for value in values]).mean()
         assert epoch.train[name] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kernels", ["native", "tensorflow"])
+def test_what_was_trained_with_kernels_of_our_own_is_scored_without_them(
+    trainer, tmp_path: Path, monkeypatch, capsys, kernels: str
+) -> None:
+    from tfloop_cli.commands.evaluate import Options, evaluate
+    from tfloop_cli.configfile import to_mapping
+    from tfloop_cli.console import Console
+    from tfloop_cli.engine.checkpoint import Snapshot, commit
+    from tfloop_cli.engine.kernels import native
+
+    run = trainer(kernels="tensorflow")
+    run.fit()
+    config = to_mapping(run.config) | {"kernels": kernels}
+    about = {"config": config, "data": run.data.fingerprint, "code": {}, "run_id": "one", "horizon_steps": 8}
+    monkeypatch.setattr(native, "why_not", lambda: "nobody built them")
+    folder = commit(tmp_path, Snapshot.of(run.state), about)
+    assert evaluate(folder, Options(device="cpu"), Console()) == 0
+    assert "(23 examples)" in capsys.readouterr().out

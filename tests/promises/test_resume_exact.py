@@ -223,6 +223,22 @@ def test_a_damaged_config_is_an_error_with_its_line(shell, folder: Path) -> None
 MANIFEST = {"versions": {"tensorflow": "2.0"}, "cpu": "6502", "cpu_flags": ["bcd"], "code": {"mine.py": "ab"}}
 
 
+def test_what_auto_was_decided_to_be_stays(tmp_path: Path) -> None:
+    from tfloop_cli.configfile import from_mapping
+    from tfloop_cli.resume import reconcile
+    from tfloop_cli.rundir import RunDir
+
+    decided = {"device": "cpu", "threads": 3, "compile": "xla", "kernels": "native", "precision": "bfloat16"}
+    run = RunDir(tmp_path)
+    run.config.write_text(json.dumps(CONFIG | decided))
+    config, notes = reconcile(run, from_mapping(CONFIG | dict.fromkeys(decided, "auto"), "a test"))
+    assert {key: getattr(config, key) for key in decided} == decided
+    assert notes == []
+    config, notes = reconcile(run, from_mapping(CONFIG | decided | {"kernels": "tensorflow"}, "a test"))
+    assert config.kernels == "tensorflow"
+    assert notes == ['`kernels` is "tensorflow", and was "native": the result is not that of one unbroken run']
+
+
 def test_another_machine_and_other_code_are_named(tmp_path: Path) -> None:
     from tfloop_cli import meta
     from tfloop_cli.resume import changed_code, changed_machine

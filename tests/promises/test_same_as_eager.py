@@ -105,14 +105,14 @@ def eager(function: Callable) -> Callable:
     return function
 
 
-def make_run(trainer: Callable, digits: Iterable[np.ndarray], case: str, precision: str):
+def make_run(trainer: Callable, digits: Iterable[np.ndarray], case: str, precision: str, **more: object):
     from tfloop_cli.engine.data import from_arrays
 
     changes = dict(CASES[case])
     examples = changes.pop("examples")
     images, labels = digits
     dataset = from_arrays({"train": (images[:examples], labels[:examples])}, class_names="0123456789")
-    changes = {"model": {"name": "conv_net", "filters": [8]}} | changes
+    changes = {"model": {"name": "conv_net", "filters": [8]}} | changes | more
     return trainer(dataset, epochs=EPOCHS, batch_size=BATCH, precision=precision, **changes)
 
 
@@ -141,11 +141,33 @@ def test_in_float64_the_weights_are_those_of_an_eager_loop(trainer, digits, tens
 def test_in_float32_they_differ_as_eager_and_graph_differ(trainer, digits, tensorflows_own, case: str) -> None:
     import tensorflow as tf
 
-    run = make_run(trainer, digits, case, "float32")
+    run = make_run(trainer, digits, case, "float32", kernels="tensorflow")
     first = run.weights()
     got = ours(run)
     tensorflows_own()
     expected, graph = tutorial_loop(run, first, eager), tutorial_loop(run, first, tf.function)
     assert got.distance(expected) <= 10 * max(graph.distance(expected), 1e-7)
+    assert got.loss == pytest.approx(expected.loss, rel=1e-4)
+    assert got.accuracy == pytest.approx(expected.accuracy, abs=0.01)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "a transformer"])
+def test_our_own_kernels_are_as_near_to_the_truth_as_tensorflows(trainer, digits, tensorflows_own, case: str) -> None:
+    """They add up in another order than its own, eager or not: what counts is how far both are from float64."""
+    from tfloop_cli.engine.executor import suits_one_thread
+    from tfloop_cli.engine.kernels import native
+
+    if reason := native.why_not():
+        pytest.skip(reason)
+    filters = {"model": {"name": "conv_net", "filters": [16]}}  # as many as they compute at once
+    run = make_run(trainer, digits, case, "float32", kernels="native", **filters)
+    first = run.weights()
+    assert suits_one_thread(run.state)  # that is, all its layers are theirs
+    got = ours(run)
+    tensorflows_own()
+    expected = tutorial_loop(run, first, eager)
+    exact_run = make_run(trainer, digits, case, "float64", **filters)  # from here on, models are made in float64
+    exact = tutorial_loop(exact_run, [weight.astype("float64") for weight in first], eager)
+    assert got.distance(exact) <= 3 * max(expected.distance(exact), 1e-7)
     assert got.loss == pytest.approx(expected.loss, rel=1e-4)
     assert got.accuracy == pytest.approx(expected.accuracy, abs=0.01)

@@ -56,7 +56,10 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         folder if is_checkpoint(folder) else choose(RunDir(folder).checkpoints, options.checkpoint)
     )
     plugins.load(code_of(checkpoint, options))
-    config = from_mapping(checkpoint.manifest["config"] | {"device": options.device}, str(checkpoint.path))
+    kept, here = checkpoint.manifest["config"], {"device": options.device}
+    if kept.get("kernels") == "native":
+        here["kernels"] = "auto"  # what was trained with them is scored without them on another machine
+    config = from_mapping(kept | here, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config)
     data = open_data(config, console)

@@ -200,7 +200,8 @@ def announce(run: RunDir, config: Config, data: Data, state: TrainState) -> RunS
             "dataset": f"{config.dataset.name} ({sizes}{left_out})",
             "model": f"{config.model.name} ({parameters:,} parameters)",
             "optimizer": config.optimizer.name,
-            "device": f"{config.device}, {config.threads} threads, {config.precision}, compile: {config.compile}",
+            "device": f"{config.device}, {config.threads} threads, {config.precision}, compile: {config.compile}, "
+            f"kernels: {config.kernels}",
         },
         skipped_examples=dict(data.left_out),
     )

@@ -1,4 +1,4 @@
-"""Small models in one thread: to hand an operation to another thread takes longer than to compute it."""
+"""Some models in one thread: to hand an operation to another one takes longer than it saves."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfloop_cli.engine.fused import FUSED_FROM
+from tfloop_cli.engine.kernels import native
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch
 
@@ -27,13 +28,18 @@ class InnerLoop(Protocol):
         ...
 
 
-def is_small(state: TrainState) -> bool:
-    """Whether a training step is nothing but operations too small to divide: dense layers of few weights.
+def suits_one_thread(state: TrainState) -> bool:
+    """Whether a training step is nothing but operations too small to divide, and tfloop's own, which divide themselves.
 
-    A fixed rule, not a measurement: the kernels differ, and with them the last bits.
+    Small are those of dense layers of few weights. A fixed rule, not a measurement: the kernels differ, and with them
+    the last bits.
     """
-    plain = all(type(layer) in PLAIN for model in state.models.values() for layer in model.layers)
-    return plain and all(variable.shape.num_elements() < FUSED_FROM for variable in state.trainable_variables())
+    return all(_is_small(layer) or native.computes(layer) for model in state.models.values() for layer in model.layers)
+
+
+def _is_small(layer: keras.Layer) -> bool:
+    small = all(variable.shape.num_elements() < FUSED_FROM for variable in layer.trainable_variables)
+    return small and type(layer) in PLAIN
 
 
 class InOneThread:

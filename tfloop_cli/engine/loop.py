@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfloop_cli.config import Config
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
-from tfloop_cli.engine.executor import InnerLoop, InOneThread, is_small
+from tfloop_cli.engine.executor import InnerLoop, InOneThread, suits_one_thread
 from tfloop_cli.engine.guard import Guard
 from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.microbatches import in_micro_batches
@@ -107,7 +107,7 @@ def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
 
     # Only the `for` above needs AutoGraph: to read all that it calls as well takes longer than to trace it.
     compiled = tf.function(tf.autograph.to_graph(train_steps, recursive=False), autograph=False)
-    return InOneThread(compiled) if config.device == "cpu" and not xla and is_small(state) else compiled
+    return InOneThread(compiled) if config.device == "cpu" and not xla and suits_one_thread(state) else compiled
 
 
 def sums(values: Values, metrics: Sequence[str]) -> tf.Tensor:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfloop_cli import meta
 from tfloop_cli.config import Config
-from tfloop_cli.engine.kernels import prefer_fast_kernels
+from tfloop_cli.engine.kernels import native, prefer_fast_kernels
 from tfloop_cli.errors import TfloopError
 
 POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -21,17 +21,19 @@ def setup(config: Config) -> Config:
         The config with every decision in it, so that a rerun or a resume decides nothing anew.
 
     Raises:
-        TfloopError: the device is not there (exit code 2).
+        TfloopError: the device, or what else the config asks for, is not there (exit code 2).
     """
     device = choose_device(config.device)
     threads = cores() if config.threads == "auto" else int(config.threads)
     compile_ = config.compile
     if compile_ == "auto":
         compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs XLA made these models slower
+    kernels = choose_kernels(config.kernels, device, compile_)
     precision = choose_precision(device) if config.precision == "auto" else config.precision
     limit_threads(threads)
     if device == "cpu":
         prefer_fast_kernels(xla=compile_ == "xla")
+    native.Native.threads = threads if kernels == "native" else 0
     # Left on, sums of three terms and more become one operation that adds them in the order in which they are ready:
     # two runs of one config would end with other bits. It makes nothing faster here (docs/performance.md).
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
@@ -39,7 +41,7 @@ def setup(config: Config) -> Config:
     keras.config.set_floatx("float64" if precision == "float64" else "float32")
     keras.config.set_dtype_policy(POLICIES[precision])
     keras.utils.set_random_seed(config.seed)
-    decided = {"device": device, "threads": threads, "compile": compile_, "precision": precision}
+    decided = {"device": device, "threads": threads, "compile": compile_, "kernels": kernels, "precision": precision}
     return config.model_copy(update=decided)
 
 
@@ -72,6 +74,26 @@ def choose_precision(device: str) -> str:
         return "bfloat16" if {"avx512_bf16", "amx_bf16", "bf16"} & set(meta.cpu()[1]) else "float32"
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[int(device[4:])])
     return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
+
+
+def choose_kernels(wanted: str, device: str, compile_: str) -> str:
+    """What `kernels` means here: "native" or "tensorflow".
+
+    Raises:
+        TfloopError: `native` is wanted, and cannot be had.
+    """
+    if wanted == "tensorflow":
+        return wanted
+    if device != "cpu":
+        reason = "they are for the CPU"
+    else:
+        reason = "XLA cannot compile them" if compile_ == "xla" else native.why_not()
+    if reason and wanted == "native":
+        raise TfloopError(
+            f"`kernels: native` cannot be had: {reason}",
+            hint="take `--set kernels=tensorflow`, which differs in the last bits",
+        )
+    return "tensorflow" if reason else "native"
 
 
 def cores() -> int:

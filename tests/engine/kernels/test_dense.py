@@ -7,12 +7,14 @@ import tensorflow as tf
 from comparing import BATCH, both, same, sequences
 
 from tfloop_cli.engine.kernels.dense import NARROW, TALL, prefer_fast_dense
+from tfloop_cli.engine.kernels.native import Native
 from tfloop_cli.engine.kernels.replacing import as_it_was
 
 
 @pytest.fixture(autouse=True)
-def installed(machine: None) -> None:
+def installed(machine: None, monkeypatch) -> None:
     prefer_fast_dense()
+    monkeypatch.setattr(Native, "threads", 0)  # our own kernels have test_native.py
 
 
 def is_ours(layer: keras.layers.Layer, *shape: int) -> bool:

@@ -1,4 +1,4 @@
-"""A dense layer that makes few numbers of many, by products of its weights turned round: Keras' numbers, sooner."""
+"""A dense layer that makes few numbers of many: by tfloop's own kernels, or by products of its weights turned round."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfloop_cli.engine.kernels import native
+from tfloop_cli.engine.kernels.native import NARROW, TALL
 from tfloop_cli.engine.kernels.replacing import replace
-
-# Where the weights have at least so many rows and at most so many columns (docs/performance.md).
-TALL, NARROW = 4096, 16
 
 
 def prefer_fast_dense() -> None:
@@ -23,12 +22,17 @@ def _dense(own: Callable[..., Any]) -> Callable[..., Any]:
         plain = isinstance(inputs, tf.Tensor) and len(inputs.shape) == 2 and inputs.dtype == layer.compute_dtype
         if not plain or rows < TALL or columns > NARROW:
             return own(layer, inputs, training=training)  # as it does sparse inputs
-        outputs = _product(inputs, tf.convert_to_tensor(layer.kernel))
-        if layer.bias is not None:
-            outputs = tf.nn.bias_add(outputs, tf.convert_to_tensor(layer.bias))
+        weights = tf.convert_to_tensor(layer.kernel)
+        bias = tf.zeros(columns, weights.dtype) if layer.bias is None else tf.convert_to_tensor(layer.bias)
+        multiply = native.dense if native.computes(layer) else _turned
+        outputs = multiply(inputs, weights, bias)
         return outputs if layer.activation is None else layer.activation(outputs)
 
     return call
+
+
+def _turned(inputs: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    return tf.nn.bias_add(_product(inputs, weights), bias)
 
 
 @tf.custom_gradient
