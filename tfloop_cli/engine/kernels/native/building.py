@@ -60,7 +60,3 @@ def compile_library() -> str | None:
             except subprocess.CalledProcessError as error:
                 return f"{compiler} says: {error.stderr.strip()[-2000:]}"
     return None
-
-
-if __name__ == "__main__":  # for who changes the kernels in a checkout
-    sys.exit(compile_library())

@@ -8,72 +8,81 @@
 #include "vectors.h"
 #include "workers.h"
 
-constexpr int BLOCK = 512, MOST = 16;
-
-// weights [inputs, OUT] -> turned [OUT, inputs], in float32
+constexpr int MOST = 16;
 template <class T>
-static void turn(int threads, int64_t inputs, int outputs, const T* weights, float* turned) {
+constexpr int BLOCK = 2048 / sizeof(T);
+
+// weights [inputs, OUT] -> turned [OUT, inputs]
+template <class T>
+static void turn(int threads, int64_t inputs, int outputs, const T* weights, T* turned) {
   Workers::run(threads, [&](int share) {
     for (int64_t i = inputs * share / threads; i < inputs * (share + 1) / threads; i++)
-      for (int o = 0; o < outputs; o++) turned[o * inputs + i] = load1(weights + i * outputs + o);
+      for (int o = 0; o < outputs; o++) turned[o * inputs + i] = weights[i * outputs + o];
   });
 }
 
 template <int ROWS, int OUT, class T>
-INLINE void multiply_rows(int64_t inputs, int length, const T* in, const float* turned, float* sums) {
+INLINE void multiply_rows(int64_t inputs, int length, const T* in, const T* turned, float* totals) {
   Vector all[ROWS][OUT]{};
   int i = 0;
-  for (; i + WIDTH <= length; i += WIDTH) {
-    Vector here[ROWS];
+  for (constexpr int STEP = WIDTH * PAIR<T>; i + STEP <= length; i += STEP) {
+    decltype(terms(in)) here[ROWS];
     for (int r = 0; r < ROWS; r++) {
-      here[r] = load(in + r * inputs + i);
+      here[r] = terms(in + r * inputs + i);
       __builtin_prefetch(in + (ROWS + r) * inputs + i);  // a block's next row lies far from this one
     }
 #pragma GCC unroll 16
     for (int o = 0; o < OUT; o++) {
-      Vector weights = load(turned + o * inputs + i);
-      for (int r = 0; r < ROWS; r++) all[r][o] += here[r] * weights;
+      auto weights = terms(turned + o * inputs + i);
+      for (int r = 0; r < ROWS; r++) all[r][o] = dot(all[r][o], here[r], weights);
     }
   }
-  for (int r = 0; r < ROWS; r++)
+  for (int r = 0; r < ROWS; r++) {
+    Vector here = sums<OUT>(all[r]);
     for (int o = 0; o < OUT; o++) {
-      float rest = 0;
-      for (int j = i; j < length; j++) rest += load1(in + r * inputs + j) * turned[o * inputs + j];
-      sums[r * OUT + o] += sum(all[r][o]) + rest;
+      for (int j = i; j < length; j++) here[o] += load1(in + r * inputs + j) * load1(turned + o * inputs + j);
+      totals[r * OUT + o] += here[o];
     }
+  }
 }
 
 // in [batch, inputs], turned [OUT, inputs], bias [OUT] -> out [batch, OUT]
 template <int OUT, class T>
-static void multiply(int threads, int64_t batch, int64_t inputs, const T* in, const float* turned, const T* bias, T* out) {
-  constexpr int ROWS = OUT > 12 ? 1 : 2;  // so that the sums fit the registers
+static void multiply(int threads, int64_t batch, int64_t inputs, const T* in, const T* turned, const T* bias, T* out) {
+  constexpr int ROWS = OUT > 12 ? 1 : 2;  // so that the totals fit the registers
   Workers::run(threads, [&](int share) {
     int64_t from = batch * share / threads, rows = batch * (share + 1) / threads - from;
-    std::vector<float> sums(rows * OUT);
-    for (int64_t i = 0; i < inputs; i += BLOCK) {
-      int length = std::min<int64_t>(BLOCK, inputs - i);
+    std::vector<float> totals(rows * OUT);
+    for (int64_t i = 0; i < inputs; i += BLOCK<T>) {
+      int length = std::min<int64_t>(BLOCK<T>, inputs - i);
       int64_t r = 0;
       for (; r + ROWS <= rows; r += ROWS)
-        multiply_rows<ROWS, OUT>(inputs, length, in + (from + r) * inputs + i, turned + i, sums.data() + r * OUT);
+        multiply_rows<ROWS, OUT>(inputs, length, in + (from + r) * inputs + i, turned + i, totals.data() + r * OUT);
       for (; r < rows; r++)
-        multiply_rows<1, OUT>(inputs, length, in + (from + r) * inputs + i, turned + i, sums.data() + r * OUT);
+        multiply_rows<1, OUT>(inputs, length, in + (from + r) * inputs + i, turned + i, totals.data() + r * OUT);
     }
-    for (int64_t j = 0; j < rows * OUT; j++) store1(out + from * OUT + j, sums[j] + load1(bias + j % OUT));
+    for (int64_t j = 0; j < rows * OUT; j++) store1(out + from * OUT + j, totals[j] + load1(bias + j % OUT));
   });
 }
 
 template <int ROWS, int OUT, class T>
-INLINE void pass_rows_on(int64_t inputs, int length, const T* outer, const float* turned, T* passed) {
-  Vector each[ROWS][OUT];
+INLINE void pass_rows_on(int64_t inputs, int length, const T* outer, const T* turned, T* passed) {
+  constexpr int PAIRS = (OUT + PAIR<T> - 1) / PAIR<T>;
+  auto next = [](int o) { return (o + 1) * PAIR<T> - 1; };  // the pair's second one, if there is one
+  decltype(terms(outer)) each[ROWS][PAIRS];
   for (int r = 0; r < ROWS; r++)
-    for (int o = 0; o < OUT; o++) each[r][o] = splat(load1(outer + r * OUT + o));
+    for (int o = 0; o < PAIRS; o++) {
+      const T* first = outer + r * OUT + o * PAIR<T>;
+      each[r][o] = splat(pair(first, next(o) < OUT ? first + 1 : nullptr));
+    }
   int i = 0;
   for (; i + WIDTH <= length; i += WIDTH) {
     Vector all[ROWS]{};
 #pragma GCC unroll 16
-    for (int o = 0; o < OUT; o++) {
-      Vector weights = load(turned + o * inputs + i);
-      for (int r = 0; r < ROWS; r++) all[r] += each[r][o] * weights;
+    for (int o = 0; o < PAIRS; o++) {
+      const T* first = turned + o * PAIR<T> * inputs + i;
+      auto weights = in_turn(first, next(o) < OUT ? first + inputs : nullptr);
+      for (int r = 0; r < ROWS; r++) all[r] = dot(all[r], each[r][o], weights);
     }
     for (int r = 0; r < ROWS; r++) {
       store(passed + r * inputs + i, all[r]);
@@ -83,19 +92,19 @@ INLINE void pass_rows_on(int64_t inputs, int length, const T* outer, const float
   for (; i < length; i++)
     for (int r = 0; r < ROWS; r++) {
       float rest = 0;
-      for (int o = 0; o < OUT; o++) rest += each[r][o][0] * turned[o * inputs + i];
+      for (int o = 0; o < OUT; o++) rest += load1(outer + r * OUT + o) * load1(turned + o * inputs + i);
       store1(passed + r * inputs + i, rest);
     }
 }
 
 // outer [batch, OUT], turned [OUT, inputs] -> passed [batch, inputs], the gradient of the inputs
 template <int OUT, class T>
-static void pass_on(int threads, int64_t batch, int64_t inputs, const T* outer, const float* turned, T* passed) {
-  constexpr int ROWS = OUT > 12 ? 1 : 2;
+static void pass_on(int threads, int64_t batch, int64_t inputs, const T* outer, const T* turned, T* passed) {
+  constexpr int ROWS = (OUT > 12 ? 1 : 2) * PAIR<T>;
   Workers::run(threads, [&](int share) {
     int64_t from = batch * share / threads, to = batch * (share + 1) / threads;
-    for (int64_t i = 0; i < inputs; i += BLOCK) {
-      int length = std::min<int64_t>(BLOCK, inputs - i);
+    for (int64_t i = 0; i < inputs; i += BLOCK<T>) {
+      int length = std::min<int64_t>(BLOCK<T>, inputs - i);
       int64_t r = from;
       for (; r + ROWS <= to; r += ROWS)
         pass_rows_on<ROWS, OUT>(inputs, length, outer + r * OUT, turned + i, passed + r * inputs + i);
@@ -106,26 +115,32 @@ static void pass_on(int threads, int64_t batch, int64_t inputs, const T* outer, 
 
 template <int ROWS, int OUT, class T>
 INLINE void learn_rows(int64_t inputs, int length, const T* in, const T* outer, float* sums) {
-  float each[ROWS][OUT];
-  for (int r = 0; r < ROWS; r++)
-    for (int o = 0; o < OUT; o++) each[r][o] = load1(outer + r * OUT + o);
+  constexpr int PAIRS = (ROWS + PAIR<T> - 1) / PAIR<T>;
+  auto next = [](int r) { return (r + 1) * PAIR<T> - 1; };
+  decltype(pair(in, in)) each[PAIRS][OUT];
+  for (int r = 0; r < PAIRS; r++)
+    for (int o = 0; o < OUT; o++) {
+      const T* first = outer + r * PAIR<T> * OUT + o;
+      each[r][o] = pair(first, next(r) < ROWS ? first + OUT : nullptr);
+    }
   int i = 0;
   for (; i + WIDTH <= length; i += WIDTH) {
-    Vector here[ROWS];
-    for (int r = 0; r < ROWS; r++) {
-      here[r] = load(in + r * inputs + i);
-      __builtin_prefetch(in + (ROWS + r) * inputs + i);
+    decltype(terms(in)) here[PAIRS];
+    for (int r = 0; r < PAIRS; r++) {
+      const T* first = in + r * PAIR<T> * inputs + i;
+      here[r] = in_turn(first, next(r) < ROWS ? first + inputs : nullptr);
     }
+    for (int r = 0; r < ROWS; r++) __builtin_prefetch(in + (ROWS + r) * inputs + i);
 #pragma GCC unroll 16
     for (int o = 0; o < OUT; o++) {
       Vector all = load(sums + o * inputs + i);
-      for (int r = 0; r < ROWS; r++) all += here[r] * splat(each[r][o]);
+      for (int r = 0; r < PAIRS; r++) all = dot(all, here[r], splat(each[r][o]));
       store(sums + o * inputs + i, all);
     }
   }
   for (; i < length; i++)
     for (int o = 0; o < OUT; o++)
-      for (int r = 0; r < ROWS; r++) sums[o * inputs + i] += load1(in + r * inputs + i) * each[r][o];
+      for (int r = 0; r < ROWS; r++) sums[o * inputs + i] += load1(in + r * inputs + i) * load1(outer + r * OUT + o);
 }
 
 // The workers' sums of COUNT inputs from `i` on, one after the other, turned round again.
@@ -142,16 +157,17 @@ INLINE void add_up(int64_t inputs, const std::vector<float*>& sums, int64_t i, T
 // in [batch, inputs], outer [batch, OUT] -> the gradients of weights [inputs, OUT] and bias [OUT]
 template <int OUT, class T>
 static void learn(int threads, int64_t batch, int64_t inputs, const T* in, const T* outer, T* weights, T* bias) {
+  constexpr int ROWS = 4 * PAIR<T>;
   static thread_local std::vector<float> kept;  // as large as the weights: new pages would cost as much as the products
   std::vector<float*> sums(threads);
   Workers::run(threads, [&](int share) {
     kept.assign(inputs * OUT, 0);
     float* mine = sums[share] = kept.data();
     int64_t from = batch * share / threads, to = batch * (share + 1) / threads;
-    for (int64_t i = 0; i < inputs; i += BLOCK) {
-      int length = std::min<int64_t>(BLOCK, inputs - i);
+    for (int64_t i = 0; i < inputs; i += BLOCK<T>) {
+      int length = std::min<int64_t>(BLOCK<T>, inputs - i);
       int64_t r = from;
-      for (; r + 4 <= to; r += 4) learn_rows<4, OUT>(inputs, length, in + r * inputs + i, outer + r * OUT, mine + i);
+      for (; r + ROWS <= to; r += ROWS) learn_rows<ROWS, OUT>(inputs, length, in + r * inputs + i, outer + r * OUT, mine + i);
       for (; r < to; r++) learn_rows<1, OUT>(inputs, length, in + r * inputs + i, outer + r * OUT, mine + i);
     }
   });

@@ -105,7 +105,7 @@ void narrow(const Attributes& a, TF_OpKernelContext* context) {
   int64_t batch = in.dim(0), inputs = in.dim(1), outputs = weights.dim(1);
   require(weights.dim(0) == inputs && bias.dim(0) == outputs && outputs > 0 && outputs <= MOST, "shapes do not match");
   T* out = output<T>(context, 0, {batch, outputs});
-  float* turned = output<float>(context, 1, {outputs, inputs});
+  T* turned = output<T>(context, 1, {outputs, inputs});
   turn(a.threads, inputs, outputs, weights.data<T>(), turned);
   with_outputs(outputs, [&]<int OUT>() {
     multiply<OUT>(a.threads, batch, inputs, in.data<T>(), turned, bias.data<T>(), out);
@@ -119,7 +119,7 @@ void narrow_inputs_gradient(const Attributes& a, TF_OpKernelContext* context) {
   require(turned.dim(0) == outputs && outputs > 0 && outputs <= MOST, "shapes do not match");
   T* passed = output<T>(context, 0, {batch, inputs});
   with_outputs(outputs, [&]<int OUT>() {
-    pass_on<OUT>(a.threads, batch, inputs, outer.data<T>(), turned.data<float>(), passed);
+    pass_on<OUT>(a.threads, batch, inputs, outer.data<T>(), turned.data<T>(), passed);
   });
 }
 
@@ -184,9 +184,9 @@ const bool added = [] {
   add<true, convolution_gradient<float>, convolution_gradient<bfloat16>>(
       "TfloopConvolutionGradient", {"images: T", "filters: T", "out: T", "outer: T"}, {"learned: T", "bias: T"});
   add<false, narrow<float>, narrow<bfloat16>>(
-      "TfloopNarrow", {"inputs: T", "weights: T", "bias: T"}, {"out: T", "turned: float"});
+      "TfloopNarrow", {"inputs: T", "weights: T", "bias: T"}, {"out: T", "turned: T"});
   add<false, narrow_inputs_gradient<float>, narrow_inputs_gradient<bfloat16>>(
-      "TfloopNarrowInputsGradient", {"outer: T", "turned: float"}, {"passed: T"});
+      "TfloopNarrowInputsGradient", {"outer: T", "turned: T"}, {"passed: T"});
   add<false, narrow_weights_gradient<float>, narrow_weights_gradient<bfloat16>>(
       "TfloopNarrowWeightsGradient", {"inputs: T", "outer: T"}, {"learned: T", "bias: T"});
   return true;

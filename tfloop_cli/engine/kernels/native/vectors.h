@@ -5,9 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint32_t Words __attribute__((vector_size(64), aligned(4), may_alias));
+typedef uint32_t Words __attribute__((vector_size(64), aligned(2), may_alias));
 typedef uint16_t Halves __attribute__((vector_size(32), aligned(2), may_alias));
 constexpr int WIDTH = 16;
 
@@ -39,10 +40,55 @@ INLINE void store1(float* to, float number) { *to = number; }
 
 INLINE void store1(bfloat16* to, float number) { to->bits = __builtin_bit_cast(uint16_t, _mm_cvtness_sbh(number)); }
 
-// The sum of the sixteen, always in the same order.
-INLINE float sum(Vector all) {
-  all += __builtin_shufflevector(all, all, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
-  all += __builtin_shufflevector(all, all, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
-  all += __builtin_shufflevector(all, all, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3);
-  return all[0] + all[1];
+// What sums are made of: registers full of numbers as they lie in memory. Of bfloat16 each of the sixteen sums gets two at
+// a time, since the processor multiplies and adds these in one instruction.
+template <class T>
+constexpr int PAIR = 4 / sizeof(T);
+
+INLINE Vector terms(const float* from) { return load(from); }
+
+INLINE Words terms(const bfloat16* from) { return *(const Words*)from; }
+
+// Numbers of two sources in turn, and two numbers; of float32 only the first one's. Without a second one, zeros.
+INLINE Vector in_turn(const float* first, const float*) { return load(first); }
+
+INLINE Words in_turn(const bfloat16* first, const bfloat16* second) {
+  Words all = __builtin_convertvector(*(const Halves*)first, Words);
+  return second ? all | __builtin_convertvector(*(const Halves*)second, Words) << 16 : all;
+}
+
+INLINE float pair(const float* first, const float*) { return *first; }
+
+INLINE uint32_t pair(const bfloat16* first, const bfloat16* second) {
+  return first->bits | (second ? uint32_t(second->bits) << 16 : 0);
+}
+
+INLINE Words splat(uint32_t pair) { return pair - Words{}; }
+
+INLINE Vector dot(Vector sums, Vector a, Vector b) { return sums + a * b; }
+
+INLINE Vector dot(Vector sums, Words a, Words b) {
+  return (Vector)_mm512_dpbf16_ps((__m512)sums, (__m512bh)a, (__m512bh)b);
+}
+
+// Where two vectors have sums spread over SPREAD numbers each, one vector with all of these, over half as many.
+template <int SPREAD>
+INLINE Vector fold(Vector a, Vector b) {
+  return [&]<int... I>(std::integer_sequence<int, I...>) {
+    constexpr int HALF = SPREAD / 2;
+    return __builtin_shufflevector(a, b, (I / HALF * SPREAD + I % HALF)...) +
+           __builtin_shufflevector(a, b, (I / HALF * SPREAD + I % HALF + HALF)...);
+  }(std::make_integer_sequence<int, WIDTH>{});
+}
+
+// The sum of each of COUNT vectors, up to sixteen, always in the same order; after them comes nothing.
+template <int COUNT, int SPREAD = WIDTH>
+INLINE Vector sums(const Vector* all) {
+  if constexpr (SPREAD == 1) {
+    return all[0];
+  } else {
+    Vector folded[(COUNT + 1) / 2];
+    for (int i = 0; i < COUNT; i += 2) folded[i / 2] = fold<SPREAD>(all[i], i + 1 < COUNT ? all[i + 1] : Vector{});
+    return sums<(COUNT + 1) / 2, SPREAD / 2>(folded);
+  }
 }
