@@ -96,6 +96,27 @@ def test_the_same_bits_every_time() -> None:
                 np.testing.assert_array_equal(got, expected)
 
 
+def test_operations_that_are_ready_at_once_do_not_disturb_each_other() -> None:
+    random = np.random.default_rng(0)
+    many = [random.normal(size=(9, 4100)).astype("float32") for _ in range(6)]
+    weights, bias = random.normal(size=(4100, 10)).astype("float32"), np.zeros(10, "float32")
+
+    def gradient(inputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            out = native.dense(inputs, weights, tf.constant(bias))
+        return tape.gradient(out, weights, output_gradients=tf.sign(out))
+
+    @tf.function
+    def all_at_once(weights: tf.Tensor) -> list[tf.Tensor]:
+        return [gradient(tf.constant(inputs), weights) for inputs in many]
+
+    alone = [gradient(tf.constant(inputs), tf.constant(weights)).numpy() for inputs in many]
+    for _ in range(20):
+        for got, expected in zip(all_at_once(tf.constant(weights)), alone, strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
 @pytest.mark.parametrize(
     ("make", "shape"),
     [

@@ -3,6 +3,7 @@
 // so that it reads what it wrote itself in the layer below, and they in blocks of inputs, whose weights fit the cache.
 #pragma once
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "vectors.h"
@@ -143,13 +144,13 @@ INLINE void learn_rows(int64_t inputs, int length, const T* in, const T* outer, 
       for (int r = 0; r < ROWS; r++) sums[o * inputs + i] += load1(in + r * inputs + i) * load1(outer + r * OUT + o);
 }
 
-// The workers' sums of COUNT inputs from `i` on, one after the other, turned round again.
+// The workers' sums of COUNT inputs, one after the other, turned round again.
 template <int COUNT, int OUT, class T>
-INLINE void add_up(int64_t inputs, const std::vector<float*>& sums, int64_t i, T* weights) {
+INLINE void add_up(int threads, int64_t inputs, const float* sums, T* weights) {
   float totals[OUT][COUNT]{};
-  for (const float* some : sums)
+  for (int worker = 0; worker < threads; worker++)
     for (int o = 0; o < OUT; o++)
-      for (int j = 0; j < COUNT; j++) totals[o][j] += some[o * inputs + i + j];
+      for (int j = 0; j < COUNT; j++) totals[o][j] += sums[(worker * OUT + o) * inputs + j];
   for (int j = 0; j < COUNT; j++)
     for (int o = 0; o < OUT; o++) store1(weights + j * OUT + o, totals[o][j]);
 }
@@ -158,11 +159,10 @@ INLINE void add_up(int64_t inputs, const std::vector<float*>& sums, int64_t i, T
 template <int OUT, class T>
 static void learn(int threads, int64_t batch, int64_t inputs, const T* in, const T* outer, T* weights, T* bias) {
   constexpr int ROWS = 4 * PAIR<T>;
-  static thread_local std::vector<float> kept;  // as large as the weights: new pages would cost as much as the products
-  std::vector<float*> sums(threads);
+  std::unique_ptr<float[]> sums(new float[threads * inputs * OUT]);  // each worker's, which it clears itself
   Workers::run(threads, [&](int share) {
-    kept.assign(inputs * OUT, 0);
-    float* mine = sums[share] = kept.data();
+    float* mine = sums.get() + share * inputs * OUT;
+    std::fill_n(mine, inputs * OUT, 0.f);
     int64_t from = batch * share / threads, to = batch * (share + 1) / threads;
     for (int64_t i = 0; i < inputs; i += BLOCK<T>) {
       int length = std::min<int64_t>(BLOCK<T>, inputs - i);
@@ -173,8 +173,8 @@ static void learn(int threads, int64_t batch, int64_t inputs, const T* in, const
   });
   Workers::run(threads, [&](int share) {
     int64_t i = inputs * share / threads, to = inputs * (share + 1) / threads;
-    for (; i + WIDTH <= to; i += WIDTH) add_up<WIDTH, OUT>(inputs, sums, i, weights + i * OUT);
-    for (; i < to; i++) add_up<1, OUT>(inputs, sums, i, weights + i * OUT);
+    for (; i + WIDTH <= to; i += WIDTH) add_up<WIDTH, OUT>(threads, inputs, sums.get() + i, weights + i * OUT);
+    for (; i < to; i++) add_up<1, OUT>(threads, inputs, sums.get() + i, weights + i * OUT);
   });
   for (int o = 0; o < OUT; o++) {
     float total = 0;
