@@ -63,6 +63,7 @@ def bad_value(lines: Lines, number: int, chance: random.Random) -> Mutation:
     values = {
         "warmup_steps": ["-1", "1.5", "no", "ten"], "drop_remainder": ["yes", "1", "off"], "device": ["gpuu", "gpu:x"],
         "precision": ["float8", "16", "true"], "compile": ["xls", "yes"], "threads": ["0", "many", "-2"],
+        "kernels": ["cuda", "true"],
         "clip_norm": ["-1", ".nan", ".inf", "0"], "ema_decay": ["1", "0", "2.0"], "on_nonfinite": ["ignore", "null"],
         "on_bad_example": ["ignore", "true"],
         "checkpoint": ["{keep: 0}", "{every_step: 5}", "3", "[1]"], "early_stopping": ["{patience: 3}", "5"],

@@ -20,32 +20,34 @@ struct Shape {
   size_t row() const { return size_t(columns) * filters; }
 };
 
-// Where each tap lies from the place that it is for, in the padded image.
-static std::vector<int> offsets(const Shape& s) {
+// Where taps lie from the place that they are for, in the padded image: each, or of each row every second one.
+static std::vector<int> offsets(const Shape& s, int every) {
   std::vector<int> all;
   for (int i = 0; i < s.taps_down; i++)
-    for (int j = 0; j < s.taps_across * s.channels; j++) all.push_back(i * s.padded_width() + j);
+    for (int j = 0; j < s.taps_across; j += every)
+      for (int c = 0; c < s.channels; c++) all.push_back(i * s.padded_width() + j * s.channels + c);
   return all;
 }
 
+// An image with zeros around it, each number paired with that of the next place.
 template <class T>
-static void pad(const Shape& s, const T* image, std::vector<float>& padded) {
-  for (int y = 0; y < s.height; y++)
-    for (int i = 0, line = s.width * s.channels; i < line; i++)
-      padded[(y + s.above) * s.padded_width() + s.before * s.channels + i] = load1(image + y * line + i);
+static void pad(const Shape& s, const T* image, std::vector<T>& padded, std::vector<Pair<T>>& pairs) {
+  for (int y = 0, line = s.width * s.channels; y < s.height; y++)
+    std::copy_n(image + y * line, line, padded.begin() + (y + s.above) * s.padded_width() + s.before * s.channels);
+  for (int i = 0; i < s.padded(); i++) pairs[i] = pair(padded[i], i + s.channels < s.padded() ? padded[i + s.channels] : T{});
 }
 
 // VECTORS times sixteen filters at PLACES places side by side: as many sums in registers at once.
 template <int PLACES, int VECTORS, class T>
-INLINE void convolve_places(const Shape& s, const float* in, const int* offset, const float* filters, const float* bias,
-                            bool relu, T* out) {
+INLINE void convolve_places(const Shape& s, const Pair<T>* in, const std::vector<int>& offset, const Pair<T>* filters,
+                            const float* bias, bool relu, T* out) {
   Vector sums[PLACES][VECTORS];
   for (auto& place : sums)
     for (int v = 0; v < VECTORS; v++) place[v] = load(bias + v * WIDTH);
-  for (int tap = 0, taps = s.taps(); tap < taps; tap++)
+  for (size_t t = 0; t < offset.size(); t++)
     for (int v = 0; v < VECTORS; v++) {
-      Vector filter = load(filters + tap * s.filters + v * WIDTH);
-      for (int p = 0; p < PLACES; p++) sums[p][v] += splat(in[offset[tap] + p * s.channels]) * filter;
+      auto filter = terms(filters + t * s.filters + v * WIDTH);
+      for (int p = 0; p < PLACES; p++) sums[p][v] = dot(sums[p][v], splat(in[offset[t] + p * s.channels]), filter);
     }
   for (int p = 0; p < PLACES; p++)
     for (int v = 0; v < VECTORS; v++) {
@@ -56,8 +58,8 @@ INLINE void convolve_places(const Shape& s, const float* in, const int* offset, 
 }
 
 template <int VECTORS, class T>
-static void convolve_row(const Shape& s, const float* in, const int* offset, const float* filters, const float* bias,
-                         bool relu, T* out) {
+static void convolve_row(const Shape& s, const Pair<T>* in, const std::vector<int>& offset, const Pair<T>* filters,
+                         const float* bias, bool relu, T* out) {
   int x = 0;
   auto places = [&]<int PLACES>() {
     for (; x + PLACES <= s.columns; x += PLACES)
@@ -68,25 +70,40 @@ static void convolve_row(const Shape& s, const float* in, const int* offset, con
   places.template operator()<1>();
 }
 
+// The filters as `offsets(s, PAIR<T>)` has the taps, those of two taps side by side paired.
+template <class T>
+static std::vector<Pair<T>> paired(const Shape& s, const T* filters) {
+  std::vector<Pair<T>> all;
+  int tap = s.channels * s.filters;
+  for (int i = 0; i < s.taps_down; i++)
+    for (int j = 0; j < s.taps_across; j += PAIR<T>)
+      for (int f = 0; f < tap; f++) {
+        const T* first = filters + (i * s.taps_across + j) * tap + f;
+        all.push_back(pair(first[0], j + 1 < s.taps_across ? first[tap] : T{}));
+      }
+  return all;
+}
+
 // images [batch, height, width, channels], filters [taps_down, taps_across, channels, filters], bias [filters]
 // -> [batch, rows, columns, filters]
 template <class T>
 static void convolve(const Shape& s, int threads, const T* images, const T* filters, const T* bias, bool relu, T* out) {
-  std::vector<int> offset = offsets(s);
-  std::vector<float> f(s.taps() * s.filters), b(s.filters);
-  for (size_t i = 0; i < f.size(); i++) f[i] = load1(filters + i);
-  for (size_t i = 0; i < b.size(); i++) b[i] = load1(bias + i);
+  std::vector<int> offset = offsets(s, PAIR<T>);
+  std::vector<Pair<T>> f = paired(s, filters);
+  std::vector<float> b(s.filters);
+  for (int i = 0; i < s.filters; i++) b[i] = load1(bias + i);
   Workers::run(threads, [&](int share) {
-    std::vector<float> padded(s.padded());
+    std::vector<T> padded(s.padded());
+    std::vector<Pair<T>> pairs(s.padded());
     for (int64_t n = int64_t(s.batch) * share / threads; n < int64_t(s.batch) * (share + 1) / threads; n++) {
-      pad(s, images + n * s.image(), padded);
+      pad(s, images + n * s.image(), padded, pairs);
       for (int y = 0; y < s.rows; y++) {
-        const float* in = padded.data() + y * s.padded_width();
+        const Pair<T>* in = pairs.data() + y * s.padded_width();
         T* row = out + (n * s.rows + y) * s.row();
         int from = 0;
         for (; from + 2 * WIDTH <= s.filters; from += 2 * WIDTH)
-          convolve_row<2>(s, in, offset.data(), f.data() + from, b.data() + from, relu, row + from);
-        if (from < s.filters) convolve_row<1>(s, in, offset.data(), f.data() + from, b.data() + from, relu, row + from);
+          convolve_row<2>(s, in, offset, f.data() + from, b.data() + from, relu, row + from);
+        if (from < s.filters) convolve_row<1>(s, in, offset, f.data() + from, b.data() + from, relu, row + from);
       }
     }
   });
@@ -96,7 +113,7 @@ static void convolve(const Shape& s, int threads, const T* images, const T* filt
 template <class T>
 struct Row {
   const T *out, *outer;
-  float* masked;
+  T* masked;
   bool relu;
 };
 
@@ -104,28 +121,37 @@ struct Row {
 // which is nearer to the truth than thousands of additions to one number. The FIRST taps of a row mask it on their way,
 // and add up the bias' gradient.
 template <int TAPS, int VECTORS, bool FIRST, class T>
-INLINE void learn_taps(const Shape& s, const float* in, const int* offset, const Row<T>& row, float* sums, float* bias) {
+INLINE void learn_taps(const Shape& s, const Pair<T>* in, const int* offset, const Row<T>& row, float* sums, float* bias) {
   Vector all[TAPS][VECTORS]{}, total[VECTORS]{};
-  for (int x = 0; x < s.columns; x++) {
-    Vector here[VECTORS];
+  T one;
+  store1(&one, 1);
+  auto passed_on = [&](int x, int v) {
+    int at = x * s.filters + v * WIDTH;
+    if (!FIRST) return raw(row.masked + at);
+    auto here = raw(row.outer + at);
+    if (row.relu) here = where_positive(raw(row.out + at), here);
+    if (s.taps() > TAPS) store_raw(row.masked + at, here);
+    return here;
+  };
+  for (int x = 0; x < s.columns; x += PAIR<T>) {
+    decltype(terms(row.out)) here[VECTORS];
     for (int v = 0; v < VECTORS; v++) {
-      int at = x * s.filters + v * WIDTH;
-      here[v] = FIRST ? load(row.outer + at) : load(row.masked + at);
-      if (FIRST && row.relu) here[v] = load(row.out + at) > 0 ? here[v] : Vector{};
-      if (FIRST && s.taps() > TAPS) store(row.masked + at, here[v]);
-      if (FIRST) total[v] += here[v];
+      auto first = passed_on(x, v);
+      here[v] = in_turn(first, PAIR<T> == 2 && x + 1 < s.columns ? passed_on(x + 1, v) : decltype(first){});
+      if (FIRST) total[v] = dot(total[v], here[v], splat(pair(one, one)));
     }
 #pragma GCC unroll 9
     for (int t = 0; t < TAPS; t++)
-      for (int v = 0; v < VECTORS; v++) all[t][v] += splat(in[offset[t] + x * s.channels]) * here[v];
+      for (int v = 0; v < VECTORS; v++) all[t][v] = dot(all[t][v], splat(in[offset[t] + x * s.channels]), here[v]);
   }
   for (int t = 0; t < TAPS; t++)
     for (int v = 0; v < VECTORS; v++) add(sums + t * s.filters + v * WIDTH, all[t][v]);
-  for (int v = 0; v < VECTORS; v++) add(bias + v * WIDTH, total[v]);
+  if (FIRST)
+    for (int v = 0; v < VECTORS; v++) add(bias + v * WIDTH, total[v]);
 }
 
 template <int VECTORS, class T>
-static void learn_row(const Shape& s, const float* in, const int* offset, const Row<T>& row, float* sums, float* bias) {
+static void learn_row(const Shape& s, const Pair<T>* in, const int* offset, const Row<T>& row, float* sums, float* bias) {
   int tap = 0, taps = s.taps();
   auto learn = [&]<int TAPS>() {
     for (; tap + TAPS <= taps; tap += TAPS) {
@@ -145,16 +171,18 @@ static void learn_row(const Shape& s, const float* in, const int* offset, const 
 template <class T>
 static void learn_filters(const Shape& s, int threads, const T* images, const T* out, const T* outer, bool relu, T* filters,
                           T* bias) {
-  std::vector<int> offset = offsets(s);
+  std::vector<int> offset = offsets(s, 1);
   int weights = s.taps() * s.filters, all = weights + s.filters;
   std::vector<float> sums(size_t(threads) * all);
   Workers::run(threads, [&](int share) {
-    std::vector<float> padded(s.padded()), masked(s.row()), mine(all);
+    std::vector<T> padded(s.padded()), masked(s.row());
+    std::vector<Pair<T>> pairs(s.padded());
+    std::vector<float> mine(all);
     for (int64_t n = int64_t(s.batch) * share / threads; n < int64_t(s.batch) * (share + 1) / threads; n++) {
-      pad(s, images + n * s.image(), padded);
+      pad(s, images + n * s.image(), padded, pairs);
       for (int y = 0; y < s.rows; y++) {
         size_t at = (n * s.rows + y) * s.row();
-        const float* in = padded.data() + y * s.padded_width();
+        const Pair<T>* in = pairs.data() + y * s.padded_width();
         auto learn = [&]<int VECTORS>(int from) {
           Row<T> row{out + at + from, outer + at + from, masked.data() + from, relu};
           learn_row<VECTORS>(s, in, offset.data(), row, mine.data() + from, mine.data() + weights + from);

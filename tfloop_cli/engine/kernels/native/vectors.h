@@ -10,6 +10,7 @@
 typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
 typedef uint32_t Words __attribute__((vector_size(64), aligned(2), may_alias));
 typedef uint16_t Halves __attribute__((vector_size(32), aligned(2), may_alias));
+typedef int16_t SignedHalves __attribute__((vector_size(32), aligned(2), may_alias));
 constexpr int WIDTH = 16;
 
 struct bfloat16 {
@@ -49,21 +50,38 @@ INLINE Vector terms(const float* from) { return load(from); }
 
 INLINE Words terms(const bfloat16* from) { return *(const Words*)from; }
 
-// Numbers of two sources in turn, and two numbers; of float32 only the first one's. Without a second one, zeros.
-INLINE Vector in_turn(const float* first, const float*) { return load(first); }
+INLINE Words terms(const uint32_t* pairs) { return *(const Words*)pairs; }
 
-INLINE Words in_turn(const bfloat16* first, const bfloat16* second) {
-  Words all = __builtin_convertvector(*(const Halves*)first, Words);
-  return second ? all | __builtin_convertvector(*(const Halves*)second, Words) << 16 : all;
+// Sixteen numbers as they lie in memory.
+INLINE Vector raw(const float* from) { return load(from); }
+
+INLINE Halves raw(const bfloat16* from) { return *(const Halves*)from; }
+
+INLINE void store_raw(float* to, Vector numbers) { store(to, numbers); }
+
+INLINE void store_raw(bfloat16* to, Halves numbers) { *(Halves*)to = numbers; }
+
+// Those of `numbers` where `out` is positive, else 0.
+INLINE Vector where_positive(Vector out, Vector numbers) { return out > 0 ? numbers : Vector{}; }
+
+INLINE Halves where_positive(Halves out, Halves numbers) { return (SignedHalves)out > 0 ? numbers : Halves{}; }
+
+// Numbers of two sources in turn, and two numbers; of float32 only the first one's.
+INLINE Vector in_turn(Vector first, Vector) { return first; }
+
+INLINE Words in_turn(Halves first, Halves second) {
+  return __builtin_convertvector(first, Words) | __builtin_convertvector(second, Words) << 16;
 }
 
-INLINE float pair(const float* first, const float*) { return *first; }
+INLINE float pair(float first, float) { return first; }
 
-INLINE uint32_t pair(const bfloat16* first, const bfloat16* second) {
-  return first->bits | (second ? uint32_t(second->bits) << 16 : 0);
-}
+INLINE uint32_t pair(bfloat16 first, bfloat16 second) { return first.bits | uint32_t(second.bits) << 16; }
 
 INLINE Words splat(uint32_t pair) { return pair - Words{}; }
+
+// What `pair` makes of numbers of a type.
+template <class T>
+using Pair = decltype(pair(T{}, T{}));
 
 INLINE Vector dot(Vector sums, Vector a, Vector b) { return sums + a * b; }
 
