@@ -69,12 +69,11 @@ static void multiply(int threads, int64_t batch, int64_t inputs, const T* in, co
 template <int ROWS, int OUT, class T>
 INLINE void pass_rows_on(int64_t inputs, int length, const T* outer, const T* turned, T* passed) {
   constexpr int PAIRS = (OUT + PAIR<T> - 1) / PAIR<T>;
-  auto next = [](int o) { return (o + 1) * PAIR<T> - 1; };  // the pair's second one, if there is one
   decltype(terms(outer)) each[ROWS][PAIRS];
   for (int r = 0; r < ROWS; r++)
     for (int o = 0; o < PAIRS; o++) {
       const T* first = outer + r * OUT + o * PAIR<T>;
-      each[r][o] = splat(pair(first[0], next(o) < OUT ? first[1] : T{}));
+      each[r][o] = splat(pair(first[0], has_second<T>(o, OUT) ? first[1] : T{}));
     }
   int i = 0;
   for (; i + WIDTH <= length; i += WIDTH) {
@@ -82,7 +81,7 @@ INLINE void pass_rows_on(int64_t inputs, int length, const T* outer, const T* tu
 #pragma GCC unroll 16
     for (int o = 0; o < PAIRS; o++) {
       const T* first = turned + o * PAIR<T> * inputs + i;
-      auto weights = in_turn(raw(first), next(o) < OUT ? raw(first + inputs) : decltype(raw(first)){});
+      auto weights = in_turn(raw(first), has_second<T>(o, OUT) ? raw(first + inputs) : decltype(raw(first)){});
       for (int r = 0; r < ROWS; r++) all[r] = dot(all[r], each[r][o], weights);
     }
     for (int r = 0; r < ROWS; r++) {
@@ -117,19 +116,18 @@ static void pass_on(int threads, int64_t batch, int64_t inputs, const T* outer, 
 template <int ROWS, int OUT, class T>
 INLINE void learn_rows(int64_t inputs, int length, const T* in, const T* outer, float* sums) {
   constexpr int PAIRS = (ROWS + PAIR<T> - 1) / PAIR<T>;
-  auto next = [](int r) { return (r + 1) * PAIR<T> - 1; };
   Pair<T> each[PAIRS][OUT];
   for (int r = 0; r < PAIRS; r++)
     for (int o = 0; o < OUT; o++) {
       const T* first = outer + r * PAIR<T> * OUT + o;
-      each[r][o] = pair(first[0], next(r) < ROWS ? first[OUT] : T{});
+      each[r][o] = pair(first[0], has_second<T>(r, ROWS) ? first[OUT] : T{});
     }
   int i = 0;
   for (; i + WIDTH <= length; i += WIDTH) {
     decltype(terms(in)) here[PAIRS];
     for (int r = 0; r < PAIRS; r++) {
       const T* first = in + r * PAIR<T> * inputs + i;
-      here[r] = in_turn(raw(first), next(r) < ROWS ? raw(first + inputs) : decltype(raw(first)){});
+      here[r] = in_turn(raw(first), has_second<T>(r, ROWS) ? raw(first + inputs) : decltype(raw(first)){});
     }
     for (int r = 0; r < ROWS; r++) __builtin_prefetch(in + (ROWS + r) * inputs + i);
 #pragma GCC unroll 16

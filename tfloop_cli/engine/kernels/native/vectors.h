@@ -46,6 +46,12 @@ INLINE void store1(bfloat16* to, float number) { to->bits = __builtin_bit_cast(u
 template <class T>
 constexpr int PAIR = 4 / sizeof(T);
 
+// Whether a pair of so many numbers has its second one: the last may not, and of float32 none has.
+template <class T>
+constexpr bool has_second(int pair, int numbers) {
+  return PAIR<T> == 2 && 2 * pair + 1 < numbers;
+}
+
 INLINE Vector terms(const float* from) { return load(from); }
 
 INLINE Words terms(const bfloat16* from) { return *(const Words*)from; }
