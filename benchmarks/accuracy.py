@@ -6,7 +6,7 @@ python benchmarks/accuracy.py [--seeds 5] [--epochs 5]
 import argparse
 import statistics
 
-from measuring import script, tfloop
+from measurement import script, tfloop
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """A JAX loop on the tutorial's net, whole epochs under `lax.scan`, for comparison. Needs jax, optax and numpy only.
 
-python benchmarks/export.py mnist.yaml --arrays mnist.npz && python benchmarks/jax_scan.py mnist.npz --epochs 3
+python benchmarks/export_workload.py mnist.yaml --arrays mnist.npz && python benchmarks/jax_scan.py mnist.npz --epochs 3
 """
 
+import exported_workload
 import jax
 import jax.numpy as jnp
 import optax
-import plain
 
 Weights = tuple[jax.Array, ...]  # filters, their bias, the dense layer, its bias
 
@@ -28,8 +28,8 @@ def loss_of(weights: Weights, pictures: jax.Array, answers: jax.Array) -> tuple[
 
 def main() -> None:
     """Trains and tests."""
-    options = plain.options(__doc__)
-    work = plain.read(options.data)
+    options = exported_workload.options(__doc__)
+    work = exported_workload.read(options.data)
     images, labels = (jnp.asarray(work.arrays[f"train_{what}"]) for what in ("inputs", "targets"))
     labels, size = labels.astype(jnp.int32), work.config["batch_size"]
     wanted = work.config["optimizer"]
@@ -52,7 +52,7 @@ def main() -> None:
         return carry, hits.sum()
 
     weights = tuple(map(jnp.asarray, work.weights))
-    carry, epochs = (weights, optimizer.init(weights)), plain.Epochs(len(images))
+    carry, epochs = (weights, optimizer.init(weights)), exported_workload.Epochs(len(images))
     for key in jax.random.split(jax.random.key(options.seed), options.epochs):
         carry, hits = epoch(carry, key)
         hits.block_until_ready()
@@ -60,7 +60,7 @@ def main() -> None:
     answers = jnp.asarray(work.arrays["test_targets"]).astype(jnp.int32)
     loss, logits = loss_of(carry[0], jnp.asarray(work.arrays["test_inputs"]), answers)
     accuracy = (logits.argmax(1) == answers).mean()
-    plain.tell("evaluation", split="test", metrics={"loss": float(loss), "accuracy": float(accuracy)})
+    exported_workload.tell("evaluation", split="test", metrics={"loss": float(loss), "accuracy": float(accuracy)})
 
 
 if __name__ == "__main__":

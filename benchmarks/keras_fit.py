@@ -13,8 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras_side  # first: it says what Keras runs on
-import plain
+import exported_workload
+import keras_workload  # first: it says what Keras runs on
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
@@ -28,7 +28,7 @@ class Told(keras.callbacks.Callback):
 
     def __init__(self, examples: int) -> None:
         super().__init__()
-        self._epochs = plain.Epochs(examples)
+        self._epochs = exported_workload.Epochs(examples)
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
         self._epochs.begin()
@@ -64,7 +64,7 @@ class Choice:
     jit: bool = False
 
 
-def compiled(workload: keras_side.Workload, epochs: int, choice: Choice) -> keras.Model:
+def compiled(workload: keras_workload.Workload, epochs: int, choice: Choice) -> keras.Model:
     """The workload's model, ready to be fit."""
     model = workload.model()
     model.compile(
@@ -77,7 +77,7 @@ def compiled(workload: keras_side.Workload, epochs: int, choice: Choice) -> kera
     return model
 
 
-def search(workload: keras_side.Workload, budget: float) -> Choice:
+def search(workload: keras_workload.Workload, budget: float) -> Choice:
     """The fastest of all choices, each tried for about `budget` seconds, twice, once it is compiled."""
     best, fastest = Choice(), math.inf
     for jit in (False, True) if workload.fixed_shape else (False,):
@@ -88,9 +88,9 @@ def search(workload: keras_side.Workload, budget: float) -> Choice:
             try:
                 seconds = seconds_a_step(workload, choice, budget, fastest)
             except tf.errors.OpError as error:  # what XLA cannot compile
-                plain.tell("trial", steps_per_execution=steps, jit=jit, failed=error.message[:200])
+                exported_workload.tell("trial", steps_per_execution=steps, jit=jit, failed=error.message[:200])
                 break
-            plain.tell("trial", steps_per_execution=steps, jit=jit, milliseconds_a_step=seconds * 1e3)
+            exported_workload.tell("trial", steps_per_execution=steps, jit=jit, milliseconds_a_step=seconds * 1e3)
             if seconds < fastest:
                 best, fastest = choice, seconds
             elif jit and seconds > 1.5 * fastest:
@@ -98,12 +98,12 @@ def search(workload: keras_side.Workload, budget: float) -> Choice:
     return best
 
 
-def seconds_a_step(workload: keras_side.Workload, choice: Choice, budget: float, guess: float) -> float:
+def seconds_a_step(workload: keras_workload.Workload, choice: Choice, budget: float, guess: float) -> float:
     """Of training, warm: the better of two trials."""
     keras.backend.clear_session()
     calls = max(1, round(budget / (guess * choice.steps))) if math.isfinite(guess) else 8
     steps, paced = calls * choice.steps, Paced()
-    data = keras_side.tuned_pipeline(workload, "train").repeat()
+    data = keras_workload.tuned_pipeline(workload, "train").repeat()
     compiled(workload, 1, choice).fit(data, epochs=3, steps_per_epoch=steps, verbose=0, callbacks=[paced])
     return min(paced.seconds[1:]) / steps
 
@@ -121,21 +121,21 @@ def main() -> None:
     parser.add_argument("--search", type=float, metavar="SECONDS")
     options = parser.parse_args()
 
-    workload = keras_side.open_workload(options.config, options.set, options.seed)
+    workload = keras_workload.open_workload(options.config, options.set, options.seed)
     if options.search:
         best = search(workload, options.search)
-        plain.tell("choice", steps_per_execution=best.steps, jit=best.jit)
+        exported_workload.tell("choice", steps_per_execution=best.steps, jit=best.jit)
         return
     with tempfile.TemporaryDirectory() as folder:
         if options.tutorial:
-            train, test = (keras_side.tutorial_pipeline(workload, split) for split in ("train", "test"))
+            train, test = (keras_workload.tutorial_pipeline(workload, split) for split in ("train", "test"))
         else:
-            train = keras_side.tuned_pipeline(workload, "train", Path(folder) / "decoded")
-            test = keras_side.tuned_pipeline(workload, "test")
+            train = keras_workload.tuned_pipeline(workload, "train", Path(folder) / "decoded")
+            test = keras_workload.tuned_pipeline(workload, "test")
         model = compiled(workload, options.epochs, Choice(options.steps_per_execution, options.jit))
         model.fit(train, epochs=options.epochs, verbose=0, callbacks=[Told(len(workload.splits["train"]))])
         loss, accuracy = model.evaluate(test, verbose=0)
-    plain.tell("evaluation", split="test", metrics={"loss": loss, "accuracy": accuracy})
+    exported_workload.tell("evaluation", split="test", metrics={"loss": loss, "accuracy": accuracy})
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 
+import exported_workload
 import lightning
-import plain
 import torch
 from torch_loop import build, inputs_of, optimizer_of, tensors, test
 
@@ -19,7 +19,7 @@ from torch_loop import build, inputs_of, optimizer_of, tensors, test
 class Batches(torch.utils.data.IterableDataset):
     """Whole batches in a new order each time, so that no loader has to put them together."""
 
-    def __init__(self, work: plain.Exported, layout: torch.memory_format) -> None:
+    def __init__(self, work: exported_workload.Exported, layout: torch.memory_format) -> None:
         self.inputs, self.targets = tensors(work, "train")
         self._size, self._layout = work.config["batch_size"], layout
 
@@ -34,7 +34,9 @@ class Batches(torch.utils.data.IterableDataset):
 class Module(lightning.LightningModule):
     """The model and its step."""
 
-    def __init__(self, work: plain.Exported, epochs: int, layout: torch.memory_format, compiled: bool) -> None:
+    def __init__(
+        self, work: exported_workload.Exported, epochs: int, layout: torch.memory_format, compiled: bool
+    ) -> None:
         super().__init__()
         self.model = build(work).to(memory_format=layout)
         self._run = torch.compile(self.model, dynamic=False) if compiled else self.model
@@ -61,7 +63,7 @@ class Told(lightning.Callback):
     """Tells of each epoch."""
 
     def __init__(self, examples: int) -> None:
-        self._epochs = plain.Epochs(examples)
+        self._epochs = exported_workload.Epochs(examples)
 
     def on_train_epoch_start(self, *_: object) -> None:
         self._epochs.begin()
@@ -72,11 +74,11 @@ class Told(lightning.Callback):
 
 def main() -> None:
     """Trains and tests."""
-    options = plain.options(__doc__, compiled="torch.compile", channels_last="another order in memory")
+    options = exported_workload.options(__doc__, compiled="torch.compile", channels_last="another order in memory")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")  # it would have more workers, for data that one tensor holds
     lightning.seed_everything(options.seed, verbose=False)
-    work = plain.read(options.data)
+    work = exported_workload.read(options.data)
     layout = torch.channels_last if options.channels_last else torch.contiguous_format
     batches, module = Batches(work, layout), Module(work, options.epochs, layout, options.compiled)
     trainer = lightning.Trainer(
@@ -90,7 +92,7 @@ def main() -> None:
         callbacks=[Told(len(batches.inputs))],
     )
     trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None))
-    plain.tell("evaluation", split="test", metrics=test(module.model, *tensors(work, "test"), layout))
+    exported_workload.tell("evaluation", split="test", metrics=test(module.model, *tensors(work, "test"), layout))
 
 
 if __name__ == "__main__":

@@ -20,20 +20,19 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfloop_cli import rundir
 from tfloop_cli.__main__ import HUGE_PAGES
-from tfloop_cli.commands.opening import announce
-from tfloop_cli.configfile import load
-from tfloop_cli.console import Console
-from tfloop_cli.display import make_display
+from tfloop_cli.config.loading import load
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.data import build_data
-from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.loop import fit
-from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.start_event import start_event
+from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
+from tfloop_cli.engine.training.setup import create_state
 from tfloop_cli.events import EpochDone
-from tfloop_cli.recorder import Recorder
 from tfloop_cli.registry import models, tasks
+from tfloop_cli.runs.recorder import Recorder
+from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.display import make_display
 
 
 @contextmanager
@@ -70,16 +69,16 @@ def main() -> None:
     config = runtime.setup(load([options.config], sets=changes).config)
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
-    state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, 10**6)
+    state = create_state(models.build(config.model, data.spec), task, data.spec, config, 10**6)
     spent: dict[bool, list[float]] = {True: [], False: []}
     listening, heard, hearing = False, 0.0, []
     with tempfile.TemporaryDirectory() as folder, terminal() as console, make_display(console) as display:
-        run = rundir.create(Path(folder), "run", name=None, output=None)
+        run = folder.create(Path(folder), "run", name=None, output=None)
         consumers = (Recorder(run, console), display)
         for consumer in consumers:
-            consumer.handle(announce(run, config, data, state))
+            consumer.handle(start_event(run, config, data, state))
         started = time.perf_counter()
-        for event in fit(state, data, task, Judge(task, config), config):
+        for event in fit(state, data, task, config, BestMetric(task, config), EarlyStopping(task, config)):
             if listening:
                 asked = time.perf_counter()
                 for consumer in consumers:

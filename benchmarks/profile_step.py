@@ -15,10 +15,10 @@ from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfloop_cli.configfile import load
+from tfloop_cli.config.loading import load
 from tfloop_cli.engine import loop, runtime
 from tfloop_cli.engine.data import build_data
-from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.training.setup import create_state
 from tfloop_cli.registry import models, tasks
 
 import tensorflow as tf  # isort: skip
@@ -36,19 +36,19 @@ def main() -> None:
     config = runtime.setup(load([options.config], sets=options.set).config)
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
-    state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, 1)
-    with mock.patch.object(loop, "suits_one_thread", return_value=False):  # there the profiler sees nothing
-        run, feed = loop.compile_steps(task, state, config), data.feed(0, 10 * options.steps)
+    state = create_state(models.build(config.model, data.spec), task, data.spec, config, 1)
+    with mock.patch.object(loop, "suits_single_thread", return_value=False):  # there the profiler sees nothing
+        run, feed = loop.compile_steps(task, state, config), data.batch_iterator(0, 10 * options.steps)
     options.steps = min(options.steps, data.steps_per_epoch)
     count = tf.constant(options.steps, tf.int64)
-    feed.turn_to(0)
+    feed.set_epoch(0)
     run(feed.batches, count)  # traces, and warms up
     started = time.perf_counter()
-    feed.go_to(0)
+    feed.seek(0)
     run(feed.batches, count)
     bare = (time.perf_counter() - started) / options.steps * 1e3
     with tempfile.TemporaryDirectory() as folder:
-        feed.go_to(0)
+        feed.seek(0)
         with tf.profiler.experimental.Profile(folder):
             run(feed.batches, count)
         spent = times(next(Path(folder).rglob("*.xplane.pb")))

@@ -9,8 +9,8 @@ twice the data. How many steps a call of `fit` takes is searched for each model 
 import sys
 from statistics import median
 
-from measuring import Contender, ask, in_turn, script, tfloop
-from results import OURS, Contest, arguments, finish, save
+from measurement import Contender, ask, in_turn, script, tfloop
+from reporting import OURS, Contest, arguments, finish, save
 
 CONFIG, THEIRS = "mnist.yaml", "keras fit, tuned"
 TIMES, FILTERS, USUAL = (1, 2, 4, 8), (8, 16, 32, 64), 32

@@ -1,6 +1,6 @@
 """A PyTorch loop on an exported workload, for comparison. Prints JSON documents; needs torch and numpy only.
 
-    python benchmarks/export.py mnist.yaml --arrays mnist.npz
+    python benchmarks/export_workload.py mnist.yaml --arrays mnist.npz
     python benchmarks/torch_loop.py mnist.npz --epochs 3 [--compiled] [--channels-last] [--bfloat16]
 
 What its documentation advises for a CPU: data in memory as one tensor, an index and one change of images a batch,
@@ -11,7 +11,7 @@ The models stand in `torch_models.py`, what changes images in `torch_augmentatio
 import math
 from collections.abc import Callable
 
-import plain
+import exported_workload
 import torch
 import torch_augmentations
 from torch_models import build
@@ -19,7 +19,9 @@ from torch_models import build
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-def optimizer_of(work: plain.Exported, net: torch.nn.Module, epochs: int) -> tuple[torch.optim.Optimizer, Callable]:
+def optimizer_of(
+    work: exported_workload.Exported, net: torch.nn.Module, epochs: int
+) -> tuple[torch.optim.Optimizer, Callable]:
     """The config's optimizer, and what moves its learning rate after each step."""
     wanted, config = work.config["optimizer"], work.config
     arguments = {"lr": wanted["learning_rate"], "eps": wanted["epsilon"], "fused": True}
@@ -50,7 +52,7 @@ def inputs_of(array: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
     return values.contiguous(memory_format=layout) if values.ndim == 4 else values
 
 
-def tensors(work: plain.Exported, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+def tensors(work: exported_workload.Exported, split: str) -> tuple[torch.Tensor, torch.Tensor]:
     """A split: images [examples, channels, height, width], rows or texts, and int64 classes."""
     inputs = torch.from_numpy(work.arrays[f"{split}_inputs"])
     inputs = inputs.permute(0, 3, 1, 2).contiguous() if inputs.ndim == 4 else inputs
@@ -59,11 +61,11 @@ def tensors(work: plain.Exported, split: str) -> tuple[torch.Tensor, torch.Tenso
 
 def main() -> None:
     """Trains and tests."""
-    options = plain.options(
+    options = exported_workload.options(
         __doc__, compiled="torch.compile", channels_last="another order in memory", bfloat16="autocast"
     )
     torch.manual_seed(options.seed)
-    work, layout = plain.read(options.data), torch.contiguous_format
+    work, layout = exported_workload.read(options.data), torch.contiguous_format
     if options.channels_last:
         layout = torch.channels_last
     inputs, targets = tensors(work, "train")
@@ -79,7 +81,7 @@ def main() -> None:
     # Not the optimizer: it would be compiled anew for each learning rate.
     static = inputs.dtype != torch.int32  # the lengths of texts differ
     run: Step = torch.compile(measure, dynamic=False if static else None) if options.compiled else measure
-    clip, epochs = work.config["clip_norm"], plain.Epochs(len(inputs))
+    clip, epochs = work.config["clip_norm"], exported_workload.Epochs(len(inputs))
     for _ in range(options.epochs):
         total, right = torch.zeros(()), torch.zeros((), dtype=torch.long)
         for index in torch.randperm(len(inputs)).split(work.config["batch_size"]):
@@ -96,7 +98,7 @@ def main() -> None:
             total, right = total + loss.detach() * len(index), right + hits
         right.item()
         epochs.done()
-    plain.tell("evaluation", split="test", metrics=test(model, *tensors(work, "test"), layout))
+    exported_workload.tell("evaluation", split="test", metrics=test(model, *tensors(work, "test"), layout))
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-import plain
+import exported_workload
 import torch
 
 
@@ -91,7 +91,7 @@ class TextClassifier(torch.nn.Module):
         return self.dense(self.mean(x))
 
 
-def build(work: plain.Exported) -> torch.nn.Module:
+def build(work: exported_workload.Exported) -> torch.nn.Module:
     """The config's model, with the exported weights; a `resnet` has its own."""
     wanted, shape = work.config["model"], work.arrays["train_inputs"].shape[1:]
     classes = int(work.arrays["train_targets"].max()) + 1

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measuring import HERE, Contender, FailedError, ask, in_turn, installed, script, tfloop
-from results import Contest, arguments, finish, save, sgemm
+from measurement import HERE, Contender, FailedError, ask, in_turn, installed, script, tfloop
+from reporting import Contest, arguments, finish, save, sgemm
 
 LAYOUTS = {"": (), ", channels last": ("--channels-last",)}
 
@@ -68,7 +68,7 @@ class Ready:
 
     Attributes:
         config, sets: what everyone is told.
-        arrays: what `export.py` wrote.
+        arrays: what `export_workload.py` wrote.
         facts: see `Contest`.
         tuned: options of `keras_fit.py` that the search chose.
         found, skipped: contenders, and why others are not among them.
@@ -108,7 +108,7 @@ class Ready:
 def prepare(workload: Workload, folder: Path, scale: float = 1.0, search: float = 1.0) -> Ready:
     """Writes what the contenders need, and finds out how `fit` is best run."""
     ready = Ready(workload.config, workload.sets(scale, folder), folder / "arrays.npz")
-    export = [sys.executable, str(HERE / "export.py")]
+    export = [sys.executable, str(HERE / "export_workload.py")]
     if workload.files:
         ask([*export, "--pictures", str(folder / "pictures"), "--count", str(workload.sized(scale))])
     cost = ask([*export, *ready.told, "--arrays", str(ready.arrays)])
@@ -154,7 +154,7 @@ def main() -> None:
 
     contests: dict[str, Contest] = {}
     for name in options.only:
-        print(f"{name}: preparing", file=sys.stderr, flush=True)
+        print(f"{name}: loading_tensorflow", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 ready = prepare(WORKLOADS[name], Path(folder), options.scale, options.search)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from tfloop_cli.config import Config
+    from tfloop_cli.config.schema import Config
     from tfloop_cli.engine.data import Data, Dataset
     from tfloop_cli.engine.state import TrainState
     from tfloop_cli.engine.tasks import Task
@@ -49,10 +49,11 @@ class Trainer:
     state: "TrainState"
 
     def events(self) -> Iterator[Event]:
-        from tfloop_cli.engine.judge import Judge
         from tfloop_cli.engine.loop import fit
+        from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 
-        return fit(self.state, self.data, self.task, Judge(self.task, self.config), self.config)
+        best_metric, early_stopping = BestMetric(self.task, self.config), EarlyStopping(self.task, self.config)
+        return fit(self.state, self.data, self.task, self.config, best_metric, early_stopping)
 
     def fit(self) -> list[EpochDone]:
         """Trains to the end; the epochs' events."""
@@ -96,7 +97,7 @@ def configure(machine: None) -> "Callable[..., Config]":
     """Makes a config of `SMALL` and the changes, checked as the command line does, and sets the process up for it."""
 
     def make(**changes: Any) -> "Config":
-        from tfloop_cli.configfile import from_mapping
+        from tfloop_cli.config.loading import from_mapping
         from tfloop_cli.engine import runtime
 
         return runtime.setup(from_mapping(SMALL | changes, "a test"))
@@ -110,14 +111,14 @@ def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
 
     def make(own: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
         from tfloop_cli.engine.data import Data, build_data
-        from tfloop_cli.engine.state import TrainState
+        from tfloop_cli.engine.training.setup import create_state
         from tfloop_cli.registry import models, tasks
 
         config = configure(**changes)
         data = build_data(config) if own is None else Data(own, config)
         task = tasks.build(config.task, data.spec)
         model = models.build(config.model, data.spec) if net is None else net
-        state = TrainState.create(model, task, data.spec, config, config.epochs * data.steps_per_epoch)
+        state = create_state(model, task, data.spec, config, config.epochs * data.steps_per_epoch)
         return Trainer(config, data, task, state)
 
     return make

@@ -1,4 +1,4 @@
-"""Where the process begins: `tfloop` and `python -m tfloop_cli`."""
+"""The entry point of the process: `tfloop` and `python -m tfloop_cli`."""
 
 import atexit
 import os
@@ -8,22 +8,22 @@ from contextlib import suppress
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
-def ask_for_huge_pages() -> None:
-    """Starts the process over with huge pages for malloc, which glibc reads before anything runs.
+def restart_with_huge_pages() -> None:
+    """Restarts the process with huge pages for malloc; glibc reads the setting before the program starts.
 
-    Training touches tens of megabytes at every step; with pages of 2 MiB the CPU finds them faster (see
-    docs/performance.md). A user's own GLIBC_TUNABLES stays as it is; another C library ignores this one.
+    Training uses tens of megabytes per step, and pages of 2 MiB need fewer address translations (see
+    docs/optimization-notes.md). A user's own GLIBC_TUNABLES is not changed; other C libraries ignore the variable.
     """
     if sys.platform == "linux" and sys.argv[1:2] == ["train"] and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = HUGE_PAGES
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-# Before the imports, which take time: first what starts the process over, then what a signal does from here on.
+# Before the imports, which take time: the restart, and signal handling.
 if __name__ == "__main__" or sys.argv[0].endswith("tfloop"):
-    ask_for_huge_pages()
+    restart_with_huge_pages()
 
-from tfloop_cli.interrupts import exit_on_signals  # noqa: E402
+from tfloop_cli.signals import exit_on_signals  # noqa: E402
 
 exit_on_signals()
 
@@ -31,10 +31,10 @@ from tfloop_cli import cli  # noqa: E402
 
 
 def main() -> None:
-    """Runs the command line and ends the process.
+    """Runs the command line and exits the process.
 
-    With TensorFlow loaded, Python takes half a second and more to take itself apart. What was to be kept is on disk by
-    then, so the process ends without that.
+    With TensorFlow loaded, Python needs half a second and more to clean up. Everything is on disk by then, so the
+    process exits without the cleanup.
     """
     try:
         cli.main()
@@ -42,7 +42,7 @@ def main() -> None:
         if "tensorflow" not in sys.modules or not (end.code is None or isinstance(end.code, int)):
             raise
         atexit._run_exitfuncs()
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # the reader of a pipe may have exited
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(end.code or 0)

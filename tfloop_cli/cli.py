@@ -1,80 +1,77 @@
-"""The command line: options in, one call of a command out.
+"""The command line: parses options and calls one function of a command.
 
-This is the only file with imports inside functions: what a command does not use is not imported, so that `--help` and a
-wrong config answer at once, and TensorFlow is loaded by `train` and `evaluate` alone, when everything else is right.
+Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
+once. Only `train` and `evaluate` load TensorFlow, after everything else was validated.
 """
 
-import gc
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tfloop_cli import __version__
-from tfloop_cli.console import Console
-from tfloop_cli.errors import ExitCode, TfloopError
-
-if TYPE_CHECKING:
-    from tfloop_cli.configfile import Resolved
-
-app = typer.Typer(
-    name="tfloop",
-    help="Train TensorFlow models from one YAML file, with a training loop that you can read on one page.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich would double the time that --help takes
+from tfloop_cli.commands.shared import (
+    Code,
+    Command,
+    ConfigArguments,
+    Configs,
+    FailOver,
+    FailUnder,
+    Json,
+    Offline,
+    Quiet,
+    Sets,
+    Unsets,
+    Verbose,
+    complete,
+    error_handling,
+    loading_tensorflow,
+    resolve,
 )
-config_app = typer.Typer(help="Show, check and describe configs.", no_args_is_help=True, rich_markup_mode=None)
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.terminal.console import Console
+
+DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop that you can read on one page."
+
+
+SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # rich would double the time of --help
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
+config_app = typer.Typer(help="Show, check and describe configs.", **SETTINGS)
 app.add_typer(config_app, name="config")
 
-Configs = Annotated[
-    list[str],
-    typer.Option(
-        "--config", "-c", metavar="FILE", help="A YAML file, - for stdin, or a shipped config; later ones win."
-    ),
-]
-Sets = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change one key: --set optimizer.learning_rate=3e-4.")
-]
-Unsets = Annotated[list[str], typer.Option("--unset", metavar="KEY", help="Take a key away: --unset model.dropout.")]
-Code = Annotated[
-    list[Path],
-    typer.Option("--code", metavar="FILE", help="A Python file that registers models, datasets or tasks of your own."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON documents, one a line, on stdout and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; warnings, errors and results only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show TensorFlow's own messages too.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Never try the network; use data that is prepared already.")]
-FailUnder = Annotated[
-    list[str], typer.Option("--fail-under", metavar="METRIC=X", help="Exit 3 if the metric is under X: accuracy=0.97.")
-]
-FailOver = Annotated[
-    list[str], typer.Option("--fail-over", metavar="METRIC=X", help="Exit 3 if the metric is over X: loss=0.2.")
-]
 
-
-@app.command()
+@app.command(cls=Command)
 def train(
+    configs: ConfigArguments = None,
     config: Configs = [],
     set_: Sets = [],
     unset: Unsets = [],
-    epochs: Annotated[str | None, typer.Option(metavar="N", help="Short for --set epochs=N.")] = None,
-    batch_size: Annotated[str | None, typer.Option(metavar="N", help="Short for --set batch_size=N.")] = None,
-    device: Annotated[str | None, typer.Option(help="Short for --set device=...: auto, cpu, gpu or gpu:N.")] = None,
-    seed: Annotated[str | None, typer.Option(metavar="N", help="Short for --set seed=N.")] = None,
-    name: Annotated[str | None, typer.Option(help="Short for --set name=...: the run folder's name.")] = None,
+    epochs: Annotated[str | None, typer.Option(metavar="N", help="Shortcut for --set epochs=N.")] = None,
+    batch_size: Annotated[str | None, typer.Option(metavar="N", help="Shortcut for --set batch_size=N.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=complete("devices"), help="Shortcut for --set device=...: auto, cpu, gpu or gpu:N."
+        ),
+    ] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="Shortcut for --set seed=N.")] = None,
+    name: Annotated[str | None, typer.Option(help="Shortcut for --set name=...: the name of the run folder.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder itself.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the newest run of this config, or the one in -o.")
+        bool, typer.Option("--resume", help="Resume the newest run of this config, or the run in -o.")
     ] = False,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="WHICH", help="With --resume: last, best, a step or a checkpoint's path."),
+        typer.Option(
+            "--from", metavar="CHECKPOINT", help="With --resume: last, best, a step or the path of a checkpoint."
+        ),
     ] = None,
     max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 30m or 1.5h.")] = None,
     fail_under: FailUnder = [],
@@ -84,100 +81,124 @@ def train(
     quiet: Quiet = False,
     verbose: Verbose = False,
     progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="Draw a progress bar on a terminal.")
+        bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")
     ] = True,
     json: Json = False,
 ) -> None:
-    """Train a model; leaves a run folder behind and prints the test score."""
+    """Train a model, evaluate it on the test split, and write a run folder."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
-    with reporting(console):
-        from tfloop_cli import rundir
-        from tfloop_cli.bars import parse_bars, parse_seconds
+    config = [*(configs or []), *config]
+    with error_handling(console):
+        from tfloop_cli.runs import folder
+        from tfloop_cli.runs import resume as resuming
+        from tfloop_cli.runs.start import TrainOptions
+        from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
-        short = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
-        flags = {key: value for key, value in short.items() if value is not None}
-        seconds, bars = parse_seconds(max_time), parse_bars(fail_under, fail_over)
+        shortcuts = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
+        flags = {key: value for key, value in shortcuts.items() if value is not None}
+        seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
         if resume and not config and output and (output / "config.yaml").is_file():
             config = [str(output / "config.yaml")]
         resolved = resolve(console, config, set_, unset, code, flags)
-        chosen, run, stem = resolved.config, None, resolved.config.name or (Path(config[-1]).stem if config else "run")
-        if resume:
-            from tfloop_cli import resume as going_on
-
-            chosen, run, stem = going_on.choose(chosen, stem, output, console)
+        chosen, run = resolved.config, None
+        prefix = chosen.name or (Path(config[-1]).stem if config else "run")
+        if resume and (found := resuming.find_run(chosen, prefix, output)):
+            chosen, run, prefix = found.config, found.run, found.run.name_prefix()
+            for note in found.notes:
+                console.note(note)
+        elif resume:
+            console.info(f"no run of `{prefix}` to resume yet: starting a new one")
         elif from_:
-            raise TfloopError("`--from` goes with `--resume`")
+            raise TfloopError("`--from` requires `--resume`")
         elif output:
-            rundir.require_free(output)
-        with preparing(console, offline, verbose):
+            folder.require_free(output)
+        options = TrainOptions(prefix, output, run, from_, seconds, thresholds, code)
+        with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import train as command
-            from tfloop_cli.commands.opening import Options
-        options = Options(stem, output, run, from_, seconds, bars, code)
         raise typer.Exit(command.train(chosen, options, console))
 
 
-@app.command()
+@app.command(cls=Command)
 def evaluate(
-    what: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run folder, a checkpoint folder, a run's name, or `last`.")
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", autocompletion=complete("runs"),
+            help="A run folder, a checkpoint folder, the name of a run, or `last`.",
+        ),
     ],
-    split: Annotated[str, typer.Option(help="test, validation, train, or another split of the dataset.")] = "test",
+    split: Annotated[
+        str,
+        typer.Option(
+            autocompletion=complete("splits"), help="test, validation, train, or another split of the dataset."
+        ),
+    ] = "test",
     checkpoint: Annotated[
-        str | None, typer.Option(metavar="WHICH", help="best, last or a step; by default the best, where there is one.")
+        str | None,
+        typer.Option(metavar="CHECKPOINT", help="best, last or a step; by default the best, if there is one."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:N.")] = "auto",
+    device: Annotated[
+        str, typer.Option(autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
+    ] = "auto",
     fail_under: FailUnder = [],
     fail_over: FailOver = [],
     code: Code = [],
     trust_code: Annotated[
         bool, typer.Option("--trust-code", help="Run the copy of user code in the run folder.")
     ] = False,
-    runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.")] = Path("runs"),
+    runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="The parent folder of all runs.")] = Path("runs"),
     offline: Offline = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     json: Json = False,
-) -> None:
-    """Score a run's weights on a split: loss, accuracy, each class, the most confused pairs."""
+) -> None:  # fmt: skip
+    """Evaluate a run on a split: loss, accuracy, one row per class, the most confused classes."""
     console = Console(quiet=quiet, verbose=verbose, json=json)
-    with reporting(console):
-        from tfloop_cli import rundir
-        from tfloop_cli.bars import parse_bars
+    with error_handling(console):
+        from tfloop_cli.runs import folder
+        from tfloop_cli.thresholds import parse_thresholds
 
-        bars = parse_bars(fail_under, fail_over)
-        folder = rundir.find(what, runs_dir)
-        with preparing(console, offline, verbose):
+        thresholds = parse_thresholds(fail_under, fail_over)
+        path = folder.find(run, runs_dir)
+        with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import evaluate as command
-        options = command.Options(split, device, checkpoint, bars, code, trust_code)
-        raise typer.Exit(command.evaluate(folder, options, console))
+        options = command.Options(split, device, checkpoint, thresholds, code, trust_code)
+        raise typer.Exit(command.evaluate(path, options, console))
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="datasets, models, tasks, optimizers, schedules, augmentations or configs.")
+        str,
+        typer.Argument(
+            autocompletion=complete("kinds"),
+            help="datasets, models, tasks, optimizers, schedules, augmentations or configs.",
+        ),
     ],
+    name: Annotated[
+        str | None, typer.Argument(autocompletion=complete("components"), help="One of them, in detail.")
+    ] = None,
     code: Code = [],
     json: Json = False,
 ) -> None:
-    """List what a config may name, with arguments and defaults."""
+    """List the components for configs, with arguments, defaults and descriptions."""
     console = Console()
-    with reporting(console):
-        from tfloop_cli import plugins
+    with error_handling(console):
         from tfloop_cli.commands import list as command
+        from tfloop_cli.registry import plugins
 
         plugins.load(code)
-        console.result(command.list_components(kind, json))
+        console.result(command.list_components(kind, name, json))
 
 
-@app.command()
+@app.command(cls=Command)
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all that no running process uses.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all entries that no running process uses.")] = False,
     json: Json = False,
 ) -> None:
-    """Show or clear the cache of decoded data."""
+    """Show or clear the disk cache of decoded data."""
     console = Console(json=json)
-    with reporting(console):
+    with error_handling(console):
         from tfloop_cli.commands import cache as command
 
         document = command.cache(clear)
@@ -186,50 +207,76 @@ def cache(
         console.result(command.describe(document, clear))
 
 
-@config_app.command()
+@app.command(cls=Command)
+def completion(
+    shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell.")],
+) -> None:
+    """Print a shell completion script: eval "$(tfloop completion bash)"."""
+    console = Console()
+    with error_handling(console):
+        from tfloop_cli.commands import completion as command
+
+        console.result(command.script(shell))
+
+
+@config_app.command(cls=Command)
 def show(
+    configs: ConfigArguments = None,
     config: Configs = [],
     set_: Sets = [],
     unset: Unsets = [],
-    sources: Annotated[bool, typer.Option("--sources", help="Say where each value came from.")] = False,
+    sources: Annotated[bool, typer.Option("--sources", help="Print the source of each value.")] = False,
     code: Code = [],
 ) -> None:
-    """Print the resolved config, every default in it."""
+    """Print the resolved config with all defaults."""
     console = Console()
-    with reporting(console):
+    with error_handling(console):
         from tfloop_cli.commands import config as command
 
-        console.result(command.show(resolve(console, config, set_, unset, code, {}), sources))
+        resolved = resolve(console, [*(configs or []), *config], set_, unset, code, {})
+        console.result(command.show(resolved, sources))
 
 
-@config_app.command()
-def check(config: Configs = [], set_: Sets = [], unset: Unsets = [], code: Code = [], json: Json = False) -> None:
-    """Report every error of a config at once; exit 2 if there is one."""
+@config_app.command(cls=Command)
+def check(
+    configs: ConfigArguments = None,
+    config: Configs = [],
+    set_: Sets = [],
+    unset: Unsets = [],
+    code: Code = [],
+    json: Json = False,
+) -> None:
+    """Report all errors of a config at once; exit with 2 if there are any."""
     console = Console(json=json)
-    with reporting(console):
+    with error_handling(console):
         from tfloop_cli.commands import config as command
 
-        console.result(command.check(resolve(console, config, set_, unset, code, {})))
+        console.result(command.check(resolve(console, [*(configs or []), *config], set_, unset, code, {})))
 
 
-@config_app.command()
-def schema(code: Code = []) -> None:
-    """Print a JSON Schema of configs, for editors."""
+@config_app.command(cls=Command)
+def schema(
+    draft: Annotated[str, typer.Option(metavar="DRAFT", help="The JSON Schema draft: 2020-12 or 07.")] = "2020-12",
+    code: Code = [],
+) -> None:
+    """Print a JSON Schema of config files, for editors."""
     console = Console()
-    with reporting(console):
-        from tfloop_cli import plugins
+    with error_handling(console):
         from tfloop_cli.commands import config as command
+        from tfloop_cli.registry import plugins
 
+        if draft not in ("2020-12", "07"):
+            raise TfloopError(f"unknown draft `{draft}`", hint="use 2020-12 or 07")
         plugins.load(code)
-        console.result(command.schema())
+        console.result(command.schema(draft))
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, help=DESCRIPTION)
 def about(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Train TensorFlow models from one YAML file, with a training loop that you can read on one page."""
+    """Handle the options before a command."""
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -237,55 +284,10 @@ def about(
         typer.echo(context.get_help())
 
 
-@contextmanager
-def reporting(console: Console) -> Iterator[None]:
-    """Turns an error that the user can mend into its message and its exit code."""
-    try:
-        yield
-    except TfloopError as error:
-        console.error(error)
-        raise typer.Exit(error.code) from None
-    except KeyboardInterrupt:  # before the training, or in a command that has nothing to save
-        console.say("stopped")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-
-
-def resolve(
-    console: Console, configs: list[str], sets: list[str], unsets: list[str], code: list[Path], flags: dict[str, str]
-) -> "Resolved":
-    """The config that files and options make together, checked; says which shipped config was taken."""
-    from tfloop_cli import configfile, plugins
-
-    if not configs and not sets:
-        names = ", ".join(configfile.shipped_names())
-        raise TfloopError("no config is given", hint=f"`--config FILE`, or one that tfloop ships: {names}")
-    with console.quiet_stderr():  # code that cannot be read without running it may import TensorFlow
-        plugins.load(code)
-    resolved = configfile.load(configs, sets=sets, unsets=unsets, flags=flags, stdin=sys.stdin)
-    for note in resolved.notes:
-        console.note(note)
-    return resolved
-
-
-@contextmanager
-def preparing(console: Console, offline: bool, verbose: bool) -> Iterator[None]:
-    """To import TensorFlow in: sets what it and the data sources read from the environment, and hushes it.
-
-    An import makes half a million objects that stay. Python's collector would look through all of them several times
-    meanwhile, and once more, for a quarter of a second, somewhere in the training.
-    """
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if verbose else "3"
-    if offline:
-        os.environ["TFLOOP_OFFLINE"] = "1"
-    gc.disable()
-    try:
-        with console.quiet_stderr():
-            yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def main() -> None:
-    """Runs the command line and ends the process."""
+    """Runs the command line and exits the process."""
+    if "_TFLOOP_COMPLETE" in os.environ:
+        from tfloop_cli.commands import completion as command
+
+        command.prepare()
     app()

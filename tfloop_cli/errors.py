@@ -1,4 +1,4 @@
-"""The one error type of tfloop, and the exit codes it leads to."""
+"""The error type of tfloop, and the exit codes of its commands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,28 +6,28 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What a process of tfloop says to the shell that ran it."""
+    """The exit code of a tfloop process."""
 
     DONE = 0
     BUG = 1
-    USAGE = 2  # wrong command line or config, or a device that is not there
-    BAR_MISSED = 3
+    USAGE = 2  # wrong command line or config, or an unavailable device
+    THRESHOLD_FAILED = 3
     DATA = 4
     DIVERGED = 5
     CHECKPOINT = 6
-    TRY_AGAIN = 75  # EX_TEMPFAIL: the disk or a peer failed; nothing is lost
+    TRY_AGAIN = 75  # EX_TEMPFAIL: a temporary failure of the disk, or preemption; nothing is lost
     INTERRUPTED = 130
     TERMINATED = 143
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: what, where, and what to do about it.
+    """One problem: what is wrong, where, and what to do.
 
     Attributes:
-        message: what was found and what is allowed, one sentence.
-        file: the file's path as the user typed it, or the option (`--set epochs=x`).
-        line: counted from 1; None where the place has no lines.
+        message: what was found and what is allowed, in one sentence.
+        file: the path as the user typed it, or the option (`--set epochs=x`).
+        line: counted from 1; None if the place has no lines.
         column: counted from 1.
         hint: what to do ("did you mean `adam`?").
     """
@@ -45,13 +45,13 @@ class Problem:
 
 
 class TfloopError(Exception):
-    """Something that the user can mend; shown without a traceback.
+    """An error that the user can fix; shown without a traceback.
 
     Args:
-        message: the first problem's message; or pass `problems` for several at once.
+        message: of the only problem; or pass `problems` for several at once.
         hint: what to do.
-        code: the process's exit code.
-        problems: all that is wrong, in the order in which to read it.
+        code: the exit code of the process.
+        problems: all problems, in the order in which to read them.
     """
 
     def __init__(

@@ -1,28 +1,30 @@
-"""What the training loop says while it runs: plain numbers and strings, no tensors.
+"""The events of a training run: plain numbers and strings, no tensors.
 
-`fit` yields these; checkpoints, the recorder and the display consume them. At every event the training state is at
-rest, so a checkpoint taken there is exact.
+The generator `fit` yields them; checkpoints, recorder and display consume them. The training state does not change
+while an event is handled, so a checkpoint that is taken then is exact.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Metrics = Mapping[str, float]  # a metric's name -> its mean over examples
+Metrics = Mapping[str, float]  # name of a metric -> its mean over examples
+
+FINISHED = ("completed", "early_stopping")  # reasons of a run that trained to its end
 
 
 @dataclass(frozen=True)
 class RunStarted:
-    """Before the first step.
+    """Comes before the first step.
 
     Attributes:
-        run: path of the run folder, as it may be typed again.
-        step: training steps done already (0 unless resumed).
-        config: the resolved config, as `config.yaml` keeps it.
-        epochs, steps_per_epoch, examples_per_epoch: the work ahead.
+        run: path of the run folder, in a form that can be typed again.
+        step: completed training steps (0 unless resumed).
+        config: the resolved config, as in `config.yaml`.
+        epochs, steps_per_epoch, examples_per_epoch: the length of the run.
         metrics: names of the task's metrics, in the order of the table's columns.
         facts: short texts for the header: model, parameters, device, precision, threads.
-        skipped_examples: a split's name -> its bad examples that were left out; see `on_bad_example`.
+        skipped_examples: name of a split -> its skipped invalid examples; see `on_bad_example`.
     """
 
     run: str
@@ -38,16 +40,16 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class Progress:
-    """After each call of the compiled inner loop, about five times a second.
+    """Comes after each call of the compiled inner loop, about five times per second.
 
     Attributes:
-        epoch: the running epoch, counted from 1.
-        step: training steps done in the whole run.
-        epoch_step: steps done in this epoch.
+        epoch: the current epoch, counted from 1.
+        step: completed training steps in the whole run.
+        epoch_step: completed steps in this epoch.
         metrics: means over the epoch so far.
-        examples_per_second: over the last call.
+        examples_per_second: during the last call; 0 in validation.
         phase: "train" or "validation"; in validation `epoch_step` counts examples.
-        phase_steps: how many steps, or examples, the phase has.
+        phase_steps: the number of steps, or examples, in the phase.
     """
 
     epoch: int
@@ -61,15 +63,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class EpochDone:
-    """After an epoch and its validation.
+    """Comes after an epoch and its validation.
 
     Attributes:
-        train: means over the epoch's examples, taken while the weights changed.
-        validation: means over the validation split; None where there is none.
-        best: whether this epoch's validation is the best so far.
-        retraces: how often the step had to be compiled again since the first epoch of this process, each time for as
-            long as at the start: a batch came in another shape or type than TensorFlow was told of.
-        skipped_batches: of the whole run so far, because a number was not finite; see `on_nonfinite` and `precision`.
+        train: means over the epoch's examples, measured while the weights changed.
+        validation: means over the validation split; None if there is none.
+        best: whether this epoch has the best validation metric so far.
+        retraces: how often the step was compiled again since the first epoch of this process, because a batch had
+            another shape or dtype. Each takes as long as the first compilation.
+        skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite` and `precision`.
     """
 
     epoch: int
@@ -86,7 +88,7 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One split, every example once, with training=False."""
+    """The metrics of one split: every example once, with training=False."""
 
     split: str
     examples: int
@@ -96,7 +98,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The last step is behind us.
+    """Comes after the last training step.
 
     Attributes:
         reason: "completed", "early_stopping", "max_time", or the signal: "SIGINT", "SIGTERM", "SIGUSR1".
@@ -108,11 +110,11 @@ class Stopped:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """Everything is on disk: the last event of a run.
+    """The last event of a run: everything is on disk.
 
     Attributes:
-        reason: as `Stopped` says, or "diverged" or "failed".
-        checkpoint: the last one; `weights_sha256` is of its weights.
+        reason: that of `Stopped`, or "diverged" or "failed".
+        checkpoint: the last one; `weights_sha256` is the checksum of its weights.
     """
 
     reason: str

@@ -2,9 +2,9 @@
 
     python -m benchmarks.durability                    everything: about an hour
     python -m benchmarks.durability --quick            the short form of each section: some minutes
-    python -m benchmarks.durability kills damage       these sections
+    python -m benchmarks.durability kills corruption       these sections
 
-Sections: order, syscalls, disk, damage, configs, resume, cost, kills, sigterm. Exit code 1 if anything did not hold.
+Sections: order, syscalls, disk, corruption, configs, resume, cost, kills, sigterm. Exit code 1 if anything did not hold.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SECTIONS = {
     "configs": "configs",
     "kills": "kills",
     "sigterm": "kills",
-    "damage": "damage",
+    "corruption": "corruption",
     "resume": "resumes",
     "cost": "cost",
 }

@@ -18,19 +18,20 @@ from benchmarks.durability.common import ROOT, Campaign, whole
 # TensorFlow, and what is tested here is how bytes reach the disk.
 PROGRAM = """
 import os, sys, types
-sys.modules["tfloop_cli.engine.state"] = types.SimpleNamespace(NEVER=-1, TrainState=object)
+sys.modules["tfloop_cli.engine.state"] = types.SimpleNamespace(NO_STEP=-1, TrainState=object)
 import numpy as np
 from pathlib import Path
-from tfloop_cli.engine.checkpoint import Snapshot, commit, list_checkpoints, remove, sweep
+from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
+from tfloop_cli.runs.checkpoints import list_checkpoints, remove, remove_leftovers
 folder = Path(sys.argv[1])
 def save(step, size=20_000):
     arrays = {"models/model/0000": np.arange(size, dtype=np.float32)}
-    about = {"config": {}, "data": "", "code": {}, "run_id": "one", "horizon_steps": 9}
-    return commit(folder, Snapshot(arrays, {"step": step, "epoch": 0, "best_step": -1}, list(arrays)), about)
+    about = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
+    return write_checkpoint(folder, Snapshot(arrays, {"step": step, "epoch": 0, "best_step": -1}, list(arrays)), about)
 if sys.argv[2] == "old":
     save(1)
 else:
-    sweep(folder)
+    remove_leftovers(folder)
     before = list_checkpoints(folder)
     os.access("/BEGIN", 0)
     try:

@@ -77,7 +77,7 @@ def whole(checkpoints: Path) -> list[Path]:
     Raises:
         TfloopError: one is not whole.
     """
-    from tfloop_cli.engine.checkpoint import Checkpoint, list_checkpoints
+    from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 
     there = list_checkpoints(checkpoints)
     for path in there:

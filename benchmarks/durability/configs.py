@@ -69,7 +69,7 @@ def bad_value(lines: Lines, number: int, chance: random.Random) -> Mutation:
         "checkpoint": ["{keep: 0}", "{every_step: 5}", "3", "[1]"], "early_stopping": ["{patience: 3}", "5"],
         "name": ["../x", ".x", "a/b", "''"], "schedule": ["cosin", "{name: cosine, step: 3}", "{name: piecewise}", "7"],
         "augment": ["flipp", "[shfit]", "{name: flip}", "[{name: shift, pixels: -1}]"], "extends": ["gone.yaml"],
-        "steps_per_call": ["0", "autto", "1.0"], "runs_dir": ["''", "[a]", "3"], "epoch": ["3"], "lr": ["0.1"],
+        "steps_per_execution": ["0", "autto", "1.0"], "runs_dir": ["''", "[a]", "3"], "epoch": ["3"], "lr": ["0.1"],
     }  # fmt: skip
     there = {line.partition(":")[0] for line in lines}
     key = chance.choice([key for key in values if key not in there])
@@ -121,7 +121,8 @@ MUTATIONS = [
 
 def configs(campaign: Campaign, folder: Path) -> None:
     """Loads each mutation in this process, and gives some of them to a process of its own."""
-    from tfloop_cli.configfile import load, shipped_folder
+    from tfloop_cli.config.loading import load
+    from tfloop_cli.config.precedence import shipped_folder
     from tfloop_cli.errors import ExitCode, TfloopError
 
     chance = random.Random(11)

@@ -15,8 +15,8 @@ MNIST: dict[str, Any] = {"dataset": "mnist", "model": {"name": "conv_net", "filt
 def cost(campaign: Campaign, folder: Path) -> None:
     """Seconds of checkpoints an epoch; steps with and without the checks, taking turns."""
     from benchmarks.durability.resumes import Run
-    from tfloop_cli.configfile import to_mapping
-    from tfloop_cli.engine.saving import Checkpoints
+    from tfloop_cli.config.loading import to_mapping
+    from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
     from tfloop_cli.events import EpochDone
 
     run = Run(MNIST | {"epochs": 2 if campaign.quick else 5, "validation": 5000})
@@ -24,8 +24,8 @@ def cost(campaign: Campaign, folder: Path) -> None:
     waited: list[float] = []
     written: list[float] = []
     epochs: list[float] = []
-    with Checkpoints(
-        folder / "checkpoints", run.state, run.config.checkpoint, about | {"horizon_steps": 1}, print
+    with CheckpointSaver(
+        folder / "checkpoints", run.state, run.config.checkpoint, about | {"total_steps": 1}, print
     ) as saver:
         write = saver._write
 
@@ -68,17 +68,19 @@ def share_of_checks(turns: int, first: bool) -> float:
     import tensorflow as tf
 
     from benchmarks.durability.resumes import Run
-    from tfloop_cli.engine.guard import Guard
     from tfloop_cli.engine.loop import compile_steps
+    from tfloop_cli.engine.training.non_finite import NonFiniteGuard
 
     guards: dict[bool, Any] = {}
     for checked in (first, not first):
         run = Run(MNIST | {"epochs": 50, "validation": 5000})
-        feed = run.data.feed(0, 10**5)
+        feed = run.data.batch_iterator(0, 10**5)
         with nullcontext() if checked else unchecked():
             steps = compile_steps(run.task, run.state, run.config)
             steps(feed.batches, tf.constant(0, tf.int64))  # traced within
-        guards[checked] = Guard(steps, run.state, run.data, feed, stop=True) if checked else Unguarded(steps, feed)
+        guards[checked] = (
+            NonFiniteGuard(steps, run.state, run.data, feed, stop=True) if checked else Unguarded(steps, feed)
+        )
     count = run.data.steps_per_epoch // 10  # a call, as many as training takes in 0.2 s
     assert count * 10 == run.data.steps_per_epoch
     spent: dict[bool, list[float]] = {True: [], False: []}
@@ -86,7 +88,7 @@ def share_of_checks(turns: int, first: bool) -> float:
         for checked in ((True, False), (False, True))[turn % 2]:
             started = time.perf_counter()
             if turn % 10 == 0:
-                guards[checked].turn_to(turn // 10)
+                guards[checked].set_epoch(turn // 10)
             guards[checked].take(count)
             spent[checked].append(time.perf_counter() - started)
     # Other work on the machine only ever adds.
@@ -95,7 +97,7 @@ def share_of_checks(turns: int, first: bool) -> float:
 
 
 class Unguarded:
-    """What is left of a `Guard` that neither looks nor copies."""
+    """What is left of a `NonFiniteGuard` that neither looks nor copies."""
 
     def __init__(self, steps: Any, feed: Any) -> None:
         self._steps, self._feed = steps, feed
@@ -110,8 +112,8 @@ class Unguarded:
 @contextmanager
 def unchecked() -> Iterator[None]:
     """Steps that are traced within it do not look for bad numbers."""
+    from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
     from tfloop_cli.engine.state import TrainState
-    from tfloop_cli.engine.updates import RunOptimizer
 
     def apply(self: Any, gradients: Any, variables: Any, loss: Any) -> None:
         self._update(gradients, variables)

@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = SMALL | {
     "schedule": "cosine",
     "warmup_steps": 10,
     "ema_decay": 0.9,
-    "steps_per_call": 3,
+    "steps_per_execution": 3,
     "checkpoint": {"every_steps": 3, "keep": 2},
     "early_stopping": {"patience_epochs": 9},
 }
@@ -35,7 +35,7 @@ def forked(folder: Path, *arguments: object) -> int:
     """
     import tfloop_cli.commands.train  # noqa: F401
     from tfloop_cli.cli import app
-    from tfloop_cli.interrupts import exit_on_signals
+    from tfloop_cli.signals import exit_on_signals
 
     pid = os.fork()
     if pid:

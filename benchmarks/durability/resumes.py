@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.durability.common import SMALL, Campaign
 
 # Arguments of components that have no default: a new component that needs some is asked for here.
-NEEDED: dict[str, dict[str, Any]] = {"piecewise": {"boundaries_steps": [3], "factors": [1.0, 0.1]}}
+REQUIRED_CPU_FLAGS: dict[str, dict[str, Any]] = {"piecewise": {"boundaries_steps": [3], "factors": [1.0, 0.1]}}
 REGRESSION = {"dataset": SMALL["dataset"] | {"classes": 0, "targets": 2}}
 TEXTS = {"dataset": {"name": "synthetic_text", "words": 48, "longest": 9, "train_examples": 64, "test_examples": 16}}
 
@@ -21,34 +21,34 @@ class Run:
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        from tfloop_cli.configfile import from_mapping
+        from tfloop_cli.config.loading import from_mapping
         from tfloop_cli.engine import runtime
         from tfloop_cli.engine.data import build_data
-        from tfloop_cli.engine.judge import Judge
-        from tfloop_cli.engine.state import TrainState
+        from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
+        from tfloop_cli.engine.training.setup import create_state
         from tfloop_cli.registry import models, tasks
 
         self.config = runtime.setup(from_mapping(config, "the campaign"))
         self.data = build_data(self.config)
         self.task = tasks.build(self.config.task, self.data.spec)
-        self.judge = Judge(self.task, self.config)
+        self.choices = BestMetric(self.task, self.config), EarlyStopping(self.task, self.config)
         total = self.config.epochs * self.data.steps_per_epoch
         model = models.build(self.config.model, self.data.spec)
-        self.state = TrainState.create(model, self.task, self.data.spec, self.config, total)
+        self.state = create_state(model, self.task, self.data.spec, self.config, total)
 
     def steps(self) -> Iterator[Any]:
         """The events of the training, to its end."""
         from tfloop_cli.engine.loop import fit
 
-        return fit(self.state, self.data, self.task, self.judge, self.config)
+        return fit(self.state, self.data, self.task, self.config, *self.choices)
 
     def save(self, folder: Path) -> Path:
-        from tfloop_cli.configfile import to_mapping
-        from tfloop_cli.engine.checkpoint import Snapshot, commit
+        from tfloop_cli.config.loading import to_mapping
+        from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
 
         about = {"config": to_mapping(self.config), "data": self.data.fingerprint, "code": {}, "run_id": "one"}
         folder.mkdir(parents=True, exist_ok=True)
-        return commit(folder, Snapshot.of(self.state), about | {"horizon_steps": 1})
+        return write_checkpoint(folder, Snapshot.of(self.state), about | {"total_steps": 1})
 
     def everything(self) -> dict[str, bytes]:
         return {name: variable.numpy().tobytes() for name, variable in self.state.variables().items()}
@@ -67,7 +67,7 @@ def features() -> dict[str, dict[str, Any]]:
     """A config for each component of every registry, with whatever of it can be turned on turned on."""
     from tfloop_cli.registry import augmentations, models, optimizers, schedules, tasks
 
-    base = SMALL | {"steps_per_call": 1, "early_stopping": {"patience_epochs": 9}, "ema_decay": 0.9}
+    base = SMALL | {"steps_per_execution": 1, "early_stopping": {"patience_epochs": 9}, "ema_decay": 0.9}
     found: dict[str, dict[str, Any]] = {}
     pairs = [(model, task) for model in models.names() for task in tasks.names()]
     for model, task in pairs:
@@ -85,12 +85,14 @@ def features() -> dict[str, dict[str, Any]]:
 
 def turned_on(registry: Any, name: str) -> dict[str, Any]:
     """A component with its switches on: what is False becomes True, a rate that is 0 a half."""
-    chosen: dict[str, Any] = {"name": name, **NEEDED.get(name, {})}
+    chosen: dict[str, Any] = {"name": name, **REQUIRED_CPU_FLAGS.get(name, {})}
     for parameter in registry.declaration(name).parameters:
         if parameter.name in chosen:
             continue
         if parameter.required:
-            raise LookupError(f"`{name}` needs `{parameter.name}`: give an example of it in {__file__}, NEEDED")
+            raise LookupError(
+                f"`{name}` needs `{parameter.name}`: give an example of it in {__file__}, REQUIRED_CPU_FLAGS"
+            )
         if parameter.default is False:
             chosen[parameter.name] = True
         elif (
@@ -145,7 +147,8 @@ def resume(campaign: Campaign, folder: Path) -> None:
 
 def differing(config: dict[str, Any], unbroken: Run, events: list[Any], saved: list[tuple[Path, int]]) -> Iterator[str]:
     """Where a resumed run ends otherwise than the unbroken one."""
-    from tfloop_cli.engine.checkpoint import Checkpoint
+    from tfloop_cli.engine.checkpoints.format import restore
+    from tfloop_cli.runs.checkpoints import Checkpoint
 
     expected = unbroken.everything()
     other = Run(config | {"seed": 0})
@@ -153,7 +156,7 @@ def differing(config: dict[str, Any], unbroken: Run, events: list[Any], saved: l
         # What is not in the checkpoint is wrong on purpose.
         for variable in other.state.variables().values():
             variable.assign(variable + 1 if variable.dtype.name != "bool" else variable)
-        Checkpoint.open(path).restore(other.state)
+        restore(Checkpoint.open(path), other.state)
         rest = list(other.steps())
         if other.everything() != expected or told(rest) != told(events)[epochs:]:
             yield path.name

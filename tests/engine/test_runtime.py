@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.configfile import from_mapping
+from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.kernels import native
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -92,21 +92,21 @@ def test_kernels_of_our_own_are_taken_where_they_are_there(machine_with, monkeyp
 
     def decided(**changes: object) -> tuple[str, int]:
         config = runtime.setup(from_mapping(CONFIG | {"threads": 1} | changes, "a test"))
-        return config.kernels, native.Native.threads
+        return config.kernels, runtime.kernel_settings(config).native_threads
 
-    monkeypatch.setattr(native, "why_not", lambda: None)
+    monkeypatch.setattr(native, "unavailable_reason", lambda: None)
     assert decided() == decided(kernels="native") == ("native", 1)
     assert decided(kernels="tensorflow") == ("tensorflow", 0)
     assert decided(compile="xla") == ("tensorflow", 0)
-    with pytest.raises(TfloopError, match="`kernels: native` cannot be had: XLA cannot compile them"):
+    with pytest.raises(TfloopError, match="`kernels: native` is not available: XLA does not support them"):
         decided(compile="xla", kernels="native")
-    monkeypatch.setattr(native, "why_not", lambda: "nobody built them")
+    monkeypatch.setattr(native, "unavailable_reason", lambda: "nobody built them")
     assert decided() == ("tensorflow", 0)
-    with pytest.raises(TfloopError, match="`kernels: native` cannot be had: nobody built them") as error:
+    with pytest.raises(TfloopError, match="`kernels: native` is not available: nobody built them") as error:
         decided(kernels="native")
     assert error.value.code == ExitCode.USAGE
     machine_with(1)
-    monkeypatch.setattr(native, "why_not", lambda: None)
+    monkeypatch.setattr(native, "unavailable_reason", lambda: None)
     assert decided() == ("tensorflow", 0)
     with pytest.raises(TfloopError, match="they are for the CPU"):
         decided(kernels="native")

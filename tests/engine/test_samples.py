@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.samples import GAP, Samples, grid
 from tfloop_cli.events import EpochDone, Progress
-from tfloop_cli.rundir import RunDir
+from tfloop_cli.runs.folder import RunFolder
 
 HEIGHT, WIDTH = 3, 5
 
@@ -40,7 +40,7 @@ def epoch(number: int) -> EpochDone:
 
 def test_a_gan_draws_a_png_after_each_epoch_and_at_no_other_time(tmp_path, trainer) -> None:
     run = trainer(model={"name": "dcgan", "latent": 3, "width": 2}, task={"name": "gan", "sample_rows": 2})
-    samples = Samples(RunDir(tmp_path), run.state, run.task)
+    samples = Samples(RunFolder(tmp_path), run.state, run.task)
     samples.handle(Progress(1, 1, 1, {}, 1.0))
     assert list(tmp_path.iterdir()) == []
     samples.handle(epoch(3))
@@ -52,5 +52,5 @@ def test_a_gan_draws_a_png_after_each_epoch_and_at_no_other_time(tmp_path, train
 
 def test_other_tasks_draw_nothing(tmp_path, trainer) -> None:
     run = trainer()
-    Samples(RunDir(tmp_path), run.state, run.task).handle(epoch(1))
+    Samples(RunFolder(tmp_path), run.state, run.task).handle(epoch(1))
     assert list(tmp_path.iterdir()) == []

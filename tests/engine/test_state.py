@@ -35,7 +35,7 @@ def test_every_variable_that_a_step_changes_has_a_name(trainer) -> None:
     run = trainer(**NET, ema_decay=0.9, optimizer="adamw", schedule="cosine")
     batch = next(iter(run.data.batches(0, 1)))
     step = tf.function(lambda: run.task.train_step(run.state, batch)).get_concrete_function()
-    named = {variable.handle._id for variable in run.state.variables().values()} | {run.state.watch.handle._id}
+    named = {variable.handle._id for variable in run.state.variables().values()} | {run.state.loss_sum.handle._id}
     assert step.variables
     assert {variable.handle._id for variable in step.variables} <= named
 
@@ -83,7 +83,7 @@ def test_an_average_by_hand(trainer) -> None:
         run.task.train_step(run.state, batch)
         weights = [weight.numpy() for weight in run.state.model.trainable_variables]
         average = [0.75 * old + 0.25 * new for old, new in zip(average, weights, strict=True)]
-    for got, expected in zip(run.state.optimizer.averages, average, strict=True):
+    for got, expected in zip(run.state.optimizer.ema, average, strict=True):
         np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -91,8 +91,8 @@ def test_averaged_swaps_and_gives_back(trainer) -> None:
     run = trainer(**NET, ema_decay=0.9)
     run.fit()
     before = run.everything()
-    with run.state.averaged():
-        for weight, average in zip(run.state.model.trainable_variables, run.state.optimizer.averages, strict=True):
+    with run.state.use_ema_weights():
+        for weight, average in zip(run.state.model.trainable_variables, run.state.optimizer.ema, strict=True):
             np.testing.assert_array_equal(weight.numpy(), average.numpy())
         assert not np.array_equal(run.everything()["models/model/0000"], before["models/model/0000"])
     same(run.everything(), before)
@@ -102,7 +102,7 @@ def test_averaged_gives_back_when_something_fails(trainer) -> None:
     run = trainer(ema_decay=0.9)
     run.fit()
     before = run.everything()
-    with pytest.raises(ZeroDivisionError), run.state.averaged():
+    with pytest.raises(ZeroDivisionError), run.state.use_ema_weights():
         raise ZeroDivisionError
     same(run.everything(), before)
 
@@ -110,7 +110,7 @@ def test_averaged_gives_back_when_something_fails(trainer) -> None:
 def test_averaged_does_nothing_where_no_average_is_kept(trainer) -> None:
     run = trainer()
     before = run.everything()
-    with run.state.averaged():
+    with run.state.use_ema_weights():
         same(run.everything(), before)
 
 

@@ -1,1 +1,1 @@
-"""One file a command."""
+"""One file per command of the command line; `train.py` is the map of the program."""

@@ -1,13 +1,13 @@
-"""`tfloop cache`: what the cache of decoded data holds, and how to empty it."""
+"""`tfloop cache`: shows or clears the disk cache of decoded data."""
 
 from typing import Any
 
 from tfloop_cli import cachedir
-from tfloop_cli.rundir import utc
+from tfloop_cli.files import utc
 
 
 def cache(clear: bool = False) -> dict[str, Any]:
-    """What there is, the most recently used first; with `clear`, after removing all that is not in use.
+    """Returns the entries, the most recently used first; with `clear`, removes those that are not in use before.
 
     Returns:
         A JSON document: "folder", "limit_bytes", "removed_bytes", "bytes" and "entries".
@@ -23,7 +23,7 @@ def cache(clear: bool = False) -> dict[str, Any]:
         "entries": [
             {
                 "file": entry.path.name,
-                "about": entry.about or "not finished, or damaged",
+                "about": entry.about or "incomplete or damaged",
                 "bytes": entry.bytes,
                 "last_used": utc(entry.used),
             }
@@ -33,11 +33,11 @@ def cache(clear: bool = False) -> dict[str, Any]:
 
 
 def describe(document: dict[str, Any], cleared: bool) -> str:
-    """The document for people."""
+    """Returns the document as text."""
     used, limit, entries = document["bytes"], document["limit_bytes"], document["entries"]
     lines = [f"removed {_size(document['removed_bytes'])}"] if cleared else []
     if cleared and entries:
-        lines.append("what is left is in use by a running process, or cannot be removed:")
+        lines.append("still in use by a running process, or not removable:")
     lines.append(f"{document['folder']}: {_size(used)} of at most {_size(limit)}")
     lines += [
         f"  {_size(one['bytes']):>10}  last used {one['last_used'][:16].replace('T', ' ')} UTC  {one['about']}"

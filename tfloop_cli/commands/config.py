@@ -1,4 +1,4 @@
-"""`tfloop config show | check | schema`: texts about a config; nothing here trains."""
+"""`tfloop config show | check | schema`: prints, validates and describes configs."""
 
 import json
 import warnings
@@ -7,19 +7,20 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import PydanticJsonSchemaWarning
 
-from tfloop_cli.checks import COMPONENTS
-from tfloop_cli.config import Config
-from tfloop_cli.configfile import Resolved, dump, to_mapping
-from tfloop_cli.declarations import Declaration
+from tfloop_cli.config.loading import Resolved, dump, to_mapping
+from tfloop_cli.config.schema import Config
+from tfloop_cli.config.suggestions import COMPONENT_KEYS
+from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.registry import Component, Registry, datasets
-from tfloop_cli.yamltext import write
+from tfloop_cli.registry.declarations import Declaration
 
 
 def show(resolved: Resolved, sources: bool = False) -> str:
-    """The resolved config as YAML, which loads again to the same config.
+    """Returns the resolved config as YAML; loading it gives the same config.
 
     Args:
-        sources: instead a line for every value, with where it came from in a comment.
+        resolved: the config.
+        sources: whether to return one line per value instead, with its source in a comment.
     """
     if not sources:
         return dump(resolved.config).rstrip("\n")
@@ -29,22 +30,27 @@ def show(resolved: Resolved, sources: bool = False) -> str:
 
 
 def check(resolved: Resolved) -> str:
-    """What to say of a config that loaded, which is the whole check."""
+    """Returns the message for a valid config; loading it was the validation."""
     config = resolved.config
     return f"ok: {config.model.name} on {config.dataset.name}, {config.epochs} epochs"
 
 
-def schema() -> str:
-    """JSON Schema (draft 2020-12) of a config file, for editors."""
-    return json.dumps(schema_mapping(), indent=2)
+def schema(draft: str = "2020-12") -> str:
+    """Returns a JSON Schema of config files, for editors.
+
+    Args:
+        draft: "2020-12" or "07".
+    """
+    mapping = schema_mapping()
+    return json.dumps(_draft_07(mapping) if draft == "07" else mapping, indent=2)
 
 
 def schema_mapping() -> dict[str, Any]:
-    """The schema as data: every key, and the arguments of every component."""
+    """Returns the schema as data: every key, and the arguments of every component."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # components' defaults are put in below
+        warnings.simplefilter("ignore", PydanticJsonSchemaWarning)  # of the components' defaults, which are added below
         made = Config.model_json_schema()
-    for key, registry in COMPONENTS.items():
+    for key, registry in COMPONENT_KEYS.items():
         about = {"description": made["properties"][key]["description"]}
         default = Config.model_fields[key].default
         if key == "augment":
@@ -60,16 +66,16 @@ def schema_mapping() -> dict[str, Any]:
             made["properties"][key] = {**about, **_component_schema(registry, None)}
     made["properties"]["extends"] = {
         "type": "string",
-        "description": "A config that this one changes: a path or a shipped name.",
+        "description": "The config that this one extends: a path or the name of a built-in config.",
     }
     del made["required"]
     made["anyOf"] = [{"required": ["dataset", "model"]}, {"required": ["extends"]}]
-    about = {"title": "tfloop config", "description": "What `tfloop train --config FILE` reads."}
+    about = {"title": "tfloop config", "description": "A config file of `tfloop train --config FILE`."}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(made), **about}
 
 
 def _component_schema(registry: Registry, default: str | None) -> dict[str, Any]:
-    """One of the names, or one of the mappings; `default` may leave its name out, since it merges into the default."""
+    """Returns the schema of a component: a name or a mapping. The mapping of `default` may omit `name`."""
     found = registry.declarations()
     mappings = [_mapping_schema(one, {"const": one.name}, named=one.name != default) for one in found]
     names: dict[str, Any] = {"enum": [one.name for one in found]}
@@ -88,6 +94,8 @@ def _mapping_schema(declaration: Declaration, name: dict[str, Any], named: bool,
         if one.name == without:
             continue
         properties[one.name] = TypeAdapter(one.annotation).json_schema()
+        if one.description:
+            properties[one.name]["description"] = one.description
         if one.required:
             required.append(one.name)
         else:
@@ -102,12 +110,34 @@ def _mapping_schema(declaration: Declaration, name: dict[str, Any], named: bool,
 
 
 def _untitled(made: Any) -> Any:
-    """Without pydantic's titles, which only repeat each key."""
+    """Removes pydantic's titles, which only repeat the keys."""
     if isinstance(made, list):
         return [_untitled(one) for one in made]
     if not isinstance(made, dict):
         return made
     return {key: _untitled(one) for key, one in made.items() if key != "title" or not isinstance(one, str)}
+
+
+def _draft_07(schema: Any) -> Any:
+    """Converts a schema from draft 2020-12 to draft-07, which SchemaStore and some editors require."""
+    if isinstance(schema, list):
+        return [_draft_07(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {key: _draft_07(value) for key, value in schema.items()}
+    if "$schema" in converted:
+        converted["$schema"] = "http://json-schema.org/draft-07/schema#"
+    if "$defs" in converted:
+        converted["definitions"] = converted.pop("$defs")
+    if isinstance(reference := converted.get("$ref"), str):
+        reference = reference.replace("#/$defs/", "#/definitions/")
+        others = {key: value for key, value in converted.items() if key != "$ref"}
+        # Draft-07 ignores what is next to `$ref`.
+        return {**others, "allOf": [{"$ref": reference}]} if others else {"$ref": reference}
+    if isinstance(converted.get("prefixItems"), list):
+        converted["items"] = converted.pop("prefixItems")
+        converted["additionalItems"] = False
+    return converted
 
 
 def _at(mapping: Any, path: str) -> Any:

@@ -1,102 +1,103 @@
-"""`tfloop evaluate`: scores a run's weights on a split."""
+"""`tfloop evaluate`: evaluates the weights of a run on a split."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from tfloop_cli import plugins
-from tfloop_cli.bars import Bar, require_cleared, require_metrics
-from tfloop_cli.commands.opening import open_data
-from tfloop_cli.configfile import from_mapping
-from tfloop_cli.console import Console
+from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.checkpoint import Checkpoint, choose
+from tfloop_cli.engine.checkpoints.format import restore
+from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
-from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.training.setup import create_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
-from tfloop_cli.registry import models, tasks
-from tfloop_cli.rundir import RunDir, is_checkpoint
-from tfloop_cli.scores import ClassScore, Confusion, show_scores
+from tfloop_cli.registry import models, plugins, tasks
+from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
+from tfloop_cli.runs.code_copies import verified_copies
+from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
+from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
 
-MOST_CONFUSED = 10  # pairs
+MOST_CONFUSED = 10  # pairs of classes
 
 
 @dataclass(frozen=True)
 class Options:
-    """What `tfloop evaluate` is told.
+    """The options of `tfloop evaluate`.
 
     Attributes:
-        split: "test", "validation", "train" or another that the dataset has.
-        device: instead of the one that the run was trained on.
-        checkpoint: "best", "last" or a step; None for the best where there is one, else the last.
-        bars: on the split's metrics.
+        split: "test", "validation", "train" or another split of the dataset.
+        device: replaces the device of the run.
+        checkpoint: "best", "last" or a step; None for the best if there is one, else the last.
+        thresholds: limits for the metrics of the split.
         code: the user's own modules.
-        trust_code: whether to run the copies of such modules that the run folder holds.
+        trust_code: whether to run the copies of such modules in the run folder.
     """
 
     split: str = "test"
     device: str = "auto"
     checkpoint: str | None = None
-    bars: list[Bar] = field(default_factory=list)
+    thresholds: list[Threshold] = field(default_factory=list)
     code: list[Path] = field(default_factory=list)
     trust_code: bool = False
 
 
 def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
-    """Rebuilds the model from a checkpoint's config, and measures it on every example of a split.
+    """Builds the model from the config of a checkpoint, and evaluates it on every example of a split.
 
     Args:
-        folder: a run's folder, or a checkpoint's.
+        folder: a run folder or a checkpoint folder.
         options: see `Options`.
-        console: gets the scores.
+        console: prints the scores.
     """
     checkpoint = Checkpoint.open(
-        folder if is_checkpoint(folder) else choose(RunDir(folder).checkpoints, options.checkpoint)
+        folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
     )
     plugins.load(code_of(checkpoint, options))
-    kept, here = checkpoint.manifest["config"], {"device": options.device}
-    if kept.get("kernels") == "native":
-        here["kernels"] = "auto"  # what was trained with them is scored without them on another machine
-    config = from_mapping(kept | here, str(checkpoint.path))
+    trained, changes = checkpoint.manifest["config"], {"device": options.device}
+    if trained.get("kernels") == "native":
+        changes["kernels"] = "auto"  # this machine may not have the C++ operations
+    config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config)
-    data = open_data(config, console)
+    data = build_data(config, console.warn)
     task = tasks.build(config.task, data.spec)
-    require_metrics(options.bars, task.metrics, options.split, data.splits)
+    require_metrics(options.thresholds, task.metrics, options.split, data.splits)
     total_steps = config.epochs * data.steps_per_epoch
-    state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, total_steps)
-    checkpoint.restore(state)
+    state = create_state(models.build(config.model, data.spec), task, data.spec, config, total_steps)
+    restore(checkpoint, state)
     if checkpoint.manifest["data"] != data.fingerprint:
-        console.warn("the data is not what the checkpoint was trained on; the score may mean something else")
+        console.warn("the data has changed since training: the metrics may not be comparable")
 
-    with data.explained():
-        evaluation = Evaluator(state, data, task).run_with_predictions(options.split)
+    with data.explain_errors():
+        evaluation = Evaluator(state, data, task, config).run_with_predictions(options.split)
     evaluated = Evaluated(options.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     counts = confusion_matrix(evaluation, data.spec.classes)
     show_scores(
         console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names)
     )
-    require_cleared(options.bars, options.split, evaluation.metrics)
+    require_passed(options.thresholds, options.split, evaluation.metrics)
     return ExitCode.DONE
 
 
 def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:
-    """The user's modules that the checkpoint's config needs; what lies in a run folder runs only if told to."""
+    """Returns the user's modules that the checkpoint needs. Copies in a run folder require `--trust-code`."""
     copies = checkpoint.manifest["code"]
     if options.code or not copies:
         return options.code
     if not options.trust_code:
         raise TfloopError(
-            f"this run was made with code of its own: {', '.join(copies)}",
-            hint="`--trust-code` runs the copies in the run folder; `--code FILE` takes yours",
+            f"this run was trained with custom code: {', '.join(copies)}",
+            hint="use `--trust-code` to run the copies in the run folder, or `--code FILE` to use your own file",
         )
-    return plugins.kept_code(RunDir(checkpoint.path.resolve().parent.parent).code, copies)
+    return verified_copies(RunFolder(checkpoint.path.resolve().parent.parent).code, copies)
 
 
 def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:
-    """How often each true class (row) was predicted as each class (column): int64 [classes, classes]."""
+    """Returns how often each true class (row) was predicted as each class (column): int64 [classes, classes]."""
     counts = np.zeros((classes, classes), np.int64)
     if evaluation.labels is None:
         return counts[:0, :0]
@@ -105,19 +106,19 @@ def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:
 
 
 def class_scores(counts: np.ndarray, names: tuple[str, ...]) -> list[ClassScore]:
-    """Precision, recall and F1 of each class, NaN where there is nothing to divide by."""
-    right, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    """Returns precision, recall and F1 of each class, NaN if the denominator is 0."""
+    correct, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall, f1 = right / predicted, right / support, 2 * right / (support + predicted)
+        precision, recall, f1 = correct / predicted, correct / support, 2 * correct / (support + predicted)
     rows = zip(names, precision.tolist(), recall.tolist(), f1.tolist(), support.tolist(), strict=False)
     return [ClassScore(*row) for row in rows]
 
 
 def confusions(counts: np.ndarray, names: tuple[str, ...]) -> list[Confusion]:
-    """The pairs of classes that were taken for each other most often, the worst first."""
+    """Returns the most confused pairs of classes, the most frequent first."""
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
-    pairs = [divmod(int(place), len(counts)) for place in order if wrong.flat[place]]
+    pairs = [divmod(int(position), len(counts)) for position in order if wrong.flat[position]]
     return [
         Confusion(names[true], names[guess], int(wrong[true, guess]), float(wrong[true, guess] / counts[true].sum()))
         for true, guess in pairs

@@ -1,82 +1,123 @@
-"""`tfloop list`: what the registries hold, with arguments, types and defaults."""
+"""`tfloop list`: the registered components with their arguments, and the built-in configs."""
 
 import json
-import re
 import textwrap
 from typing import Any
 
-from tfloop_cli.checks import nearest
-from tfloop_cli.declarations import Declaration, Parameter
+from tfloop_cli.config.precedence import shipped_folder, shipped_names
+from tfloop_cli.config.suggestions import nearest
+from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.layers import shipped_folder, shipped_names
 from tfloop_cli.registry import REGISTRIES
-from tfloop_cli.yamltext import write
+from tfloop_cli.registry.declarations import Declaration, Parameter
+from tfloop_cli.registry.docstrings import first_sentence
 
 KINDS = (*REGISTRIES, "configs")
 _WIDTH = 80
-_FIRST_SENTENCE = re.compile(r".*?[.](?=\s+[A-Z]|$)")  # "et al. 2015" goes on
-_AFTER = {
-    "datasets": "Any other name is one of TensorFlow Datasets, with the arguments of `tfds` except `builder`.",
-    "optimizers": "Clipping, weight averaging and loss scaling are keys of the config itself, not of the optimizer.",
+_FOOTERS = {
+    "datasets": "Any other name is a dataset of TensorFlow Datasets, with the arguments of `tfds` except `builder`.",
+    "optimizers": "Gradient clipping, EMA and loss scaling are top-level keys of the config.",
 }
 
 
-def list_components(kind: str, as_json: bool = False) -> str:
-    """The list for people, at most 80 columns wide, or for scripts: a JSON array.
+def list_components(kind: str, name: str | None = None, as_json: bool = False) -> str:
+    """Returns the components of a kind, or one of them in detail, as text or as JSON.
 
     Args:
         kind: one of `KINDS`, or its singular.
+        name: of one component; None for all.
+        as_json: whether to return JSON: an array for all, an object for one.
 
     Raises:
-        TfloopError: there is no such kind.
+        TfloopError: there is no such kind or component (exit code 2).
     """
     plural = next((one for one in KINDS if kind in (one, one.removesuffix("s"))), None)
     if plural is None:
-        raise TfloopError(f"unknown kind `{kind}`", hint=nearest(kind, KINDS, "there are"))
-    return json.dumps(documents(plural), indent=2) if as_json else _text(plural)
+        raise TfloopError(f"unknown kind `{kind}`", hint=nearest(kind, KINDS, "the kinds are"))
+    if plural == "configs":
+        return _list_configs(name, as_json)
+    registry = REGISTRIES[plural]
+    if name is not None:
+        declaration = registry.declaration(name, {})
+        return json.dumps(document(declaration), indent=2) if as_json else _details(declaration)
+    declarations = registry.declarations()
+    if as_json:
+        return json.dumps([document(one) for one in declarations], indent=2)
+    blocks = [_block(one) for one in declarations]
+    return "\n\n".join([*blocks, *([textwrap.fill(_FOOTERS[plural], _WIDTH)] if plural in _FOOTERS else [])])
 
 
-def _text(kind: str) -> str:
-    if kind == "configs":
-        return "\n\n".join(f"{name}\n{_filled(about, '  ')}" for name, about in _configs().items())
-    blocks = [_block(declaration) for declaration in REGISTRIES[kind].declarations()]
-    return "\n\n".join([*blocks, *([textwrap.fill(_AFTER[kind], _WIDTH)] if kind in _AFTER else [])])
+def document(declaration: Declaration) -> dict[str, Any]:
+    """Returns a component as plain data."""
+    return {
+        "name": declaration.name,
+        "summary": declaration.summary,
+        "source": declaration.place,
+        "arguments": [_argument(parameter) for parameter in declaration.parameters],
+    }
 
 
-def documents(kind: str) -> list[dict[str, Any]]:
-    """The list as data: a mapping for each component."""
-    if kind == "configs":
-        return [{"name": name, "summary": about} for name, about in _configs().items()]
-    return [
-        {
-            "name": one.name,
-            "summary": summary(one),
-            "source": one.place,
-            "arguments": [_argument(parameter) for parameter in one.parameters],
-        }
-        for one in REGISTRIES[kind].declarations()
-    ]
+def default_text(parameter: Parameter) -> str:
+    """Returns "required", or the default of an argument."""
+    return "required" if parameter.required else f"default {write(parameter.default)}"
 
 
-def summary(declaration: Declaration) -> str:
-    """The docstring's first sentence, in one line."""
-    paragraph = " ".join(declaration.doc.partition("\n\n")[0].split())
-    match = _FIRST_SENTENCE.match(paragraph)
-    return match[0] if match else paragraph
+def config_descriptions() -> dict[str, str]:
+    """Returns the header comment of each built-in config, without its first line, which is the command."""
+    descriptions = {}
+    for name in shipped_names():
+        header = []
+        for line in (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                break
+            header.append(line.removeprefix("#").strip())
+        descriptions[name] = " ".join(line for line in header[1:] if line)
+    return descriptions
+
+
+def _list_configs(name: str | None, as_json: bool) -> str:
+    configs = config_descriptions()
+    if name is not None:
+        if name.removesuffix(".yaml") not in configs:
+            raise TfloopError(f"unknown config `{name}`", hint=nearest(name, configs, "the built-in configs are"))
+        configs = {name.removesuffix(".yaml"): configs[name.removesuffix(".yaml")]}
+    documents = [{"name": one, "summary": text} for one, text in configs.items()]
+    if as_json:
+        return json.dumps(documents[0] if name else documents, indent=2)
+    return "\n\n".join(f"{one}\n{_filled(text, '  ')}" for one, text in configs.items())
 
 
 def _argument(parameter: Parameter) -> dict[str, Any]:
-    known = {"name": parameter.name, "type": parameter.words, "required": parameter.required}
-    return known if parameter.required else {**known, "default": parameter.default}
+    argument = {
+        "name": parameter.name,
+        "type": parameter.type_description,
+        "required": parameter.required,
+        "description": parameter.description,
+    }
+    return argument if parameter.required else {**argument, "default": parameter.default}
 
 
 def _block(declaration: Declaration) -> str:
-    lines = [declaration.name, _filled(summary(declaration), "  ")]
+    """Returns a component in short: its summary, and one entry per argument."""
+    lines = [declaration.name, _filled(declaration.summary, "  ")]
     width = max((len(one.name) for one in declaration.parameters), default=0)
     for one in declaration.parameters:
-        end = "required" if one.required else f"default {write(one.default)}"
-        lines.append(_filled(f"{one.name:<{width}}  {one.words}; {end}", "    ", " " * (width + 6)))
+        text = f"{one.name:<{width}}  {one.type_description}; {default_text(one)}"
+        lines.append(_filled(text, "    ", " " * (width + 6)))
+        if one.description:
+            lines.append(_filled(first_sentence(one.description), " " * (width + 6)))
     return "\n".join(lines)
+
+
+def _details(declaration: Declaration) -> str:
+    """Returns a component in full: its description, its arguments, and where it is declared."""
+    paragraphs = declaration.doc.partition("\nArgs:")[0].partition("\nAttributes:")[0].strip().split("\n\n")
+    lines = [declaration.name, *(_filled(" ".join(one.split()), "  ") + "\n" for one in paragraphs)]
+    for one in declaration.parameters:
+        lines.append(_filled(f"{one.name}  {one.type_description}; {default_text(one)}", "  ", "      "))
+        if one.description:
+            lines.append(_filled(one.description, "      "))
+    return "\n".join([*lines, "", f"  declared in {declaration.place}"])
 
 
 def _filled(text: str, indent: str, rest: str | None = None) -> str:
@@ -88,17 +129,3 @@ def _filled(text: str, indent: str, rest: str | None = None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _configs() -> dict[str, str]:
-    """Each shipped config with its header comment, without the command that begins it."""
-    about = {}
-    for name in shipped_names():
-        lines = (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
-        header = []
-        for line in lines:
-            if not line.startswith("#"):
-                break
-            header.append(line.removeprefix("#").strip())
-        about[name] = " ".join(line for line in header[1:] if line)
-    return about

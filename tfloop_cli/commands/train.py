@@ -1,82 +1,95 @@
-"""`tfloop train`: the map of the program. Whoever reads this page knows where everything is."""
+"""`tfloop train`: the map of the program. Everything it calls is one import away."""
 
 import time
 
-from tfloop_cli.bars import require_cleared, require_metrics
-from tfloop_cli.commands.opening import (
-    FINISHED,
-    Options,
-    announce,
-    describe,
-    horizon,
-    is_finished,
-    open_data,
-    open_run,
-    take_up,
-    write_down,
-)
-from tfloop_cli.config import Config
-from tfloop_cli.console import Console
-from tfloop_cli.display import make_display
+from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
+from tfloop_cli.engine.checkpoints.resume import restore_run
+from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluator
-from tfloop_cli.engine.judge import Judge
 from tfloop_cli.engine.loop import fit
 from tfloop_cli.engine.samples import Samples
-from tfloop_cli.engine.saving import Checkpoints
-from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.start_event import start_event
+from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
+from tfloop_cli.engine.training.setup import create_state
 from tfloop_cli.errors import ExitCode
-from tfloop_cli.events import Evaluated, Event, RunEnded, Stopped
-from tfloop_cli.interrupts import Interrupts, until_stopped
-from tfloop_cli.recorder import Recorder
+from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
 from tfloop_cli.registry import models, tasks
+from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
+from tfloop_cli.runs.recorder import Recorder
+from tfloop_cli.runs.resume import final_events, total_steps
+from tfloop_cli.runs.start import TrainOptions, open_run
+from tfloop_cli.signals import Interrupts, until_stopped
+from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.display import Display, make_display
+from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
 
 
-def train(config: Config, options: Options, console: Console) -> ExitCode:
-    """Trains, scores the best weights on the test split, and leaves a run folder behind."""
+def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
+    """Trains a model, evaluates the best weights on the test split, and writes a run folder."""
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow looks for devices
         config = runtime.setup(config)
-    data = open_data(config, console)
+    data = build_data(config, console.warn)
     task = tasks.build(config.task, data.spec)
-    require_metrics(options.bars, task.metrics, "test", data.splits)
-    judge, steps = Judge(task, config), horizon(config, options, data, console)
-    state = TrainState.create(models.build(config.model, data.spec), task, data.spec, config, steps)
+    require_metrics(options.thresholds, task.metrics, "test", data.splits)
+    best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
+    metadata = load_metadata(options.resume)
+    steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
+    state = create_state(models.build(config.model, data.spec), task, data.spec, config, steps)
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
-        about = describe(config, data, options, steps)
-        checkpoints = Checkpoints(run.checkpoints, state, config.checkpoint, about, console.warn)
-        recorder = Recorder(run, console)
-        # Record, then save: no checkpoint may tell of an epoch that the history does not know.
-        consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display)
+        facts = manifest_facts(config, data.fingerprint, metadata.get("run_id"), steps)
+        saver = CheckpointSaver(run.checkpoints, state, config.checkpoint, facts, console.warn)
+        recorder = Recorder(run, console.warn)
+        # Record, then save: a checkpoint must not contain an epoch that the history lacks.
+        consumers = (recorder, saver, Samples(run, state, task, console.warn), display)
 
-        def tell(event: Event) -> None:
+        def emit(event: Event) -> None:
             for consumer in consumers:
                 consumer.handle(event)
 
-        with checkpoints, recorder, data.explained():
-            if take_up(checkpoints, options, console) and is_finished(options, state, judge, config, console, display):
-                return ExitCode.DONE
-            checkpoints.about = write_down(run, config, options, about)
-            tell(announce(run, config, data, state))
-            for epoch in recorder.go_on(int(state.epoch)):
+        with saver, recorder, data.explain_errors():
+            if restore_run(saver, options, console.info, console.warn):
+                finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
+                if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
+                    return ExitCode.DONE
+            saver.facts = save_metadata(run, config, options, facts)
+            emit(start_event(run, config, data, state))
+            for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)
 
-            for event in until_stopped(
-                fit(state, data, task, judge, config), interrupts, started + options.max_seconds
-            ):
-                tell(event)
+            events = fit(state, data, task, config, best_metric, early_stopping)
+            for event in until_stopped(events, interrupts, started + options.max_seconds):
+                emit(event)
             assert isinstance(event, Stopped)
-            reason, last, weights_sha256 = event.reason, checkpoints.last, state.weights_sha256()
+            reason, last, weights_sha256 = event.reason, saver.last, state.weights_sha256()
 
             if reason in FINISHED and data.examples("test"):
-                best = checkpoints.restore_best()
-                if test := Evaluator(state, data, task).run("test", stop=lambda: interrupts.signal):
-                    tell(Evaluated("test", test.examples, test.metrics, str(best)))
+                best = saver.restore_best()
+                if test := Evaluator(state, data, task, config).run("test", stop=lambda: interrupts.signal):
+                    emit(Evaluated("test", test.examples, test.metrics, str(best)))
                 else:
                     reason = interrupts.reason
-            tell(RunEnded(reason, str(run), str(last), weights_sha256, time.monotonic() - started))
-    if reason in FINISHED and options.bars:
-        require_cleared(options.bars, "test", test.metrics)
+            emit(RunEnded(reason, str(run), str(last), weights_sha256, time.monotonic() - started))
+    if reason in FINISHED and options.thresholds:
+        require_passed(options.thresholds, "test", test.metrics)
     return interrupts.code(reason)
+
+
+def show_result(
+    run: RunFolder, weights_sha256: str, thresholds: list[Threshold], console: Console, display: Display
+) -> bool:
+    """Shows the result of a finished run again; returns False if its summary does not have it."""
+    if (events := final_events(run, weights_sha256, thresholds)) is None:
+        return False
+    console.info(f"{run} is finished; `--epochs N` trains more epochs")
+    evaluated, ended = events
+    if evaluated:
+        display.handle(evaluated)
+    display.handle(ended)
+    require_passed(thresholds, "test", evaluated.metrics if evaluated else {})
+    return True

@@ -1,7 +1,7 @@
-"""The rooms that import TensorFlow. Nothing outside of this package may import it at module top."""
+"""The engine: everything that uses TensorFlow. Only this package imports tensorflow, keras or tensorflow_datasets."""
 
 import os
 
-# Keras reads its backend here while it is imported; whatever the shell or ~/.keras says, this is TensorFlow.
+# Keras reads its backend when it is imported. It must be TensorFlow, whatever the shell or ~/.keras says.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,29 +1,32 @@
-"""One pass over a split with training=False: every example exactly once, in order."""
+"""Evaluates a split with training=False: every example exactly once, in order."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.kernels import fast_kernels
+from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Batch, Task, Values, wants_autograph
+from tfloop_cli.engine.tasks import Batch, MetricValues, Task, uses_autograph
 
-SECONDS_PER_CHUNK = 0.2  # so that Ctrl-C is heard
+SECONDS_PER_CHUNK = 0.2  # so that Ctrl-C is handled soon
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a pass measured.
+    """The result of an evaluation.
 
     Attributes:
         split: its name.
-        values: each metric's value for each example, float [examples], in the split's order.
-        labels: true classes, int [examples]; None where the targets are no classes.
-        predictions: the classes that the model found likeliest, int [examples]; None likewise.
+        values: each metric's value for each example, float [examples], in the order of the split.
+        labels: true classes, int [examples]; None if the targets are not classes.
+        predictions: the most probable classes, int [examples]; None likewise.
     """
 
     split: str
@@ -32,8 +35,8 @@ class Evaluation:
     predictions: np.ndarray | None = None
 
     @classmethod
-    def of(cls, split: str, parts: Sequence[Values]) -> "Evaluation":
-        """Joins the batches' values: a mean over them is weighted by examples, however ragged the last batch."""
+    def of(cls, split: str, parts: Sequence[MetricValues]) -> "Evaluation":
+        """Joins the values of batches; each example has the same weight, also in a smaller last batch."""
         return cls(split, {name: np.concatenate([values[name] for values in parts]) for name in parts[0]})
 
     @property
@@ -42,7 +45,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Means over the examples, summed in float64."""
+        """Means over the examples, computed in float64."""
         return {name: float(np.mean(values, dtype=np.float64)) for name, values in self.values.items()}
 
 
@@ -50,27 +53,38 @@ class Evaluator:
     """The compiled evaluation step, traced once and used after every epoch.
 
     Args:
-        state: whose models are measured; where the run keeps averaged weights, those.
+        state: its models are evaluated; with EMA, their averaged weights.
         data: its splits.
-        task: what to measure.
+        task: the evaluation step.
+        config: device, kernels, threads, compile.
     """
 
-    def __init__(self, state: TrainState, data: Data, task: Task) -> None:
+    def __init__(self, state: TrainState, data: Data, task: Task, config: Config) -> None:
         self._state, self._data = state, data
-        graph = partial(tf.function, reduce_retracing=True, autograph=wants_autograph(task))
-        self._measure = graph(lambda batch: task.eval_step(state, batch))
-        self._predict = graph(lambda inputs: task.predict(state, inputs))
+        settings, autograph = kernel_settings(config), uses_autograph(task)
 
-    def chunks(self, split: str) -> Iterator[list[Values]]:
-        """Measures a split, some batches at a time; between two chunks the state is at rest."""
+        def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+            converted = tf.function(step, autograph=True) if autograph else step
+
+            def trace(inputs: Any) -> Any:
+                with fast_kernels(settings):
+                    return converted(state, inputs)
+
+            return tf.function(trace, reduce_retracing=True, autograph=False)
+
+        self._measure = compiled(task.eval_step)
+        self._predict = compiled(task.predict)
+
+    def chunks(self, split: str) -> Iterator[list[MetricValues]]:
+        """Evaluates a split, several batches at a time; the state does not change between two chunks."""
         batches = iter(self._data.evaluation(split))
         while chunk := self._chunk(batches):
             yield chunk
 
-    def _chunk(self, batches: Iterator[Batch]) -> list[Values]:
-        chunk: list[Values] = []
+    def _chunk(self, batches: Iterator[Batch]) -> list[MetricValues]:
+        chunk: list[MetricValues] = []
         until = time.perf_counter() + SECONDS_PER_CHUNK
-        with self._state.averaged():
+        with self._state.use_ema_weights():
             for batch in batches:
                 chunk.append(self._measure(batch))
                 if time.perf_counter() > until:
@@ -78,8 +92,8 @@ class Evaluator:
         return chunk
 
     def run(self, split: str, stop: Callable[[], object]) -> Evaluation | None:
-        """Measures a whole split; None if `stop` said, between two chunks, to leave it."""
-        parts: list[Values] = []
+        """Evaluates a whole split; None if `stop` returned true between two chunks."""
+        parts: list[MetricValues] = []
         for chunk in self.chunks(split):
             parts += chunk
             if stop():
@@ -87,9 +101,9 @@ class Evaluator:
         return Evaluation.of(split, parts)
 
     def run_with_predictions(self, split: str) -> Evaluation:
-        """Like `run`, with the true and the predicted class of each example where the task knows classes."""
+        """Like `run`, with the true and the predicted class of each example if the task has classes."""
         parts, labels, predictions = [], [], []
-        with self._state.averaged():
+        with self._state.use_ema_weights():
             for inputs, targets in self._data.evaluation(split):
                 parts.append(self._measure((inputs, targets)))
                 if (predicted := self._predict(inputs)) is not None:

@@ -1,7 +1,7 @@
-"""THE loop: for each epoch, for each batch, one training step; then a pass over the validation set.
+"""The training loop: for each epoch, for each batch, one training step; then one pass over the validation split.
 
-It is two loops. The inner one is compiled and takes some steps at a call; the outer one is this generator, which yields
-what happened. It knows no disk, no screen and no kind of model: whoever consumes the events saves, records and draws.
+It consists of two loops. The inner one is compiled and runs several steps per call. The outer one is this generator,
+which yields events. It knows no disk, no screen and no kind of model: consumers of the events save, record and draw.
 """
 
 import math
@@ -11,62 +11,70 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from tfloop_cli.config import Config
+from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
-from tfloop_cli.engine.executor import InnerLoop, InOneThread, suits_one_thread
-from tfloop_cli.engine.guard import Guard
-from tfloop_cli.engine.judge import Judge
-from tfloop_cli.engine.microbatches import in_micro_batches
+from tfloop_cli.engine.kernels import fast_kernels
+from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Batch, Task, Values, wants_autograph
+from tfloop_cli.engine.tasks import Batch, MetricValues, Task, uses_autograph
+from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
+from tfloop_cli.engine.training.executor import InnerLoop, SingleThreadedExecutor, suits_single_thread
+from tfloop_cli.engine.training.gradient_accumulation import accumulate_gradients
+from tfloop_cli.engine.training.non_finite import NonFiniteGuard
 from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
 
-SECONDS_PER_CALL = 0.2  # so that the screen moves, and Ctrl-C is heard, five times a second
+SECONDS_PER_EXECUTION = 0.2  # the screen is updated, and Ctrl-C is handled, five times per second
 
 
-def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config) -> Iterator[Event]:
-    """Trains `state` until its epochs are done.
+def fit(
+    state: TrainState, data: Data, task: Task, config: Config, best_metric: BestMetric, early_stopping: EarlyStopping
+) -> Iterator[Event]:
+    """Trains `state` until all epochs are completed.
 
     Args:
-        state: trained in place; where it stands (step, epoch) is where training goes on.
+        state: trained in place; training continues at its step and epoch.
         data: training batches by number, and the validation split.
-        task: what one batch means.
-        judge: says which epoch is best, and when it is enough.
-        config: epochs, steps_per_call, compile, on_nonfinite.
+        task: the training step and the metrics.
+        config: epochs, steps_per_execution, compile, on_nonfinite.
+        best_metric: finds the best epoch.
+        early_stopping: decides when to stop before the last epoch.
 
     Yields:
         Progress after each call of the inner loop, EpochDone after each epoch's validation, Stopped at the end. The
-        state is at rest at each of them, so the consumer may save it, or stop asking.
+        state does not change while an event is handled, so the consumer may save it, or stop iterating.
 
     Raises:
-        TfloopError: a number was not finite (exit code 5).
+        TfloopError: a value is not finite (exit code 5).
     """
     steps = data.steps_per_epoch
-    batches = data.feed(int(state.step), config.epochs * steps)
-    guard = Guard(compile_steps(task, state, config), state, data, batches, stop=config.on_nonfinite == "stop")
-    evaluator = Evaluator(state, data, task)
-    pace = Pace(config.steps_per_call, config.checkpoint.every_steps)
+    batches = data.batch_iterator(int(state.step), config.epochs * steps)
+    guard = NonFiniteGuard(compile_steps(task, state, config), state, data, batches, stop=config.on_nonfinite == "stop")
+    evaluator = Evaluator(state, data, task, config)
+    executions = StepsPerExecution(config.steps_per_execution, config.checkpoint.every_steps)
     traces: list[int] = []
 
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
-        if judge.enough(state):
+        if early_stopping.should_stop(state):
             break
-        guard.turn_to(epoch - 1)
-        started, already = time.perf_counter(), float(state.totals[-1])
+        guard.start_epoch(epoch - 1)
+        started, earlier_examples = time.perf_counter(), float(state.metric_sums[-1])
         while (left := epoch * steps - int(state.step)) > 0:
-            with pace.call(int(state.step), left) as count:
-                guard.take(count)
+            with executions.next(int(state.step), left) as count:
+                guard.run_steps(count)
                 epoch_means = means(state)
-            rate = count * config.batch_size / pace.seconds
+            rate = count * config.batch_size / executions.seconds
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
         traces.append(guard.traces)
 
-        train, examples = means(state), float(state.totals[-1]) - already  # a resumed epoch is trained in part
+        train, examples = means(state), float(state.metric_sums[-1]) - earlier_examples  # part of a resumed epoch
         started = time.perf_counter()
         validation = yield from validate(evaluator, data, epoch, state)
-        best = close_epoch(state, judge, epoch, validation)
+        is_best = best_metric.update(state, validation)
+        early_stopping.update(state, validation)
+        state.metric_sums.assign(tf.zeros_like(state.metric_sums))
+        state.epoch.assign(epoch)
         yield EpochDone(
             epoch=epoch,
             step=int(state.step),
@@ -75,59 +83,69 @@ def fit(state: TrainState, data: Data, task: Task, judge: Judge, config: Config)
             train_seconds=train_seconds,
             validation_seconds=time.perf_counter() - started,
             examples_per_second=examples / max(train_seconds, 1e-9),
-            best=best,
+            best=is_best,
             retraces=traces[-1] - traces[0],
-            skipped_batches=int(state.bad[0]),
+            skipped_batches=int(state.skipped_steps[0]),
         )
-    yield Stopped("early_stopping" if judge.enough(state) else "completed", int(state.step))
+    yield Stopped("early_stopping" if early_stopping.should_stop(state) else "completed", int(state.step))
 
 
 def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
-    """The inner loop, (batches, count) -> bool: `count` training steps in one call of a compiled function.
+    """Returns the inner loop, (batches, count) -> bool: `count` training steps in one call of a compiled function.
 
-    What it returns is whether every number is still finite.
+    Its result is whether all values are still finite.
     """
-    one_step, xla, autograph = task.train_step, config.compile == "xla", wants_autograph(task)
+    one_step, xla, autograph = task.train_step, config.compile == "xla", uses_autograph(task)
+    settings = kernel_settings(config)
     if xla or autograph:
         one_step = tf.function(one_step, jit_compile=xla, autograph=autograph)
 
     def measured_step(batch: Batch) -> tf.Tensor:
         return sums(one_step(state, batch), state.metrics)
 
-    if config.in_parts:
-        measured_step = in_micro_batches(measured_step, state, config.micro_batch_size)
+    if config.accumulates_gradients:
+        measured_step = accumulate_gradients(measured_step, state, config.micro_batch_size)
 
     def train_steps(batches: Iterator[Batch], count: tf.Tensor) -> tf.Tensor:
-        totals = state.totals.value()
+        metric_sums = state.metric_sums.value()
         for _ in tf.range(count):
-            totals += measured_step(next(batches))
+            metric_sums += measured_step(next(batches))
             state.step.assign_add(1)
-        state.totals.assign(totals)
+        state.metric_sums.assign(metric_sums)
         return state.is_finite()
 
-    # Only the `for` above needs AutoGraph: to read all that it calls as well takes longer than to trace it.
-    compiled = tf.function(tf.autograph.to_graph(train_steps, recursive=False), autograph=False)
-    return InOneThread(compiled) if config.device == "cpu" and not xla and suits_one_thread(state) else compiled
+    # Only the `for` above needs AutoGraph. Converting everything that it calls would take longer than tracing it.
+    in_graph = tf.autograph.to_graph(train_steps, recursive=False)
+
+    def trace(batches: Iterator[Batch], count: tf.Tensor) -> tf.Tensor:
+        with fast_kernels(settings):
+            return in_graph(batches, count)
+
+    compiled = tf.function(trace, autograph=False)
+    single_threaded = config.device == "cpu" and not xla
+    if single_threaded and suits_single_thread(state, use_native=settings.native_threads > 0):
+        return SingleThreadedExecutor(compiled)
+    return compiled
 
 
-def sums(values: Values, metrics: Sequence[str]) -> tf.Tensor:
-    """Each metric's sum over the batch and, last, the number of examples: float64 [metrics + 1]."""
+def sums(values: MetricValues, metrics: Sequence[str]) -> tf.Tensor:
+    """Returns each metric's sum over the batch and, last, the number of examples: float64 [metrics + 1]."""
     columns = [tf.cast(values[name], tf.float64) for name in metrics]  # each [batch]
     return tf.reduce_sum(tf.stack([*columns, tf.ones_like(columns[0])]), axis=1)
 
 
 def means(state: TrainState) -> Metrics:
-    """The running epoch's metrics: means over its examples so far."""
-    *totals, examples = state.totals.numpy().tolist()
+    """Returns the metrics of the current epoch: means over its examples so far."""
+    *totals, examples = state.metric_sums.numpy().tolist()
     return {name: total / examples if examples else math.nan for name, total in zip(state.metrics, totals, strict=True)}
 
 
 def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) -> Generator[Event, None, Metrics | None]:
-    """A pass over the validation split; returns its metrics, None where nothing is held out."""
+    """Evaluates the validation split, yielding Progress; returns its metrics, None if there is no such split."""
     examples = data.examples("validation")
     if not examples:
         return None
-    parts: list[Values] = []
+    parts: list[MetricValues] = []
     for chunk in evaluator.chunks("validation"):
         parts += chunk
         done = Evaluation.of("validation", parts)
@@ -135,37 +153,28 @@ def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) ->
     return Evaluation.of("validation", parts).metrics
 
 
-def close_epoch(state: TrainState, judge: Judge, epoch: int, validation: Metrics | None) -> bool:
-    """Counts the epoch as done and clears its sums; returns whether its validation is the best so far."""
-    best = judge.is_best(state, validation)
-    judge.count(state, validation)
-    state.totals.assign(tf.zeros_like(state.totals))
-    state.epoch.assign(epoch)
-    return best
+class StepsPerExecution:
+    """Tunes the number of steps per call of the inner loop to `SECONDS_PER_EXECUTION`, by the time of the last call.
 
-
-class Pace:
-    """How many steps the next call takes: as many as fit in `SECONDS_PER_CALL`, by the last call's time.
-
-    Only when the loop looks up depends on it, not what is computed.
+    It affects only how often the loop returns to Python, not what is computed.
 
     Args:
-        steps_per_call: a fixed number, or "auto".
-        stop_every: a step whose number is a multiple of it ends a call; None for no such steps.
+        steps_per_execution: a fixed number, or "auto".
+        stop_every: a call ends at every step that is a multiple of it; None for no such steps.
     """
 
-    def __init__(self, steps_per_call: int | str, stop_every: int | None) -> None:
-        self._fixed = steps_per_call != "auto"
-        self._steps = int(steps_per_call) if self._fixed else 1
+    def __init__(self, steps_per_execution: int | str, stop_every: int | None) -> None:
+        self._fixed = steps_per_execution != "auto"
+        self._steps = int(steps_per_execution) if self._fixed else 1
         self._stop_every = stop_every
         self.seconds = 0.0
 
     @contextmanager
-    def call(self, step: int, left: int) -> Iterator[int]:
-        """Times one call and gives its number of steps.
+    def next(self, step: int, left: int) -> Iterator[int]:
+        """A context that times one call; its value is the number of steps of the call.
 
         Args:
-            step: steps done.
+            step: completed steps.
             left: steps left in the epoch.
         """
         count = min(self._steps, left, self._stop_every - step % self._stop_every if self._stop_every else left)
@@ -173,5 +182,5 @@ class Pace:
         yield count
         self.seconds = max(time.perf_counter() - started, 1e-9)
         if not self._fixed:
-            # The first call traces and says nothing about the next: the pace may grow fast, but not by a wild guess.
-            self._steps = min(max(1, round(count * SECONDS_PER_CALL / self.seconds)), count * 8)
+            # The time of the first call includes tracing. The factor of 8 limits the effect of a wrong estimate.
+            self._steps = min(max(1, round(count * SECONDS_PER_EXECUTION / self.seconds)), count * 8)

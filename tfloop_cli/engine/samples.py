@@ -1,4 +1,4 @@
-"""Draws a task's samples after each epoch: a PNG in the run folder that shows what a generator has learned."""
+"""Saves a task's samples after each epoch as a PNG in the run folder."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,8 @@ import tensorflow as tf
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task
 from tfloop_cli.events import EpochDone, Event
-from tfloop_cli.rundir import RunDir, write_atomic
+from tfloop_cli.files import write_atomic
+from tfloop_cli.runs.folder import RunFolder
 
 GAP = 2  # pixels between two images
 
@@ -17,14 +18,14 @@ class Samples:
     """Consumes events; does nothing for a task that has no samples.
 
     Args:
-        run: the folder to write into.
-        state: drawn from at rest.
-        task: what draws.
-        warn: shows a line; a failing disk is told of once.
+        run: the run folder.
+        state: the training state.
+        task: makes the samples.
+        warn: prints a warning; a disk error is reported once.
     """
 
     def __init__(
-        self, run: RunDir, state: TrainState, task: Task, warn: Callable[[str], None] = lambda text: None
+        self, run: RunFolder, state: TrainState, task: Task, warn: Callable[[str], None] = lambda text: None
     ) -> None:
         self._run, self._state, self._task, self._warn = run, state, task, warn
         self._warned = False
@@ -32,27 +33,27 @@ class Samples:
     def handle(self, event: Event) -> None:
         if not isinstance(event, EpochDone):
             return
-        with self._state.averaged():
+        with self._state.use_ema_weights():
             images = self._task.samples(self._state)
         if images is not None:
             png = tf.io.encode_png(grid(images)).numpy()
             try:
                 self._run.samples.mkdir(exist_ok=True)
                 write_atomic(self._run.samples / f"epoch-{event.epoch:04d}.png", png)
-            except OSError as error:  # a picture is no reason to end a training
+            except OSError as error:  # a missing image must not end the training
                 if not self._warned:
-                    self._warn(f"the samples are not being written to {self._run.samples}: {error.strerror or error}")
+                    self._warn(f"samples cannot be written to {self._run.samples}: {error.strerror or error}")
                 self._warned = True
 
 
 def grid(images: np.ndarray) -> np.ndarray:
-    """Lays images out in a square, row by row.
+    """Arranges images in a square grid, row by row.
 
     Args:
         images: float [n, height, width, channels] in [0, 1].
 
     Returns:
-        uint8 [rows * (height + GAP) + GAP, ...]: one image of all of them, black between them.
+        uint8 [rows * (height + GAP) + GAP, ...]: one image with black gaps.
     """
     count, height, width, channels = images.shape
     side = int(np.ceil(np.sqrt(count)))

@@ -5,13 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine.kernels import batch_norm
-from tfloop_cli.engine.kernels.replacing import as_it_was
-
-
-@pytest.fixture(autouse=True)
-def installed(machine: None) -> None:
-    batch_norm.prefer_fused_batch_norm()
+from tfloop_cli.engine.kernels.patching import original_implementations
 
 
 def trained(layer: keras.layers.BatchNormalization, inputs: np.ndarray, **arguments) -> tuple[list[np.ndarray], bool]:
@@ -35,7 +29,7 @@ def trained(layer: keras.layers.BatchNormalization, inputs: np.ndarray, **argume
 
 def both(make, inputs: tf.Tensor, **arguments) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
     ours, fused = trained(make(), inputs, **arguments)
-    with as_it_was(keras.layers.BatchNormalization):
+    with original_implementations(keras.layers.BatchNormalization):
         theirs, _ = trained(make(), inputs, **arguments)
     return ours, theirs, fused
 
@@ -88,10 +82,3 @@ def test_what_is_scored_is_left_to_keras() -> None:
     layer(inputs, training=True)
     graph = tf.function(lambda x: layer(x, training=False)).get_concrete_function(inputs).graph
     assert "FusedBatchNormV3" not in {op.type for op in graph.get_operations()}
-
-
-def test_once_more_it_does_not_take_itself_for_keras() -> None:
-    call = keras.layers.BatchNormalization.call
-    batch_norm.prefer_fused_batch_norm()
-    assert keras.layers.BatchNormalization.call is call
-    assert not hasattr(call.own, "own")

@@ -6,15 +6,8 @@ import pytest
 import tensorflow as tf
 from comparing import BATCH, both, same, sequences
 
-from tfloop_cli.engine.kernels.dense import NARROW, TALL, prefer_fast_dense
-from tfloop_cli.engine.kernels.native import Native
-from tfloop_cli.engine.kernels.replacing import as_it_was
-
-
-@pytest.fixture(autouse=True)
-def installed(machine: None, monkeypatch) -> None:
-    prefer_fast_dense()
-    monkeypatch.setattr(Native, "threads", 0)  # our own kernels have test_native.py
+from tfloop_cli.engine.kernels.native import MAX_UNITS, MIN_INPUTS
+from tfloop_cli.engine.kernels.patching import original_implementations
 
 
 def is_ours(layer: keras.layers.Layer, *shape: int) -> bool:
@@ -24,11 +17,11 @@ def is_ours(layer: keras.layers.Layer, *shape: int) -> bool:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
-    ("columns", "options"), [(NARROW, {}), (1, {"use_bias": False}), (10, {"activation": "softmax"})]
+    ("columns", "options"), [(MAX_UNITS, {}), (1, {"use_bias": False}), (10, {"activation": "softmax"})]
 )
 def test_it_is_keras(columns: int, options: dict, dtype: str) -> None:
     # Small numbers: what softmax makes of large ones has gradients that are 0.
-    inputs = sequences(dtype, (BATCH, TALL)) / TALL
+    inputs = sequences(dtype, (BATCH, MIN_INPUTS)) / MIN_INPUTS
     ours, theirs, kinds, own_kinds = both(lambda: keras.layers.Dense(columns, dtype=dtype, **options), inputs)
     assert "Transpose" in kinds
     assert "Transpose" not in own_kinds
@@ -37,11 +30,11 @@ def test_it_is_keras(columns: int, options: dict, dtype: str) -> None:
 
 
 def test_half_precision_is_keras_within_a_rounding() -> None:
-    layer, inputs = keras.layers.Dense(10, dtype="mixed_bfloat16"), sequences("float32", (BATCH, TALL))
+    layer, inputs = keras.layers.Dense(10, dtype="mixed_bfloat16"), sequences("float32", (BATCH, MIN_INPUTS))
     ours = layer(inputs)
-    with as_it_was():
+    with original_implementations():
         theirs = layer(inputs)
-    assert is_ours(layer, BATCH, TALL)
+    assert is_ours(layer, BATCH, MIN_INPUTS)
     assert ours.dtype == theirs.dtype == "bfloat16"
     ours, theirs = (tf.cast(outputs, "float32").numpy() for outputs in (ours, theirs))
     np.testing.assert_allclose(ours, theirs, atol=2**-7 * np.abs(theirs).max())
@@ -50,11 +43,11 @@ def test_half_precision_is_keras_within_a_rounding() -> None:
 @pytest.mark.parametrize(
     ("columns", "shape", "ours"),
     [
-        (NARROW, (BATCH, TALL), True),
-        (NARROW, (None, TALL), True),
-        (NARROW + 1, (BATCH, TALL), False),
-        (NARROW, (BATCH, TALL - 1), False),
-        (NARROW, (BATCH, 2, TALL), False),
+        (MAX_UNITS, (BATCH, MIN_INPUTS), True),
+        (MAX_UNITS, (None, MIN_INPUTS), True),
+        (MAX_UNITS + 1, (BATCH, MIN_INPUTS), False),
+        (MAX_UNITS, (BATCH, MIN_INPUTS - 1), False),
+        (MAX_UNITS, (BATCH, 2, MIN_INPUTS), False),
     ],
 )
 def test_only_tall_narrow_weights_of_single_rows(columns: int, shape: tuple[int, ...], ours: bool) -> None:
@@ -64,16 +57,7 @@ def test_only_tall_narrow_weights_of_single_rows(columns: int, shape: tuple[int,
 
 
 def test_sparse_inputs_are_left_to_keras() -> None:
-    layer, inputs = keras.layers.Dense(NARROW), tf.sparse.from_dense(tf.eye(BATCH, TALL))
+    layer, inputs = keras.layers.Dense(MAX_UNITS), tf.sparse.from_dense(tf.eye(BATCH, MIN_INPUTS))
     ours = layer(inputs)
-    with as_it_was():
+    with original_implementations():
         np.testing.assert_array_equal(ours, layer(inputs))
-
-
-def test_it_is_replaced_once_and_comes_back() -> None:
-    ours = keras.layers.Dense.call
-    prefer_fast_dense()
-    assert keras.layers.Dense.call is ours
-    with as_it_was(keras.layers.Dense):
-        assert keras.layers.Dense.call is ours.own
-    assert keras.layers.Dense.call is ours

@@ -1,6 +1,7 @@
 """tfloop's own kernels: the numbers of float64 within their type's rounding, for shapes of all kinds."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -9,27 +10,24 @@ import pytest
 import tensorflow as tf
 from comparing import both, same
 
-from tfloop_cli.engine.executor import suits_one_thread
-from tfloop_cli.engine.kernels import native
-from tfloop_cli.engine.kernels.convolutions import prefer_native_convolutions
-from tfloop_cli.engine.kernels.dense import prefer_fast_dense
-from tfloop_cli.engine.kernels.native import FEW, NARROW, TALL, Native
+from tfloop_cli.engine.kernels import KernelSettings, fast_kernels, native
+from tfloop_cli.engine.kernels.native import MAX_CHANNELS, MAX_UNITS, MIN_INPUTS
+from tfloop_cli.engine.training.executor import suits_single_thread
 
-REASON = native.why_not()
+REASON = native.unavailable_reason()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 TYPES = [
-    pytest.param(name, marks=[] if name in native._types() else pytest.mark.skip) for name in ("float32", "bfloat16")
+    pytest.param(name, marks=[] if name in native._dtypes() else pytest.mark.skip) for name in ("float32", "bfloat16")
 ]
 ROUNDING = {"float32": 1e-5, "bfloat16": 2**-7}
 
 
 @pytest.fixture(autouse=True, params=[1, 3])
-def threads(machine: None, monkeypatch, request) -> int:
-    prefer_fast_dense()
-    prefer_native_convolutions()
-    monkeypatch.setattr(Native, "threads", request.param)
-    return request.param
+def threads(machine: None, request) -> Iterator[int]:
+    """The C++ operations with that number of threads."""
+    with fast_kernels(KernelSettings(enabled=True, native_threads=request.param)):
+        yield request.param
 
 
 def random(*shapes: tuple[int, ...], dtype: str) -> list[tf.Tensor]:
@@ -120,11 +118,11 @@ def test_operations_that_are_ready_at_once_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize(
     ("make", "shape"),
     [
-        (lambda: keras.layers.Dense(10, activation="tanh"), (4, TALL)),
-        (lambda: keras.layers.Dense(NARROW, use_bias=False), (4, TALL)),
+        (lambda: keras.layers.Dense(10, activation="tanh"), (4, MIN_INPUTS)),
+        (lambda: keras.layers.Dense(MAX_UNITS, use_bias=False), (4, MIN_INPUTS)),
         (lambda: keras.layers.Conv2D(32, 3, activation="relu"), (3, 9, 8, 1)),
         (lambda: keras.layers.Conv2D(16, (2, 3), padding="same", use_bias=False), (3, 9, 8, 3)),
-        (lambda: keras.layers.Conv2D(16, 3, activation="tanh"), (3, 9, 8, FEW)),
+        (lambda: keras.layers.Conv2D(16, 3, activation="tanh"), (3, 9, 8, MAX_CHANNELS)),
     ],
 )
 def test_layers_have_keras_numbers_gradients_and_second_gradients(make, shape: tuple[int, ...]) -> None:
@@ -137,11 +135,11 @@ def test_layers_have_keras_numbers_gradients_and_second_gradients(make, shape: t
 
 
 LEFT = {
-    "few inputs": (lambda: keras.layers.Dense(10), (None, TALL - 1)),
-    "many outputs": (lambda: keras.layers.Dense(NARROW + 1), (None, TALL)),
-    "another type": (lambda: keras.layers.Dense(10, dtype="float64"), (None, TALL)),
-    "a subclass": (lambda: type("Own", (keras.layers.Dense,), {})(10), (None, TALL)),
-    "many channels": (lambda: keras.layers.Conv2D(16, 3), (None, 8, 8, FEW + 1)),
+    "few inputs": (lambda: keras.layers.Dense(10), (None, MIN_INPUTS - 1)),
+    "many outputs": (lambda: keras.layers.Dense(MAX_UNITS + 1), (None, MIN_INPUTS)),
+    "another type": (lambda: keras.layers.Dense(10, dtype="float64"), (None, MIN_INPUTS)),
+    "a subclass": (lambda: type("Own", (keras.layers.Dense,), {})(10), (None, MIN_INPUTS)),
+    "many channels": (lambda: keras.layers.Conv2D(16, 3), (None, 8, 8, MAX_CHANNELS + 1)),
     "17 filters": (lambda: keras.layers.Conv2D(17, 3), (None, 8, 8, 1)),
     "strides": (lambda: keras.layers.Conv2D(16, 3, strides=2), (None, 8, 8, 1)),
     "holes": (lambda: keras.layers.Conv2D(16, 3, dilation_rate=2), (None, 8, 8, 1)),
@@ -157,7 +155,7 @@ def test_other_layers_are_left_to_tensorflow(case: str) -> None:
     make, shape = LEFT[case]
     layer = make()
     layer.build(shape)
-    assert not native.computes(layer)
+    assert not native.supports(layer)
 
 
 def test_a_first_layers_images_get_no_gradient_computed() -> None:
@@ -214,7 +212,7 @@ def test_a_net_of_nothing_else_trains_in_one_thread_and_learns_what_tensorflows_
     ends = {}
     for kernels in ("tensorflow", "native"):
         run = trainer(dataset=data, **net, kernels=kernels)
-        assert suits_one_thread(run.state) == (kernels == "native")
+        assert suits_single_thread(run.state, use_native=kernels == "native") == (kernels == "native")
         run.fit()
         ends[kernels] = run.everything()
     for name, array in ends["tensorflow"].items():
@@ -223,12 +221,12 @@ def test_a_net_of_nothing_else_trains_in_one_thread_and_learns_what_tensorflows_
 
 def test_what_is_missing_or_cannot_be_loaded_is_said(monkeypatch, tmp_path: Path) -> None:
     with monkeypatch.context() as changed:
-        changed.setattr("tfloop_cli.meta.cpu", lambda: ("an old one", ["avx512f", "sse2"]))
-        assert "no AVX-512 (avx512bw, " in native.why_not()
+        changed.setattr("tfloop_cli.runs.metadata.cpu", lambda: ("an old one", ["avx512f", "sse2"]))
+        assert "no AVX-512 (avx512bw, " in native.unavailable_reason()
     with monkeypatch.context() as changed:
         changed.setattr(native, "LIBRARY", tmp_path / "operations.so")
-        assert "installed without them" in native.why_not()
+        assert "installed without them" in native.unavailable_reason()
         shutil.copy(__file__, native.LIBRARY)
         native._operations.cache_clear()
-        assert f"{native.LIBRARY} cannot be loaded" in native.why_not()
-    assert native.why_not() is None
+        assert f"{native.LIBRARY} cannot be loaded" in native.unavailable_reason()
+    assert native.unavailable_reason() is None

@@ -6,21 +6,10 @@ import pytest
 import tensorflow as tf
 from comparing import BATCH, PLACES, WIDTH, both, derived, same, sequences
 
-from tfloop_cli.engine.kernels import transformers
-from tfloop_cli.engine.kernels.replacing import as_it_was
+from tfloop_cli.engine.kernels.patching import original_implementations
+from tfloop_cli.engine.kernels.transformers import _summed_axes
 
 PROJECTION = {"equation": "abc,cde->abde", "output_shape": (None, 2, 4)}
-REPLACED = [
-    (keras.layers.EinsumDense, "call"),
-    (keras.layers.MultiHeadAttention, "_compute_attention"),
-    (keras.layers.LayerNormalization, "call"),
-    (tf.nn, "gelu"),
-]
-
-
-@pytest.fixture(autouse=True)
-def installed(machine: None) -> None:
-    transformers.prefer_fast_transformers()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -60,14 +49,14 @@ def test_a_dense_layer_of_more_axes_is_one_product(options: dict, shape: tuple[i
     ],
 )
 def test_which_equations_are_products(equation: str, summed: int) -> None:
-    assert transformers._summed_axes(equation) == summed
+    assert _summed_axes(equation) == summed
 
 
 @pytest.mark.parametrize(("equation", "outputs"), [("abc,bcd->abd", (PLACES, 6)), ("abc,cd->adb", (6, PLACES))])
 def test_another_equation_is_left_to_keras(equation: str, outputs: tuple[int, ...]) -> None:
     layer, inputs = keras.layers.EinsumDense(equation, outputs), sequences("float32")
     ours = layer(inputs)
-    with as_it_was():
+    with original_implementations():
         np.testing.assert_array_equal(ours, layer(inputs))
 
 
@@ -108,7 +97,7 @@ def test_attention_that_is_more_is_left_to_keras(options: dict, arguments: dict)
             seeds.assign([number, 7])
         return tf.cast(layer(inputs, inputs, training=True, **arguments), "float32").numpy()
 
-    with as_it_was(keras.layers.MultiHeadAttention):
+    with original_implementations(keras.layers.MultiHeadAttention):
         expected = attended()
     np.testing.assert_array_equal(attended(), expected)
 
@@ -132,7 +121,7 @@ def test_layer_norm_is_keras(options: dict, dtype: str) -> None:
 def test_another_layer_norm_is_left_to_keras(options: dict, dtype: str) -> None:
     layer, inputs = keras.layers.LayerNormalization(**options, dtype=dtype), sequences(dtype)
     ours = layer(inputs)
-    with as_it_was():
+    with original_implementations():
         np.testing.assert_array_equal(ours, layer(inputs))
 
 
@@ -140,7 +129,7 @@ def test_another_layer_norm_is_left_to_keras(options: dict, dtype: str) -> None:
 def test_gelu_is_tensorflows(dtype: str) -> None:
     inputs = tf.constant(np.linspace(-40, 40, 999), dtype)
     ours, _ = derived(tf.nn.gelu, inputs, [])
-    with as_it_was():
+    with original_implementations():
         theirs, _ = derived(tf.nn.gelu, inputs, [])
     same(ours, theirs, dtype)
 
@@ -148,17 +137,6 @@ def test_gelu_is_tensorflows(dtype: str) -> None:
 @pytest.mark.parametrize(("dtype", "approximate"), [("float32", True), ("bfloat16", False)])
 def test_another_gelu_is_left_to_tensorflow(dtype: str, approximate: bool) -> None:
     ours = tf.nn.gelu(sequences(dtype), approximate=approximate)
-    with as_it_was():
+    with original_implementations():
         expected = tf.nn.gelu(sequences(dtype), approximate=approximate)
     np.testing.assert_array_equal(tf.cast(ours, "float64"), tf.cast(expected, "float64"))
-
-
-@pytest.mark.parametrize(("owner", "name"), REPLACED)
-def test_it_is_replaced_once_and_comes_back(owner, name: str) -> None:
-    ours = getattr(owner, name)
-    transformers.prefer_fast_transformers()
-    assert getattr(owner, name) is ours
-    with as_it_was(owner):
-        assert getattr(owner, name) is ours.own
-        assert not hasattr(ours.own, "own")
-    assert getattr(owner, name) is ours

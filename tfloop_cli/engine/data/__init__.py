@@ -1,18 +1,18 @@
-"""Datasets: where examples come from, and batches with addresses."""
+"""Data: what a dataset is, deterministic index-based batches, and reading and caching of files."""
 
-from tfloop_cli.engine.data.bad import leave_out, skipping
-from tfloop_cli.engine.data.pipeline import Data, Feed, build_data
+from tfloop_cli.engine.data.invalid_examples import skip_example, skips_invalid_examples
+from tfloop_cli.engine.data.pipeline import BatchIterator, Data, build_data
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source, from_arrays
 
 __all__ = [
     "ArraySource",
+    "BatchIterator",
     "Data",
     "DataSpec",
     "Dataset",
-    "Feed",
     "Source",
     "build_data",
     "from_arrays",
-    "leave_out",
-    "skipping",
+    "skip_example",
+    "skips_invalid_examples",
 ]

@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of the program: its splits, and the shape of one example."""
+"""The interface of a dataset: its splits, and the shape of one example."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,21 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.data.bad import leave_out, require_some, skipping
+from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
 from tfloop_cli.errors import ExitCode, TfloopError
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a model and a task may know of the data.
+    """The shape of the data, for models and tasks.
 
     Attributes:
         input_shape: shape of one input, without the batch: (height, width, channels) for an image; (None,) for text,
-            whose batches are as long as their longest text.
-        input_dtype: dtype on disk and in memory. uint8 images reach the model as floats in [0, 1].
+            which is padded to the longest text of the batch.
+        input_dtype: dtype on disk and in memory. The model receives uint8 images as floats in [0, 1].
         target_shape: shape of one target; () for a class or a single number.
-        class_names: one name a class, in the order of the labels; empty where the targets are no classes.
-        vocabulary: how many ids a token of a text may have, 0 (nothing) and 1 (unknown) included; 0 for other inputs.
+        class_names: one name per class, in the order of the labels; empty if the targets are not classes.
+        vocabulary: number of token ids of a text, 0 (padding) and 1 (unknown) included; 0 for other inputs.
     """
 
     input_shape: tuple[int | None, ...]
@@ -33,30 +33,33 @@ class DataSpec:
 
     @property
     def classes(self) -> int:
-        """Number of classes; 0 where the targets are numbers."""
+        """The number of classes; 0 if the targets are numbers."""
         return len(self.class_names)
 
     @property
     def outputs(self) -> int:
-        """How many numbers a model must put out for one example: one a class, or one a number of the target."""
+        """The number of outputs of a model per example: one per class, or one per number of the target."""
         return self.classes or int(np.prod(self.target_shape, dtype=np.int64))
 
 
 class Source(Protocol):
-    """One split, addressed by example."""
+    """One split, with random access by index."""
 
     def __len__(self) -> int: ...
 
     def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The examples at `indices` (int64 [batch]): inputs [batch, *input_shape] and targets [batch, *target_shape].
+        """Returns the examples at `indices`: inputs [batch, *input_shape] and targets [batch, *target_shape].
 
-        Called while a tf.data function is traced, so that it becomes part of the graph.
+        Called while a graph is traced, so that it becomes part of the graph.
+
+        Args:
+            indices: int64 [batch].
         """
         ...
 
 
 class ArraySource:
-    """A split in memory: one row an example.
+    """A split in memory: one row per example.
 
     Args:
         inputs: array [examples, *input_shape].
@@ -77,12 +80,12 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a registered dataset builder returns.
+    """What the builder of a dataset returns.
 
     Attributes:
         spec: shape of one example.
-        splits: by name; `train` must be there to train, `test` to be scored at the end.
-        fingerprint: tells two datasets apart; a checkpoint remembers it.
+        splits: by name; `train` is required for training, `test` for the evaluation at the end.
+        fingerprint: identifies the data; stored in checkpoints.
     """
 
     spec: DataSpec
@@ -96,16 +99,16 @@ def from_arrays(
     class_names: Sequence[str] = (),
     fingerprint: str = "",
 ) -> Dataset:
-    """A dataset out of arrays in memory.
+    """Returns a dataset of arrays in memory.
 
     Args:
-        splits: a split's name -> (inputs [examples, ...], targets [examples, ...]). Integer targets are classes.
-        class_names: names for the classes; by default their numbers, up to the first split's largest label.
-        fingerprint: see `Dataset`; by default taken from the arrays' bytes.
+        splits: name of a split -> (inputs [examples, ...], targets [examples, ...]). Integer targets are classes.
+        class_names: names of the classes; by default their numbers, up to the largest label of the first split.
+        fingerprint: see `Dataset`; by default computed from the arrays.
 
     Raises:
-        TfloopError: what is no numbers, splits of different shapes or dtypes, an empty split, or labels out of range
-            where these are not left out (exit code 4).
+        TfloopError: an array is not numeric, splits differ in shape or dtype, a split is empty, or labels are out of
+            range and invalid examples are not skipped (exit code 4).
     """
     inputs, targets = next(iter(splits.values()))
     if np.issubdtype(targets.dtype, np.integer) and not class_names:
@@ -122,7 +125,7 @@ def from_arrays(
 
 
 def fingerprint_of(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    """sha256 over names, dtypes, shapes and bytes of all arrays."""
+    """Returns the sha256 over names, dtypes, shapes and bytes of all arrays."""
     digest = hashlib.sha256()
     for name, arrays in sorted(splits.items()):
         for array in arrays:
@@ -136,19 +139,21 @@ def _check_split(name: str, inputs: np.ndarray, targets: np.ndarray, spec: DataS
         raise TfloopError(f"dataset split `{name}`: {problem}", code=ExitCode.DATA)
 
     for role, array, expected in (("inputs", inputs, spec.input_dtype), ("targets", targets, str(target_dtype))):
-        if not _is_of_numbers(array):
-            refuse(f"its {role} are of dtype {array.dtype}, which is no numbers")
+        if not _is_numeric(array):
+            refuse(f"its {role} have dtype {array.dtype}, which is not numeric")
         if str(array.dtype) != expected:
-            refuse(f"its {role} are of dtype {array.dtype}, not {expected} as in the first split")
+            refuse(f"its {role} have dtype {array.dtype}, not {expected} as in the first split")
     if len(inputs) != len(targets):
-        refuse(f"{len(inputs)} inputs but {len(targets)} targets")
+        refuse(f"it has {len(inputs)} inputs but {len(targets)} targets")
     if not len(inputs):
         refuse("it is empty")
     if inputs.shape[1:] != spec.input_shape or targets.shape[1:] != spec.target_shape:
-        refuse(f"shapes {inputs.shape[1:]} and {targets.shape[1:]}, not {spec.input_shape} and {spec.target_shape}")
+        refuse(
+            f"its shapes are {inputs.shape[1:]} and {targets.shape[1:]}, not {spec.input_shape} and {spec.target_shape}"
+        )
 
 
-def _is_of_numbers(array: np.ndarray) -> bool:
+def _is_numeric(array: np.ndarray) -> bool:
     try:
         dtype = tf.as_dtype(array.dtype)
     except TypeError:
@@ -157,15 +162,15 @@ def _is_of_numbers(array: np.ndarray) -> bool:
 
 
 def _in_range(name: str, inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
-    """The examples whose label is one of the classes; the others are bad."""
-    skip = skipping()  # asked first: whoever hands in arrays leaves bad ones out
+    """Returns the examples with a label that is one of the classes; the others are invalid."""
+    skip = skips_invalid_examples()  # called first: arrays always support skipping
     if not spec.classes:
         return inputs, targets
     wrong = (targets < 0) | (targets >= spec.classes)
-    bad = wrong.reshape(len(targets), -1).any(axis=1)
-    for number in np.flatnonzero(bad):
+    invalid = wrong.reshape(len(targets), -1).any(axis=1)
+    for number in np.flatnonzero(invalid):
         label = targets[number][wrong[number]].flat[0]
-        reason = f"example {number} has label {label}, not one from 0 to {spec.classes - 1}"
-        leave_out(name, TfloopError(f"dataset split `{name}`: {reason}", code=ExitCode.DATA))
-    require_some(name, int((~bad).sum()))
-    return (inputs[~bad], targets[~bad]) if skip and bad.any() else (inputs, targets)
+        reason = f"example {number} has label {label}, which is not in 0 to {spec.classes - 1}"
+        skip_example(name, TfloopError(f"dataset split `{name}`: {reason}", code=ExitCode.DATA))
+    require_valid_examples(name, int((~invalid).sum()))
+    return (inputs[~invalid], targets[~invalid]) if skip and invalid.any() else (inputs, targets)

@@ -1,4 +1,4 @@
-"""Files of records as TFDS writes them: read in order, by number, or around what is damaged."""
+"""Reads the record files of TFDS: in order, by index, or record by record around damaged ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from tensorflow_datasets.core.utils.shard_utils import FileInstruction
 from tfloop_cli.errors import ExitCode, TfloopError
 
 ARRAY_RECORD, TFRECORD = file_adapters.FileFormat.ARRAY_RECORD, file_adapters.FileFormat.TFRECORD
-READ_AT_ONCE = 64  # examples; of images of any size, so many have to fit into memory
-# What the readers raise at files that are missing, cut short or changed, or of a format whose package is not there.
+READ_AT_ONCE = 64  # examples; that many have to fit into memory, whatever the size of the images
+# Errors of the readers for a file that is missing, truncated or changed, or whose format needs a missing package.
 READ_ERRORS = (tf.errors.OpError, RuntimeError, ValueError, OSError, ImportError)
-# Those of them that tell of the bytes, and not of a disk or a machine that may do better next time.
+# The read errors that the content of a file causes. The others may be temporary failures of the disk or the machine.
 DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, RuntimeError, ValueError)
-_FRAME = 16  # bytes around a record of a tfrecord file: its length, and a sum of that and of the record
+_FRAMING_BYTES = 16  # per record of a tfrecord file: its length, and checksums of the length and of the record
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split's files.
+    """The files of a split.
 
     Attributes:
-        name: as the builder has it.
-        files: TFDS's own words on each: path, number of examples.
-        file_format: of all of them.
+        name: the name in TFDS.
+        files: path and number of examples, one instruction of TFDS per file.
+        file_format: of all files.
     """
 
     name: str
@@ -39,17 +39,17 @@ class Split:
 
     @property
     def examples(self) -> int:
-        """How many there are, as the dataset says."""
+        """The number of examples that the dataset declares."""
         return sum(file.take for file in self.files)
 
     @property
     def folder(self) -> str:
-        """Where the files lie."""
+        """The folder of the files."""
         return str(Path(self.files[0].filename).parent)
 
 
 def records(split: Split, file: FileInstruction) -> tf.data.Dataset:
-    """A file's records in order, string []."""
+    """Returns the records of a file in order, string []."""
     if split.file_format is not ARRAY_RECORD:
         return file_adapters.ADAPTER_FOR_FORMAT[split.file_format].make_tf_data(file.filename)
     source = array_record_data_source.ArrayRecordDataSource([file.filename])
@@ -61,19 +61,23 @@ def records(split: Split, file: FileInstruction) -> tf.data.Dataset:
     return firsts.map(lambda first: tf.ensure_shape(tf.numpy_function(read, [first], tf.string), [None])).unbatch()
 
 
-def fetch(source: Any, numbers: Sequence[int]) -> np.ndarray:
-    """Records by their numbers: bytes [len(numbers)], as objects, since NumPy's own bytes lose zeros at the end."""
-    records = source.__getitems__(list(numbers))
-    if not all(records):  # what array_record gives for a file that was cut short
-        raise ValueError("there are records missing")
-    return np.array(records, object)
+def fetch(source: Any, indices: Sequence[int]) -> np.ndarray:
+    """Returns records by index: bytes [len(indices)], dtype object, because NumPy's bytes dtype drops trailing zeros.
+
+    Raises:
+        ValueError: a record is missing.
+    """
+    found = source.__getitems__(list(indices))
+    if not all(found):  # array_record returns empty records for a truncated file
+        raise ValueError("records are missing")
+    return np.array(found, object)
 
 
 def stamps(split: Split) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of each file: while these are the same, the split counts as the same.
+    """Returns name, size and modification time of each file; a split counts as unchanged if these are.
 
     Raises:
-        TfloopError: a file is not there (exit code 4).
+        TfloopError: a file is missing (exit code 4).
     """
     found = []
     for file in split.files:
@@ -85,21 +89,21 @@ def stamps(split: Split) -> list[tuple[str, int, int]]:
     return found
 
 
-def salvage(split: Split, file: FileInstruction) -> Iterator[bytes | Exception]:
-    """A file's records one by one, in order; in place of one that is damaged, what its reader said.
+def recover(split: Split, file: FileInstruction) -> Iterator[bytes | Exception]:
+    """Yields the records of a file one by one, in order, and the reader's exception in place of a damaged record.
 
-    It ends where nothing more can be found.
+    The iterator ends early if the position of the next record is unknown.
 
     Raises:
-        TfloopError: the file is not there, or cannot be read at all (exit code 4).
+        TfloopError: the file is missing, or cannot be read at all (exit code 4).
     """
     try:
         with Path(file.filename).open("rb"):
             pass
         if split.file_format is TFRECORD:
-            yield from _salvage_tfrecord(Path(file.filename))
+            yield from _recover_tfrecord(Path(file.filename))
         elif split.file_format is ARRAY_RECORD:
-            yield from _salvage_array_record(file)
+            yield from _recover_array_record(file)
         else:
             yield from records(split, file).as_numpy_iterator()
     except DAMAGE as error:
@@ -108,8 +112,8 @@ def salvage(split: Split, file: FileInstruction) -> Iterator[bytes | Exception]:
         raise unreadable(split, file, one_line(error)) from error
 
 
-def _salvage_tfrecord(path: Path) -> Iterator[bytes | Exception]:
-    """Behind a damaged record lies the next one, as far away as the damaged one says that it is long."""
+def _recover_tfrecord(path: Path) -> Iterator[bytes | Exception]:
+    """Yields records and exceptions; the length field of a damaged record gives the position of the next record."""
     reader, offset, size = tf_record.tf_record_random_reader(str(path)), 0, path.stat().st_size
     while offset < size:
         try:
@@ -119,39 +123,39 @@ def _salvage_tfrecord(path: Path) -> Iterator[bytes | Exception]:
             yield error
             with path.open("rb") as stream:
                 stream.seek(offset)
-                offset += int.from_bytes(stream.read(8), "little") + _FRAME
+                offset += int.from_bytes(stream.read(8), "little") + _FRAMING_BYTES
 
 
-def _salvage_array_record(file: FileInstruction) -> Iterator[bytes | Exception]:
+def _recover_array_record(file: FileInstruction) -> Iterator[bytes | Exception]:
     source = array_record_data_source.ArrayRecordDataSource([file])
-    for number in range(file.take):
+    for index in range(file.take):
         try:
-            yield fetch(source, [number])[0]
+            yield fetch(source, [index])[0]
         except DAMAGE as error:
             yield error
 
 
 def unreadable(split: Split, file: FileInstruction, reason: str) -> TfloopError:
-    """What is wrong with a file (exit code 4)."""
+    """Returns the error for a file that cannot be read (exit code 4)."""
     return TfloopError(
         f"split `{split.name}`: {file.filename} cannot be read: {reason}",
-        hint="if it is damaged, move the dataset's folder away to have it prepared anew",
+        hint="if it is damaged, move the dataset's folder away to prepare it again",
         code=ExitCode.DATA,
     )
 
 
 def one_line(error: Exception) -> str:
-    """What an exception says, in one line of bearable length that begins with its type."""
-    words = " ".join(str(error).split("Traceback (most recent call last)")[0].split())
-    text = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    """Returns the type and the message of an exception on one line of limited length, without tracebacks."""
+    message = " ".join(str(error).split("Traceback (most recent call last)")[0].split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= 1000 else f"{text[:1000]} ..."
 
 
 def check_file(split: Split, file: FileInstruction) -> None:
-    """Refuses an array_record file that is missing or holds another number of records (exit code 4)."""
+    """Raises TfloopError (exit code 4) if an array_record file is missing or contains another number of records."""
     try:
-        held = len(array_record_data_source.ArrayRecordDataSource([file.filename]))
+        count = len(array_record_data_source.ArrayRecordDataSource([file.filename]))
     except READ_ERRORS as error:
         raise unreadable(split, file, one_line(error)) from error
-    if held != file.take:
-        raise unreadable(split, file, f"it holds {held} of its {file.take} examples")
+    if count != file.take:
+        raise unreadable(split, file, f"it contains {count} of its {file.take} examples")

@@ -1,4 +1,4 @@
-"""Records as TFDS writes them: what an example of them is, and ways to read them, in order or by their numbers."""
+"""Decodes TFDS records into examples, in order or by random access."""
 
 import hashlib
 import sys
@@ -12,8 +12,13 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils.lazy_imports_utils import array_record_data_source
 from tensorflow_datasets.core.utils.shard_utils import FileInstruction
 
-from tfloop_cli.engine.data.bad import leave_out, opening, require_some, skipping
 from tfloop_cli.engine.data.cache import cached
+from tfloop_cli.engine.data.invalid_examples import (
+    collect_invalid_examples,
+    require_valid_examples,
+    skip_example,
+    skips_invalid_examples,
+)
 from tfloop_cli.engine.data.spec import DataSpec
 from tfloop_cli.engine.data.tfds_files import (
     DAMAGE,
@@ -24,27 +29,28 @@ from tfloop_cli.engine.data.tfds_files import (
     fetch,
     one_line,
     records,
-    salvage,
+    recover,
     stamps,
     unreadable,
 )
 from tfloop_cli.errors import ExitCode, TfloopError
 
-BATCHES_REMEMBERED = 8  # of those read last, to find the example that could not be decoded
+RECENT_BATCHES = 8  # batches whose indices are kept, to find an example that could not be decoded
 
 
 @dataclass(frozen=True)
 class Example:
-    """How a record becomes an input and a target.
+    """How a record is decoded into an input and a target.
 
     Attributes:
-        features: those two of the dataset's features; nothing else is decoded.
-        input, target: their names.
-        input_shape: of one input; None where each example has its own height or width.
+        features: the two features to decode; the others are ignored.
+        input, target: the names of these two.
+        input_shape: of one input; None for a height or width that differs between examples.
         input_dtype: uint8, float32 or float64.
+        target_shape: of one target; () for a class or a single number.
         target_dtype: int32 for a class, else float32 or float64.
-        class_names: empty where the target is numbers.
-        size: height and width that images are resized to.
+        class_names: empty if the targets are not classes.
+        size: height and width to which images are resized; None: no resizing.
     """
 
     features: tfds.features.FeaturesDict
@@ -59,17 +65,17 @@ class Example:
 
     @property
     def spec(self) -> DataSpec:
-        """As the rest of the program knows it."""
+        """The shape of the data, for models and tasks."""
         return DataSpec(self.input_shape, self.input_dtype.name, self.target_shape, self.class_names)
 
     @property
     def bytes(self) -> int:
-        """What one takes in memory."""
-        numbers = [(self.input_shape, self.input_dtype), (self.target_shape, self.target_dtype)]
-        return sum(int(np.prod(shape, dtype=np.int64)) * dtype.size for shape, dtype in numbers)
+        """The size of one example in memory, in bytes."""
+        arrays = [(self.input_shape, self.input_dtype), (self.target_shape, self.target_dtype)]
+        return sum(int(np.prod(shape, dtype=np.int64)) * dtype.size for shape, dtype in arrays)
 
     def decode(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A serialized tf.Example, string [], as input and target."""
+        """Decodes a serialized tf.Example, string [], into an input and a target."""
         values = self.features.deserialize_example(record)
         inputs, targets = values[self.input], values[self.target]
         if self.size:
@@ -78,81 +84,91 @@ class Example:
         return tf.cast(inputs, self.input_dtype), tf.cast(targets, self.target_dtype)
 
     def with_shape_of(self, split: Split) -> "Example":
-        """The same, with the shape that the split's first example has, where the dataset does not say one."""
+        """Returns a copy with the input shape of the split's first example, if the dataset declares no fixed shape.
+
+        Raises:
+            TfloopError: no example can be decoded, or an invalid one is not skipped (exit code 4).
+        """
         if None not in self.input_shape:
             return self
-        with opening(skipping()):  # what is left out here is counted when all is read
+        with collect_invalid_examples(skips_invalid_examples()):  # a later pass counts the skipped ones
             for file in split.files:
-                for _, _, _, shapes in _decoded(split, file, 0, self):
+                for _, _, _, shapes in _decode_file(split, file, 0, self):
                     return replace(self, input_shape=tuple(int(length) for length in shapes[0]))
-        raise unreadable(split, split.files[0], "there is no example in it")
+        raise unreadable(split, split.files[0], "it contains no valid examples")
 
 
 def load(split: Split, example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All of a split but for bad examples, in the order of its files.
+    """Returns all valid examples of a split, in the order of its files.
 
     Returns:
-        inputs [examples, *input_shape], targets [examples, *target_shape] and their numbers in the split [examples].
+        inputs [examples, *input_shape], targets [examples, *target_shape] and their indices in the split [examples].
 
     Raises:
-        TfloopError: a file that cannot be read; a bad example that is not to be left out (exit code 4).
+        TfloopError: a file cannot be read, an invalid example is not skipped, or all are invalid (exit code 4).
     """
     inputs = np.empty((split.examples, *example.input_shape), example.input_dtype.as_numpy_dtype)
     targets = np.empty((split.examples, *example.target_shape), example.target_dtype.as_numpy_dtype)
-    kept, done = np.empty(split.examples, np.int64), 0
-    for numbers, some_inputs, some_targets in _good(split, example):
-        last = done + len(numbers)
-        kept[done:last], inputs[done:last], targets[done:last] = numbers, some_inputs, some_targets
-        done = last
-    require_some(split.name, done)
-    return inputs[:done], targets[:done], kept[:done]
+    valid_indices, done = np.empty(split.examples, np.int64), 0
+    for indices, block_inputs, block_targets in _valid(split, example):
+        end = done + len(indices)
+        valid_indices[done:end], inputs[done:end], targets[done:end] = indices, block_inputs, block_targets
+        done = end
+    require_valid_examples(split.name, done)
+    return inputs[:done], targets[:done], valid_indices[:done]
 
 
-def numbers_of_good(split: Split, example: Example) -> np.ndarray:
-    """Which examples of a split are good, int64 [good]. It takes a pass over all; the cache keeps what comes out."""
-    about = f"which {split.name} examples under {split.folder} are good"
+def valid_example_indices(split: Split, example: Example) -> np.ndarray:
+    """Returns the indices of the valid examples of a split, int64 [valid]. Needs a pass over all; the result is cached.
+
+    Raises:
+        TfloopError: a file cannot be read, or all examples are invalid (exit code 4).
+    """
+    about = f"validity of {split.name} examples in {split.folder}"
 
     def blocks() -> Iterator[np.ndarray]:
-        print(f"looking for bad ones among {split.examples:,} {split.name} examples", file=sys.stderr, flush=True)
+        print(f"validating {split.examples:,} {split.name} examples", file=sys.stderr, flush=True)
         flags = np.zeros(split.examples, np.uint8)
-        for numbers, _, _ in _good(split, example):
-            flags[numbers] = 1
+        for indices, _, _ in _valid(split, example):
+            flags[indices] = 1
         yield flags
 
-    told = (stamps(split), example.input, example.target, example.spec, example.size, tf.__version__)
-    with opening(skip=True) as found:
-        fingerprint = hashlib.sha256(repr(told).encode()).hexdigest()
+    identity = (stamps(split), example.input, example.target, example.spec, example.size, tf.__version__)
+    with collect_invalid_examples(skip=True) as found:
+        fingerprint = hashlib.sha256(repr(identity).encode()).hexdigest()
         rows = cached(fingerprint, about, (split.examples,), "uint8", blocks)
         flags = rows.array if rows is not None else np.concatenate(list(blocks()))
-    for number in np.flatnonzero(flags == 0):
-        reason = found.reasons.get(split.name, f"split `{split.name}`: example {number} could not be used")
-        leave_out(split.name, TfloopError(reason, code=ExitCode.DATA))
-    require_some(split.name, int(flags.sum()))
+    for index in np.flatnonzero(flags == 0):
+        reason = found.reasons.get(split.name, f"split `{split.name}`: example {index} is invalid")
+        skip_example(split.name, TfloopError(reason, code=ExitCode.DATA))
+    require_valid_examples(split.name, int(flags.sum()))
     return np.flatnonzero(flags)
 
 
-def _good(split: Split, example: Example) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Numbers, inputs and targets of the good examples, in order, some at a time; the bad ones are left out."""
+def _valid(split: Split, example: Example) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields indices, inputs and targets of the valid examples, in order, several at a time."""
     first = 0
     for file in split.files:
-        for numbers, inputs, targets, shapes in _decoded(split, file, first, example):
-            good = np.ones(len(numbers), bool)
-            for place, error in _wrong(split, numbers, targets, shapes, example):
-                leave_out(split.name, error)
-                good[place] = False
-            # One of another shape has made all of its batch larger.
-            yield numbers[good], inputs[good][(slice(None), *map(slice, example.input_shape))], targets[good]
+        for indices, inputs, targets, shapes in _decode_file(split, file, first, example):
+            valid = np.ones(len(indices), bool)
+            for position, error in _invalid(split, indices, targets, shapes, example):
+                skip_example(split.name, error)
+                valid[position] = False
+            # An input of another shape enlarges its whole batch, so the others are cropped to their shape.
+            yield indices[valid], inputs[valid][(slice(None), *map(slice, example.input_shape))], targets[valid]
         first += file.take
 
 
-def _decoded(split: Split, file: FileInstruction, first: int, example: Example) -> Iterator[tuple[np.ndarray, ...]]:
-    """Numbers, inputs, targets and the inputs' shapes, some examples at a time; smaller inputs are padded with zeros.
+def _decode_file(split: Split, file: FileInstruction, first: int, example: Example) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields indices, inputs, targets and the shapes of the inputs, several examples at a time.
+
+    Smaller inputs are padded with zeros to the largest shape. Records that cannot be decoded are skipped.
 
     Args:
-        split: the file's.
-        file: read from its beginning.
-        first: its first example's number in the split.
-        example: what a record becomes.
+        split: the split of the file.
+        file: the file, read from its beginning.
+        first: the index in the split of the file's first example.
+        example: decodes a record.
     """
 
     def decode(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -161,108 +177,109 @@ def _decoded(split: Split, file: FileInstruction, first: int, example: Example) 
 
     done = 0
     try:
-        read = records(split, file).take(file.take).map(decode, tf.data.AUTOTUNE, deterministic=True)
-        for block in read.padded_batch(READ_AT_ONCE).as_numpy_iterator():
+        decoded = records(split, file).take(file.take).map(decode, tf.data.AUTOTUNE, deterministic=True)
+        for block in decoded.padded_batch(READ_AT_ONCE).as_numpy_iterator():
             yield first + done + np.arange(len(block[0])), *block
             done += len(block[0])
     except READ_ERRORS:
-        pass  # the rest is read one by one, to tell which is bad
+        pass  # the others are decoded one by one, to find the invalid ones
     if done < file.take:
-        yield from _one_by_one(split, file, first, done, tf.function(decode))
+        yield from _decode_one_by_one(split, file, first, done, tf.function(decode))
 
 
-def _one_by_one(
+def _decode_one_by_one(
     split: Split, file: FileInstruction, first: int, done: int, decode: Callable[[bytes], tuple[tf.Tensor, ...]]
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """The same, beginning with the file's example `done`, whatever is damaged: that is left out."""
-    found = salvage(split, file)
-    for number in range(file.take):
+    """Yields the same as `_decode_file`, from the file's example `done` on, and skips damaged records."""
+    found = recover(split, file)
+    for index in range(file.take):
         record = next(found, None)
         if record is None:
-            error = unreadable(split, file, f"it holds {number} of its {file.take} examples")
-            leave_out(split.name, error, count=file.take - max(number, done))
+            error = unreadable(split, file, f"it contains {index} of its {file.take} examples")
+            skip_example(split.name, error, count=file.take - max(index, done))
             return
-        if number < done:
+        if index < done:
             continue
         try:
             if isinstance(record, Exception):
                 raise record
             block = decode(tf.constant(record))
         except DAMAGE as error:
-            leave_out(split.name, unreadable(split, file, f"example {first + number}: {one_line(error)}"))
+            skip_example(split.name, unreadable(split, file, f"example {first + index}: {one_line(error)}"))
         else:
-            yield np.array([first + number]), *(value.numpy()[None] for value in block)
+            yield np.array([first + index]), *(value.numpy()[None] for value in block)
 
 
-def _wrong(
-    split: Split, numbers: np.ndarray, targets: np.ndarray, shapes: np.ndarray, example: Example
+def _invalid(
+    split: Split, indices: np.ndarray, targets: np.ndarray, shapes: np.ndarray, example: Example
 ) -> Iterator[tuple[int, TfloopError]]:
-    """Examples that are not like the others: their places among these, and what is wrong."""
-    for place in np.flatnonzero((shapes != example.input_shape).any(axis=1)):
+    """Yields the position in the block and the error of each example with another shape or a label out of range."""
+    for position in np.flatnonzero((shapes != example.input_shape).any(axis=1)):
         yield (
-            place,
+            position,
             TfloopError(
-                f"split `{split.name}`: the images are of several shapes, {_by(example.input_shape)} and, in example "
-                f"{numbers[place]}, {_by(shapes[place])}",
-                hint="bring all to one size: `--set dataset.size=[HEIGHT,WIDTH]`",
+                f"split `{split.name}`: the images have different shapes: {_format_shape(example.input_shape)}, and "
+                f"{_format_shape(shapes[position])} in example {indices[position]}",
+                hint="resize all images with `--set dataset.size=[HEIGHT,WIDTH]`",
                 code=ExitCode.DATA,
             ),
         )
-    for place in np.flatnonzero(_out_of_range(targets, example) & (shapes == example.input_shape).all(axis=1)):
-        yield place, _bad_label(split, numbers[place], targets[place], example)
+    for position in np.flatnonzero(_out_of_range(targets, example) & (shapes == example.input_shape).all(axis=1)):
+        yield position, _invalid_label(split, indices[position], targets[position], example)
 
 
-def _by(shape: Sequence[int | None]) -> str:
+def _format_shape(shape: Sequence[int | None]) -> str:
     return "x".join(str(length) for length in shape)
 
 
 def _out_of_range(targets: np.ndarray, example: Example) -> np.ndarray:
-    """Whether each label is none of the classes, bool [examples]."""
+    """Returns whether each label is outside the range of the classes, bool [examples]."""
     classes = len(example.class_names)
     return (targets < 0) | (targets >= classes) if classes else np.zeros(len(targets), bool)
 
 
-def _bad_label(split: Split, number: int, label: int, example: Example) -> TfloopError:
+def _invalid_label(split: Split, index: int, label: int, example: Example) -> TfloopError:
+    last = len(example.class_names) - 1
     return TfloopError(
-        f"split `{split.name}`: example {number} has label {label}, not one from 0 to {len(example.class_names) - 1}",
-        hint="if this split has no labels, read the others only: `--set dataset.splits=[train,...]`",
+        f"split `{split.name}`: example {index} has label {label}, which is not in 0 to {last}",
+        hint="if this split has no labels, exclude it with `--set dataset.splits=[train,...]`",
         code=ExitCode.DATA,
     )
 
 
 class RecordSource:
-    """A split in array_record files, read by the numbers of its examples.
+    """A split in array_record files, with random access by index.
 
     Args:
-        split: its files; each is opened once, to see that it is whole.
-        example: of a known shape.
-        numbers: of those examples that are not left out; None for all.
+        split: the files of the split.
+        example: decodes a record; its input shape is fixed.
+        valid_indices: the indices of the valid examples, int64 [valid]; None: all, and each file is checked first.
 
     Raises:
-        TfloopError: a file is missing or cut short (exit code 4).
+        TfloopError: a file is missing or truncated (exit code 4).
     """
 
-    def __init__(self, split: Split, example: Example, numbers: np.ndarray | None = None) -> None:
-        for file in split.files if numbers is None else ():
+    def __init__(self, split: Split, example: Example, valid_indices: np.ndarray | None = None) -> None:
+        for file in split.files if valid_indices is None else ():
             check_file(split, file)
         self._failure: TfloopError | None = None
-        self._last_read: deque[np.ndarray] = deque(maxlen=BATCHES_REMEMBERED)
+        self._recent: deque[np.ndarray] = deque(maxlen=RECENT_BATCHES)
         self._split, self._example = split, example
-        self._numbers = numbers if numbers is not None else np.arange(split.examples)
+        self._valid_indices = valid_indices if valid_indices is not None else np.arange(split.examples)
         self._source = array_record_data_source.ArrayRecordDataSource(list(split.files))
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._valid_indices)
 
     @property
     def failure(self) -> TfloopError | None:
-        """Why a read inside the graph failed; TensorFlow's error carries no more than its text."""
-        if self._failure is None and self._last_read:
-            self._failure = self._explained(np.concatenate(list(self._last_read)))
+        """Why a read inside the graph failed; TensorFlow's error has only a text."""
+        if self._failure is None and self._recent:
+            self._failure = self._find_failure(np.concatenate(list(self._recent)))
         return self._failure
 
     def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `Source`: one read of all records, then each decoded."""
+        """See `Source`; reads all records at once, then decodes each."""
         example, batch = self._example, indices.shape[0]
         outputs = (
             tf.TensorSpec(example.input_shape, example.input_dtype),
@@ -270,31 +287,33 @@ class RecordSource:
         )
         found = tf.ensure_shape(tf.numpy_function(self._read, [indices], tf.string), [batch])
         inputs, targets = tf.map_fn(example.decode, found, fn_output_signature=outputs)
-        targets = tf.numpy_function(self._checked, [indices, targets], example.target_dtype)
+        targets = tf.numpy_function(self._check_labels, [indices, targets], example.target_dtype)
         return inputs, tf.ensure_shape(targets, [batch, *example.target_shape])
 
     def _read(self, indices: np.ndarray) -> np.ndarray:
-        numbers = self._numbers[indices]
-        self._last_read.append(numbers)
+        split_indices = self._valid_indices[indices]
+        self._recent.append(split_indices)
         try:
-            return fetch(self._source, numbers)
+            return fetch(self._source, split_indices)
         except READ_ERRORS as error:
-            self._failure = self._explained(numbers) or unreadable(self._split, self._split.files[0], one_line(error))
+            found = self._find_failure(split_indices)
+            self._failure = found or unreadable(self._split, self._split.files[0], one_line(error))
             raise self._failure from error
 
-    def _checked(self, indices: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        for place in np.flatnonzero(_out_of_range(targets, self._example)):
-            self._failure = _bad_label(self._split, self._numbers[indices[place]], targets[place], self._example)
+    def _check_labels(self, indices: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        for position in np.flatnonzero(_out_of_range(targets, self._example)):
+            index = self._valid_indices[indices[position]]
+            self._failure = _invalid_label(self._split, index, targets[position], self._example)
             raise self._failure
         return targets
 
-    def _explained(self, numbers: np.ndarray) -> TfloopError | None:
-        """Reads one by one, to find the file and the example; None where nothing is wrong with these."""
+    def _find_failure(self, split_indices: np.ndarray) -> TfloopError | None:
+        """Returns the error of the first of these examples that cannot be read or decoded; None if all can."""
         ends = np.cumsum([file.take for file in self._split.files])
-        for number in numbers:
-            file = self._split.files[int(np.searchsorted(ends, number, side="right"))]
+        for index in split_indices:
+            file = self._split.files[int(np.searchsorted(ends, index, side="right"))]
             try:
-                self._example.decode(tf.constant(fetch(self._source, [number])[0]))
+                self._example.decode(tf.constant(fetch(self._source, [index])[0]))
             except READ_ERRORS as error:
-                return unreadable(self._split, file, f"example {number}: {one_line(error)}")
+                return unreadable(self._split, file, f"example {index}: {one_line(error)}")
         return None

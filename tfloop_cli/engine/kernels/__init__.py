@@ -1,25 +1,33 @@
-"""Where there is a faster way on a CPU than the one that TensorFlow or Keras takes: the same numbers within rounding.
+"""Faster implementations of what TensorFlow and Keras compute on a CPU; results are equal within rounding.
 
-docs/performance.md says what each of them gave.
+They are active only while tfloop traces its own training and evaluation graphs. docs/optimization-notes.md has the
+speedup of each.
 """
 
-from tfloop_cli.engine.kernels.batch_norm import prefer_fused_batch_norm
-from tfloop_cli.engine.kernels.biases import prefer_fast_bias_gradient
-from tfloop_cli.engine.kernels.convolutions import prefer_native_convolutions
-from tfloop_cli.engine.kernels.dense import prefer_fast_dense
-from tfloop_cli.engine.kernels.transformers import prefer_fast_transformers
-from tfloop_cli.engine.kernels.words import WordMean
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tfloop_cli.engine.kernels import batch_norm, bias_gradient, convolutions, dense, transformers
+from tfloop_cli.engine.kernels.patching import original_implementations, patched
+from tfloop_cli.engine.kernels.settings import KernelSettings, use_settings
+from tfloop_cli.engine.kernels.word_mean import WordMean
+
+__all__ = ["PATCHES", "KernelSettings", "WordMean", "fast_kernels", "original_implementations"]
+
+PATCHES = (
+    *bias_gradient.PATCHES,
+    *dense.PATCHES,
+    *convolutions.PATCHES,
+    *batch_norm.PATCHES,
+    *transformers.PATCHES,
+)
 
 
-def prefer_fast_kernels(xla: bool) -> None:
-    """Takes them in every graph of this process that is traced from now on.
-
-    Args:
-        xla: whether XLA is going to compile the graphs; it cannot compile all of them.
-    """
-    prefer_fast_bias_gradient()
-    prefer_fast_dense()
-    prefer_native_convolutions()
-    prefer_fused_batch_norm()
-    prefer_fast_transformers()
-    WordMean.sparsely = not xla
+@contextmanager
+def fast_kernels(settings: KernelSettings) -> Iterator[None]:
+    """A context to trace a graph in. Keras and TensorFlow are unchanged outside of it and in other threads."""
+    if not settings.enabled:
+        yield
+        return
+    with use_settings(settings), patched(PATCHES):
+        yield

@@ -1,1 +1,1 @@
-"""Keras models by name; a builder knows the shape of the data and nothing else. Classifiers put out logits."""
+"""Models, one file per family. A builder knows only the shape of the data. Classifiers return logits."""

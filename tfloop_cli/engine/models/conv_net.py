@@ -1,12 +1,12 @@
-"""Plain convolutional nets."""
+"""Convolutional neural networks."""
 
 import keras
 
 from tfloop_cli.engine.data import DataSpec
-from tfloop_cli.engine.models.images import require_image
+from tfloop_cli.engine.models.requirements import require_image
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.fields import NonNegativeInt, PositiveInt, Rate
 from tfloop_cli.registry import models
+from tfloop_cli.registry.argument_types import FractionBelowOne, NonNegativeInt, PositiveInt
 
 
 @models.register("conv_net")
@@ -18,22 +18,22 @@ def conv_net(
     pool_every: NonNegativeInt = 0,
     batch_norm: bool = False,
     hidden: list[PositiveInt] = [],
-    dropout: Rate = 0.0,
+    dropout: FractionBelowOne = 0.0,
 ) -> keras.Model:
-    """Convolutions, then one dense layer: by default the tutorial's net.
+    """A CNN: convolutions, then one dense layer. By default a small one: Conv2D 32, Flatten, Dense.
 
     Args:
         spec: shape of the data: images.
-        filters: how many filters each convolution has.
-        kernel_size: side of each filter, in pixels.
-        pool_every: after how many convolutions to halve the image's sides; 0 for never. With it the convolutions
-            keep the sides; without it each takes `kernel_size` - 1 pixels off.
-        batch_norm: whether to normalise between each convolution and its relu.
-        hidden: widths of dense layers before the last one.
-        dropout: share of the features that a training step drops before each dense layer.
+        filters: number of filters of each convolution.
+        kernel_size: height and width of the kernels, in pixels.
+        pool_every: number of convolutions between max pooling layers; 0 for no pooling. With pooling the convolutions
+            have "same" padding, without it "valid", which removes `kernel_size` - 1 pixels per side.
+        batch_norm: whether to add batch normalization between each convolution and its relu.
+        hidden: units of the dense layers before the last one.
+        dropout: dropout rate before each dense layer.
     """
     require_image(spec, "conv_net")
-    require_room(min(spec.input_shape[:2]), len(filters), kernel_size, pool_every)
+    check_minimum_size(min(spec.input_shape[:2]), len(filters), kernel_size, pool_every)
     layers = [keras.Input(spec.input_shape)]
     for number, width in enumerate(filters, start=1):
         padding = "same" if pool_every else "valid"
@@ -53,11 +53,11 @@ def conv_net(
     return keras.Sequential([*layers, keras.layers.Dense(spec.outputs)], name="conv_net")
 
 
-def require_room(side: int, convolutions: int, kernel_size: int, pool_every: int) -> None:
-    """Raises TfloopError unless an image of that side, in pixels, is large enough for every layer."""
+def check_minimum_size(side: int, convolutions: int, kernel_size: int, pool_every: int) -> None:
+    """Raises TfloopError unless an image of that height or width, in pixels, is large enough for all layers."""
     left = side >> (convolutions // pool_every) if pool_every else side - convolutions * (kernel_size - 1)
     if left < 1:
         raise TfloopError(
-            f"model `conv_net`: {convolutions} convolutions leave nothing of images with a side of {side} pixels",
-            hint="give it fewer `filters`, a smaller `kernel_size`, or a larger `pool_every` (0 for no pooling)",
+            f"model `conv_net`: {convolutions} convolutions are too many for images of {side} pixels",
+            hint="use fewer `filters`, a smaller `kernel_size`, or a larger `pool_every` (0 for no pooling)",
         )

@@ -1,4 +1,4 @@
-"""Models that see their input as one row of numbers."""
+"""Models of dense layers, on flattened inputs."""
 
 from typing import Literal
 
@@ -6,14 +6,18 @@ import keras
 
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.fields import PositiveInt, Rate
 from tfloop_cli.registry import models
+from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
 
 
 @models.register("linear")
 def linear(spec: DataSpec) -> keras.Model:
-    """One dense layer: logistic regression for classes, linear regression for numbers."""
-    return keras.Sequential([*_row(spec, "linear"), keras.layers.Dense(spec.outputs)], name="linear")
+    """One dense layer: logistic regression for classes, linear regression for numbers.
+
+    Args:
+        spec: shape of the data.
+    """
+    return keras.Sequential([*_input_layers(spec, "linear"), keras.layers.Dense(spec.outputs)], name="linear")
 
 
 @models.register("mlp")
@@ -21,18 +25,18 @@ def mlp(
     spec: DataSpec,
     *,
     hidden: list[PositiveInt] = [128],
-    dropout: Rate = 0.0,
+    dropout: FractionBelowOne = 0.0,
     activation: Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "sigmoid"] = "relu",
 ) -> keras.Model:
-    """Dense layers, each followed by an activation and dropout.
+    """A multilayer perceptron: dense layers, each followed by an activation and dropout.
 
     Args:
         spec: shape of the data.
-        hidden: width of each hidden layer.
-        dropout: share of each hidden layer's outputs that a training step drops.
-        activation: Keras' name of what each hidden layer's outputs go through.
+        hidden: units of each hidden layer.
+        dropout: dropout rate after each hidden layer.
+        activation: activation of the hidden layers.
     """
-    layers = _row(spec, "mlp")
+    layers = _input_layers(spec, "mlp")
     for width in hidden:
         layers.append(keras.layers.Dense(width, activation=activation))
         if dropout:
@@ -40,11 +44,11 @@ def mlp(
     return keras.Sequential([*layers, keras.layers.Dense(spec.outputs)], name="mlp")
 
 
-def _row(spec: DataSpec, model: str) -> list[keras.KerasTensor | keras.Layer]:
-    """The first two layers: the input, and all of its numbers in one row."""
+def _input_layers(spec: DataSpec, model: str) -> list[keras.KerasTensor | keras.Layer]:
+    """Returns the first two layers: the input, flattened."""
     if None in spec.input_shape:
         raise TfloopError(
-            f"model `{model}` needs inputs of one size; this dataset's have shape {spec.input_shape}",
-            hint="take a model for texts, such as `text_classifier`, or another dataset",
+            f"model `{model}` needs inputs of a fixed shape; those of this dataset have shape {spec.input_shape}",
+            hint="use a model for texts, such as `text_classifier`, or another dataset",
         )
     return [keras.Input(spec.input_shape), keras.layers.Flatten()]

@@ -3,10 +3,10 @@
 import keras
 
 from tfloop_cli.engine.data import DataSpec
-from tfloop_cli.engine.models.images import require_image
+from tfloop_cli.engine.models.requirements import require_image
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.fields import PositiveInt
 from tfloop_cli.registry import models
+from tfloop_cli.registry.argument_types import PositiveInt
 
 
 @models.register("resnet")
@@ -15,8 +15,8 @@ def resnet(spec: DataSpec, *, depth: PositiveInt = 20, width: PositiveInt = 16) 
 
     Args:
         spec: shape of the data: images.
-        depth: layers with weights, 6n + 2: 8, 14, 20, 32, 44, 56, 110.
-        width: filters of the first stage; each later one has twice as many.
+        depth: number of layers with weights, 6n + 2: 8, 14, 20, 32, 44, 56, 110.
+        width: filters of the first stage; each later stage has twice as many.
     """
     require_image(spec, "resnet")
     blocks, rest = divmod(depth - 2, 6)
@@ -34,7 +34,7 @@ def resnet(spec: DataSpec, *, depth: PositiveInt = 20, width: PositiveInt = 16) 
 
 
 def _block(x: keras.KerasTensor, width: int, stride: int) -> keras.KerasTensor:
-    """relu(x + F(x)); where the shape changes, x goes through a 1x1 convolution (option B of the paper)."""
+    """Computes relu(x + F(x)). If the shape changes, the shortcut is a 1x1 convolution (option B of the paper)."""
     y = keras.layers.ReLU()(_conv_norm(x, width, stride))
     y = _conv_norm(y, width, 1)
     if stride != 1 or x.shape[-1] != width:

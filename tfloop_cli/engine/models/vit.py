@@ -3,10 +3,10 @@
 import keras
 
 from tfloop_cli.engine.data import DataSpec
-from tfloop_cli.engine.models.images import require_image
+from tfloop_cli.engine.models.requirements import require_image
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.fields import PositiveInt, Rate
 from tfloop_cli.registry import models
+from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
 
 
 @models.register("vit")
@@ -17,27 +17,27 @@ def vit(
     width: PositiveInt = 64,
     depth: PositiveInt = 4,
     heads: PositiveInt = 4,
-    dropout: Rate = 0.0,
+    dropout: FractionBelowOne = 0.0,
 ) -> keras.Model:
     """A vision transformer (Dosovitskiy et al. 2020, arXiv:2010.11929), pre-norm, with mean pooling and no class token.
 
     Args:
-        spec: shape of the data: images whose sides are multiples of `patch_size`.
-        patch_size: side of a patch, in pixels.
-        width: numbers that stand for a patch; a multiple of `heads`. The dense layers between have four times as many.
-        depth: transformer blocks.
-        heads: of each attention.
-        dropout: share of each block's outputs that a training step drops.
+        spec: shape of the data: images with height and width divisible by `patch_size`.
+        patch_size: height and width of a patch, in pixels.
+        width: dimension of the patch embeddings, a multiple of `heads`; the MLP layers have four times as many units.
+        depth: number of transformer blocks.
+        heads: number of attention heads.
+        dropout: dropout rate of the attention and MLP outputs.
     """
     require_image(spec, "vit")
-    height, breadth, _ = spec.input_shape
-    if height % patch_size or breadth % patch_size:
-        raise TfloopError(f"`model.patch_size` {patch_size} does not divide the images' sides, {height}x{breadth}")
+    height, image_width, _ = spec.input_shape
+    if height % patch_size or image_width % patch_size:
+        raise TfloopError(f"`model.patch_size` {patch_size} does not divide the image size, {height}x{image_width}")
     if width % heads:
         raise TfloopError(f"`model.width` must be a multiple of `model.heads`; found {width} and {heads}")
-    patches = (height // patch_size) * (breadth // patch_size)
+    patches = (height // patch_size) * (image_width // patch_size)
     inputs = keras.Input(spec.input_shape)
-    x = keras.layers.Conv2D(width, patch_size, patch_size)(inputs)  # a patch is a place without overlap
+    x = keras.layers.Conv2D(width, patch_size, patch_size)(inputs)  # non-overlapping patches
     x = keras.layers.Reshape((patches, width))(x)
     x = Position()(x)
     for _ in range(depth):
@@ -47,8 +47,9 @@ def vit(
     return keras.Model(inputs, keras.layers.Dense(spec.outputs)(x), name="vit")
 
 
+@keras.saving.register_keras_serializable("tfloop")
 class Position(keras.layers.Layer):
-    """Adds a learned vector to each place of a sequence: float [batch, places, width] -> the same shape."""
+    """Adds learned position embeddings: float [batch, positions, width] -> the same shape."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.embedding = self.add_weight(
@@ -60,7 +61,7 @@ class Position(keras.layers.Layer):
 
 
 def _block(x: keras.KerasTensor, width: int, heads: int, dropout: float) -> keras.KerasTensor:
-    """Attention, then two dense layers, each normalised before and added to what came in."""
+    """A pre-norm transformer block: attention and MLP, each with a residual connection."""
     y = keras.layers.LayerNormalization(epsilon=1e-6)(x)
     y = keras.layers.MultiHeadAttention(heads, width // heads)(y, y)
     x = keras.layers.Add()([x, _dropped(y, dropout)])

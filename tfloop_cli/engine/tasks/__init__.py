@@ -1,5 +1,5 @@
-"""Tasks: what one batch means. A task owns the loss, the metrics and the training step."""
+"""Tasks: kinds of training. A task owns the loss, the metrics and the training step. One file per task."""
 
-from tfloop_cli.engine.tasks.task import Batch, Task, Values, wants_autograph
+from tfloop_cli.engine.tasks.task import Batch, MetricValues, Task, uses_autograph
 
-__all__ = ["Batch", "Task", "Values", "wants_autograph"]
+__all__ = ["Batch", "MetricValues", "Task", "uses_autograph"]

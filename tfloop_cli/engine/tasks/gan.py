@@ -1,4 +1,4 @@
-"""Two models that train against each other: it looks more complicated, and is fundamentally the same method."""
+"""Generative adversarial training: two models and two tapes, otherwise the same as any other step."""
 
 from dataclasses import dataclass
 
@@ -7,30 +7,30 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks.task import Batch, Values
+from tfloop_cli.engine.tasks.task import Batch, MetricValues
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.fields import PositiveInt, Rate
 from tfloop_cli.registry import tasks
+from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
 
 
 @dataclass(frozen=True)
 class Gan:
-    """The game of Goodfellow et al. 2014 (arXiv:1406.2661), with the generator's non-saturating loss.
+    """A GAN (Goodfellow et al. 2014, arXiv:1406.2661) with the generator's non-saturating loss.
 
     Attributes:
-        smoothing: how far below 1 the discriminator's target for real images lies (one-sided label smoothing).
-        rows: the grid of samples has rows x rows images.
+        label_smoothing: the discriminator's target for real images is 1 minus it (one-sided label smoothing).
+        sample_rows: rows and columns of the grid of samples.
     """
 
-    smoothing: float
-    rows: int
+    label_smoothing: float
+    sample_rows: int
 
     models = ("generator", "discriminator")
     metrics = ("discriminator_loss", "generator_loss", "real_score", "fake_score")
     monitor = None
-    whole_batches = True  # all parts of a batch would start from the same noise
+    whole_batches = True  # all micro-batches of a batch would start from the same noise
 
-    def train_step(self, state: TrainState, batch: Batch) -> Values:
+    def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
         images, _ = batch
         generator, discriminator = state.models["generator"], state.models["discriminator"]
         noise = self.noise(state, images, state.step)
@@ -51,7 +51,7 @@ class Gan:
             optimizer.apply(gradients, variables, loss)
         return values
 
-    def eval_step(self, state: TrainState, batch: Batch) -> Values:
+    def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
         images, _ = batch
         noise = self.noise(state, images, tf.bitcast(tf.reduce_sum(tf.cast(images, tf.float32)), tf.int32))
         fakes = state.models["generator"](noise, training=False)
@@ -62,29 +62,31 @@ class Gan:
         return None
 
     def samples(self, state: TrainState) -> np.ndarray:
-        """The same noise after every epoch, so that one can watch the generator learn."""
+        """Returns images from the same noise after every epoch, so that they show the generator's progress."""
         latent = state.models["generator"].input_shape[-1]
-        noise = tf.random.stateless_normal([self.rows**2, latent], seed=[state.seed, -1])
+        noise = tf.random.stateless_normal([self.sample_rows**2, latent], seed=[state.seed, -1])
         return state.models["generator"](noise, training=False).numpy()
 
     def noise(self, state: TrainState, images: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-        """What the generator starts from, one row an image: float [batch, latent].
+        """Returns the generator's inputs, one row per image: float [batch, latent].
 
         Args:
-            number: tells this batch from others: the step in training, the pixels' sum in an evaluation. With the run's
-                seed it decides the noise, so that a step that is done again sees the same.
+            state: its seed, and the generator.
+            images: of the batch.
+            number: identifies the batch: the step in training, the sum of the pixels in evaluation. Together with the
+                run's seed it determines the noise, so that a repeated step has the same.
         """
         latent = state.models["generator"].input_shape[-1]
         seed = tf.stack([state.seed, tf.cast(number, tf.int32)])
         return tf.random.stateless_normal([tf.shape(images)[0], latent], seed)
 
-    def measure(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> Values:
-        """Losses and scores of each pair of a real and a made image, each float [batch]."""
+    def measure(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> MetricValues:
+        """Returns losses and scores for each pair of a real and a generated image, each float [batch]."""
         real, fake = tf.cast(real_logits[:, 0], tf.float32), tf.cast(fake_logits[:, 0], tf.float32)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits
-        targets = tf.stack([tf.fill(tf.shape(real), 1 - self.smoothing), tf.zeros_like(fake)])  # [2, batch]
+        targets = tf.stack([tf.fill(tf.shape(real), 1 - self.label_smoothing), tf.zeros_like(fake)])  # [2, batch]
         return {
-            # No sum of sums: TensorFlow adds up three numbers in the order in which they are ready, to other bits.
+            # Not a sum of sums: TensorFlow may add three terms in any order, with different rounding.
             "discriminator_loss": tf.reduce_sum(entropy(targets, tf.stack([real, fake])), axis=0),
             "generator_loss": entropy(tf.ones_like(fake), fake),
             "real_score": tf.sigmoid(real),
@@ -93,14 +95,14 @@ class Gan:
 
 
 @tasks.register("gan")
-def gan(spec: DataSpec, *, label_smoothing: Rate = 0.1, sample_rows: PositiveInt = 8) -> Gan:
-    """A generator learns to make images that a discriminator takes for real ones; for models like `dcgan`.
+def gan(spec: DataSpec, *, label_smoothing: FractionBelowOne = 0.1, sample_rows: PositiveInt = 8) -> Gan:
+    """Trains a generator of images against a discriminator of real and generated images; for models like `dcgan`.
 
     Args:
         spec: shape of the data: images.
-        label_smoothing: how far below 1 the target for real images lies.
-        sample_rows: the grid of samples drawn after each epoch has so many rows and columns.
+        label_smoothing: the discriminator's target for real images is 1 minus it.
+        sample_rows: rows and columns of the grid of samples that is saved after each epoch.
     """
     if len(spec.input_shape) != 3:
-        raise TfloopError(f"task `gan` needs images; this dataset's inputs have shape {spec.input_shape}")
+        raise TfloopError(f"task `gan` needs images; the inputs of this dataset have shape {spec.input_shape}")
     return Gan(label_smoothing, sample_rows)

@@ -1,4 +1,4 @@
-"""Learning from examples with answers: classification and regression."""
+"""Supervised learning: classification and regression."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,27 +10,27 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks.task import Batch, Values
+from tfloop_cli.engine.tasks.task import Batch, MetricValues
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.fields import Rate
 from tfloop_cli.registry import tasks
+from tfloop_cli.registry.argument_types import FractionBelowOne
 
 PerExample = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # targets, outputs -> float [batch]
 
 
 @dataclass(frozen=True)
 class Supervised:
-    """A model that answers, and a loss that says how wrong the answer is.
+    """One model that predicts targets from inputs.
 
     Attributes:
         loss: the loss of each example.
-        measures: further metrics of each example, by name.
+        other_metrics: further metrics of each example, by name.
         monitor: see `Task`.
-        classes: whether an answer is a class.
+        classes: whether the targets are classes.
     """
 
     loss: PerExample
-    measures: Mapping[str, PerExample]
+    other_metrics: Mapping[str, PerExample]
     monitor: tuple[str, str] | None
     classes: bool
 
@@ -38,9 +38,9 @@ class Supervised:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return ("loss", *self.measures)
+        return ("loss", *self.other_metrics)
 
-    def train_step(self, state: TrainState, batch: Batch) -> Values:
+    def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
         inputs, targets = batch
         with tf.GradientTape() as tape:
             outputs = state.model(inputs, training=True)  # [batch, outputs]
@@ -51,7 +51,7 @@ class Supervised:
         state.optimizer.apply(gradients, variables, loss)
         return values
 
-    def eval_step(self, state: TrainState, batch: Batch) -> Values:
+    def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
         inputs, targets = batch
         return self.measure(targets, state.model(inputs, training=False))
 
@@ -62,36 +62,36 @@ class Supervised:
         return None
 
     def require_outputs(self, model: keras.Model, spec: DataSpec, name: str) -> None:
-        """Refuses a model that is known to put out other numbers than the task needs (exit code 2)."""
+        """Raises TfloopError if the model is known to have other outputs than the task needs (exit code 2)."""
         shape = output_shape(model, spec)
         if shape is None or (shape == (spec.outputs,) if self.classes else math.prod(shape) == spec.outputs):
             return
-        found = f"{math.prod(shape)} numbers" if len(shape) == 1 else f"an array of shape {shape}"
-        each = "one a class" if self.classes else "one a number of the target"
+        found = f"{math.prod(shape)} outputs" if len(shape) == 1 else f"outputs of shape {shape}"
+        each = "one per class" if self.classes else "one per number of the target"
         raise TfloopError(
-            f"model `{name}` puts out {found} for an example, and the task needs {spec.outputs} ({each})",
-            hint="a model's last layer has `spec.outputs` units",
+            f"model `{name}` has {found} per example, and the task needs {spec.outputs} ({each})",
+            hint="the last layer of a model has `spec.outputs` units",
         )
 
-    def measure(self, targets: tf.Tensor, outputs: tf.Tensor) -> Values:
-        """Loss and metrics of each example, in float32 at least, whatever the model computes in."""
+    def measure(self, targets: tf.Tensor, outputs: tf.Tensor) -> MetricValues:
+        """Returns loss and metrics of each example, in at least float32, whatever the precision of the model."""
         if outputs.dtype != tf.float64:
             outputs = tf.cast(outputs, tf.float32)
         if self.classes:
-            targets = tf.cast(targets, tf.int32)  # the losses know no uint8
+            targets = tf.cast(targets, tf.int32)  # the losses do not support uint8
         return {"loss": self.loss(targets, outputs)} | {
-            name: measure(targets, outputs) for name, measure in self.measures.items()
+            name: metric(targets, outputs) for name, metric in self.other_metrics.items()
         }
 
 
 def output_shape(model: keras.Model, spec: DataSpec) -> tuple[int, ...] | None:
-    """What a model puts out for one example; None if that cannot be known before it runs."""
+    """Returns the shape of a model's output for one example; None if it is unknown before the model runs."""
     shape = getattr(model, "output_shape", None)
-    if shape is None:  # a subclass: only a call can tell
+    if shape is None:  # a subclass: only a call shows it
         inputs = keras.KerasTensor((None, *spec.input_shape), "int32" if spec.vocabulary else "float32")
         try:
             shape = getattr(model.compute_output_spec(inputs), "shape", None)
-        except Exception:  # whatever the user's code raises: the training itself will say it better
+        except Exception:  # of the user's code; training will raise it with a better message
             return None
     if not isinstance(shape, tuple) or not shape or any(type(length) is not int for length in shape[1:]):
         return None
@@ -103,33 +103,33 @@ def classification(
     spec: DataSpec,
     *,
     loss: Literal["cross_entropy", "focal"] = "cross_entropy",
-    label_smoothing: Rate = 0.0,
+    label_smoothing: FractionBelowOne = 0.0,
     metrics: list[Literal["accuracy", "top_3_accuracy", "top_5_accuracy"]] = ["accuracy"],
 ) -> Supervised:
-    """One of several classes for each input; the model puts out a logit a class.
+    """Predicts one of several classes for each input. The model's outputs are one logit per class.
 
     Args:
         spec: shape of the data; its targets are classes.
         loss: softmax cross entropy, or focal loss with gamma 2 (Lin et al. 2017, arXiv:1708.02002).
-        label_smoothing: share of each target that is spread evenly over all classes.
-        metrics: what to measure besides the loss; the first one says which epoch is best.
+        label_smoothing: the fraction of each target that is distributed evenly over all classes.
+        metrics: the metrics besides the loss; the first one chooses the best epoch.
     """
     if not spec.classes:
         raise TfloopError(
-            "task `classification` needs classes, and this dataset's targets are numbers",
-            hint="take `task: regression`, or another dataset",
+            "task `classification` needs classes, and the targets of this dataset are numbers",
+            hint="use `task: regression`, or another dataset",
         )
 
     def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         if label_smoothing:
-            shares = tf.one_hot(labels, spec.classes, dtype=logits.dtype)  # [batch, classes]
-            shares = shares * (1 - label_smoothing) + label_smoothing / spec.classes
-            return tf.nn.softmax_cross_entropy_with_logits(shares, logits)
+            probabilities = tf.one_hot(labels, spec.classes, dtype=logits.dtype)  # [batch, classes]
+            probabilities = probabilities * (1 - label_smoothing) + label_smoothing / spec.classes
+            return tf.nn.softmax_cross_entropy_with_logits(probabilities, logits)
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
     def focal(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        likelihood = tf.exp(-tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        return tf.square(1 - likelihood) * cross_entropy(labels, logits)
+        probability = tf.exp(-tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        return tf.square(1 - probability) * cross_entropy(labels, logits)
 
     def top(k: int) -> PerExample:
         return lambda labels, logits: tf.cast(tf.math.in_top_k(labels, tf.cast(logits, tf.float32), k), tf.float32)
@@ -140,7 +140,7 @@ def classification(
     known = {"accuracy": accuracy, "top_3_accuracy": top(3), "top_5_accuracy": top(5)}
     return Supervised(
         loss={"cross_entropy": cross_entropy, "focal": focal}[loss],
-        measures={name: known[name] for name in metrics},
+        other_metrics={name: known[name] for name in metrics},
         monitor=(metrics[0], "max") if metrics else ("loss", "min"),
         classes=True,
     )
@@ -153,23 +153,23 @@ def regression(
     loss: Literal["mean_squared_error", "mean_absolute_error", "huber"] = "mean_squared_error",
     metrics: list[Literal["mean_squared_error", "mean_absolute_error"]] = ["mean_absolute_error"],
 ) -> Supervised:
-    """Numbers for each input.
+    """Predicts numbers for each input.
 
     Args:
         spec: shape of the data; its targets are numbers.
-        loss: of each example, the mean over its numbers. `huber` is quadratic up to an error of 1, then linear.
-        metrics: what to measure besides the loss.
+        loss: the loss of an example, the mean over its numbers. `huber` is quadratic up to an error of 1, then linear.
+        metrics: the metrics besides the loss.
     """
     if spec.classes:
         raise TfloopError(
-            "task `regression` needs numbers, and this dataset's targets are classes",
-            hint="take `task: classification`, or another dataset",
+            "task `regression` needs numbers, and the targets of this dataset are classes",
+            hint="use `task: classification`, or another dataset",
         )
 
-    def flat(measure: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> PerExample:
+    def flat(metric: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> PerExample:
         def of_batch(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
             targets = tf.cast(tf.reshape(targets, [-1, spec.outputs]), outputs.dtype)  # [batch, numbers]
-            return measure(targets, tf.reshape(outputs, [-1, spec.outputs]))
+            return metric(targets, tf.reshape(outputs, [-1, spec.outputs]))
 
         return of_batch
 
@@ -179,5 +179,5 @@ def regression(
         "huber": flat(keras.losses.huber),
     }
     return Supervised(
-        loss=known[loss], measures={name: known[name] for name in metrics}, monitor=("loss", "min"), classes=False
+        loss=known[loss], other_metrics={name: known[name] for name in metrics}, monitor=("loss", "min"), classes=False
     )

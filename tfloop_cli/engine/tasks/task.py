@@ -1,4 +1,4 @@
-"""What the loop asks of a task. A new kind of training is one file with one class like this."""
+"""The interface of a task. A new kind of training is one file with one class like this."""
 
 from typing import Protocol
 
@@ -8,46 +8,46 @@ import tensorflow as tf
 from tfloop_cli.engine.state import TrainState
 
 Batch = tuple[tf.Tensor, tf.Tensor]  # inputs, float [batch, ...]; targets, [batch, ...]
-Values = dict[str, tf.Tensor]  # a metric's name -> its value for each example, float [batch]
+MetricValues = dict[str, tf.Tensor]  # name of a metric -> its value for each example, float [batch]
 
 
 class Task(Protocol):
-    """One batch's meaning: loss, metrics, and the step that learns from it.
+    """A kind of training: loss, metrics, training step and evaluation step.
 
     Attributes:
-        models: names of the models that it trains; ("model",) for a task of one.
-        metrics: names of what the steps measure, in the order of the table's columns.
-        monitor: the metric that says which epoch is best and whether "max" or "min" is good; None if none can.
+        models: names of the models that it trains; ("model",) for a single one.
+        metrics: names of the metrics, in the order of the table's columns.
+        monitor: the metric that chooses the best epoch, and whether "max" or "min" is better; None for no best epoch.
 
-    One whose attribute `whole_batches` is true says that the examples of a batch meet in its step, as in a contrastive
-    loss: `micro_batch_size` must not divide them.
+    A task may have the attribute `whole_batches = True` if the examples of a batch affect each other, as in a
+    contrastive loss: `micro_batch_size` must not divide such batches.
     """
 
     models: tuple[str, ...]
     metrics: tuple[str, ...]
     monitor: tuple[str, str] | None
 
-    def train_step(self, state: TrainState, batch: Batch) -> Values:
-        """Learns from one batch; returns each metric's value for each example, as seen before the update."""
+    def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
+        """Trains on one batch; returns each metric's value for each example, as measured before the update."""
         ...
 
-    def eval_step(self, state: TrainState, batch: Batch) -> Values:
-        """Measures one batch with training=False; changes nothing."""
+    def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
+        """Evaluates one batch with training=False; changes nothing."""
         ...
 
     def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
-        """The class that the model finds likeliest, int [batch]; None where the task knows no classes."""
+        """Returns the most probable class of each input, int [batch]; None if the task has no classes."""
         ...
 
     def samples(self, state: TrainState) -> np.ndarray | None:
-        """Images to look at after an epoch, float [n, height, width, channels] in [0, 1]; None for most tasks."""
+        """Returns images to save after an epoch, float [n, height, width, channels] in [0, 1]; None for most tasks."""
         ...
 
 
-def wants_autograph(task: Task) -> bool:
-    """Whether TensorFlow's AutoGraph must read the task's code before it is traced.
+def uses_autograph(task: Task) -> bool:
+    """Whether AutoGraph converts the task's code before it is traced.
 
-    A user's own task may branch on a tensor by Python's `if`. Ours do not, and to be read takes them longer than to be
-    traced.
+    A user's task may use Python's `if` on a tensor. The shipped tasks do not, and converting them takes longer than
+    tracing them.
     """
     return not type(task).__module__.startswith("tfloop_cli.")

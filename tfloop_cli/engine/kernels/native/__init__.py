@@ -1,6 +1,7 @@
-"""tfloop's own kernels, compiled when it was installed: layers of which TensorFlow's fill a part of each vector only.
+"""Custom C++ operations, compiled at installation, for layers where TensorFlow's use only a part of each vector.
 
-They are TensorFlow operations, in C++ beside this file. Each has a gradient, and that one has TensorFlow's.
+They are TensorFlow operations; the C++ code is next to this file. Each has a gradient, whose own gradient is computed
+by TensorFlow's operations.
 """
 
 from collections.abc import Callable
@@ -11,24 +12,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfloop_cli import meta
+from tfloop_cli import hardware
+from tfloop_cli.engine.kernels.settings import current_settings
 
 LIBRARY = Path(__file__).with_name("operations.so")
-NEEDED = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-TALL, NARROW, FEW, WIDTH = 4096, 16, 4, 16  # see `computes`
+REQUIRED_CPU_FLAGS = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+MIN_INPUTS, MAX_UNITS = 4096, 16  # of a dense layer
+MAX_CHANNELS, FILTERS_MULTIPLE = 4, 16  # of a convolution
 
 
-class Native:
-    """Whether layers of graphs that are traced from now on take them."""
-
-    threads = 0  # that share an operation; 0: all layers are left to TensorFlow
-
-
-def why_not() -> str | None:
-    """Why they cannot be had here; None where they can."""
+def unavailable_reason() -> str | None:
+    """Returns why the operations are not available on this machine; None if they are."""
     if not LIBRARY.exists():
-        return "tfloop was installed without them, for want of a C++ compiler or on another kind of machine"
-    if missing := NEEDED - set(meta.cpu()[1]):
+        return "tfloop was installed without them: no C++ compiler, or another platform than x86-64 Linux"
+    if missing := REQUIRED_CPU_FLAGS - set(hardware.cpu()[1]):
         return f"this processor has no AVX-512 ({', '.join(sorted(missing))})"
     try:
         _operations()
@@ -37,84 +34,97 @@ def why_not() -> str | None:
     return None
 
 
-def computes(layer: keras.Layer) -> bool:
-    """Whether a layer that is built is computed by them.
+def supports(layer: keras.Layer) -> bool:
+    """Whether the operations can compute a layer that is built.
 
-    Dense layers of many inputs and few outputs are, and convolutions of few channels to a multiple of 16 filters at
-    every place. A fixed rule: the last bits depend on it.
+    They support dense layers of many inputs and few units, and convolutions of few channels with a multiple of 16
+    filters and stride 1. The rule is fixed because results differ in rounding.
     """
-    if not Native.threads or layer.compute_dtype not in _types():
+    if layer.compute_dtype not in _dtypes():
         return False
     if type(layer) is keras.layers.Dense:
-        return layer.kernel.shape[0] >= TALL and layer.kernel.shape[1] <= NARROW
+        return layer.kernel.shape[0] >= MIN_INPUTS and layer.kernel.shape[1] <= MAX_UNITS
     if type(layer) is not keras.layers.Conv2D or layer.data_format != "channels_last":
         return False
-    everywhere = layer.strides == (1, 1) == layer.dilation_rate and layer.groups == 1
+    dense_taps = layer.strides == (1, 1) == layer.dilation_rate and layer.groups == 1
     *_, channels, filters = layer.kernel.shape
-    return everywhere and layer.padding in ("same", "valid") and channels <= FEW and filters % WIDTH == 0
+    supported_shape = channels <= MAX_CHANNELS and filters % FILTERS_MULTIPLE == 0
+    return dense_taps and layer.padding in ("same", "valid") and supported_shape
+
+
+def is_used_for(layer: keras.Layer) -> bool:
+    """Whether the current settings compute a layer with the operations."""
+    return current_settings().native_threads > 0 and supports(layer)
+
+
+def bias_of(layer: keras.Layer, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the bias of a layer, zeros if it has none: [units] or [filters], of the dtype of `weights`."""
+    return tf.zeros(weights.shape[-1], weights.dtype) if layer.bias is None else tf.convert_to_tensor(layer.bias)
 
 
 def dense(inputs: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """`inputs @ weights + bias`: [batch, many], [many, up to 16], [up to 16] -> [batch, up to 16].
+    """Computes `inputs @ weights + bias`: [batch, features], [features, units], [units] -> [batch, units].
 
-    All of one type, float32 or bfloat16; bfloat16 is multiplied and summed in float32.
+    At most 16 units. All tensors are float32 or all bfloat16; bfloat16 is multiplied and summed in float32.
     """
-    run = _operations()
+    run, threads = _operations(), current_settings().native_threads
 
     @tf.custom_gradient
-    def forwards(inputs: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        out, turned = run.tfloop_narrow(inputs=inputs, weights=weights, bias=bias, threads=Native.threads)
+    def forward(inputs: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        outputs, transposed = run.tfloop_narrow(inputs=inputs, weights=weights, bias=bias, threads=threads)
 
-        def gradient(outer: tf.Tensor) -> list[tf.Tensor]:
-            return backwards(inputs, weights, outer)
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            return backward(inputs, weights, upstream)
 
-        @_differentiated_as(_dense_gradient)
-        def backwards(inputs: tf.Tensor, weights: tf.Tensor, outer: tf.Tensor) -> list[tf.Tensor]:
-            passed_on = run.tfloop_narrow_inputs_gradient(outer=outer, turned=turned, threads=Native.threads)
-            with tf.control_dependencies([passed_on]):  # the layers below wait for it
-                learned = run.tfloop_narrow_weights_gradient(inputs=inputs, outer=outer, threads=Native.threads)
-            return _shaped([passed_on, *learned], [inputs.shape, weights.shape, bias.shape])
+        @_with_gradient_of(_dense_gradient)
+        def backward(inputs: tf.Tensor, weights: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
+            inputs_gradient = run.tfloop_narrow_inputs_gradient(
+                upstream=upstream, transposed=transposed, threads=threads
+            )
+            with tf.control_dependencies([inputs_gradient]):  # the layers below wait for it
+                others = run.tfloop_narrow_weights_gradient(inputs=inputs, upstream=upstream, threads=threads)
+            return _with_shapes([inputs_gradient, *others], [inputs.shape, weights.shape, bias.shape])
 
-        out.set_shape([inputs.shape[0], weights.shape[1]])
-        return out, gradient
+        outputs.set_shape([inputs.shape[0], weights.shape[1]])
+        return outputs, gradient
 
-    return forwards(inputs, weights, bias)
+    return forward(inputs, weights, bias)
 
 
 def convolution(images: tf.Tensor, filters: tf.Tensor, bias: tf.Tensor, *, relu: bool, same: bool) -> tf.Tensor:
-    """`relu(conv2d(images, filters) + bias)`, at every place.
+    """Computes `relu(conv2d(images, filters) + bias)` with stride 1.
 
     Args:
         images: float32 or bfloat16 [batch, height, width, channels].
-        filters: of the same type, [taps_down, taps_across, channels, a multiple of 16].
-        bias: of the same type, one for each filter.
-        relu: whether to replace what is negative by 0.
-        same: whether the images keep their height and width; else only places whose taps all lie within count.
+        filters: of the same dtype, [kernel height, kernel width, channels, a multiple of 16].
+        bias: of the same dtype, [filters].
+        relu: whether to apply relu.
+        same: whether padding is "same" (the outputs have the images' height and width), else "valid".
     """
-    run, how = _operations(), {"relu": relu, "same": same}
+    run, threads, options = _operations(), current_settings().native_threads, {"relu": relu, "same": same}
 
     @tf.custom_gradient
-    def forwards(images: tf.Tensor, filters: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
-        out = run.tfloop_convolution(images=images, filters=filters, bias=bias, threads=Native.threads, **how)
+    def forward(images: tf.Tensor, filters: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        outputs = run.tfloop_convolution(images=images, filters=filters, bias=bias, threads=threads, **options)
 
-        def gradient(outer: tf.Tensor) -> list[tf.Tensor]:
-            # What is passed on is by TensorFlow; of a first layer nobody asks for it, and the graph does without.
-            passed_on = _images_gradient(images, filters, out, outer, **how)
-            return [passed_on, *backwards(images, filters, out, outer)]
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            # The images' gradient is TensorFlow's. A first layer does not use it, and the graph omits it.
+            images_gradient = _images_gradient(images, filters, outputs, upstream, **options)
+            return [images_gradient, *backward(images, filters, outputs, upstream)]
 
-        @_differentiated_as(lambda *tensors: _filters_gradient(*tensors, **how))
-        def backwards(images: tf.Tensor, filters: tf.Tensor, out: tf.Tensor, outer: tf.Tensor) -> list[tf.Tensor]:
-            learned = run.tfloop_convolution_gradient(
-                images=images, filters=filters, out=out, outer=outer, threads=Native.threads, **how
+        @_with_gradient_of(lambda *tensors: _filters_gradient(*tensors, **options))
+        def backward(images: tf.Tensor, filters: tf.Tensor, outputs: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
+            gradients = run.tfloop_convolution_gradient(
+                images=images, filters=filters, outputs=outputs, upstream=upstream, threads=threads, **options
             )
-            return _shaped(list(learned), [filters.shape, bias.shape])
+            return _with_shapes(list(gradients), [filters.shape, bias.shape])
 
-        lost = (0, 0) if same else (filters.shape[0] - 1, filters.shape[1] - 1)
-        sides = [None if side is None else side - less for side, less in zip(images.shape[1:3], lost, strict=True)]
-        out.set_shape([images.shape[0], *sides, filters.shape[3]])
-        return out, gradient
+        margin = (0, 0) if same else (filters.shape[0] - 1, filters.shape[1] - 1)
+        sides = [None if side is None else side - less for side, less in zip(images.shape[1:3], margin, strict=True)]
+        outputs.set_shape([images.shape[0], *sides, filters.shape[3]])
+        return outputs, gradient
 
-    return forwards(images, filters, bias)
+    return forward(images, filters, bias)
 
 
 @cache
@@ -123,55 +133,62 @@ def _operations() -> Any:
 
 
 @cache
-def _types() -> tuple[str, ...]:
-    return ("float32", "bfloat16") if "avx512_bf16" in meta.cpu()[1] else ("float32",)
+def _dtypes() -> tuple[str, ...]:
+    return ("float32", "bfloat16") if "avx512_bf16" in hardware.cpu()[1] else ("float32",)
 
 
-def _shaped(tensors: list[tf.Tensor], shapes: list[tf.TensorShape]) -> list[tf.Tensor]:
+def _with_shapes(tensors: list[tf.Tensor], shapes: list[tf.TensorShape]) -> list[tf.Tensor]:
     for tensor, shape in zip(tensors, shapes, strict=True):
         tensor.set_shape(shape)
     return tensors
 
 
-def _differentiated_as(theirs: Callable[..., list[tf.Tensor]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Gives a function the gradient of another one that computes the same: for gradients of gradients."""
+def _with_gradient_of(
+    reference: Callable[..., list[tf.Tensor]],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a function the gradient of another one that computes the same: for second derivatives."""
 
-    def decorate(ours: Callable[..., list[tf.Tensor]]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., list[tf.Tensor]]) -> Callable[..., Any]:
         @tf.custom_gradient
-        def function(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., Any]]:
-            def gradient(*outer: tf.Tensor) -> list[tf.Tensor | None]:
+        def decorated(*tensors: tf.Tensor) -> tuple[list[tf.Tensor], Callable[..., Any]]:
+            def gradient(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
                 with tf.GradientTape() as tape:
                     tape.watch(tensors)
-                    results = theirs(*tensors)
-                return tape.gradient(results, tensors, output_gradients=list(outer))
+                    results = reference(*tensors)
+                return tape.gradient(results, tensors, output_gradients=list(upstream))
 
-            return ours(*tensors), gradient
+            return function(*tensors), gradient
 
-        return function
+        return decorated
 
     return decorate
 
 
-def _dense_gradient(inputs: tf.Tensor, weights: tf.Tensor, outer: tf.Tensor) -> list[tf.Tensor]:
-    learned = tf.matmul(inputs, outer, transpose_a=True)
-    return [tf.matmul(outer, weights, transpose_b=True), learned, tf.reduce_sum(outer, axis=0)]
+def _dense_gradient(inputs: tf.Tensor, weights: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
+    weights_gradient = tf.matmul(inputs, upstream, transpose_a=True)
+    return [tf.matmul(upstream, weights, transpose_b=True), weights_gradient, tf.reduce_sum(upstream, axis=0)]
 
 
-def _images_gradient(images: tf.Tensor, filters: tf.Tensor, out: tf.Tensor, outer: tf.Tensor, **how: bool) -> tf.Tensor:
-    outer, places = _let_through(out, outer, **how)
-    return tf.raw_ops.Conv2DBackpropInput(input_sizes=tf.shape(images), filter=filters, out_backprop=outer, **places)
+def _images_gradient(
+    images: tf.Tensor, filters: tf.Tensor, outputs: tf.Tensor, upstream: tf.Tensor, **options: bool
+) -> tf.Tensor:
+    upstream, geometry = _relu_mask(outputs, upstream, **options)
+    return tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(images), filter=filters, out_backprop=upstream, **geometry
+    )
 
 
 def _filters_gradient(
-    images: tf.Tensor, filters: tf.Tensor, out: tf.Tensor, outer: tf.Tensor, **how: bool
+    images: tf.Tensor, filters: tf.Tensor, outputs: tf.Tensor, upstream: tf.Tensor, **options: bool
 ) -> list[tf.Tensor]:
-    outer, places = _let_through(out, outer, **how)
-    learned = tf.raw_ops.Conv2DBackpropFilter(
-        input=images, filter_sizes=tf.shape(filters), out_backprop=outer, **places
+    upstream, geometry = _relu_mask(outputs, upstream, **options)
+    filters_gradient = tf.raw_ops.Conv2DBackpropFilter(
+        input=images, filter_sizes=tf.shape(filters), out_backprop=upstream, **geometry
     )
-    return [learned, tf.reduce_sum(outer, axis=[0, 1, 2])]
+    return [filters_gradient, tf.reduce_sum(upstream, axis=[0, 1, 2])]
 
 
-def _let_through(out: tf.Tensor, outer: tf.Tensor, *, relu: bool, same: bool) -> tuple[tf.Tensor, dict[str, Any]]:
-    outer = tf.where(out > 0, outer, tf.zeros_like(outer)) if relu else outer
-    return outer, {"strides": [1, 1, 1, 1], "padding": "SAME" if same else "VALID"}
+def _relu_mask(outputs: tf.Tensor, upstream: tf.Tensor, *, relu: bool, same: bool) -> tuple[tf.Tensor, dict[str, Any]]:
+    """Returns the gradient before relu, and the stride and padding of the convolution."""
+    upstream = tf.where(outputs > 0, upstream, tf.zeros_like(upstream)) if relu else upstream
+    return upstream, {"strides": [1, 1, 1, 1], "padding": "SAME" if same else "VALID"}

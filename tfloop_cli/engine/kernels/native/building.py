@@ -1,6 +1,7 @@
-"""Compiles tfloop's own kernels when its wheel is built: on x86-64 Linux, where there is a C++ compiler.
+"""Build hook: compiles the custom C++ operations of tfloop when its wheel is built.
 
-Hatchling runs this (pyproject.toml), without TensorFlow. Where it cannot be done, the wheel goes without them.
+Hatchling runs it (see pyproject.toml). It requires x86-64 Linux and a C++ compiler, but not TensorFlow. If compilation
+is not possible, the wheel is built without the operations.
 """
 
 import os
@@ -16,20 +17,20 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FOLDER = Path(__file__).parent
 LIBRARY = FOLDER / "operations.so"
-# AVX-512 is looked for before the library is loaded, so that it may be taken for granted in it.
+# The code uses AVX-512 without a check: the package checks the processor before it loads the library.
 FLAGS = ["-std=c++20", "-O3", "-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"]
 SHARED = ["-fPIC", "-shared", "-pthread"]
 
 
 class KernelsHook(BuildHookInterface):
-    """Puts the library into the wheel, which is one for this kind of machine then."""
+    """Adds the compiled library to the wheel and tags the wheel with its platform."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         LIBRARY.unlink(missing_ok=True)
-        if problem := compile_library():
-            self.app.display_warning(f"tfloop goes without its own kernels: {problem}")
+        if reason := compile_library():
+            self.app.display_warning(f"tfloop is installed without its C++ operations: {reason}")
             return
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-linux_{platform.machine()}"
@@ -37,14 +38,15 @@ class KernelsHook(BuildHookInterface):
 
 
 def compile_library() -> str | None:
-    """Makes the library; returns why not, if it cannot be made."""
+    """Compiles the library to LIBRARY. Returns None, or the reason if it cannot be compiled."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        return "they are for x86-64 processors under Linux"
+        return "they require x86-64 Linux"
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
     if not compiler:
-        return "there is no C++ compiler (g++, or what CXX names)"
+        return "no C++ compiler was found (g++, or the one in CXX)"
     with tempfile.TemporaryDirectory() as folder:
-        # TensorFlow's functions come from this library, which is there whenever ours is loaded. The name is enough.
+        # TensorFlow's functions are in this library, which is already loaded when operations.so is loaded. Linking
+        # requires only its name, so an empty library replaces it here.
         name = "libtensorflow_framework.so.2"
         empty, stub = Path(folder, "empty.cc"), str(Path(folder, name))
         empty.touch()
@@ -58,5 +60,5 @@ def compile_library() -> str | None:
             except OSError as error:
                 return f"{compiler}: {error.strerror}"
             except subprocess.CalledProcessError as error:
-                return f"{compiler} says: {error.stderr.strip()[-2000:]}"
+                return f"{compiler} failed: {error.stderr.strip()[-2000:]}"
     return None

@@ -1,5 +1,6 @@
-// A convolution of few channels, as the first of a net is: a dozen products a number, of which vectors hold sixteen
-// filters. Bias and relu are in it, so that each number is written once.
+// A convolution of images with few channels, such as the first layer of a network. It has few multiplications per
+// output value (9 for a 3x3 kernel and one channel), so each vector holds 16 filters. Bias and relu are computed in the
+// same pass, so that each output is written once.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -7,196 +8,212 @@
 #include "vectors.h"
 #include "workers.h"
 
-struct Shape {
+// A tap is one weight position of a filter: a kernel row, a kernel column and a channel. Sizes are numbers of values.
+struct ConvolutionShape {
   int batch, height, width, channels;  // of the images
-  int rows, columns, filters;          // of what comes out, and of the filters:
-  int taps_down, taps_across;
-  int above, before;  // zeros around an image
+  int output_height, output_width, filters;
+  int kernel_height, kernel_width;
+  int pad_top, pad_left;
 
-  int taps() const { return taps_down * taps_across * channels; }
-  int padded_width() const { return (columns + taps_across - 1) * channels; }  // in numbers, as the next two
-  int padded() const { return (rows + taps_down - 1) * padded_width(); }
-  size_t image() const { return size_t(height) * width * channels; }
-  size_t row() const { return size_t(columns) * filters; }
+  int taps() const { return kernel_height * kernel_width * channels; }
+  int padded_row_size() const { return (output_width + kernel_width - 1) * channels; }
+  int padded_image_size() const { return (output_height + kernel_height - 1) * padded_row_size(); }
+  size_t image_size() const { return size_t(height) * width * channels; }
+  size_t output_row_size() const { return size_t(output_width) * filters; }
 };
 
-// Where taps lie from the place that they are for, in the padded image: each, or of each row every second one.
-static std::vector<int> offsets(const Shape& s, int every) {
-  std::vector<int> all;
-  for (int i = 0; i < s.taps_down; i++)
-    for (int j = 0; j < s.taps_across; j += every)
-      for (int c = 0; c < s.channels; c++) all.push_back(i * s.padded_width() + j * s.channels + c);
-  return all;
+// Returns the offsets of the taps from the first tap, in the padded image. Only every `column_step`-th kernel column is
+// included.
+static std::vector<int> tap_offsets(const ConvolutionShape& s, int column_step) {
+  std::vector<int> offsets;
+  for (int i = 0; i < s.kernel_height; i++)
+    for (int j = 0; j < s.kernel_width; j += column_step)
+      for (int c = 0; c < s.channels; c++) offsets.push_back(i * s.padded_row_size() + j * s.channels + c);
+  return offsets;
 }
 
-// An image with zeros around it, each number paired with that of the next place.
+// Copies an image into `padded`, whose border is zero, and packs each value with the value one column to the right.
 template <class T>
-static void pad(const Shape& s, const T* image, std::vector<T>& padded, std::vector<Pair<T>>& pairs) {
-  for (int y = 0, line = s.width * s.channels; y < s.height; y++)
-    std::copy_n(image + y * line, line, padded.begin() + (y + s.above) * s.padded_width() + s.before * s.channels);
-  for (int i = 0; i < s.padded(); i++) pairs[i] = pair(padded[i], i + s.channels < s.padded() ? padded[i + s.channels] : T{});
+static void pad_and_pack(const ConvolutionShape& s, const T* image, std::vector<T>& padded,
+                         std::vector<Packed<T>>& packed) {
+  for (int y = 0, row_size = s.width * s.channels; y < s.height; y++)
+    std::copy_n(image + y * row_size, row_size,
+                padded.begin() + (y + s.pad_top) * s.padded_row_size() + s.pad_left * s.channels);
+  for (int i = 0; i < s.padded_image_size(); i++)
+    packed[i] = pack(padded[i], i + s.channels < s.padded_image_size() ? padded[i + s.channels] : T{});
 }
 
-// VECTORS times sixteen filters at PLACES places side by side: as many sums in registers at once.
-template <int PLACES, int VECTORS, class T>
-INLINE void convolve_places(const Shape& s, const Pair<T>* in, const std::vector<int>& offset, const Pair<T>* filters,
-                            const float* bias, bool relu, T* out) {
-  Vector sums[PLACES][VECTORS];
-  for (auto& place : sums)
-    for (int v = 0; v < VECTORS; v++) place[v] = load(bias + v * WIDTH);
-  for (size_t t = 0; t < offset.size(); t++)
+// Computes VECTORS * 16 filters at POSITIONS adjacent positions. All sums are in registers.
+template <int POSITIONS, int VECTORS, class T>
+INLINE void convolve_positions(const ConvolutionShape& s, const Packed<T>* images, const std::vector<int>& offsets,
+                               const Packed<T>* filters, const float* bias, bool relu, T* outputs) {
+  Vector sums[POSITIONS][VECTORS];
+  for (auto& position_sums : sums)
+    for (int v = 0; v < VECTORS; v++) position_sums[v] = load(bias + v * LANES);
+  for (size_t t = 0; t < offsets.size(); t++)
     for (int v = 0; v < VECTORS; v++) {
-      auto filter = terms(filters + t * s.filters + v * WIDTH);
-      for (int p = 0; p < PLACES; p++) sums[p][v] = dot(sums[p][v], splat(in[offset[t] + p * s.channels]), filter);
+      auto weights = load_packed(filters + t * s.filters + v * LANES);
+      for (int p = 0; p < POSITIONS; p++)
+        sums[p][v] = dot(sums[p][v], broadcast(images[offsets[t] + p * s.channels]), weights);
     }
-  for (int p = 0; p < PLACES; p++)
+  for (int p = 0; p < POSITIONS; p++)
     for (int v = 0; v < VECTORS; v++) {
       Vector sum = sums[p][v];
-      if (relu) sum = sum < 0 ? Vector{} : sum;  // so that what is no number stays none
-      store(out + p * s.filters + v * WIDTH, sum);
+      if (relu) sum = sum < 0 ? Vector{} : sum;  // NaN stays NaN
+      store(outputs + p * s.filters + v * LANES, sum);
     }
 }
 
 template <int VECTORS, class T>
-static void convolve_row(const Shape& s, const Pair<T>* in, const std::vector<int>& offset, const Pair<T>* filters,
-                         const float* bias, bool relu, T* out) {
+static void convolve_row(const ConvolutionShape& s, const Packed<T>* images, const std::vector<int>& offsets,
+                         const Packed<T>* filters, const float* bias, bool relu, T* outputs) {
   int x = 0;
-  auto places = [&]<int PLACES>() {
-    for (; x + PLACES <= s.columns; x += PLACES)
-      convolve_places<PLACES, VECTORS>(s, in + x * s.channels, offset, filters, bias, relu, out + x * s.filters);
+  auto convolve_in_steps = [&]<int POSITIONS>() {
+    for (; x + POSITIONS <= s.output_width; x += POSITIONS)
+      convolve_positions<POSITIONS, VECTORS>(s, images + x * s.channels, offsets, filters, bias, relu,
+                                             outputs + x * s.filters);
   };
-  places.template operator()<8>();
-  places.template operator()<2>();
-  places.template operator()<1>();
+  convolve_in_steps.template operator()<8>();
+  convolve_in_steps.template operator()<2>();
+  convolve_in_steps.template operator()<1>();
 }
 
-// The filters as `offsets(s, PAIR<T>)` has the taps, those of two taps side by side paired.
+// Packs the weights of adjacent kernel columns. The result has the order of `tap_offsets(s, PACK_SIZE<T>)`.
 template <class T>
-static std::vector<Pair<T>> paired(const Shape& s, const T* filters) {
-  std::vector<Pair<T>> all;
-  int tap = s.channels * s.filters;
-  for (int i = 0; i < s.taps_down; i++)
-    for (int j = 0; j < s.taps_across; j += PAIR<T>)
-      for (int f = 0; f < tap; f++) {
-        const T* first = filters + (i * s.taps_across + j) * tap + f;
-        all.push_back(pair(first[0], j + 1 < s.taps_across ? first[tap] : T{}));
+static std::vector<Packed<T>> pack_filters(const ConvolutionShape& s, const T* filters) {
+  std::vector<Packed<T>> packed;
+  int column_size = s.channels * s.filters;
+  for (int i = 0; i < s.kernel_height; i++)
+    for (int j = 0; j < s.kernel_width; j += PACK_SIZE<T>)
+      for (int k = 0; k < column_size; k++) {
+        const T* first = filters + (i * s.kernel_width + j) * column_size + k;
+        packed.push_back(pack(first[0], j + 1 < s.kernel_width ? first[column_size] : T{}));
       }
-  return all;
+  return packed;
 }
 
-// images [batch, height, width, channels], filters [taps_down, taps_across, channels, filters], bias [filters]
-// -> [batch, rows, columns, filters]
+// images [batch, height, width, channels], filters [kernel_height, kernel_width, channels, filters], bias [filters]
+// -> outputs [batch, output_height, output_width, filters]
 template <class T>
-static void convolve(const Shape& s, int threads, const T* images, const T* filters, const T* bias, bool relu, T* out) {
-  std::vector<int> offset = offsets(s, PAIR<T>);
-  std::vector<Pair<T>> f = paired(s, filters);
-  std::vector<float> b(s.filters);
-  for (int i = 0; i < s.filters; i++) b[i] = load1(bias + i);
-  Workers::run(threads, [&](int share) {
-    std::vector<T> padded(s.padded());
-    std::vector<Pair<T>> pairs(s.padded());
-    for (int64_t n = int64_t(s.batch) * share / threads; n < int64_t(s.batch) * (share + 1) / threads; n++) {
-      pad(s, images + n * s.image(), padded, pairs);
-      for (int y = 0; y < s.rows; y++) {
-        const Pair<T>* in = pairs.data() + y * s.padded_width();
-        T* row = out + (n * s.rows + y) * s.row();
-        int from = 0;
-        for (; from + 2 * WIDTH <= s.filters; from += 2 * WIDTH)
-          convolve_row<2>(s, in, offset, f.data() + from, b.data() + from, relu, row + from);
-        if (from < s.filters) convolve_row<1>(s, in, offset, f.data() + from, b.data() + from, relu, row + from);
+static void convolve(const ConvolutionShape& s, int threads, const T* images, const T* filters, const T* bias,
+                     bool relu, T* outputs) {
+  std::vector<int> offsets = tap_offsets(s, PACK_SIZE<T>);
+  std::vector<Packed<T>> packed_filters = pack_filters(s, filters);
+  std::vector<float> float_bias(s.filters);
+  for (int i = 0; i < s.filters; i++) float_bias[i] = load_scalar(bias + i);
+  Workers::run(threads, [&](int part) {
+    std::vector<T> padded(s.padded_image_size());
+    std::vector<Packed<T>> packed(s.padded_image_size());
+    for (int64_t n = int64_t(s.batch) * part / threads; n < int64_t(s.batch) * (part + 1) / threads; n++) {
+      pad_and_pack(s, images + n * s.image_size(), padded, packed);
+      for (int y = 0; y < s.output_height; y++) {
+        const Packed<T>* row = packed.data() + y * s.padded_row_size();
+        T* output_row = outputs + (n * s.output_height + y) * s.output_row_size();
+        int f = 0;
+        for (; f + 2 * LANES <= s.filters; f += 2 * LANES)
+          convolve_row<2>(s, row, offsets, packed_filters.data() + f, float_bias.data() + f, relu, output_row + f);
+        if (f < s.filters)
+          convolve_row<1>(s, row, offsets, packed_filters.data() + f, float_bias.data() + f, relu, output_row + f);
       }
     }
   });
 }
 
-// One row of what is passed on from above: where relu let nothing through, `masked` has nothing.
+// One row of the outputs and of the upstream gradient. `masked` is the upstream gradient, with 0 where relu's output
+// is 0.
 template <class T>
-struct Row {
-  const T *out, *outer;
+struct GradientRow {
+  const T *outputs, *upstream;
   T* masked;
   bool relu;
 };
 
-// Adds one row's part to the sums of TAPS taps of VECTORS times sixteen filters: summed by itself first, in registers,
-// which is nearer to the truth than thousands of additions to one number. The FIRST taps of a row mask it on their way,
-// and add up the bias' gradient.
+// Adds the gradient of one row to `filters_gradient`, for TAPS taps and VECTORS * 16 filters. The row is summed in
+// registers first, which has smaller rounding errors than adding thousands of values to one sum. The call for the FIRST
+// taps of a row also computes `masked`, and adds to the bias' gradient.
 template <int TAPS, int VECTORS, bool FIRST, class T>
-INLINE void learn_taps(const Shape& s, const Pair<T>* in, const int* offset, const Row<T>& row, float* sums, float* bias) {
-  Vector all[TAPS][VECTORS]{}, total[VECTORS]{};
+INLINE void accumulate_taps(const ConvolutionShape& s, const Packed<T>* images, const int* offsets,
+                            const GradientRow<T>& row, float* filters_gradient, float* bias_gradient) {
+  Vector filter_sums[TAPS][VECTORS]{}, bias_sums[VECTORS]{};
   T one;
-  store1(&one, 1);
-  auto passed_on = [&](int x, int v) {
-    int at = x * s.filters + v * WIDTH;
-    if (!FIRST) return raw(row.masked + at);
-    auto here = raw(row.outer + at);
-    if (row.relu) here = where_positive(raw(row.out + at), here);
-    if (s.taps() > TAPS) store_raw(row.masked + at, here);
-    return here;
+  store_scalar(&one, 1);
+  auto load_masked = [&](int x, int v) {
+    int index = x * s.filters + v * LANES;
+    if (!FIRST) return load_raw(row.masked + index);
+    auto gradient = load_raw(row.upstream + index);
+    if (row.relu) gradient = relu_mask(load_raw(row.outputs + index), gradient);
+    if (s.taps() > TAPS) store_raw(row.masked + index, gradient);
+    return gradient;
   };
-  for (int x = 0; x < s.columns; x += PAIR<T>) {
-    decltype(terms(row.out)) here[VECTORS];
+  for (int x = 0; x < s.output_width; x += PACK_SIZE<T>) {
+    PackedVector<T> upstream[VECTORS];
     for (int v = 0; v < VECTORS; v++) {
-      auto first = passed_on(x, v);
-      here[v] = in_turn(first, PAIR<T> == 2 && x + 1 < s.columns ? passed_on(x + 1, v) : decltype(first){});
-      if (FIRST) total[v] = dot(total[v], here[v], splat(pair(one, one)));
+      auto first = load_masked(x, v);
+      bool has_next = PACK_SIZE<T> == 2 && x + 1 < s.output_width;
+      upstream[v] = interleave(first, has_next ? load_masked(x + 1, v) : RawVector<T>{});
+      if (FIRST) bias_sums[v] = dot(bias_sums[v], upstream[v], broadcast(pack(one, one)));
     }
 #pragma GCC unroll 9
     for (int t = 0; t < TAPS; t++)
-      for (int v = 0; v < VECTORS; v++) all[t][v] = dot(all[t][v], splat(in[offset[t] + x * s.channels]), here[v]);
+      for (int v = 0; v < VECTORS; v++)
+        filter_sums[t][v] = dot(filter_sums[t][v], broadcast(images[offsets[t] + x * s.channels]), upstream[v]);
   }
   for (int t = 0; t < TAPS; t++)
-    for (int v = 0; v < VECTORS; v++) add(sums + t * s.filters + v * WIDTH, all[t][v]);
+    for (int v = 0; v < VECTORS; v++) accumulate(filters_gradient + t * s.filters + v * LANES, filter_sums[t][v]);
   if (FIRST)
-    for (int v = 0; v < VECTORS; v++) add(bias + v * WIDTH, total[v]);
+    for (int v = 0; v < VECTORS; v++) accumulate(bias_gradient + v * LANES, bias_sums[v]);
 }
 
 template <int VECTORS, class T>
-static void learn_row(const Shape& s, const Pair<T>* in, const int* offset, const Row<T>& row, float* sums, float* bias) {
+static void accumulate_row(const ConvolutionShape& s, const Packed<T>* images, const int* offsets,
+                           const GradientRow<T>& row, float* filters_gradient, float* bias_gradient) {
   int tap = 0, taps = s.taps();
-  auto learn = [&]<int TAPS>() {
+  auto accumulate_in_steps = [&]<int TAPS>() {
     for (; tap + TAPS <= taps; tap += TAPS) {
-      float* here = sums + tap * s.filters;
+      float* gradient = filters_gradient + tap * s.filters;
       if (tap)
-        learn_taps<TAPS, VECTORS, false>(s, in, offset + tap, row, here, bias);
+        accumulate_taps<TAPS, VECTORS, false>(s, images, offsets + tap, row, gradient, bias_gradient);
       else
-        learn_taps<TAPS, VECTORS, true>(s, in, offset, row, here, bias);
+        accumulate_taps<TAPS, VECTORS, true>(s, images, offsets, row, gradient, bias_gradient);
     }
   };
-  learn.template operator()<9>();
-  learn.template operator()<3>();
-  learn.template operator()<1>();
+  accumulate_in_steps.template operator()<9>();
+  accumulate_in_steps.template operator()<3>();
+  accumulate_in_steps.template operator()<1>();
 }
 
-// out and outer [batch, rows, columns, filters], what came out and its gradient -> those of filters and bias
+// images [batch, height, width, channels], outputs and upstream [batch, output_height, output_width, filters]
+// -> filters_gradient [kernel_height, kernel_width, channels, filters], bias_gradient [filters]
 template <class T>
-static void learn_filters(const Shape& s, int threads, const T* images, const T* out, const T* outer, bool relu, T* filters,
-                          T* bias) {
-  std::vector<int> offset = offsets(s, 1);
-  int weights = s.taps() * s.filters, all = weights + s.filters;
-  std::vector<float> sums(size_t(threads) * all);
-  Workers::run(threads, [&](int share) {
-    std::vector<T> padded(s.padded()), masked(s.row());
-    std::vector<Pair<T>> pairs(s.padded());
-    std::vector<float> mine(all);
-    for (int64_t n = int64_t(s.batch) * share / threads; n < int64_t(s.batch) * (share + 1) / threads; n++) {
-      pad(s, images + n * s.image(), padded, pairs);
-      for (int y = 0; y < s.rows; y++) {
-        size_t at = (n * s.rows + y) * s.row();
-        const Pair<T>* in = pairs.data() + y * s.padded_width();
-        auto learn = [&]<int VECTORS>(int from) {
-          Row<T> row{out + at + from, outer + at + from, masked.data() + from, relu};
-          learn_row<VECTORS>(s, in, offset.data(), row, mine.data() + from, mine.data() + weights + from);
+static void compute_filters_gradient(const ConvolutionShape& s, int threads, const T* images, const T* outputs,
+                                     const T* upstream, bool relu, T* filters_gradient, T* bias_gradient) {
+  std::vector<int> offsets = tap_offsets(s, 1);
+  int filters_size = s.taps() * s.filters, total_size = filters_size + s.filters;
+  std::vector<float> sums(size_t(threads) * total_size);  // of each part: the filters' gradient, then the bias'
+  Workers::run(threads, [&](int part) {
+    std::vector<T> padded(s.padded_image_size()), masked(s.output_row_size());
+    std::vector<Packed<T>> packed(s.padded_image_size());
+    std::vector<float> part_sums(total_size);
+    for (int64_t n = int64_t(s.batch) * part / threads; n < int64_t(s.batch) * (part + 1) / threads; n++) {
+      pad_and_pack(s, images + n * s.image_size(), padded, packed);
+      for (int y = 0; y < s.output_height; y++) {
+        size_t row_start = (n * s.output_height + y) * s.output_row_size();
+        const Packed<T>* image_row = packed.data() + y * s.padded_row_size();
+        auto accumulate_filters = [&]<int VECTORS>(int f) {
+          GradientRow<T> row{outputs + row_start + f, upstream + row_start + f, masked.data() + f, relu};
+          accumulate_row<VECTORS>(s, image_row, offsets.data(), row, part_sums.data() + f,
+                                  part_sums.data() + filters_size + f);
         };
-        int from = 0;
-        for (; from + 2 * WIDTH <= s.filters; from += 2 * WIDTH) learn.template operator()<2>(from);
-        if (from < s.filters) learn.template operator()<1>(from);
+        int f = 0;
+        for (; f + 2 * LANES <= s.filters; f += 2 * LANES) accumulate_filters.template operator()<2>(f);
+        if (f < s.filters) accumulate_filters.template operator()<1>(f);
       }
     }
-    std::copy(mine.begin(), mine.end(), sums.begin() + size_t(share) * all);
+    std::copy(part_sums.begin(), part_sums.end(), sums.begin() + size_t(part) * total_size);
   });
-  for (int i = 0; i < all; i++) {
-    float total = 0;
-    for (int share = 0; share < threads; share++) total += sums[size_t(share) * all + i];
-    store1(i < weights ? filters + i : bias + i - weights, total);
+  for (int i = 0; i < total_size; i++) {
+    float sum = 0;
+    for (int part = 0; part < threads; part++) sum += sums[size_t(part) * total_size + i];
+    store_scalar(i < filters_size ? filters_gradient + i : bias_gradient + i - filters_size, sum);
   }
 }

@@ -1,14 +1,14 @@
-// The operations that TensorFlow gets to know when this library is loaded; their kernels are in the headers.
+// Registers the custom operations with TensorFlow when the library is loaded. The headers contain the computations.
 #include <memory>
 #include <string>
 
 #include "convolution.h"
-#include "narrow.h"
+#include "narrow_dense.h"
 #include "tensorflow.h"
 
 namespace {
 
-struct Failure {
+struct Error {
   std::string message;
 };
 
@@ -17,15 +17,14 @@ struct Status {
   ~Status() { TF_DeleteStatus(status); }
   operator TF_Status*() { return status; }
   void check() const {
-    if (TF_GetCode(status) != TF_OK) throw Failure{TF_Message(status)};
+    if (TF_GetCode(status) != TF_OK) throw Error{TF_Message(status)};
   }
 };
 
-void require(bool holds, const char* what) {
-  if (!holds) throw Failure{what};
+void require(bool condition, const char* message) {
+  if (!condition) throw Error{message};
 }
 
-// One input.
 struct Input {
   TF_Tensor* tensor = nullptr;
   Input(TF_OpKernelContext* context, int index, int dims) {
@@ -34,7 +33,7 @@ struct Input {
     status.check();
     if (TF_NumDims(tensor) == dims) return;
     TF_DeleteTensor(tensor);
-    throw Failure{"input " + std::to_string(index) + " must have " + std::to_string(dims) + " dimensions"};
+    throw Error{"input " + std::to_string(index) + " must have " + std::to_string(dims) + " dimensions"};
   }
   ~Input() { TF_DeleteTensor(tensor); }
   Input(const Input&) = delete;
@@ -44,19 +43,19 @@ struct Input {
 };
 
 template <class T>
-constexpr TF_DataType TYPE = TF_FLOAT;
+constexpr TF_DataType DATA_TYPE = TF_FLOAT;
 template <>
-constexpr TF_DataType TYPE<bfloat16> = TF_BFLOAT16;
+constexpr TF_DataType DATA_TYPE<bfloat16> = TF_BFLOAT16;
 
 template <class T>
-T* output(TF_OpKernelContext* context, int index, std::initializer_list<int64_t> dims) {
+T* allocate_output(TF_OpKernelContext* context, int index, std::initializer_list<int64_t> dims) {
   size_t bytes = sizeof(T);
   for (int64_t dim : dims) bytes *= dim;
   Status status;
-  TF_Tensor* tensor = TF_AllocateOutput(context, index, TYPE<T>, dims.begin(), dims.size(), bytes, status);
+  TF_Tensor* tensor = TF_AllocateOutput(context, index, DATA_TYPE<T>, dims.begin(), dims.size(), bytes, status);
   status.check();
   T* data = (T*)TF_TensorData(tensor);
-  TF_DeleteTensor(tensor);  // the context keeps its own
+  TF_DeleteTensor(tensor);  // the context holds its own reference to the data
   return data;
 }
 
@@ -65,130 +64,143 @@ struct Attributes {
   unsigned char relu = 0, same = 0;
 };
 
-Shape shape(const Input& images, const int64_t filters[4], bool same) {
-  Shape s{};
+ConvolutionShape convolution_shape(const Input& images, const int64_t filters[4], bool same) {
+  ConvolutionShape s{};
   s.batch = images.dim(0), s.height = images.dim(1), s.width = images.dim(2), s.channels = images.dim(3);
-  s.taps_down = filters[0], s.taps_across = filters[1], s.filters = filters[3];
-  require(filters[2] == s.channels && s.filters % WIDTH == 0, "filters must have the images' channels, and 16, 32 ... outputs");
-  s.rows = same ? s.height : s.height - s.taps_down + 1;
-  s.columns = same ? s.width : s.width - s.taps_across + 1;
-  require(s.rows > 0 && s.columns > 0, "the images are smaller than the filters");
-  if (same) s.above = (s.taps_down - 1) / 2, s.before = (s.taps_across - 1) / 2;
+  s.kernel_height = filters[0], s.kernel_width = filters[1], s.filters = filters[3];
+  require(filters[2] == s.channels && s.filters % LANES == 0,
+          "filters must have the images' channels, and their number must be a multiple of 16");
+  s.output_height = same ? s.height : s.height - s.kernel_height + 1;
+  s.output_width = same ? s.width : s.width - s.kernel_width + 1;
+  require(s.output_height > 0 && s.output_width > 0, "the images are smaller than the filters");
+  if (same) s.pad_top = (s.kernel_height - 1) / 2, s.pad_left = (s.kernel_width - 1) / 2;
   return s;
 }
 
 template <class T>
-void convolution(const Attributes& a, TF_OpKernelContext* context) {
+void convolution(const Attributes& attributes, TF_OpKernelContext* context) {
   Input images(context, 0, 4), filters(context, 1, 4), bias(context, 2, 1);
   int64_t dims[] = {filters.dim(0), filters.dim(1), filters.dim(2), filters.dim(3)};
-  Shape s = shape(images, dims, a.same);
-  require(bias.dim(0) == s.filters, "bias must have a number for each filter");
-  T* out = output<T>(context, 0, {s.batch, s.rows, s.columns, s.filters});
-  convolve(s, a.threads, images.data<T>(), filters.data<T>(), bias.data<T>(), a.relu, out);
+  ConvolutionShape s = convolution_shape(images, dims, attributes.same);
+  require(bias.dim(0) == s.filters, "bias must have one value per filter");
+  T* outputs = allocate_output<T>(context, 0, {s.batch, s.output_height, s.output_width, s.filters});
+  convolve(s, attributes.threads, images.data<T>(), filters.data<T>(), bias.data<T>(), attributes.relu, outputs);
 }
 
 template <class T>
-void convolution_gradient(const Attributes& a, TF_OpKernelContext* context) {
-  Input images(context, 0, 4), filters(context, 1, 4), out(context, 2, 4), outer(context, 3, 4);
+void convolution_gradient(const Attributes& attributes, TF_OpKernelContext* context) {
+  Input images(context, 0, 4), filters(context, 1, 4), outputs(context, 2, 4), upstream(context, 3, 4);
   int64_t dims[] = {filters.dim(0), filters.dim(1), filters.dim(2), filters.dim(3)};
-  Shape s = shape(images, dims, a.same);
-  int64_t expected[] = {s.batch, s.rows, s.columns, s.filters};
-  for (int i = 0; i < 4; i++) require(out.dim(i) == expected[i] && outer.dim(i) == expected[i], "not of these images");
-  T* learned = output<T>(context, 0, {dims[0], dims[1], dims[2], dims[3]});
-  T* bias = output<T>(context, 1, {s.filters});
-  learn_filters(s, a.threads, images.data<T>(), out.data<T>(), outer.data<T>(), a.relu, learned, bias);
+  ConvolutionShape s = convolution_shape(images, dims, attributes.same);
+  int64_t expected[] = {s.batch, s.output_height, s.output_width, s.filters};
+  for (int i = 0; i < 4; i++)
+    require(outputs.dim(i) == expected[i] && upstream.dim(i) == expected[i],
+            "outputs and upstream must have the shape of the convolution's outputs");
+  T* filters_gradient = allocate_output<T>(context, 0, {dims[0], dims[1], dims[2], dims[3]});
+  T* bias_gradient = allocate_output<T>(context, 1, {s.filters});
+  compute_filters_gradient(s, attributes.threads, images.data<T>(), outputs.data<T>(), upstream.data<T>(),
+                           attributes.relu, filters_gradient, bias_gradient);
 }
 
 template <class T>
-void narrow(const Attributes& a, TF_OpKernelContext* context) {
-  Input in(context, 0, 2), weights(context, 1, 2), bias(context, 2, 1);
-  int64_t batch = in.dim(0), inputs = in.dim(1), outputs = weights.dim(1);
-  require(weights.dim(0) == inputs && bias.dim(0) == outputs && outputs > 0 && outputs <= MOST, "shapes do not match");
-  T* out = output<T>(context, 0, {batch, outputs});
-  T* turned = output<T>(context, 1, {outputs, inputs});
-  turn(a.threads, inputs, outputs, weights.data<T>(), turned);
-  with_outputs(outputs, [&]<int OUT>() {
-    multiply<OUT>(a.threads, batch, inputs, in.data<T>(), turned, bias.data<T>(), out);
+void narrow_dense(const Attributes& attributes, TF_OpKernelContext* context) {
+  Input inputs(context, 0, 2), weights(context, 1, 2), bias(context, 2, 1);
+  int64_t batch = inputs.dim(0), input_size = inputs.dim(1), units = weights.dim(1);
+  require(weights.dim(0) == input_size && bias.dim(0) == units && units > 0 && units <= MAX_UNITS,
+          "shapes do not match");
+  T* outputs = allocate_output<T>(context, 0, {batch, units});
+  T* transposed = allocate_output<T>(context, 1, {units, input_size});
+  transpose(attributes.threads, input_size, units, weights.data<T>(), transposed);
+  dispatch_units(units, [&]<int UNITS>() {
+    compute_outputs<UNITS>(attributes.threads, batch, input_size, inputs.data<T>(), transposed, bias.data<T>(),
+                           outputs);
   });
 }
 
 template <class T>
-void narrow_inputs_gradient(const Attributes& a, TF_OpKernelContext* context) {
-  Input outer(context, 0, 2), turned(context, 1, 2);
-  int64_t batch = outer.dim(0), outputs = outer.dim(1), inputs = turned.dim(1);
-  require(turned.dim(0) == outputs && outputs > 0 && outputs <= MOST, "shapes do not match");
-  T* passed = output<T>(context, 0, {batch, inputs});
-  with_outputs(outputs, [&]<int OUT>() {
-    pass_on<OUT>(a.threads, batch, inputs, outer.data<T>(), turned.data<T>(), passed);
+void narrow_dense_inputs_gradient(const Attributes& attributes, TF_OpKernelContext* context) {
+  Input upstream(context, 0, 2), transposed(context, 1, 2);
+  int64_t batch = upstream.dim(0), units = upstream.dim(1), input_size = transposed.dim(1);
+  require(transposed.dim(0) == units && units > 0 && units <= MAX_UNITS, "shapes do not match");
+  T* inputs_gradient = allocate_output<T>(context, 0, {batch, input_size});
+  dispatch_units(units, [&]<int UNITS>() {
+    compute_inputs_gradient<UNITS>(attributes.threads, batch, input_size, upstream.data<T>(), transposed.data<T>(),
+                                   inputs_gradient);
   });
 }
 
 template <class T>
-void narrow_weights_gradient(const Attributes& a, TF_OpKernelContext* context) {
-  Input in(context, 0, 2), outer(context, 1, 2);
-  int64_t batch = in.dim(0), inputs = in.dim(1), outputs = outer.dim(1);
-  require(outer.dim(0) == batch && outputs > 0 && outputs <= MOST, "shapes do not match");
-  T* weights = output<T>(context, 0, {inputs, outputs});
-  T* bias = output<T>(context, 1, {outputs});
-  with_outputs(outputs, [&]<int OUT>() {
-    learn<OUT>(a.threads, batch, inputs, in.data<T>(), outer.data<T>(), weights, bias);
+void narrow_dense_weights_gradient(const Attributes& attributes, TF_OpKernelContext* context) {
+  Input inputs(context, 0, 2), upstream(context, 1, 2);
+  int64_t batch = inputs.dim(0), input_size = inputs.dim(1), units = upstream.dim(1);
+  require(upstream.dim(0) == batch && units > 0 && units <= MAX_UNITS, "shapes do not match");
+  T* weights_gradient = allocate_output<T>(context, 0, {input_size, units});
+  T* bias_gradient = allocate_output<T>(context, 1, {units});
+  dispatch_units(units, [&]<int UNITS>() {
+    compute_weights_gradient<UNITS>(attributes.threads, batch, input_size, inputs.data<T>(), upstream.data<T>(),
+                                    weights_gradient, bias_gradient);
   });
 }
 
-template <bool IMAGES>
-void* create(TF_OpKernelConstruction* construction) {
+template <bool IS_CONVOLUTION>
+void* create_attributes(TF_OpKernelConstruction* construction) {
   auto* attributes = new Attributes;
   Status status;
   TF_OpKernelConstruction_GetAttrInt32(construction, "threads", &attributes->threads, status);
-  if (IMAGES) TF_OpKernelConstruction_GetAttrBool(construction, "relu", &attributes->relu, status);
-  if (IMAGES) TF_OpKernelConstruction_GetAttrBool(construction, "same", &attributes->same, status);
+  if (IS_CONVOLUTION) TF_OpKernelConstruction_GetAttrBool(construction, "relu", &attributes->relu, status);
+  if (IS_CONVOLUTION) TF_OpKernelConstruction_GetAttrBool(construction, "same", &attributes->same, status);
   return attributes;
 }
 
-template <void (*COMPUTE)(const Attributes&, TF_OpKernelContext*)>
-void compute(void* attributes, TF_OpKernelContext* context) {
+using Compute = void(const Attributes&, TF_OpKernelContext*);
+
+// Calls COMPUTE and reports its errors to TensorFlow.
+template <Compute* COMPUTE>
+void run_kernel(void* attributes, TF_OpKernelContext* context) {
   try {
     COMPUTE(*(const Attributes*)attributes, context);
-  } catch (const Failure& failure) {
+  } catch (const Error& error) {
     Status status;
-    TF_SetStatus(status, TF_INVALID_ARGUMENT, failure.message.c_str());
+    TF_SetStatus(status, TF_INVALID_ARGUMENT, error.message.c_str());
     TF_OpKernelContext_Failure(context, status);
   }
 }
 
-template <bool IMAGES, void (*FLOATS)(const Attributes&, TF_OpKernelContext*), void (*HALVES)(const Attributes&, TF_OpKernelContext*)>
-void add(const char* name, std::initializer_list<const char*> inputs, std::initializer_list<const char*> outputs) {
+template <bool IS_CONVOLUTION, Compute* COMPUTE_FLOAT, Compute* COMPUTE_BFLOAT16>
+void register_operation(const char* name, std::initializer_list<const char*> inputs,
+                        std::initializer_list<const char*> outputs) {
   Status status;
   auto* builder = TF_NewOpDefinitionBuilder(name);
   TF_OpDefinitionBuilderAddAttr(builder, "T: {float, bfloat16}");
   TF_OpDefinitionBuilderAddAttr(builder, "threads: int >= 1");
-  if (IMAGES) TF_OpDefinitionBuilderAddAttr(builder, "relu: bool");
-  if (IMAGES) TF_OpDefinitionBuilderAddAttr(builder, "same: bool");
+  if (IS_CONVOLUTION) TF_OpDefinitionBuilderAddAttr(builder, "relu: bool");
+  if (IS_CONVOLUTION) TF_OpDefinitionBuilderAddAttr(builder, "same: bool");
   for (auto* input : inputs) TF_OpDefinitionBuilderAddInput(builder, input);
   for (auto* output : outputs) TF_OpDefinitionBuilderAddOutput(builder, output);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(builder, status);
-  auto kernel = [&](TF_DataType type, void (*run)(void*, TF_OpKernelContext*)) {
-    auto destroy = [](void* attributes) { delete (Attributes*)attributes; };
-    auto* builder = TF_NewKernelBuilder(name, "CPU", create<IMAGES>, run, destroy);
+  auto register_kernel = [&](TF_DataType type, void (*run)(void*, TF_OpKernelContext*)) {
+    auto delete_attributes = [](void* attributes) { delete (Attributes*)attributes; };
+    auto* builder = TF_NewKernelBuilder(name, "CPU", create_attributes<IS_CONVOLUTION>, run, delete_attributes);
     TF_KernelBuilder_TypeConstraint(builder, "T", type, status);
     TF_RegisterKernelBuilder(name, builder, status);
   };
-  kernel(TF_FLOAT, compute<FLOATS>);
-  kernel(TF_BFLOAT16, compute<HALVES>);
+  register_kernel(TF_FLOAT, run_kernel<COMPUTE_FLOAT>);
+  register_kernel(TF_BFLOAT16, run_kernel<COMPUTE_BFLOAT16>);
 }
 
-const bool added = [] {
-  add<true, convolution<float>, convolution<bfloat16>>(
-      "TfloopConvolution", {"images: T", "filters: T", "bias: T"}, {"out: T"});
-  add<true, convolution_gradient<float>, convolution_gradient<bfloat16>>(
-      "TfloopConvolutionGradient", {"images: T", "filters: T", "out: T", "outer: T"}, {"learned: T", "bias: T"});
-  add<false, narrow<float>, narrow<bfloat16>>(
-      "TfloopNarrow", {"inputs: T", "weights: T", "bias: T"}, {"out: T", "turned: T"});
-  add<false, narrow_inputs_gradient<float>, narrow_inputs_gradient<bfloat16>>(
-      "TfloopNarrowInputsGradient", {"outer: T", "turned: T"}, {"passed: T"});
-  add<false, narrow_weights_gradient<float>, narrow_weights_gradient<bfloat16>>(
-      "TfloopNarrowWeightsGradient", {"inputs: T", "outer: T"}, {"learned: T", "bias: T"});
+const bool registered = [] {
+  register_operation<true, convolution<float>, convolution<bfloat16>>(
+      "TfloopConvolution", {"images: T", "filters: T", "bias: T"}, {"outputs: T"});
+  register_operation<true, convolution_gradient<float>, convolution_gradient<bfloat16>>(
+      "TfloopConvolutionGradient", {"images: T", "filters: T", "outputs: T", "upstream: T"},
+      {"filters_gradient: T", "bias_gradient: T"});
+  register_operation<false, narrow_dense<float>, narrow_dense<bfloat16>>(
+      "TfloopNarrow", {"inputs: T", "weights: T", "bias: T"}, {"outputs: T", "transposed: T"});
+  register_operation<false, narrow_dense_inputs_gradient<float>, narrow_dense_inputs_gradient<bfloat16>>(
+      "TfloopNarrowInputsGradient", {"upstream: T", "transposed: T"}, {"inputs_gradient: T"});
+  register_operation<false, narrow_dense_weights_gradient<float>, narrow_dense_weights_gradient<bfloat16>>(
+      "TfloopNarrowWeightsGradient", {"inputs: T", "upstream: T"}, {"weights_gradient: T", "bias_gradient: T"});
   return true;
 }();
 

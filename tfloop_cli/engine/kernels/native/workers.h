@@ -1,4 +1,5 @@
-// Threads that stay: what a worker computed in one operation lies in its core's cache when the next one reads it.
+// Persistent worker threads. The results that a worker computes in one operation are still in its core's cache when the
+// same worker reads them in the next operation.
 #pragma once
 #include <atomic>
 #include <mutex>
@@ -6,50 +7,52 @@
 
 class Workers {
  public:
-  // Calls job(share) for each share of 0 to shares - 1, each but the first, which is
-  // done here, always on the same thread; waits for all.
+  // Calls job(part) for each part from 0 to parts - 1, in parallel, and waits for all calls. Part 0 runs on the calling
+  // thread. Every other part always runs on the same worker thread.
   template <class Job>
-  static void run(int shares, const Job& job) {
-    static Workers* all = new Workers;  // never taken apart: its threads may outlive what is static
-    std::lock_guard<std::mutex> alone(all->turn);
-    all->grow(shares - 1);
-    all->call = [](const void* job, int share) { (*(const Job*)job)(share); };
-    all->job = &job;
-    all->shares = shares;
-    all->left.store(all->helpers, std::memory_order_relaxed);
-    all->round.fetch_add(1, std::memory_order_release);
-    all->round.notify_all();
+  static void run(int parts, const Job& job) {
+    static Workers* workers = new Workers;  // never deleted: its threads can outlive static objects
+    std::lock_guard<std::mutex> lock(workers->mutex);
+    workers->start_threads(parts - 1);
+    workers->call = [](const void* job, int part) { (*(const Job*)job)(part); };
+    workers->job = &job;
+    workers->parts = parts;
+    workers->remaining.store(workers->threads, std::memory_order_relaxed);
+    workers->generation.fetch_add(1, std::memory_order_release);
+    workers->generation.notify_all();
     job(0);
-    await(all->left, [](int left) { return left == 0; });
+    wait_until(workers->remaining, [](int remaining) { return remaining == 0; });
   }
 
  private:
-  std::mutex turn;  // operations that are ready at once take turns
-  std::atomic<int> round{0}, left{0};
+  std::mutex mutex;  // serializes operations that TensorFlow runs at the same time
+  std::atomic<int> generation{0}, remaining{0};  // the number of calls of run; the threads that have not finished
   void (*call)(const void*, int);
   const void* job;
-  int shares = 0, helpers = 0;
+  int parts = 0, threads = 0;
 
-  void grow(int wanted) {
-    for (; helpers < wanted; helpers++)
-      std::thread([this, share = helpers + 1, seen = round.load()] { help(share, seen); }).detach();
+  void start_threads(int count) {
+    for (; threads < count; threads++)
+      std::thread([this, part = threads + 1, previous = generation.load()] { work(part, previous); }).detach();
   }
 
-  void help(int share, int seen) {
+  void work(int part, int previous) {
     for (;;) {
-      await(round, [&](int now) { return now != seen; });
-      seen = round.load(std::memory_order_acquire);
-      if (share < shares) call(job, share);
-      if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) left.notify_one();
+      wait_until(generation, [&](int current) { return current != previous; });
+      previous = generation.load(std::memory_order_acquire);
+      if (part < parts) call(job, part);
+      if (remaining.fetch_sub(1, std::memory_order_acq_rel) == 1) remaining.notify_one();
     }
   }
 
-  // Looks for some microseconds before it sleeps: the next operation of a step mostly comes meanwhile. Without a pause
-  // instruction, which was slower here: in a virtual machine it may hand the core to someone else.
-  template <class Done>
-  static void await(const std::atomic<int>& number, const Done& done) {
+  // Polls for some microseconds before it sleeps, because the next operation of a step usually starts within that time.
+  // The loop has no pause instruction, because it was slower with one. In a virtual machine, a pause can give the core
+  // to another guest.
+  template <class Condition>
+  static void wait_until(const std::atomic<int>& number, const Condition& holds) {
     for (int i = 0; i < 20000; i++)
-      if (done(number.load(std::memory_order_acquire))) return;
-    for (int now; !done(now = number.load(std::memory_order_acquire));) number.wait(now, std::memory_order_acquire);
+      if (holds(number.load(std::memory_order_acquire))) return;
+    for (int value; !holds(value = number.load(std::memory_order_acquire));)
+      number.wait(value, std::memory_order_acquire);
   }
 };

@@ -1,0 +1,109 @@
+"""The recorder: metrics.jsonl and summary.json, on a good disk and on a bad one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfloop_cli.events import EpochDone, Evaluated, Event, Progress, RunEnded, RunStarted, Stopped
+from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.recorder import Recorder
+from tfloop_cli.terminal.console import Console
+
+NAN = float("nan")
+END = RunEnded("completed", "runs/x", "runs/x/checkpoints/step-00000003", "ab12", 7.5)
+
+
+def epoch(number: int, loss: float, *, best: bool = False) -> EpochDone:
+    return EpochDone(number, number * 10, {"loss": loss}, {"loss": loss / 2}, 2.5, 0.5, 1000.25, best)
+
+
+EVENTS: list[Event] = [
+    RunStarted("runs/x", 0, {}, 3, 10, 1000, ("loss",)),
+    Progress(1, 5, 5, {"loss": 1.0}, 1000.0),
+    epoch(1, 0.5, best=True),
+    epoch(2, 0.25, best=True),
+    epoch(3, NAN),
+    Stopped("completed", 30),
+    Evaluated("test", 100, {"loss": 0.125}, "c"),
+    END,
+]
+
+
+def lines(run: RunFolder) -> list[Any]:
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    recorder = Recorder(run, Console())
+    for event in EVENTS[:3]:
+        recorder.handle(event)
+    assert [told["event"] for told in lines(run)] == ["epoch"]
+    for event in EVENTS[3:]:
+        recorder.handle(event)
+    assert [told["event"] for told in lines(run)] == ["epoch", "epoch", "epoch", "evaluation", "end"]
+    assert lines(run)[2] == {
+        "event": "epoch",
+        "epoch": 3,
+        "step": 30,
+        "train": {"loss": None},
+        "validation": {"loss": None},
+        "train_seconds": 2.5,
+        "validation_seconds": 0.5,
+        "examples_per_second": 1000.25,
+        "best": False,
+    }
+    assert json.loads(run.summary.read_text()) == {
+        "schema": 1,
+        "reason": "completed",
+        "run": "runs/x",
+        "checkpoint": "runs/x/checkpoints/step-00000003",
+        "weights_sha256": "ab12",
+        "seconds": 7.5,
+        "final": {"epoch": 3, "step": 30, "train": {"loss": None}, "validation": {"loss": None}},
+        "best": {"epoch": 2, "step": 20, "train": {"loss": 0.25}, "validation": {"loss": 0.125}},
+        "evaluations": {"test": {"examples": 100, "loss": 0.125}},
+    }
+
+
+def test_a_run_that_goes_on_appends(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    Recorder(run, Console()).handle(epoch(1, 1.0))
+    Recorder(run, Console()).handle(epoch(2, 1.0))
+    assert [told["epoch"] for told in lines(run)] == [1, 2]
+
+
+def test_a_failing_disk_is_told_once_and_made_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunFolder(tmp_path / "run")
+    recorder = Recorder(run, Console())
+    recorder.handle(epoch(1, 1.0))  # the folder is not there
+    recorder.handle(epoch(2, 1.0))
+    assert capsys.readouterr().err.count("warning: the run's history is not being written") == 1
+    run.path.mkdir()
+    recorder.handle(epoch(3, 1.0))
+    assert [told["epoch"] for told in lines(run)] == [1, 2, 3]
+    run.summary.mkdir()  # cannot be replaced by a file
+    recorder.handle(END)
+    assert capsys.readouterr().err == ""
+
+
+def test_half_a_line_of_a_full_disk_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    signal = pytest.importorskip("signal")
+    run = RunFolder(tmp_path)
+    recorder = Recorder(run, Console())
+    recorder.handle(epoch(1, 1.0))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (run.metrics.stat().st_size + 10, limits[1]))
+        recorder.handle(epoch(2, 1.0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert "File too large" in capsys.readouterr().err
+    assert not run.metrics.read_bytes().endswith(b"\n")
+    recorder.handle(epoch(3, 1.0))
+    assert [told["epoch"] for told in lines(run)] == [1, 2, 3]

@@ -1,0 +1,96 @@
+"""`tfloop completion`: shell completion scripts, and the candidates that they offer."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from typer.completion import completion_init, get_completion_script  # type: ignore[attr-defined]
+
+from tfloop_cli.config.precedence import shipped_names
+from tfloop_cli.config.schema import Config
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest, nested_fields
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.runs.folder import list_runs
+
+SHELLS = ("bash", "zsh", "fish", "powershell")
+VARIABLE = "_TFLOOP_COMPLETE"  # set by the scripts when they request candidates
+
+
+def script(shell: str) -> str:
+    """Returns the completion script for a shell.
+
+    Raises:
+        TfloopError: the shell is not supported (exit code 2).
+    """
+    if shell not in SHELLS:
+        raise TfloopError(f"unknown shell `{shell}`", hint=nearest(shell, SHELLS, "supported:"))
+    return get_completion_script(prog_name="tfloop", complete_var=VARIABLE, shell=shell)
+
+
+def prepare() -> None:
+    """Registers Typer's shells, if a completion script has started this process."""
+    if VARIABLE in os.environ:
+        completion_init()
+
+
+def configs(incomplete: str) -> list[str]:
+    """Returns built-in configs, and YAML files and folders on disk."""
+    folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
+    files = []
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if path.is_dir() and not path.name.startswith("."):
+            files.append(f"{path}/")
+        elif path.suffix in (".yaml", ".yml"):
+            files.append(str(path))
+    return _matching([f"{name}.yaml" for name in shipped_names()] + files, incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """Returns `last` and the names of the runs in `runs/`, newest first."""
+    return _matching(["last", *(run.path.name for run in list_runs(Path("runs")))], incomplete)
+
+
+def kinds(incomplete: str) -> list[str]:
+    """Returns the kinds of `tfloop list`."""
+    return _matching([*(registry.plural for registry in COMPONENT_KEYS.values()), "configs"], incomplete)
+
+
+def components(incomplete: str) -> list[str]:
+    """Returns the names of all registered components and of the built-in configs."""
+    names = {name for registry in COMPONENT_KEYS.values() for name in registry.names()}
+    return _matching(sorted(names | set(shipped_names())), incomplete)
+
+
+def assignments(incomplete: str) -> list[str]:
+    """Returns KEY= for every config key; after `KEY=` of a component, its registered names."""
+    key, equals, _ = incomplete.partition("=")
+    if equals:
+        registry = COMPONENT_KEYS.get(key)
+        return _matching([f"{key}={name}" for name in registry.names()] if registry else [], incomplete)
+    return _matching([f"{key}=" for key in keys("")], incomplete)
+
+
+def keys(incomplete: str) -> list[str]:
+    """Returns the dotted names of all config keys, with the arguments of all components."""
+    found = []
+    for key, field in Config.model_fields.items():
+        found.append(key)
+        found += [f"{key}.{inner}" for inner in nested_fields(field.annotation)]
+        if key in COMPONENT_KEYS and key != "augment":
+            arguments = {one.name for item in COMPONENT_KEYS[key].declarations() for one in item.parameters}
+            found += [f"{key}.{name}" for name in sorted(arguments)]
+    return _matching(found, incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """Returns the values of `--device`."""
+    return _matching(["auto", "cpu", "gpu", "gpu:0"], incomplete)
+
+
+def splits(incomplete: str) -> list[str]:
+    """Returns the usual names of splits."""
+    return _matching(["test", "validation", "train"], incomplete)
+
+
+def _matching(candidates: Iterable[str], incomplete: str) -> list[str]:
+    return [one for one in candidates if one.startswith(incomplete)]

@@ -1,0 +1,1 @@
+"""Configs: the schema, loading and precedence, validation, and strict YAML with line numbers."""

@@ -1,0 +1,222 @@
+"""The schema of a config: every key with its type, bounds, unit, default and description.
+
+The schema knows no files and no registered components. `loading` makes a Config from YAML and fills in the components'
+defaults. The descriptions appear in docs/config.md and, through `tfloop config schema`, in editors.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from tfloop_cli.registry import Component
+from tfloop_cli.registry.argument_types import (
+    Description,
+    ExclusiveFraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+def _component(value: Any) -> Any:
+    """Converts a string, which is short for {name: ...}, or a mapping into a Component."""
+    if isinstance(value, str):
+        return Component(value)
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        return Component(value["name"], {key: inner for key, inner in value.items() if key != "name"})
+    return value
+
+
+def _mapping(component: Component) -> dict[str, Any]:
+    return {"name": component.name, **component.arguments}
+
+
+ComponentField = Annotated[
+    Component,
+    BeforeValidator(_component),
+    PlainSerializer(_mapping),
+    WithJsonSchema({"type": ["string", "object"]}),
+    Description("name, or a mapping with `name` and its arguments"),
+]
+Device = Annotated[
+    str,
+    StringConstraints(pattern=r"^(auto|cpu|gpu|gpu:[0-9]{1,4})$"),
+    Description("`auto`, `cpu`, `gpu` or `gpu:N` (`gpu:0`)"),
+]
+RunName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"),
+    Description("null or a name of at most 100 letters, digits, `_`, `-` and `.` that does not begin with `-` or `.`"),
+]
+_MODE = "Whether lower (`min`) or higher (`max`) values are better; null: the task decides."
+
+
+class Best(BaseModel):
+    """How to choose the best checkpoint."""
+
+    model_config = STRICT
+
+    metric: str | None = Field(default=None, description="The validation metric to compare; null: the task decides.")
+    mode: Literal["min", "max"] | None = Field(default=None, description=_MODE)
+
+
+class CheckpointConfig(BaseModel):
+    """When to save checkpoints, and which to keep."""
+
+    model_config = STRICT
+
+    every_epochs: PositiveInt = Field(
+        default=1, description="Save after every N epochs. The last epoch is always saved."
+    )
+    every_steps: PositiveInt | None = Field(
+        default=None, description="Also save after every N training steps; null: only after epochs."
+    )
+    every_seconds: PositiveFloat | None = Field(
+        default=None, description="Also save N seconds after the last save; null: only after epochs."
+    )
+    keep: PositiveInt = Field(default=1, description="The number of newest checkpoints to keep, besides the best one.")
+    best: Best | None = Field(
+        default=Best(), description="How to choose the best checkpoint; null: no best checkpoint is kept."
+    )
+
+
+class EarlyStoppingConfig(BaseModel):
+    """When to stop training before all epochs are completed."""
+
+    model_config = STRICT
+
+    metric: str | None = Field(
+        default=None, description="The validation metric to monitor; null: the metric that chooses the best epoch."
+    )
+    mode: Literal["min", "max"] | None = Field(default=None, description=_MODE)
+    patience_epochs: PositiveInt = Field(
+        default=5, description="The number of epochs without improvement after which training stops."
+    )
+    min_delta: NonNegativeFloat = Field(
+        default=0.0, description="The smallest change of the metric that counts as an improvement."
+    )
+
+
+class Config(BaseModel):
+    """The configuration of a run. Frozen; unknown keys are errors."""
+
+    model_config = STRICT
+
+    dataset: ComponentField = Field(description="The dataset: one of `tfloop list datasets`, or any TFDS name.")
+    model: ComponentField = Field(description="The model.")
+    task: ComponentField = Field(
+        default=Component("classification"), description="The kind of training: loss, metrics and training step."
+    )
+    epochs: PositiveInt = Field(default=5, description="The number of passes over the training examples.")
+    batch_size: PositiveInt = Field(
+        default=128, description="The number of examples per training step, over all devices together."
+    )
+    micro_batch_size: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="Gradient accumulation: the number of examples per forward and backward pass. The gradients of "
+        "the micro-batches of a batch are added up, which needs less memory. auto: the whole batch.",
+    )
+    optimizer: ComponentField = Field(
+        default=Component("adam"), description="The optimizer: any of Keras' optimizers, with Keras' arguments."
+    )
+    schedule: ComponentField = Field(
+        default=Component("constant"),
+        description="The learning rate schedule: a multiplier for the optimizer's learning rate.",
+    )
+    warmup_steps: NonNegativeInt = Field(
+        default=0,
+        description="The number of steps over which the learning rate rises linearly from 0, before the schedule.",
+    )
+    augment: Annotated[tuple[ComponentField, ...], Strict(False)] = Field(
+        default=(), description="Random augmentations of the training examples, applied in this order."
+    )
+    validation: Annotated[
+        Literal["auto"] | NonNegativeInt | ExclusiveFraction,
+        Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
+    ] = Field(
+        default="auto",
+        description="The validation split: a number of training examples to hold out, a fraction of them strictly "
+        "between 0 and 1, 0 for none, or auto: the dataset's own validation split, else a tenth of the training split.",
+    )
+    drop_remainder: bool = Field(
+        default=False, description="Whether to drop the last batch of an epoch if it is smaller."
+    )
+    device: Device = Field(default="auto", description="The device: auto (a GPU if there is one), cpu, gpu or gpu:N.")
+    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = Field(
+        default=0, description="The seed of initial weights, order of examples, dropout and augmentation."
+    )
+    precision: Literal["float32", "float64", "bfloat16", "float16", "auto"] = Field(
+        default="float32",
+        description="The dtype of computations. With bfloat16 and float16 (mixed precision) weights stay float32. "
+        "auto: bfloat16 if the processor or GPU has instructions for it, else float32.",
+    )
+    compile: Literal["none", "xla", "auto"] = Field(
+        default="none",
+        description="Whether to compile the training step with XLA. auto: where it is known to be faster.",
+    )
+    kernels: Literal["native", "tensorflow", "auto"] = Field(
+        default="auto",
+        description="Whether supported layers use tfloop's C++ operations (native), which are compiled at "
+        "installation, or those of TensorFlow. auto: native if available. Results differ in rounding, so a run keeps "
+        "the choice.",
+    )
+    threads: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="The number of threads per operation. Results differ in rounding, so a run keeps the number. "
+        "auto: the number of cores.",
+    )
+    clip_norm: PositiveFloat | None = Field(
+        default=None,
+        description="Gradient clipping: the largest global norm of all gradients; larger ones are scaled down. "
+        "null: no clipping.",
+    )
+    ema_decay: ExclusiveFraction | None = Field(
+        default=None,
+        description="The decay per step of an exponential moving average (EMA) of the weights, which is used for "
+        "evaluation. null: no EMA.",
+    )
+    steps_per_execution: Literal["auto"] | PositiveInt = Field(
+        default="auto",
+        description="The number of training steps per call of the compiled inner loop. auto: about 5 calls per second.",
+    )
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="What to do at a step that makes the loss or the training state NaN or infinite: stop before it, "
+        "or skip it.",
+    )
+    on_bad_example: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="What to do at an invalid example, one that cannot be read or used: stop, or skip and count it.",
+    )
+    checkpoint: CheckpointConfig = Field(
+        default=CheckpointConfig(), description="When to save checkpoints, and which to keep."
+    )
+    early_stopping: EarlyStoppingConfig | None = Field(
+        default=None,
+        description="When to stop because a validation metric has stopped improving; null: all epochs are trained.",
+    )
+    runs_dir: Annotated[str, StringConstraints(min_length=1)] = Field(
+        default="runs", description="The parent folder of all run folders."
+    )
+    name: RunName | None = Field(
+        default=None, description="The beginning of the name of the run folder; null: the name of the config file."
+    )
+
+    @property
+    def accumulates_gradients(self) -> bool:
+        """Whether a batch is divided into micro-batches."""
+        return self.micro_batch_size != "auto" and self.micro_batch_size < self.batch_size

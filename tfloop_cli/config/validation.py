@@ -1,0 +1,224 @@
+"""Validates a tree of YAML values: returns a resolved Config, or all problems at once."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Strict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from tfloop_cli.config.schema import Config
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, argument_hint, key_hint, nearest
+from tfloop_cli.config.yaml_nodes import Node, Source, found, plant
+from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.registry import Component, Registry
+from tfloop_cli.registry.argument_types import describe, with_article
+from tfloop_cli.registry.declarations import Declaration
+
+MAX_DETAILS = 100  # problems of one mapping; a file with more is not a config
+DEFAULTS = Source("default", lines=False)
+_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}  # in YAML 1.1
+
+
+class Validator:
+    """Validates one tree; collects problems instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._chosen: dict[str, Declaration] = {}
+
+    def add(self, node: Node, message: str, hint: str | None = None, at_key: bool = False) -> None:
+        """Adds a problem with a value, or with its key."""
+        self.problems.append(node.problem(message, hint, at_key))
+
+    def config(self, root: Node) -> tuple[Config | None, Node]:
+        """Validates a whole config.
+
+        Returns:
+            The config, or None if there are problems; and the tree with the components' defaults filled in.
+        """
+        values, filled = dict(root.plain()), dict(root.value)
+        for key, registry in COMPONENT_KEYS.items():
+            node = root.value.get(key)
+            if node is None:
+                continue
+            if key == "augment" and isinstance(node.value, list):
+                items = [self._component(f"{key}[{index}]", inner, registry) for index, inner in enumerate(node.value)]
+                values[key] = [component for component, _ in items]
+                filled[key] = replace(node, value=[inner for _, inner in items])
+            elif key != "augment":
+                values[key], filled[key] = self._component(key, node, registry)
+        try:
+            config = Config.model_validate(values)
+        except ValidationError as error:
+            config = None
+            self._explain(error, root, Config, "")
+        ordered = {key: filled[key] for key in Config.model_fields if key in filled}
+        return (None if self.problems else config), replace(root, value=ordered)
+
+    def _component(self, path: str, node: Node, registry: Registry) -> tuple[Component, Node]:
+        """Validates a component; returns a placeholder for an invalid one, so that the rest is validated too."""
+        given = {"name": replace(node, key=None)} if isinstance(node.value, str) else node.value
+        name = given.get("name") if isinstance(given, dict) else None
+        kind = f"a{'n' if registry.kind[0] in 'aeiou' else ''} {registry.kind}"
+        if not isinstance(given, dict):
+            self.add(node, f"`{path}` must be the name of {kind}, or a mapping with `name`; found {found(node)}")
+        elif name is None:
+            self.add(node, f"`{path}` needs a `name`", f"`tfloop list {registry.plural}` lists all")
+        elif not isinstance(name.value, str):
+            self.add(name, f"`{path}.name` must be the name of {kind}; found {found(name)}")
+        else:
+            arguments = {key: inner for key, inner in given.items() if key != "name"}
+            try:
+                declaration = registry.declaration(name.value, {key: inner.plain() for key, inner in arguments.items()})
+            except TfloopError as error:
+                for problem in error.problems:
+                    self.add(name, problem.message, problem.hint)
+            else:
+                self._chosen[path] = declaration
+                return self._arguments(path, replace(node, value=arguments), name, declaration)
+        return Component("?"), node
+
+    def _arguments(self, path: str, node: Node, name: Node, declaration: Declaration) -> tuple[Component, Node]:
+        defaults = {key: plant(value, DEFAULTS) for key, value in declaration.defaults().items()}
+        filled = replace(node, value={**defaults, **node.value})
+        values = filled.plain()
+        try:
+            values = arguments_adapter(declaration).validate_python(values)
+        except ValidationError as error:
+            types = {one.name: one.annotation for one in declaration.parameters}
+            self._explain(error, filled, types, path, declaration)
+        return Component(name.value, values), replace(filled, value={"name": name, **filled.value})
+
+    def _explain(
+        self, error: ValidationError, root: Node, types: Any, path: str, declaration: Declaration | None = None
+    ) -> None:
+        """Converts pydantic's errors: one problem per place, even if several branches of a union failed there."""
+        seen: set[tuple[Any, ...]] = set()
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        if len(details) > MAX_DETAILS:
+            self.add(root, f"{len(details):,} problems; the first {MAX_DETAILS} of them")
+        for detail in details[:MAX_DETAILS]:
+            location, node, annotation = _locate(detail["loc"], root, types)
+            missing = detail["loc"][-1:] if detail["type"] == "missing" else ()
+            if (location, missing) in seen:
+                continue
+            seen.add((location, missing))
+            dotted = _dotted(path, (*location, *missing))
+            if missing:
+                self.add(node, f"`{dotted}` is required: {with_article(describe(_inside(annotation, missing[0])))}")
+            elif detail["type"] == "extra_forbidden":
+                self.add(
+                    node, f"unknown key `{dotted}`", self._key_hint(types, location, path, declaration), at_key=True
+                )
+            else:
+                self.add(
+                    node,
+                    f"`{dotted}` must be {with_article(describe(annotation))}; found {found(node)}",
+                    _value_hint(node, annotation),
+                )
+
+    def _key_hint(self, types: Any, location: Sequence[int | str], path: str, declaration: Declaration | None) -> str:
+        word = str(location[-1])
+        if len(location) > 1:
+            return nearest(word, _keys(_parent(types, location)), "the keys are")
+        if declaration is None:
+            return key_hint(word, self._chosen)
+        return argument_hint(word, declaration, COMPONENT_KEYS[path.partition("[")[0]])
+
+
+def arguments_adapter(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
+    """Returns the pydantic type of a component's arguments: a mapping with every declared key and no other.
+
+    A TypedDict and not a model, because a model reserves names such as `copy` and `schema`.
+    """
+    make: Any = TypedDict  # type checkers require a literal name
+    shape = make(declaration.name, {one.name: _accept_lists(one.annotation) for one in declaration.parameters})
+    shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    return TypeAdapter(shape)
+
+
+def _accept_lists(annotation: Any) -> Any:
+    """Returns the same type, but a tuple may be given as a list, since YAML has no tuples."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return Annotated[_accept_lists(arguments[0]), *arguments[1:]]
+    if origin in (Union, UnionType):
+        return Union[tuple(_accept_lists(one) for one in arguments)]  # noqa: UP007 (built from a list)
+    if origin is tuple:
+        return Annotated[origin[tuple(_accept_lists(one) for one in arguments)], Strict(False)]
+    if origin is list:
+        return origin[_accept_lists(arguments[0])]
+    return annotation
+
+
+def _locate(location: Sequence[int | str], root: Node, types: Any) -> tuple[tuple[int | str, ...], Node, Any]:
+    """Follows pydantic's location through the tree; its remaining parts name branches of unions."""
+    node, annotation, depth = root, types, 0
+    for step in location:
+        if (inside := node.child(step)) is None:
+            break
+        node, annotation, depth = inside, _inside(annotation, step), depth + 1
+    return tuple(location[:depth]), node, annotation
+
+
+def _keys(types: Any) -> list[str]:
+    if isinstance(types, Mapping):
+        return list(types)
+    return [key for one in _branches(types) for key in getattr(one, "model_fields", {})]
+
+
+def _parent(types: Any, location: Sequence[int | str]) -> Any:
+    for step in location[:-1]:
+        types = _inside(types, step)
+    return types
+
+
+def _inside(annotation: Any, step: int | str) -> Any:
+    """Returns the type of an item or a key; Any if the annotation does not specify it."""
+    if isinstance(annotation, Mapping):
+        return annotation.get(str(step), Any)
+    for one in _branches(annotation):
+        origin, arguments = get_origin(one), get_args(one)
+        if isinstance(step, int) and origin is list:
+            return arguments[0]
+        if isinstance(step, int) and origin is tuple:
+            return arguments[0] if arguments[-1] is Ellipsis else arguments[min(step, len(arguments) - 1)]
+        if isinstance(step, str) and origin is dict:
+            return arguments[1]
+        if isinstance(one, type) and issubclass(one, BaseModel) and step in one.model_fields:
+            field = one.model_fields[str(step)]
+            return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return Any
+
+
+def _branches(annotation: Any) -> list[Any]:
+    """Returns the members of a union, without `Annotated`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _branches(arguments[0])
+    if isinstance(annotation, type) or origin in (list, tuple, dict):
+        return [annotation]
+    return [inner for one in arguments for inner in _branches(one)]
+
+
+def _dotted(path: str, location: Sequence[int | str]) -> str:
+    for step in location:
+        path = f"{path}[{step}]" if isinstance(step, int) else f"{path}.{step}" if path else step
+    return path
+
+
+def _value_hint(node: Node, annotation: Any) -> str | None:
+    """Returns a corrected value for one that is nearly right."""
+    description = describe(annotation)
+    if isinstance(node.value, float) and node.value.is_integer() and "integer" in description:
+        return f"write it without a point or exponent: `{int(node.value)}`"
+    if isinstance(node.value, str) and "`" in description:
+        options = [part for index, part in enumerate(description.split("`")) if index % 2]
+        close = difflib.get_close_matches(node.value, options, n=1)
+        return f"did you mean `{close[0]}`?" if close else None
+    if isinstance(node.value, str) and "true or false" in description and node.value.lower() in _BOOLEANS:
+        return f"write `{_BOOLEANS[node.value.lower()]}`"
+    return None

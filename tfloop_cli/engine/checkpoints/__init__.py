@@ -1,0 +1,1 @@
+"""Checkpoints: the format on disk, when they are saved, and restoring a run."""

@@ -1,0 +1,107 @@
+"""Invalid examples, which cannot be read or used: the first one ends the run, or all are skipped and counted.
+
+Which examples are invalid depends on the data alone and is known before the first step, so that a batch is a function
+of the step, and a resumed run has the same batches. The builder of a dataset calls `skip_example` or `keep_valid`;
+`build_data` decides what happens.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tfloop_cli.errors import ExitCode, TfloopError
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class InvalidExamples:
+    """The invalid examples that were found while a dataset was built.
+
+    Attributes:
+        skip: whether invalid examples are skipped; otherwise the first one is an error.
+        counts: name of a split -> number of skipped examples.
+        reasons: name of a split -> what is wrong with the first of them.
+        supported: whether the dataset's builder supports skipping.
+    """
+
+    skip: bool
+    counts: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    supported: bool = False
+
+    def messages(self) -> list[str]:
+        """Returns one line for each split with skipped examples."""
+        return [
+            f"{split}: {count:,} invalid example{'s' if count > 1 else ''} skipped; the first: {self.reasons[split]}"
+            for split, count in self.counts.items()
+        ]
+
+
+_CURRENT: ContextVar[InvalidExamples | None] = ContextVar("invalid_examples", default=None)
+
+
+@contextmanager
+def collect_invalid_examples(skip: bool) -> Iterator[InvalidExamples]:
+    """A context in which a dataset is built; its value collects what is skipped."""
+    found = InvalidExamples(skip)
+    token = _CURRENT.set(found)
+    try:
+        yield found
+    finally:
+        _CURRENT.reset(token)
+
+
+def skips_invalid_examples() -> bool:
+    """Whether invalid examples are skipped. A builder that calls this declares that it supports skipping."""
+    current = _CURRENT.get()
+    if current is None:
+        return False
+    current.supported = True
+    return current.skip
+
+
+def skip_example(split: str, error: TfloopError, count: int = 1) -> None:
+    """Counts an invalid example of a split if such examples are skipped; otherwise raises `error`.
+
+    Args:
+        split: the name of the split.
+        error: what is wrong with the example.
+        count: number of examples, if there are several.
+    """
+    current = _CURRENT.get()
+    if current is None or not skips_invalid_examples():
+        raise error
+    current.counts[split] = current.counts.get(split, 0) + count
+    current.reasons.setdefault(split, str(error).splitlines()[0])
+
+
+def keep_valid(split: str, items: Iterable[Item], check: Callable[[Item], object]) -> list[Item]:
+    """Returns the items for which `check` raises no TfloopError; the others are skipped.
+
+    Raises:
+        TfloopError: an item is invalid and such examples are not skipped, or all are invalid (exit code 4).
+    """
+    valid: list[Item] = []
+    for item in items:
+        try:
+            check(item)
+        except TfloopError as error:
+            skip_example(split, error)
+        else:
+            valid.append(item)
+    require_valid_examples(split, len(valid))
+    return valid
+
+
+def require_valid_examples(split: str, count: int) -> None:
+    """Raises TfloopError (exit code 4) if a split has no valid example."""
+    current = _CURRENT.get()
+    if current is not None and not count and split in current.counts:
+        raise TfloopError(
+            f"split `{split}`: all of its {current.counts[split]:,} examples are invalid; the first: "
+            f"{current.reasons[split]}",
+            code=ExitCode.DATA,
+        )

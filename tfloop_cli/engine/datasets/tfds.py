@@ -1,0 +1,336 @@
+"""Datasets of TensorFlow Datasets (TFDS): prepared in a folder, or downloaded and prepared."""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import psutil
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import constants, naming, read_only_builder, registered
+from tensorflow_datasets.core.download import downloader
+
+from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
+from tfloop_cli.engine.data.spec import Dataset, from_arrays
+from tfloop_cli.engine.data.tfds_files import ARRAY_RECORD, Split, one_line
+from tfloop_cli.engine.data.tfds_records import Example, RecordSource, load, valid_example_indices
+from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.registry import datasets
+from tfloop_cli.registry.argument_types import PositiveInt
+
+OFFLINE = "TFLOOP_OFFLINE"  # environment variable; a non-empty value disables downloads
+# Limits for downloads. The defaults of TFDS are ten retries in three and a half minutes, and no timeout.
+_MAX_RETRIES = 3
+_TIMEOUT_SECONDS = 30
+
+
+@datasets.register("tfds")
+def tfds_dataset(
+    *,
+    builder: str,
+    data_dir: str | None = None,
+    input: str | None = None,
+    target: str | None = None,
+    size: tuple[PositiveInt, PositiveInt] | None = None,
+    splits: list[str] | None = None,
+    in_memory: Literal["auto", "always", "never"] = "auto",
+) -> Dataset:
+    """Any dataset of TensorFlow Datasets (TFDS): inputs are images or numbers, targets are classes or numbers.
+
+    A dataset that is not prepared yet is downloaded and prepared first. Examples in memory and examples read by random
+    access are decoded by the same operations, so training results are bitwise identical.
+
+    Args:
+        builder: the name in TFDS: `cifar10`, `glue/cola`, `mnist:3.0.1`.
+        data_dir: the folder that contains the dataset's folder; null: `TFDS_DATA_DIR`, or ~/tensorflow_datasets.
+        input: the feature to use as the model's input; null: the one that the dataset declares.
+        target: the feature to predict; null: the one that the dataset declares.
+        size: height and width to which all images are resized; null: no resizing, and all must have one shape.
+        splits: the splits to read; null: all.
+        in_memory: whether to keep all examples in memory instead of reading them by random access; auto: if they need
+            at most a quarter of the free memory.
+    """
+    tfds_builder = _open(builder, data_dir, random_access=in_memory == "never")
+    info = tfds_builder.info
+    chosen = _splits(info, splits)
+    example = _choose_example(info, input, target, size)
+    resolved = example.with_shape_of(next(iter(chosen.values())))
+    fingerprint = _fingerprint(info, chosen, example)
+    needed = sum(split.examples for split in chosen.values()) * resolved.bytes
+    allowed = {"always": needed, "auto": _free_memory() // 4, "never": -1}[in_memory]
+    if needed <= allowed:
+        loaded = {name: load(split, resolved) for name, split in chosen.items()}
+        fingerprint = _with_skipped(fingerprint, chosen, {name: indices for name, (*_, indices) in loaded.items()})
+        arrays = {name: (inputs, targets) for name, (inputs, targets, _) in loaded.items()}
+        return from_arrays(arrays, class_names=resolved.class_names, fingerprint=fingerprint)
+    _check_random_access(info, example, needed, in_memory)
+    skip = skips_invalid_examples()
+    valid_indices = {name: valid_example_indices(split, example) for name, split in chosen.items()} if skip else {}
+    return Dataset(
+        spec=example.spec,
+        splits={name: RecordSource(split, example, valid_indices.get(name)) for name, split in chosen.items()},
+        fingerprint=_with_skipped(fingerprint, chosen, valid_indices),
+    )
+
+
+def _splits(info: tfds.core.DatasetInfo, names: list[str] | None) -> dict[str, Split]:
+    """Returns the splits to read, by their names in TFDS.
+
+    Raises:
+        TfloopError: a split does not exist (exit code 2); a split is empty, or no split is selected (4).
+    """
+    available = {
+        name: Split(name, split.file_instructions if split.num_examples else [], info.file_format)
+        for name, split in info.splits.items()
+    }
+    chosen = list(available) if names is None else names
+    for name in chosen:
+        if name not in available:
+            raise TfloopError(f"{info.full_name} has no split `{name}`", hint=f"available: {', '.join(available)}")
+        if not available[name].examples:
+            raise TfloopError(f"{info.full_name}: the split `{name}` is empty", code=ExitCode.DATA)
+    if not chosen:
+        raise TfloopError(f"{info.full_name}: there are no splits to read", code=ExitCode.DATA)
+    return {name: available[name] for name in chosen}
+
+
+def _choose_example(
+    info: tfds.core.DatasetInfo, input: str | None, target: str | None, size: tuple[int, int] | None
+) -> Example:
+    """Returns how to decode the input and the target: the configured features, or the dataset's `supervised_keys`.
+
+    Raises:
+        TfloopError: a feature is not configured or missing, or `size` is set and the input is not an image (exit
+            code 2); a feature is not an image, a class or a numeric array of fixed shape (4).
+    """
+    input_name, target_name = _feature_names(info, input, target)
+    shape, dtype = _shape_and_dtype(info, input_name)
+    if size:
+        if not isinstance(info.features[input_name], tfds.features.Image):
+            raise TfloopError(
+                f"{info.full_name}: `dataset.size` requires images, and the feature `{input_name}` is not an image",
+                hint="remove `dataset.size`",
+            )
+        shape = (*size, shape[2])
+    if None in shape and not isinstance(info.features[input_name], tfds.features.Image):
+        raise _unsupported(info, input_name)
+    lengths, target_dtype = _shape_and_dtype(info, target_name)
+    target_shape = tuple(length for length in lengths if length is not None)
+    if len(target_shape) < len(lengths):
+        raise _unsupported(info, target_name)
+    label = info.features[target_name]
+    classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) and label.num_classes else ()
+    return Example(
+        features=tfds.decode.PartialDecoding({input_name: True, target_name: True}).extract_features(info.features),
+        input=input_name,
+        target=target_name,
+        input_shape=shape,
+        input_dtype=dtype if dtype in (tf.uint8, tf.float64) else tf.float32,
+        target_shape=target_shape,
+        target_dtype=tf.int32 if classes else tf.float64 if target_dtype == tf.float64 else tf.float32,
+        class_names=classes,
+        size=(size[0], size[1]) if size else None,  # a list in the config
+    )
+
+
+def _feature_names(info: tfds.core.DatasetInfo, input: str | None, target: str | None) -> tuple[str, str]:
+    """Returns the names of the input and the target feature."""
+    match info.supervised_keys:
+        case (str(default_input), str(default_target)):
+            names = (input or default_input, target or default_target)
+        case _:  # none, nested ones, or three with a sample weight, which is not supported
+            names = (input, target)
+    available = ", ".join(f"`{name}` ({_describe(feature)})" for name, feature in info.features.items())
+    for role, name in zip(("input", "target"), names, strict=True):
+        hint = f"set `dataset.{role}` to one of: {available}"
+        if name is None:
+            raise TfloopError(f"{info.full_name} does not declare which feature is the {role}", hint=hint)
+        if name not in info.features:
+            raise TfloopError(f"{info.full_name} has no feature `{name}` to use as the {role}", hint=hint)
+    return names
+
+
+def _describe(feature: Any) -> str:
+    """Returns type, dtype and shape of a feature for messages: "Image uint8[28, 28, 1]"."""
+    tensor, kind = feature.get_tensor_info(), type(feature).__name__
+    if not isinstance(tensor, tfds.features.TensorInfo) or tensor.tf_dtype == tf.string:
+        return kind
+    shape = ", ".join("?" if length is None else str(length) for length in tensor.shape)
+    return f"{kind} {tensor.tf_dtype.name}[{shape}]" if shape else f"{kind} {tensor.tf_dtype.name}"
+
+
+def _shape_and_dtype(info: tfds.core.DatasetInfo, name: str) -> tuple[tuple[int | None, ...], tf.DType]:
+    """Returns shape and dtype of a feature; raises TfloopError (exit code 4) if it is not numeric."""
+    tensor = info.features[name].get_tensor_info()
+    if not isinstance(tensor, tfds.features.TensorInfo):
+        raise _unsupported(info, name)
+    dtype = tensor.tf_dtype
+    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+        raise _unsupported(info, name)
+    return tuple(tensor.shape), dtype
+
+
+def _unsupported(info: tfds.core.DatasetInfo, name: str) -> TfloopError:
+    return TfloopError(
+        f"{info.full_name}: the feature `{name}` ({_describe(info.features[name])}) is not supported",
+        hint="supported: images, classes, and numeric arrays of fixed shape",
+        code=ExitCode.DATA,
+    )
+
+
+def _check_random_access(info: tfds.core.DatasetInfo, example: Example, needed: int, in_memory: str) -> None:
+    """Raises TfloopError (exit code 4) if the examples, which are not kept in memory, have no random access.
+
+    Args:
+        info: of the dataset.
+        example: how a record is decoded.
+        needed: bytes of all examples in memory.
+        in_memory: the setting that does not allow that many.
+    """
+    limit = f"all examples need {needed / 2**20:,.0f} MiB, more than `in_memory: {in_memory}` allows"
+    if info.file_format is not ARRAY_RECORD:
+        name = info.full_name.rpartition("/")[0]
+        raise TfloopError(
+            f"{info.full_name}: {info.file_format.value} files have no random access, and {limit}",
+            hint="use `--set dataset.in_memory=always`, or prepare the dataset as array_record in another folder "
+            "(`--set dataset.in_memory=never --set dataset.data_dir=FOLDER`, or in Python "
+            f"`tfds.builder('{name}', data_dir='FOLDER').download_and_prepare(file_format='array_record')`)",
+            code=ExitCode.DATA,
+        )
+    if None in example.input_shape:
+        raise TfloopError(
+            f"{info.full_name}: the images `{example.input}` have no fixed shape, which random access requires, and "
+            f"{limit}",
+            hint="resize all images with `--set dataset.size=[HEIGHT,WIDTH]`",
+            code=ExitCode.DATA,
+        )
+
+
+def _free_memory() -> int:
+    """Returns the free memory in bytes."""
+    return psutil.virtual_memory().available
+
+
+def _fingerprint(info: tfds.core.DatasetInfo, splits: Mapping[str, Split], example: Example) -> str:
+    """Returns a sha256 that identifies the examples; independent of the file format, the folder and `in_memory`."""
+    sizes = [(name, split.examples, info.splits[name].num_bytes) for name, split in sorted(splits.items())]
+    identity = (info.full_name, sizes, example.input, example.target, example.size, example.class_names)
+    return hashlib.sha256(repr(identity).encode()).hexdigest()
+
+
+def _with_skipped(fingerprint: str, splits: Mapping[str, Split], valid_indices: Mapping[str, np.ndarray]) -> str:
+    """Returns the fingerprint of the valid examples; `fingerprint` itself if none are skipped."""
+    digest = hashlib.sha256(fingerprint.encode())
+    reduced = {name: indices for name, indices in valid_indices.items() if len(indices) < splits[name].examples}
+    for name, indices in sorted(reduced.items()):
+        digest.update(f"{name} {indices.tolist()}".encode())
+    return digest.hexdigest() if reduced else fingerprint
+
+
+def _open(name: str, data_dir: str | None, *, random_access: bool) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a dataset whose files are on disk; prepares the dataset first if necessary.
+
+    Args:
+        name: the name in TFDS: `mnist`, `glue/cola`, `mnist:3.0.1`. Without a version: the newest that is prepared.
+        data_dir: the folder that contains the dataset's folder; None: `TFDS_DATA_DIR`, or ~/tensorflow_datasets.
+        random_access: whether a dataset that is not prepared yet is prepared as array_record, not as TFRecord.
+
+    Raises:
+        TfloopError: the dataset is unavailable or cannot be opened (exit code 4); its name is invalid or unknown, or
+            the folder is not local (2).
+    """
+    for logger_name in ("absl", "urllib3"):
+        logging.getLogger(logger_name).setLevel(logging.ERROR)
+    try:
+        naming.parse_builder_name_kwargs(name)
+    except ValueError:
+        hint = "valid names look like `mnist`, `glue/cola` or `mnist:3.0.1`"
+        raise TfloopError(f"`{name}` is not a valid name of a TFDS dataset", hint=hint) from None
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or constants.DATA_DIR
+    if "://" in folder:
+        raise TfloopError(f"`dataset.data_dir` must be a local folder, not `{folder}`")
+    root = Path(folder).expanduser()
+    return _open_prepared(name, root) or _prepare(name, root, random_access)
+
+
+def _open_prepared(name: str, root: Path) -> tfds.core.DatasetBuilder | None:
+    """Returns the builder of a prepared dataset; None if it is not in the folder.
+
+    Reads the folder only: the code of the dataset may be missing, or be of a newer version.
+    """
+    try:
+        return read_only_builder.builder_from_files(name, data_dir=str(root))
+    except registered.DatasetNotFoundError:
+        return None
+    except Exception as error:
+        raise TfloopError(
+            f"the dataset `{name}` in {root} cannot be opened: {one_line(error)}",
+            hint="move its folder away to prepare it again",
+            code=ExitCode.DATA,
+        ) from error
+
+
+def _prepare(name: str, root: Path, random_access: bool) -> tfds.core.DatasetBuilder:
+    """Downloads and prepares a dataset; returns its builder."""
+    if os.environ.get(OFFLINE):
+        raise _unavailable(name, root, f"downloads are disabled by --offline, or {OFFLINE} in the environment")
+    try:
+        with _lock(name, root):
+            return _open_prepared(name, root) or _download(name, root, random_access)
+    except TfloopError:
+        raise
+    except registered.DatasetNotFoundError as error:
+        raise TfloopError(f"TFDS has no dataset `{name}`, and none is prepared in {root}") from error
+    except Exception as error:  # from the network, the disk or the builder's code: not a bug of tfloop
+        raise _unavailable(name, root, f"TFDS could not prepare it: {one_line(error)}") from error
+
+
+def _unavailable(name: str, root: Path, reason: str) -> TfloopError:
+    command = f"""python -c "import tensorflow_datasets as tfds; tfds.load('{name}', data_dir='FOLDER')\""""
+    return TfloopError(
+        f"the dataset `{name}` is not prepared in {root}, and {reason}",
+        hint=f"prepare it on a machine with network access ({command}), and use `--set dataset.data_dir=FOLDER`",
+        code=ExitCode.DATA,
+    )
+
+
+@contextlib.contextmanager
+def _lock(name: str, root: Path) -> Iterator[None]:
+    """A context in which no other process prepares the dataset; without it, TFDS fails in the slower process."""
+    root.mkdir(parents=True, exist_ok=True)
+    builder, _ = naming.parse_builder_name_kwargs(name)  # all configs and versions of a builder share their downloads
+    with (root / f".{builder}.lock").open("a") as file:  # not removed: a third process would lock a new file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process is preparing `{name}` in {root}; waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _download(name: str, root: Path, random_access: bool) -> tfds.core.DatasetBuilder:
+    _limit_retries()
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()  # it writes control codes
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
+        builder = tfds.builder(name, data_dir=str(root))
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            file_format="array_record" if random_access else None,
+        )
+    return builder
+
+
+@functools.cache
+def _limit_retries() -> None:
+    """Sets the retries and the timeout of TFDS's downloads, once per process."""
+    downloader.MAX_RETRIES = _MAX_RETRIES
+    downloader._open_url = functools.partial(downloader._open_url, timeout=_TIMEOUT_SECONDS)

@@ -1,0 +1,102 @@
+"""Fused optimizer updates: TensorFlow has the whole update of Adam and SGD as one operation, Keras uses a dozen.
+
+For small variables the dozen is faster; there, what is the same for all variables is computed once.
+
+The slots are Keras' own, and the weights equal Keras' within rounding, so checkpoints are interchangeable.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# The number of elements in a variable from which the fused operation is faster. It divides its work among threads, and
+# waking a thread takes longer than a dozen small operations.
+MIN_FUSED_SIZE = 16_384
+
+Update = Callable[[tf.Tensor, tf.Variable, tf.Tensor], None]  # gradient, variable, learning rate
+# Values that all variables share: Adam's bias-corrected rate, and the arguments of the fused operation.
+Shared = tuple[tf.Tensor, dict[str, tf.Tensor]]
+
+
+def fuse(optimizer: keras.Optimizer) -> None:
+    """Replaces the update of a Keras optimizer if TensorFlow has a fused operation for it."""
+    if type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad:
+        optimizer.update_step = _adam(optimizer)
+    elif type(optimizer) is keras.optimizers.SGD and optimizer.momentum:
+        optimizer.update_step = _momentum(optimizer)
+
+
+def _adam(optimizer: keras.optimizers.Adam) -> Update:
+    shared: dict[tf.DType, Shared] = {}
+    apply = optimizer.apply
+
+    def apply_with_new_shared_values(*arguments: Any, **keywords: Any) -> Any:
+        shared.clear()
+        return apply(*arguments, **keywords)
+
+    optimizer.apply = apply_with_new_shared_values
+
+    def shared_values(dtype: tf.DType, learning_rate: tf.Tensor) -> Shared:
+        # The operation computes 1 - beta after rounding beta: for 0.999 in float32, its moments are 1.3e-5 too small.
+        # That is one factor per moment, so learning rate and epsilon can compensate for it.
+        first, second = _rounding_factor(optimizer.beta_1, dtype), math.sqrt(_rounding_factor(optimizer.beta_2, dtype))
+        # Keras' own cast, which converts a Python number through float32: the powers are bitwise equal to Keras'.
+        updates = tf.cast(optimizer.iterations + 1, dtype)
+        beta1_power = tf.pow(keras.ops.cast(optimizer.beta_1, dtype), updates)
+        beta2_power = tf.pow(keras.ops.cast(optimizer.beta_2, dtype), updates)
+        learning_rate = tf.cast(learning_rate, dtype)
+        return learning_rate * tf.sqrt(1 - beta2_power) / (1 - beta1_power), {
+            "beta1_power": beta1_power,
+            "beta2_power": beta2_power,
+            "lr": learning_rate * tf.constant(second / first, dtype),
+            "beta1": tf.constant(optimizer.beta_1, dtype),
+            "beta2": tf.constant(optimizer.beta_2, dtype),
+            "epsilon": tf.constant(optimizer.epsilon * second, dtype),
+        }
+
+    def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        index = optimizer._get_variable_index(variable)
+        dtype = variable.dtype
+        if dtype not in shared:
+            shared[dtype] = shared_values(dtype, learning_rate)
+        rate, arguments = shared[dtype]
+        gradient = tf.cast(gradient, dtype)
+        first, second = optimizer._momentums[index].value, optimizer._velocities[index].value
+        if variable.shape.num_elements() >= MIN_FUSED_SIZE:
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle, m=first.handle, v=second.handle, grad=gradient, **arguments
+            )
+            return
+        first.assign_add((gradient - first) * (1 - optimizer.beta_1))
+        second.assign_add((tf.square(gradient) - second) * (1 - optimizer.beta_2))
+        variable.assign_sub(first * rate / (tf.sqrt(second) + optimizer.epsilon))
+
+    return update
+
+
+def _rounding_factor(beta: float, dtype: tf.DType) -> float:
+    """Returns 1 - beta, computed from a rounded beta, divided by the exact 1 - beta."""
+    rounded = dtype.as_numpy_dtype
+    return float(rounded(1) - rounded(beta)) / (1 - beta)
+
+
+def _momentum(optimizer: keras.optimizers.SGD) -> Update:
+    keras_update = optimizer.update_step
+
+    def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        if variable.shape.num_elements() < MIN_FUSED_SIZE:
+            keras_update(gradient, variable, learning_rate)
+            return
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=optimizer.momentums[optimizer._get_variable_index(variable)].value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=keras.ops.cast(optimizer.momentum, variable.dtype),
+            use_nesterov=optimizer.nesterov,
+        )
+
+    return update

@@ -1,0 +1,139 @@
+"""What an update does besides Keras' own: gradient accumulation, the loss scale of float16, and EMA of the weights."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+INITIAL_LOSS_SCALE = 2.0**15  # for float16
+STEPS_BEFORE_RAISE = 2000  # finite steps in a row after which the loss scale doubles
+
+_keras = keras.optimizers
+# Their state contains averages or sums of squared gradients, in which an overflow stays visible.
+SQUARING_OPTIMIZERS = (
+    _keras.Adam, _keras.Nadam, _keras.RMSprop, _keras.Adagrad, _keras.Adadelta, _keras.Adafactor, _keras.Ftrl,
+    _keras.Lamb,
+)  # fmt: skip
+
+
+class RunOptimizer:
+    """A Keras optimizer with what a run needs besides.
+
+    Args:
+        optimizer: the Keras optimizer; it is built for `variables`.
+        variables: the variables to train.
+        loss_sum: float []; the loss of every update is added to it, so that one check shows whether all were finite.
+        ema_decay: decay of the EMA of the weights; None for no EMA.
+        use_loss_scale: whether to scale the loss, for float16: its gradients could vanish or overflow.
+        accumulate: whether a step adds up the gradients of micro-batches; see `gradient_accumulation`.
+
+    Attributes:
+        keras: the Keras optimizer.
+        fraction: the micro-batch's fraction of the batch, float64 [], while it is traced; else None.
+        ema: the averaged weights; empty without EMA.
+        scale: the loss scale and the finite steps since it changed, float32 [2]; None without a loss scale.
+    """
+
+    def __init__(
+        self,
+        optimizer: keras.Optimizer,
+        variables: Sequence[keras.Variable],
+        loss_sum: tf.Variable,
+        *,
+        ema_decay: float | None,
+        use_loss_scale: bool = False,
+        accumulate: bool = False,
+    ) -> None:
+        self.keras = optimizer
+        self._loss_sum, self._ema_decay = loss_sum, ema_decay
+        optimizer.build(variables)
+        self._variables = list(variables)
+        self.ema = [tf.Variable(v.value, trainable=False) for v in variables] if ema_decay else []
+        self.scale = tf.Variable([INITIAL_LOSS_SCALE, 0.0], trainable=False) if use_loss_scale else None
+        self.fraction: tf.Tensor | None = None
+        # Zero between two steps, so they are not part of the training state.
+        self._gradient_sums = (
+            [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in variables] if accumulate else []
+        )
+        self._accumulated_loss = tf.Variable(0.0, dtype=tf.float64, trainable=False) if accumulate else None
+        self._with_gradient: list[keras.Variable] = []
+        self._scaled = False  # whether the step that is being traced uses the loss scale
+
+    @property
+    def loss_scale(self) -> tf.Tensor | None:
+        """The loss scale, to be passed to `tape.gradient` as the gradient of the loss; None, which means 1, without."""
+        self._scaled = self.scale is not None
+        return self.scale[0] if self.scale is not None else None
+
+    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
+        """Applies one update: Keras' `optimizer.apply`, and what this class adds.
+
+        Args:
+            gradients: one per variable, of its shape; None where there is none.
+            variables: those the optimizer was built for.
+            loss: float [], the loss that the gradients belong to.
+        """
+        gradients = [_dense(gradient) for gradient in gradients]
+        if self._scaled:
+            gradients = [None if gradient is None else gradient / self.scale[0] for gradient in gradients]
+        if self.fraction is not None:
+            self._accumulate(gradients, variables, loss)
+        else:
+            self._apply(gradients, variables, loss)
+
+    def apply_accumulated(self) -> None:
+        """Applies one update with the gradients that `apply` has accumulated."""
+        self.fraction = None
+        sums = [self._sum_of(variable) for variable in self._with_gradient]
+        self._apply([total.value() for total in sums], self._with_gradient, self._accumulated_loss.value())
+        for total in (*sums, self._accumulated_loss):
+            total.assign(tf.zeros_like(total))
+
+    def _accumulate(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
+        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        self._with_gradient = [variable for _, variable in pairs]
+        for gradient, variable in pairs:
+            self._sum_of(variable).assign_add(gradient * tf.cast(self.fraction, gradient.dtype))
+        self._accumulated_loss.assign_add(tf.cast(loss, tf.float64) * self.fraction)
+
+    def _sum_of(self, variable: keras.Variable) -> tf.Variable:
+        return next(total for total, own in zip(self._gradient_sums, self._variables, strict=True) if own is variable)
+
+    def _apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
+        self._loss_sum.assign_add(tf.cast(loss, self._loss_sum.dtype))
+        if not self._scaled:
+            if self._may_hide_overflow:
+                self._loss_sum.assign_add(tf.cast(tf.linalg.global_norm(gradients), self._loss_sum.dtype))
+            self._update(gradients, variables)
+            return
+        # An overflow is not a divergence as long as a smaller scale can be tried.
+        finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
+        no_smaller_scale = (self.scale[0] <= 1) | ~tf.math.is_finite(loss)
+        tf.cond(finite | no_smaller_scale, lambda: self._update(gradients, variables), self._lower_scale)
+
+    @property
+    def _may_hide_overflow(self) -> bool:
+        """Whether a gradient with a square too large for its dtype may leave only finite values in the state."""
+        return not isinstance(self.keras, SQUARING_OPTIMIZERS) or self.keras.global_clipnorm is not None
+
+    def _update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> tf.Operation:
+        self.keras.apply(gradients, variables)
+        for average, variable in zip(self.ema, self._variables, strict=False):
+            average.assign_sub((average - variable.value) * (1 - self._ema_decay))
+        if self._scaled:
+            raised = self.scale[1] + 1 >= STEPS_BEFORE_RAISE
+            self.scale.assign(tf.where(raised, [self.scale[0] * 2, 0.0], self.scale + tf.constant([0.0, 1.0])))
+        return tf.no_op()
+
+    def _lower_scale(self) -> tf.Operation:
+        self.scale.assign([self.scale[0] / 2, 0.0])
+        return tf.no_op()
+
+
+def _dense(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
+    """Converts the gradient of an embedding to one value per weight.
+
+    TensorFlow returns one row per position of a word in the batch. Keras would square and clip each row separately.
+    For a word that occurs twice, that is not the square or norm of its gradient: Adam and RMSprop would be wrong.
+    """
+    return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient

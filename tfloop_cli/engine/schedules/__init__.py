@@ -1,0 +1,11 @@
+"""Learning rate schedules, one file each.
+
+A schedule is a function from the number of optimizer updates after the warm-up (float32 []) to a multiplier for the
+optimizer's learning rate (float32 []).
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+Multiplier = Callable[[tf.Tensor], tf.Tensor]

@@ -1,0 +1,47 @@
+"""The first event of a run: what the header shows before the first step."""
+
+from tfloop_cli.config.loading import to_mapping
+from tfloop_cli.config.schema import Config
+from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.events import RunStarted
+from tfloop_cli.runs.folder import RunFolder
+
+SPLIT_ORDER = ("train", "validation", "test")
+
+
+def start_event(run: RunFolder, config: Config, data: Data, state: TrainState) -> RunStarted:
+    """Returns the start event of a new or resumed run."""
+    parameters = sum(model.count_params() for model in state.models.values())
+    splits = sorted(data.splits, key=lambda name: SPLIT_ORDER.index(name) if name in SPLIT_ORDER else 3)
+    sizes = ", ".join(f"{data.examples(split):,} {split}" for split in splits)
+    skipped = "".join(f"; {split}: {_invalid(count)} skipped" for split, count in data.skipped.items())
+    return RunStarted(
+        run=str(run),
+        step=int(state.step),
+        config=to_mapping(config),
+        epochs=config.epochs,
+        steps_per_epoch=data.steps_per_epoch,
+        examples_per_epoch=data.examples("train"),
+        metrics=state.metrics,
+        facts={
+            "dataset": f"{config.dataset.name} ({sizes}{skipped})",
+            "model": f"{config.model.name} ({parameters:,} parameters)",
+            "optimizer": _optimizer(config),
+            "batches": f"{config.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
+            "device": f"{config.device}, {config.threads} threads, {config.precision}, compile: {config.compile}, "
+            f"kernels: {config.kernels}",
+        },
+        skipped_examples=dict(data.skipped),
+    )
+
+
+def _optimizer(config: Config) -> str:
+    rate = config.optimizer.arguments.get("learning_rate")
+    schedule = f"{config.schedule.name} schedule"
+    warmup = f" after {config.warmup_steps:,} warm-up steps" if config.warmup_steps else ""
+    return f"{config.optimizer.name}, " + (f"learning rate {rate:g}, " if rate is not None else "") + schedule + warmup
+
+
+def _invalid(count: int) -> str:
+    return f"{count:,} invalid example{'' if count == 1 else 's'}"

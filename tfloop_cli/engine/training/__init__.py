@@ -1,0 +1,1 @@
+"""What surrounds a training step: state setup, optimizer, gradient accumulation, non-finite values, early stopping."""

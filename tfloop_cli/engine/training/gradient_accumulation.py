@@ -1,0 +1,34 @@
+"""Gradient accumulation: a batch in micro-batches needs less memory, with the same gradient within rounding."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.tasks import Batch
+
+MeasuredStep = Callable[[Batch], tf.Tensor]  # returns sums of the batch's metrics, float64 [metrics + 1]
+
+
+def accumulate_gradients(step: MeasuredStep, state: TrainState, size: int) -> MeasuredStep:
+    """Returns a step on a whole batch, made of a step that processes at most `size` examples at once."""
+    optimizers = state.optimizers.values()
+
+    def accumulated_step(batch: Batch) -> tf.Tensor:
+        inputs, targets = batch
+        examples = tf.shape(inputs)[0]
+
+        def micro_step(first: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            micro_batch = inputs[first : first + size], targets[first : first + size]
+            fraction = tf.cast(tf.minimum(size, examples - first), tf.float64) / tf.cast(examples, tf.float64)
+            for optimizer in optimizers:
+                optimizer.fraction = fraction  # from now on, `apply` accumulates gradients
+            return first + size, total + step(micro_batch)
+
+        zeros = tf.zeros(len(state.metrics) + 1, tf.float64)
+        _, total = tf.while_loop(lambda first, _: first < examples, micro_step, [0, zeros], parallel_iterations=1)
+        for optimizer in optimizers:
+            optimizer.apply_accumulated()
+        return total
+
+    return accumulated_step

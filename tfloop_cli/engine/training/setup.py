@@ -1,0 +1,71 @@
+"""Creates the training state of a new run: models checked against the task, and an optimizer for each."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from tfloop_cli.config.schema import Config
+from tfloop_cli.engine.data.spec import DataSpec
+from tfloop_cli.engine.optimizers.build import build_optimizer
+from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.tasks import Task
+from tfloop_cli.errors import TfloopError
+
+
+def create_state(
+    models: keras.Model | Mapping[str, keras.Model], task: Task, spec: DataSpec, config: Config, total_steps: int
+) -> TrainState:
+    """Returns a state at step 0, with a new optimizer for each model.
+
+    Args:
+        models: one model, or several by name.
+        task: names the models that it trains, and its metrics.
+        spec: shape of the data.
+        config: optimizer, schedule, seed, ema_decay, precision, micro_batch_size.
+        total_steps: training steps in the whole run, which the schedule spans.
+
+    Raises:
+        TfloopError: the models are not those of the task, or have other outputs than it needs (exit code 2).
+    """
+    by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
+    if set(by_name) != set(task.models):
+        raise TfloopError(
+            f"task `{config.task.name}` trains {_list(task.models)}, but `{config.model.name}` is {_list(by_name)}",
+            hint="use `task: gan` with `model: dcgan`, and other models with `classification` or `regression`",
+        )
+    if isinstance(models, keras.Model) and not models.built:  # a subclass creates its weights at its first call
+        shape = [1, *(1 if length is None else length for length in spec.input_shape)]
+        models(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
+    if require := getattr(task, "require_outputs", None):  # optional for user tasks
+        require(by_name["model"], spec, config.model.name)
+    if config.accumulates_gradients:
+        _require_independent_examples(config, task, by_name)
+    state = TrainState(by_name, task.metrics, config.seed)
+    for name, model in by_name.items():
+        state.optimizers[name] = RunOptimizer(
+            build_optimizer(config, total_steps),
+            model.trainable_variables,
+            state.loss_sum,
+            ema_decay=config.ema_decay,
+            use_loss_scale=config.precision == "float16",
+            accumulate=config.accumulates_gradients,
+        )
+    return state
+
+
+def _require_independent_examples(config: Config, task: Task, models: Mapping[str, keras.Model]) -> None:
+    """Raises TfloopError if examples of a batch affect each other, so that micro-batches would change the result."""
+    has_statistics = any(model.non_trainable_weights for model in models.values())
+    if has_statistics or getattr(task, "whole_batches", False):
+        cause = f"model `{config.model.name}` has batch norm" if has_statistics else f"task `{config.task.name}`"
+        raise TfloopError(
+            f"`micro_batch_size: {config.micro_batch_size}` would divide batches whose examples affect each other: "
+            f"{cause}",
+            hint="lower `batch_size` instead, or remove batch norm from the model",
+        )
+
+
+def _list(names: Sequence[str] | Mapping[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

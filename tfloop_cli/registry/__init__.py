@@ -1,0 +1,27 @@
+"""Registries of components: models, datasets, tasks, optimizers, schedules, augmentations."""
+
+from tfloop_cli.registry.registry import (
+    REGISTRIES,
+    Component,
+    Datasets,
+    Registry,
+    augmentations,
+    datasets,
+    models,
+    optimizers,
+    schedules,
+    tasks,
+)
+
+__all__ = [
+    "REGISTRIES",
+    "Component",
+    "Datasets",
+    "Registry",
+    "augmentations",
+    "datasets",
+    "models",
+    "optimizers",
+    "schedules",
+    "tasks",
+]

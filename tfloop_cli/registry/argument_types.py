@@ -1,0 +1,90 @@
+"""Bounded types for the arguments of components and the keys of a config, and their descriptions.
+
+`filters: list[PositiveInt] = [32]` in the signature of a builder is the whole schema of that config key: its value is
+checked before anything is built, and `describe` makes the text of error messages and of `tfloop list` from it.
+"""
+
+import types
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+
+
+@dataclass(frozen=True)
+class Description:
+    """Describes a type inside `Annotated` where the generated text would read badly; without an article."""
+
+    text: str
+
+
+PositiveInt: TypeAlias = Annotated[int, Ge(1)]
+NonNegativeInt: TypeAlias = Annotated[int, Ge(0)]
+PositiveFloat: TypeAlias = Annotated[float, Gt(0)]
+NonNegativeFloat: TypeAlias = Annotated[float, Ge(0)]
+NonPositiveFloat: TypeAlias = Annotated[float, Le(0)]
+Fraction: TypeAlias = Annotated[float, Ge(0), Le(1)]
+"""A fraction from 0 to 1, both included."""
+FractionBelowOne: TypeAlias = Annotated[float, Ge(0), Lt(1)]
+"""A fraction from 0, included, to 1, excluded: a dropout rate, a momentum."""
+ExclusiveFraction: TypeAlias = Annotated[float, Gt(0), Lt(1)]
+"""A fraction strictly between 0 and 1."""
+Probability: TypeAlias = Fraction
+"""A probability from 0 to 1, both included."""
+
+_PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null", Any: "anything"}
+_BOUNDS = ((Ge, "ge", "at least"), (Gt, "gt", "above"), (Le, "le", "at most"), (Lt, "lt", "below"))
+
+
+def describe(annotation: Any) -> str:
+    """Describes in English, without an article, what an annotation allows: "integer, at least 1"."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _describe_annotated(arguments[0], arguments[1:])
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, types.UnionType):
+        # "null or number, at least 0": the other order would read as if the bound had an alternative.
+        return " or ".join(describe(one) for one in sorted(arguments, key=lambda one: one is not type(None)))
+    if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
+        return f"list of {_plural(arguments[0])}"
+    if origin is tuple:
+        return f"list of {len(arguments)}: {'; '.join(describe(one) for one in arguments)}"
+    if origin is dict:
+        return f"mapping of text to {_plural(arguments[1])}"
+    if annotation in (list, tuple, dict):
+        return "mapping" if annotation is dict else "list"
+    fields = getattr(annotation, "model_fields", None)
+    if fields is not None:
+        return f"mapping with {', '.join(f'`{key}`' for key in fields)}"
+    return _PLAIN.get(annotation) or str(getattr(annotation, "__name__", annotation))
+
+
+def with_article(description: str) -> str:
+    """Adds an article where a sentence needs one: an integer, a number, text."""
+    if description.startswith("integer"):
+        return f"an {description}"
+    return f"a {description}" if description.startswith(("number", "list", "mapping")) else description
+
+
+def _plural(annotation: Any) -> str:
+    description = describe(annotation)
+    for one in ("integer", "number", "list", "mapping"):
+        if description.startswith(one):
+            return f"{one}s{description.removeprefix(one)}"
+    return description
+
+
+def _describe_annotated(base: Any, metadata: tuple[Any, ...]) -> str:
+    for item in metadata:
+        if isinstance(item, Description):
+            return item.text
+    # A pydantic Field has the same bounds one level deeper.
+    items = [inner for item in metadata for inner in getattr(item, "metadata", [item])]
+    bounds = [
+        (kind, getattr(item, name), words) for item in items for kind, name, words in _BOUNDS if type(item) is kind
+    ]
+    limits = {kind: limit for kind, limit, _ in bounds}
+    if set(limits) == {Ge, Le}:
+        return f"{describe(base)} from {limits[Ge]} to {limits[Le]}"
+    return ", ".join([describe(base), *(f"{words} {limit}" for _, limit, words in bounds)])

@@ -1,0 +1,70 @@
+"""Components of the user: `--code FILE`, and installed packages with an entry point in the group `tfloop.components`.
+
+Both are read like the shipped ones, without running them. A file is imported when one of its components is built, or at
+once if its registrations cannot be read statically (in a loop, for example).
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.registry.registry import REGISTRIES, import_source, read_source
+
+GROUP = "tfloop.components"
+
+
+def load(code: Sequence[Path] = ()) -> None:
+    """Adds the components of installed plug-ins and of the user's files. Called before a config is read.
+
+    Args:
+        code: the values of `--code`.
+
+    Raises:
+        TfloopError: with every file that cannot be read, or a name that is registered twice.
+    """
+    problems: list[Problem] = []
+    for path in code:
+        if problem := _add_code(path):
+            problems.append(problem)
+    if problems:
+        raise TfloopError(problems=problems)
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        _add_entry_point(entry)
+
+
+def _add_code(path: Path) -> Problem | None:
+    label = str(path)
+    if path.suffix != ".py":
+        return Problem("`--code` requires a Python file (.py)", label)
+    module = f"tfloop_code_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    try:
+        _add(path, module, by_path=True)
+    except OSError as error:
+        return Problem(f"cannot read the code: {error.strerror}", label)
+    except SyntaxError as error:
+        return Problem(f"not valid Python: {error.msg}", label, error.lineno, error.offset)
+    except ValueError:  # a NUL in the text
+        return Problem("not a Python file", label)
+    return None
+
+
+def _add_entry_point(entry: importlib.metadata.EntryPoint) -> None:
+    try:
+        spec = importlib.util.find_spec(entry.module)  # imports the packages that contain the module, not the module
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise TfloopError(f"the installed plug-in `{entry.name}` refers to the module `{entry.module}`: not found")
+    _add(Path(spec.origin), entry.module, by_path=False)
+
+
+def _add(path: Path, module: str, by_path: bool) -> None:
+    declared = read_source(path, module, by_path)
+    for registry, declaration in declared:
+        REGISTRIES[registry].add(declaration)
+    if not declared:
+        # The file may import other files that register components; only importing it tells.
+        import_source(module, path, by_path)

@@ -1,0 +1,255 @@
+"""Components by name: models, datasets, tasks, optimizers, schedules, augmentations.
+
+    @models.register("conv_net")
+    def conv_net(spec: DataSpec, *, filters: list[PositiveInt] = [32]) -> keras.Model:
+        '''Convolutions, then one dense layer.'''
+
+The shipped components of a registry are the files in `engine/<name of the registry>/`. Their names and arguments are
+read from the source (see `declarations`); a module is imported when one of its components is built.
+"""
+
+import copy
+import difflib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, Protocol, TypeVar
+
+from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.registry.catalogs import KerasOptimizers, TfdsDatasets
+from tfloop_cli.registry.declarations import Declaration, UnreadableError, read_file, read_object
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+_PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A name and its arguments, as a config has them.
+
+    Attributes:
+        name: as in the config.
+        arguments: read-only; in a resolved config they are complete, defaults included.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", MappingProxyType(copy.deepcopy(dict(self.arguments))))
+
+    def __reduce__(self) -> tuple[type["Component"], tuple[str, dict[str, Any]]]:
+        return Component, (self.name, dict(self.arguments))  # a mapping proxy can be neither pickled nor copied
+
+
+class Catalog(Protocol):
+    """The components that another package provides."""
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        ...
+
+    def find(self, name: str, given: Mapping[str, Any]) -> Declaration | None:
+        """The component of that name; `given` are its arguments in a config."""
+        ...
+
+
+class Registry:
+    """All components of one kind.
+
+    Args:
+        kind: the singular ("model").
+        plural: the name of the registry, of its folder in `engine/`, and of its list in `tfloop list`.
+        catalog: components of another package.
+    """
+
+    def __init__(self, kind: str, plural: str, catalog: Catalog | None = None) -> None:
+        self.kind = kind
+        self.plural = plural
+        self._folder = _PACKAGE / "engine" / plural
+        self._catalog = catalog
+        self._added: dict[str, Declaration] = {}
+        self._builders: dict[str, Callable[..., Any]] = {}
+
+    def register(self, name: str) -> Callable[[Builder], Builder]:
+        """Makes a function or class a component. Its keyword-only parameters become config keys."""
+
+        def add_builder(builder: Builder) -> Builder:
+            known = self._find(name)
+            file = getattr(sys.modules.get(builder.__module__), "__file__", None)
+            if known is None or not _is_same_builder(known, file, builder.__qualname__):
+                self.add(read_object(name, builder, by_path=known.by_path if known else False))
+            self._builders[name] = builder
+            return builder
+
+        return add_builder
+
+    def add(self, declaration: Declaration) -> None:
+        """Adds a component of a `--code` file or a plug-in.
+
+        Raises:
+            TfloopError: the name is taken, or an argument is called `name`.
+        """
+        known = self._find(declaration.name)
+        if known is not None and (known.file, known.line) != (declaration.file, declaration.line):
+            raise TfloopError(_registered_twice(self.kind, known, declaration), hint="rename one of them")
+        if any(one.name == "name" for one in declaration.parameters):
+            raise TfloopError(f"{declaration.place}: an argument of a component cannot be called `name`")
+        self._added[declaration.name] = declaration
+
+    def names(self) -> list[str]:
+        """Returns the names to list, sorted. The datasets of TFDS are too many; `suggestions` includes them."""
+        cataloged = self._catalog.names() if self._catalog else []
+        return sorted({*(one.name for one in self._shipped(None)), *self._added, *cataloged})
+
+    def suggestions(self) -> list[str]:
+        """Returns all names, to suggest the nearest one to a misspelled name."""
+        return self.names()
+
+    def declarations(self) -> list[Declaration]:
+        """Returns the declarations of `names`, read from source."""
+        return [self.declaration(name) for name in self.names()]
+
+    def declaration(self, name: str, given: Mapping[str, Any] | None = None) -> Declaration:
+        """Returns the declaration of a component.
+
+        Args:
+            name: as in a config.
+            given: its arguments in the config; TFDS looks for prepared datasets in their `data_dir`.
+
+        Raises:
+            TfloopError: there is no such component; the message suggests the nearest names.
+        """
+        found = self._find(name, given)
+        if found is None:
+            raise TfloopError(f"unknown {self.kind} `{name}`", hint=self._hint(name))
+        return found
+
+    def build(self, component: Component, *args: Any) -> Any:
+        """Imports the module of a component and calls its builder.
+
+        Args:
+            component: name and arguments from a config.
+            args: the positional arguments of the builder: a data spec, the number of steps.
+        """
+        declaration = self.declaration(component.name, component.arguments)
+        arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments)), **declaration.bound}
+        return self._builder(declaration)(*args, **arguments)
+
+    def _builder(self, declaration: Declaration) -> Callable[..., Any]:
+        if declaration.name not in self._builders:
+            module = import_source(declaration.module, Path(declaration.file), declaration.by_path)
+            if declaration.name not in self._builders:  # a class of another package, which does not register itself
+                self._builders[declaration.name] = getattr(module, declaration.qualname)
+        return self._builders[declaration.name]
+
+    def _find(self, name: str, given: Mapping[str, Any] | None = None) -> Declaration | None:
+        if name in self._added:
+            return self._added[name]
+        shipped = [one for one in self._shipped(name) if one.name == name]
+        if len(shipped) > 1:
+            raise TfloopError(_registered_twice(self.kind, shipped[0], shipped[1]))
+        if shipped:
+            return shipped[0]
+        # `_shipped` may have imported a file that cannot be read statically.
+        return self._added.get(name) or (self._catalog.find(name, given or {}) if self._catalog else None)
+
+    def _shipped(self, name: str | None) -> list[Declaration]:
+        """Returns the shipped components in those files that may register `name` (None: in all files)."""
+        wanted = f'register("{name or ""}'.encode()
+        found: list[Declaration] = []
+        for file in sorted(self._folder.glob("*.py")):
+            if wanted in file.read_bytes():
+                module = ".".join(file.relative_to(_PACKAGE.parent).with_suffix("").parts)
+                found += [one for registry, one in read_source(file, module) if registry == self.plural]
+        return found
+
+    def _hint(self, name: str) -> str:
+        nearest = difflib.get_close_matches(name, self.suggestions(), n=3)
+        guess = f"did you mean {' or '.join(f'`{one}`' for one in nearest)}? " if nearest else ""
+        return f"{guess}`tfloop list {self.plural}` lists all; your own need `--code FILE`"
+
+
+class Datasets(Registry):
+    """Shipped datasets, and every name that TensorFlow Datasets knows or that is prepared in `data_dir`.
+
+    The arguments of a TFDS name are those of the dataset `tfds`, except `builder`, which is the name itself.
+    """
+
+    _tfds = TfdsDatasets()
+
+    def suggestions(self) -> list[str]:
+        """Returns the shipped names and those of TFDS."""
+        return sorted({*self.names(), *self._tfds.names()})
+
+    def _find(self, name: str, given: Mapping[str, Any] | None = None) -> Declaration | None:
+        own = super()._find(name, given)
+        # `given` is None when a name is registered; a registered name takes precedence over TFDS.
+        if own is not None or given is None:
+            return own
+        reader = super()._find("tfds")
+        data_dir = given.get("data_dir")
+        if reader is None or not self._tfds.exists(name, data_dir if isinstance(data_dir, str) else None):
+            return None
+        parameters = tuple(one for one in reader.parameters if one.name != "builder")
+        return replace(reader, parameters=parameters, bound={"builder": name})
+
+
+def read_source(file: Path, module: str, by_path: bool = False) -> tuple[tuple[str, Declaration], ...]:
+    """Returns the registrations of a file as (registry, declaration). Imports a file that cannot be read statically."""
+    try:
+        return read_file(file, module, by_path)
+    except UnreadableError:
+        import_source(module, file, by_path)
+        return ()
+
+
+def import_source(module: str, file: Path, by_path: bool) -> ModuleType:
+    """Imports a module by its name, or a `--code` file by its path.
+
+    Raises:
+        TfloopError: a `--code` file raised an exception; the message has its line.
+    """
+    if not by_path:
+        return importlib.import_module(module)
+    if module in sys.modules:
+        return sys.modules[module]
+    spec = importlib.util.spec_from_file_location(module, file)
+    if spec is None or spec.loader is None:
+        raise TfloopError(f"`{file}` cannot be imported")
+    imported = sys.modules[module] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(imported)
+    except Exception as error:
+        del sys.modules[module]
+        if isinstance(error, TfloopError):
+            raise
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+        problem = Problem(f"{type(error).__name__}: {error}", str(file), lines[-1] if lines else None)
+        raise TfloopError(problems=[problem]) from error
+    return imported
+
+
+def _registered_twice(kind: str, one: Declaration, other: Declaration) -> str:
+    return f"the {kind} `{one.name}` is registered twice: in {one.place} and in {other.place}"
+
+
+def _is_same_builder(known: Declaration, file: str | None, qualname: str) -> bool:
+    return file is not None and Path(known.file).resolve() == Path(file).resolve() and known.qualname == qualname
+
+
+models = Registry("model", "models")
+datasets = Datasets("dataset", "datasets")
+tasks = Registry("task", "tasks")
+optimizers = Registry("optimizer", "optimizers", KerasOptimizers())
+schedules = Registry("schedule", "schedules")
+augmentations = Registry("augmentation", "augmentations")
+
+REGISTRIES: Mapping[str, Registry] = {
+    one.plural: one for one in (datasets, models, tasks, optimizers, schedules, augmentations)
+}

@@ -1,0 +1,67 @@
+"""Events as JSON documents: the same shape in `--json` output and in metrics.jsonl."""
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
+
+SCHEMA = 1  # of the documents; increased by a change that breaks readers
+
+Document = dict[str, Any]
+
+
+def document(event: Event) -> Document | None:
+    """Returns `event` as plain data under stable names; None for an event that is only displayed."""
+    match event:
+        case RunStarted():
+            return {
+                "event": "start",
+                "schema": SCHEMA,
+                "run": event.run,
+                "step": event.step,
+                "config": event.config,
+            } | ({"skipped_examples": event.skipped_examples} if event.skipped_examples else {})
+        case EpochDone():
+            return {
+                "event": "epoch",
+                "epoch": event.epoch,
+                "step": event.step,
+                "train": event.train,
+                "validation": event.validation,
+                "train_seconds": event.train_seconds,
+                "validation_seconds": event.validation_seconds,
+                "examples_per_second": event.examples_per_second,
+                "best": event.best,
+            } | {name: count for name in ("retraces", "skipped_batches") if (count := getattr(event, name))}
+        case Evaluated():
+            return {
+                "event": "evaluation",
+                "split": event.split,
+                "examples": event.examples,
+                "metrics": event.metrics,
+            }
+        case RunEnded():
+            return {"event": "end"} | asdict(event)
+        case _:
+            return None
+
+
+def read_epoch(line: bytes) -> EpochDone | None:
+    """Parses a line of metrics.jsonl; None for another event or an incomplete line."""
+    try:
+        values = json.loads(line)
+        if values.pop("event") != "epoch" or not line.endswith(b"\n"):
+            return None
+        train, validation = _metrics(values["train"]), values["validation"]
+        values |= {"train": train, "validation": validation and _metrics(validation)}
+        numbers = {key: value for key, value in values.items() if key not in ("train", "validation")}
+        return EpochDone(**values) if all(isinstance(value, int | float) for value in numbers.values()) else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _metrics(values: dict[str, float | None]) -> dict[str, float]:
+    """Restores NaN, which JSON does not have."""
+    return {name: math.nan if value is None else float(value) for name, value in values.items()}

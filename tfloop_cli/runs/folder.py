@@ -1,0 +1,227 @@
+"""Run folders: the names of the files in them, how they are created, found and locked."""
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from itertools import count
+from pathlib import Path
+from typing import TextIO
+
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.files import disk_errors, read_json, sync_folder, utc
+from tfloop_cli.runs.checkpoints import MANIFEST, is_checkpoint
+
+_NO_LOCK_SUPPORT = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some cluster filesystems have no locks
+_STAMP = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$|-\d+$")  # what `create` appends to a name prefix
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, with the paths in it."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def config(self) -> Path:
+        """The resolved config (YAML)."""
+        return self.path / "config.yaml"
+
+    @property
+    def metadata(self) -> Path:
+        """Versions, machine and command line of the run (JSON)."""
+        return self.path / "meta.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The history: one JSON document per line for epochs, evaluations and the end of the run."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """Final and best metrics, and why the run ended (JSON)."""
+        return self.path / "summary.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """One folder per checkpoint."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Images that a generative task makes."""
+        return self.path / "samples"
+
+    @property
+    def code(self) -> Path:
+        """Copies of the user's `--code` files."""
+        return self.path / "code"
+
+    def is_run(self) -> bool:
+        """Whether a run was started in this folder."""
+        return self.config.is_file()
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is at least one complete checkpoint."""
+        # A name that begins with a dot belongs to a checkpoint that is still being written.
+        return any(self.checkpoints.glob(f"[!.]*/{MANIFEST}"))
+
+    def started(self) -> str:
+        """When the run started (UTC, ISO 8601); the folder's modification time if meta.json does not have it."""
+        started = read_json(self.metadata).get("started")
+        return str(started) if started is not None else utc(self.path.stat().st_mtime)
+
+    def name_prefix(self) -> str:
+        """The config's name in the name of the run: from meta.json, else from the name of the folder."""
+        prefix = read_json(self.metadata).get("name_prefix")
+        return prefix if isinstance(prefix, str) else _STAMP.sub("", self.path.name)
+
+    def require_no_links(self) -> None:
+        """Raises TfloopError (exit code 2) if a subfolder is a symbolic link: writes would land outside of the run."""
+        for folder in (self.checkpoints, self.samples, self.code):
+            if folder.is_symlink():
+                raise TfloopError(f"{folder} is a link", hint="replace it by a folder inside the run folder")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Locks the run folder against a second trainer. The kernel releases the lock when the process ends.
+
+        Raises:
+            TfloopError: another process holds the lock; the message names its pid and host (exit code 2).
+        """
+        with disk_errors(self.path):
+            # O_NOFOLLOW: opening a link would truncate the file that it points to.
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+            file = open(descriptor, "a+", encoding="utf-8")  # noqa: SIM115
+        with file:
+            with disk_errors(self.path):
+                _acquire_lock(file, self.path)
+            yield
+
+
+def create(runs_dir: Path, name_prefix: str, *, name: str | None = None, output: Path | None = None) -> RunFolder:
+    """Creates the folder of a new run.
+
+    Args:
+        runs_dir: the parent folder of all runs; created if it does not exist.
+        name_prefix: the folder is `<name_prefix>-YYYYMMDD-HHMMSS-xxxx` (local time) if `name` and `output` are None.
+        name: the user's name for the run; `name-2`, `name-3` ... if it is taken.
+        output: the run folder itself; it must be empty or not exist.
+
+    Raises:
+        TfloopError: USAGE for an invalid path, TRY_AGAIN for a disk error.
+    """
+    if output is not None:
+        return RunFolder(_empty_folder(output))
+    if name is not None and (Path(name).name != name or name in ("last", "..") or name.startswith("-")):
+        raise TfloopError(f"--name {name!r} is not a valid folder name", hint="use letters, digits, '-', '_' and '.'")
+    with disk_errors(runs_dir):
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        for candidate in _numbered(name) if name else _stamped(name_prefix):
+            try:
+                (runs_dir / candidate).mkdir()
+            except FileExistsError:
+                continue
+            sync_folder(runs_dir)
+            return RunFolder(runs_dir / candidate)
+    raise AssertionError("unreachable: candidates are unlimited")
+
+
+def require_free(output: Path) -> None:
+    """Raises TfloopError (exit code 2) if `output` cannot be the folder of a new run; called before slow work."""
+    with disk_errors(output):
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise TfloopError(
+                f"{output} is not an empty folder",
+                hint="use a folder that is empty or does not exist, or add --resume to continue the run in it",
+            )
+
+
+def find(name: str, runs_dir: Path) -> Path:
+    """Returns the run folder or checkpoint folder (see `is_checkpoint`) with that path or name.
+
+    Args:
+        name: the path of either, the name of a run in `runs_dir`, or `last`: the run that started last, by its
+            meta.json, among those that have a checkpoint. A folder that is called "last" is `./last`.
+        runs_dir: the parent folder of all runs.
+
+    Raises:
+        TfloopError: nothing was found; the message suggests the nearest names (exit code 2).
+    """
+    if name == "last":
+        return _newest(runs_dir)
+    for path in (Path(name), runs_dir / name):
+        if is_checkpoint(path) or RunFolder(path).is_run():
+            return path
+    if Path(name).exists():
+        raise TfloopError(
+            f"{name} is neither a run folder nor a checkpoint folder",
+            hint=f"a run folder contains config.yaml, a checkpoint folder contains {MANIFEST}",
+        )
+    names = [run.path.name for run in list_runs(runs_dir)]
+    near = get_close_matches(Path(name).name, names, n=3, cutoff=0.4) or names[:3]
+    raise TfloopError(
+        f"{name}: no such run in {runs_dir}, and no such folder",
+        hint=f"did you mean {' or '.join(f'`{one}`' for one in near)}?" if near else f"there are no runs in {runs_dir}",
+    )
+
+
+def list_runs(runs_dir: Path) -> list[RunFolder]:
+    """Returns all runs in `runs_dir`, newest first."""
+    if not runs_dir.is_dir():
+        return []
+    found = [run for run in map(RunFolder, runs_dir.iterdir()) if run.is_run()]
+    return sorted(found, key=lambda run: (run.started(), run.path.name), reverse=True)
+
+
+def _acquire_lock(file: TextIO, run: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise TfloopError(
+            f"{run}: another tfloop process is training in this folder ({file.read().strip() or 'just starting'})",
+            hint="wait until it ends, stop it, or use another folder for this run",
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCK_SUPPORT:
+            raise
+    file.truncate(0)
+    file.write(f"pid {os.getpid()} on {os.uname().nodename}\n")
+    file.flush()
+
+
+def _empty_folder(path: Path) -> Path:
+    require_free(path)
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        sync_folder(path.parent)
+    return path
+
+
+def _stamped(name_prefix: str) -> Iterator[str]:
+    name_prefix = re.sub(r"[^\w.-]+", "-", name_prefix).strip("-.") or "run"
+    while True:
+        yield f"{name_prefix}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    for number in count(2):
+        yield f"{name}-{number}"
+
+
+def _newest(runs_dir: Path) -> Path:
+    for run in list_runs(runs_dir):
+        if run.has_checkpoint():
+            return run.path
+    raise TfloopError(f"no run in {runs_dir} has a checkpoint yet", hint="train one: tfloop train mnist.yaml")

@@ -1,0 +1,131 @@
+"""The metadata of a run: versions, machine, command line and data; in meta.json and in each checkpoint's manifest."""
+
+import os
+import platform
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import tfloop_cli
+from tfloop_cli.config.loading import dump, to_mapping
+from tfloop_cli.config.schema import Config
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.files import disk_errors, read_json, utc, write_atomic, write_json
+from tfloop_cli.hardware import cpu
+from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
+from tfloop_cli.runs.code_copies import copy_code
+from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.start import TrainOptions
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "safetensors")
+_IN_MANIFEST = (
+    "config", "run_id", "versions", "cpu", "cpu_flags", "device", "threads", "data", "total_steps", "code",
+)  # fmt: skip
+
+
+def gather(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the metadata of this process: versions, machine, command line, start time (UTC) and git commit.
+
+    Args:
+        facts: what only the engine knows (device, threads, data fingerprint ...); added to the result.
+    """
+    model, flags = cpu()
+    return {
+        "started": utc(time.time()),
+        "command": sys.argv,
+        "folder": str(Path.cwd()),
+        "git_commit": _git_commit(),
+        "host": os.uname().nodename,
+        "pid": os.getpid(),
+        "platform": platform.platform(),
+        "cpu": model,
+        "cpu_flags": flags,
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        **facts,
+    }
+
+
+def load_metadata(run: RunFolder | None) -> Mapping[str, Any]:
+    """Returns the metadata of the run to resume: meta.json or, if that is damaged, the newest good manifest.
+
+    Empty for a new run (None).
+    """
+    if run is None:
+        return {}
+    metadata = read_json(run.metadata)
+    if isinstance(metadata.get("run_id"), str):
+        return metadata
+    for path in reversed(list_checkpoints(run.checkpoints)):
+        try:
+            return Checkpoint.open(path).manifest
+        except TfloopError:
+            continue
+    return {}
+
+
+def manifest_facts(config: Config, fingerprint: str, run_id: str | None, total_steps: int) -> dict[str, Any]:
+    """Returns what every checkpoint's manifest contains besides the training state. Nothing is written yet.
+
+    Args:
+        config: the resolved config.
+        fingerprint: identifies the data.
+        run_id: of the resumed run; None for a new one.
+        total_steps: training steps in the whole run.
+    """
+    now = gather({
+        "run_id": run_id or secrets.token_hex(8),
+        "config": to_mapping(config),
+        "device": config.device,
+        "threads": config.threads,
+        "data": fingerprint,
+        "total_steps": total_steps,
+        "code": {},
+    })  # fmt: skip
+    return {key: now[key] for key in _IN_MANIFEST}
+
+
+def save_metadata(run: RunFolder, config: Config, options: TrainOptions, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes config.yaml, meta.json and copies of the user's code; returns `facts` with the checksums of the code.
+
+    Called after a checkpoint of the resumed run was accepted: a wrong config must not change the run.
+    """
+    before = read_json(run.metadata) if options.resume else {}
+    with disk_errors(run.path):
+        facts = {**facts, "code": copy_code(options.code, run.code)}
+        known = {key: value for key, value in facts.items() if key != "config"}
+        now = gather(known | {"name_prefix": options.name_prefix})
+        earlier = before.get("resumed")
+        again = {key: now[key] for key in ("command", "host", "pid", "versions", "started")}
+        now["resumed"] = [*(earlier if isinstance(earlier, list) else []), again] if before else []
+        now["started"] = before.get("started", now["started"])
+        write_atomic(run.config, dump(config).encode())
+        write_json(run.metadata, now)
+    return facts
+
+
+def versions() -> dict[str, str | None]:
+    """Returns the versions of tfloop, Python and the packages that affect a result, without importing them."""
+    found: dict[str, str | None] = {"tfloop": tfloop_cli.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _git_commit() -> str | None:
+    """Returns the git commit of the current folder, with "-dirty" if files differ from it; None outside of git."""
+    # The config of a repository may name a program as fsmonitor; reading a commit must not run anything.
+    command = ["git", "-c", "core.fsmonitor=false", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

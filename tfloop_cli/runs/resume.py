@@ -1,0 +1,142 @@
+"""What `--resume` decides: which run to resume, with which config, and whether anything is left to do."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfloop_cli.config.loading import load, to_mapping
+from tfloop_cli.config.schema import Config
+from tfloop_cli.events import FINISHED, Evaluated, RunEnded
+from tfloop_cli.files import read_json
+from tfloop_cli.runs import folder, metadata
+from tfloop_cli.runs.code_copies import changed_code
+from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.thresholds import Threshold
+
+# Keys that do not affect the weights of completed steps.
+FREE_KEYS = {"epochs", "runs_dir", "name", "checkpoint", "early_stopping", "steps_per_execution"}
+# Keys that may be "auto" in a config file and are decided once per run.
+DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision")
+
+
+@dataclass(frozen=True)
+class ResumedRun:
+    """The run to resume.
+
+    Attributes:
+        run: its folder.
+        config: the config to continue with.
+        notes: one line for each difference from the run's own config.
+    """
+
+    run: RunFolder
+    config: Config
+    notes: Sequence[str]
+
+
+def find_run(wanted: Config, name_prefix: str, output: Path | None) -> ResumedRun | None:
+    """Returns the run to resume; None if there is none yet, since a script may always pass `--resume`.
+
+    Args:
+        wanted: the config that files and options make now.
+        name_prefix: the name of the config: its newest run is resumed.
+        output: the folder of the run, instead.
+    """
+    if output is not None:
+        run = RunFolder(output) if RunFolder(output).is_run() else None
+    else:
+        runs = folder.list_runs(Path(wanted.runs_dir))
+        run = next((run for run in runs if run.name_prefix() == name_prefix), None)
+    return ResumedRun(run, *reconcile(run, wanted)) if run else None
+
+
+def reconcile(run: RunFolder, wanted: Config) -> tuple[Config, list[str]]:
+    """Returns the wanted config with "auto" replaced by what the run decided, and one line for each difference."""
+    saved = load([str(run.config)]).config
+    frozen = {key: getattr(saved, key) for key in DECIDED_ONCE if getattr(wanted, key) == "auto"}
+    config = wanted.model_copy(update=frozen)
+    before, now = to_mapping(saved), to_mapping(config)
+    notes = [
+        f"`{key}` changes from {_short(before[key])} to {_short(now[key])}: "
+        + ("completed steps are not affected" if key in FREE_KEYS else "the result differs from an uninterrupted run")
+        for key in now
+        if now[key] != before[key] and key not in ("runs_dir", "name")
+    ]
+    return config, notes
+
+
+def total_steps(config: Config, steps_per_epoch: int, saved: Mapping[str, Any], note: Callable[[str], None]) -> int:
+    """Returns the training steps that the schedule spans: those of the whole run as it was started.
+
+    Args:
+        config: of the run.
+        steps_per_epoch: training batches in one epoch.
+        saved: the metadata of the resumed run; empty for a new one.
+        note: prints a message if the schedule ends before the run does.
+    """
+    steps, before = config.epochs * steps_per_epoch, saved.get("total_steps")
+    if type(before) is not int or before <= 0 or before == steps:
+        return steps
+    if config.schedule.name != "constant" and not config.schedule.arguments.get("decay_steps"):
+        length = max(1, steps - config.warmup_steps)
+        note(f"the schedule ends at step {before}, as at the start; `--set schedule.decay_steps={length}` extends it")
+    return before
+
+
+def resume_warnings(manifest: Mapping[str, Any], code: Iterable[Path], fingerprint: str) -> list[str]:
+    """Returns one line for each thing that may make the result differ from an uninterrupted run.
+
+    Args:
+        manifest: of the checkpoint to resume from.
+        code: the user's files.
+        fingerprint: of the data.
+    """
+    changes = changed_environment(manifest) + [f"the code in {path}" for path in changed_code(manifest["code"], code)]
+    lines = [f"results may differ in rounding from an uninterrupted run: {change}" for change in changes]
+    if manifest["data"] != fingerprint:
+        lines.append("the data has changed since the run started: the result differs from an uninterrupted run")
+    return lines
+
+
+def changed_environment(manifest: Mapping[str, Any]) -> list[str]:
+    """Returns the differences in versions and CPU between the process that wrote a manifest and this one."""
+    now: dict[str, Any] = metadata.gather({})
+    old, new = manifest.get("versions"), now["versions"]
+    old = old if isinstance(old, dict) else {}
+    changes = [f"{name} {old.get(name)} -> {new[name]}" for name in new if name in old and old[name] != new[name]]
+    if manifest.get("cpu_flags") != now["cpu_flags"]:
+        changes.append(f"the CPU's instruction set ({manifest.get('cpu')} -> {now['cpu']})")
+    return changes
+
+
+def final_events(
+    run: RunFolder, weights_sha256: str, thresholds: Sequence[Threshold]
+) -> tuple[Evaluated | None, RunEnded] | None:
+    """Returns the last events of a finished run from its summary.json.
+
+    None if the summary is missing, damaged or of other weights, or lacks a metric of a threshold: then the run is
+    evaluated and ended again.
+    """
+    summary = read_json(run.summary)
+    reason, checkpoint, evaluations = map(summary.get, ("reason", "checkpoint", "evaluations"))
+    if reason not in FINISHED or summary.get("weights_sha256") != weights_sha256 or not isinstance(evaluations, dict):
+        return None
+    test = evaluations.get("test", {})
+    if not isinstance(test, dict):
+        return None
+    metrics = {name: math.nan if value is None else value for name, value in test.items()}
+    if not all(isinstance(metrics.get(threshold.metric), int | float) for threshold in thresholds):
+        return None
+    examples = metrics.pop("examples", 0)
+    if metrics and not examples:
+        return None
+    evaluated = Evaluated("test", int(examples), metrics, str(checkpoint)) if examples else None
+    return evaluated, RunEnded(reason, str(run), str(checkpoint), weights_sha256, 0.0)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,50 @@
+"""The options of a training run, and the folder that it writes to."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfloop_cli.config.schema import Config
+from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.runs import folder
+from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.thresholds import Threshold
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of `tfloop train` that are not part of the config.
+
+    Attributes:
+        name_prefix: the name of the config; the name of a new run folder begins with it.
+        output: the folder of the new run; None for a new folder in the config's `runs_dir`.
+        resume: the run to resume; None for a new run.
+        checkpoint: the checkpoint to resume from: "last", "best", a step or a path; None for the newest good one.
+        max_seconds: training stops and saves after this time.
+        thresholds: limits for the metrics of the test split.
+        code: the user's own modules; they are copied into the run folder.
+    """
+
+    name_prefix: str
+    output: Path | None = None
+    resume: RunFolder | None = None
+    checkpoint: str | None = None
+    max_seconds: float = math.inf
+    thresholds: Sequence[Threshold] = ()
+    code: list[Path] = field(default_factory=list)
+
+
+def open_run(config: Config, options: TrainOptions) -> RunFolder:
+    """Returns the folder of the run to resume, or creates one for a new run.
+
+    Raises:
+        TfloopError: the folder cannot be used (exit code 2 or 75), or `--from` names a checkpoint and there is no run
+            to resume (exit code 6).
+    """
+    if options.resume:
+        options.resume.require_no_links()
+        return options.resume
+    if options.checkpoint:
+        raise TfloopError(f"`--from {options.checkpoint}`: there is no run to resume", code=ExitCode.CHECKPOINT)
+    return folder.create(Path(config.runs_dir), options.name_prefix, name=config.name, output=options.output)

@@ -1,0 +1,1 @@
+"""Everything that is printed: the console, the progress display and the tables."""

@@ -1,0 +1,200 @@
+"""The console: results go to stdout, progress and messages to stderr.
+
+Nothing heavy is imported here, since errors in a config are printed from here too.
+"""
+
+import io
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, NoReturn, TextIO
+
+from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.files import json_text
+
+CLOSED_PIPE = 141  # 128 + SIGPIPE: the exit code of any program that writes to a closed pipe
+
+_BOLD, _DIM, _YELLOW = "1", "2", "33"  # ANSI codes
+_SPINNER_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_SPINNER_SECONDS = 0.1  # between two frames
+
+
+class Console:
+    """Prints messages, results and JSON documents.
+
+    Args:
+        quiet: print only warnings and errors to stderr.
+        verbose: also show TensorFlow's own messages.
+        json: print JSON documents, one per line, to stdout and nothing else.
+        progress: show a progress bar if stderr is a terminal.
+
+    Attributes:
+        interactive: stderr is a terminal that supports colors and progress bars: CI and NO_COLOR are not set, and TERM
+            is not dumb.
+        stderr: the real stderr, also while file descriptor 2 is redirected.
+        print_above: set by a live display, so that a line is printed above the progress bar.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, json: bool = False, progress: bool = True
+    ) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.json = json
+        self.progress = progress
+        self.stdout: TextIO = sys.stdout
+        self.stderr: TextIO = _private_copy(sys.stderr)
+        self.print_above: Callable[[str], None] | None = None
+        plain = bool(os.environ.get("CI") or os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        self.interactive = self.stderr.isatty() and not plain
+        self._colored_results = self.stdout.isatty() and not plain
+        if isinstance(self.stdout, io.TextIOWrapper):
+            # A Greek class name must not end an evaluation on a Latin-1 terminal.
+            self.stdout.reconfigure(errors="backslashreplace")
+
+    @property
+    def unicode(self) -> bool:
+        """Whether stderr supports more than ASCII."""
+        return self.stderr.encoding.lower().startswith("utf")
+
+    def result(self, text: str) -> None:
+        """Prints the result of the command to stdout; nothing with `json`, since the documents contain it."""
+        if not self.json:
+            self._write(self.stdout, text)
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """Prints one JSON document to stdout, on one line."""
+        self._write(self.stdout, json_text(document))
+
+    def info(self, text: str) -> None:
+        """Prints to stderr, unless quiet."""
+        if not self.quiet:
+            self._to_stderr(text)
+
+    def note(self, text: str) -> None:
+        """Prints a note to stderr, unless quiet."""
+        self.info(f"{self._paint('note:', _DIM)} {text}")
+
+    def warn(self, text: str) -> None:
+        """Prints a warning to stderr, always."""
+        self._to_stderr(f"{self._paint('warning:', _YELLOW)} {text}")
+
+    def error(self, error: TfloopError) -> None:
+        """Prints every problem to stderr and, with `json`, an error document to stdout."""
+        for problem in error.problems:
+            self._to_stderr(self._problem(problem))
+        if self.json:
+            problems = [asdict(problem) for problem in error.problems]
+            self.document({"event": "error", "code": int(error.code), "errors": problems})
+
+    def heading(self, text: str) -> str:
+        """Returns `text` for stdout, in bold if stdout is a terminal."""
+        return _painted(text, _BOLD) if self._colored_results else text
+
+    @contextmanager
+    def status(self, text: str) -> Iterator[None]:
+        """A context of slow work: shows a spinner with `text` on a terminal, else prints one line."""
+        if self.quiet or not self.interactive:
+            self.info(f"{text} ...")
+            yield
+            return
+        done = threading.Event()
+        thread = threading.Thread(target=self._spin, args=[text, done], name="tfloop-spinner", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _spin(self, text: str, done: threading.Event) -> None:
+        frames, number = _SPINNER_FRAMES if self.unicode else "|/-\\", 0
+        while not done.is_set():
+            self._write(self.stderr, f"\r{frames[number % len(frames)]} {text} ", end="")
+            number += 1
+            done.wait(_SPINNER_SECONDS)
+        self._write(self.stderr, "\r\x1b[K", end="")  # clears the line
+
+    @contextmanager
+    def quiet_stderr(self) -> Iterator[None]:
+        """A context in which file descriptor 2 is captured, since TensorFlow prints to it when it is loaded.
+
+        If the body raises anything but a TfloopError, the captured text is printed. This console's own messages are
+        always printed. Keep the body short: the captured text of a process that aborts is lost.
+        """
+        if self.verbose:
+            yield
+            return
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what C++ logs after the body
+        with tempfile.TemporaryFile() as captured, _stderr_to(captured.fileno()):
+            try:
+                yield
+            except TfloopError:
+                raise
+            except Exception:
+                sys.stderr.flush()
+                captured.seek(0)
+                self._write(self.stderr, captured.read().decode(errors="backslashreplace").rstrip("\n"))
+                raise
+
+    def _problem(self, problem: Problem) -> str:
+        first, newline, hint = str(problem).partition("\n")
+        prefix = "" if problem.file else "error: "
+        return self._paint(prefix + first, _BOLD) + newline + hint
+
+    def _paint(self, text: str, code: str) -> str:
+        return _painted(text, code) if self.interactive else text
+
+    def _to_stderr(self, text: str) -> None:
+        if self.print_above is not None:
+            self.print_above(text)
+        else:
+            self._write(self.stderr, text)
+
+    def _write(self, stream: TextIO, text: str, end: str = "\n") -> None:
+        try:
+            stream.write(text + end)
+            stream.flush()
+        except BrokenPipeError:
+            _exit_on_closed_pipe(stream)
+
+
+def _painted(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _exit_on_closed_pipe(stream: TextIO) -> NoReturn:
+    """Ends the process quietly: the reader of `stream` has closed the pipe."""
+    # Redirected, because Python flushes the stream at exit and would report the closed pipe again.
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), stream.fileno())
+    raise SystemExit(CLOSED_PIPE)
+
+
+def _private_copy(stream: TextIO) -> TextIO:
+    """Returns a stream to the current target of file descriptor 2; `stream` itself if it is another one."""
+    try:
+        if stream.fileno() != 2:
+            return stream
+    except io.UnsupportedOperation:  # a test's buffer
+        return stream
+    # Open until the process ends: closing it with the console would warn, and lose the last message of a thread.
+    return open(os.dup(2), "w", encoding=stream.encoding, errors="backslashreplace", closefd=False)
+
+
+@contextmanager
+def _stderr_to(descriptor: int) -> Iterator[None]:
+    """A context in which file descriptor 2 is a copy of `descriptor`."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    os.dup2(descriptor, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)

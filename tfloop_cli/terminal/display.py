@@ -1,0 +1,227 @@
+"""Displays events: a progress bar below a growing table of epochs, or plain lines, or JSON lines.
+
+Progress bar, table and epoch lines go to stderr. The test metrics and, as the last line, the path of the run folder are
+results and go to stdout.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from tfloop_cli.events import FINISHED, EpochDone, Evaluated, Event, Progress, RunEnded, RunStarted
+from tfloop_cli.runs.documents import document
+from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.tables import EpochTable, duration, metrics_text, number
+
+REFRESH_SECONDS = 0.15  # shortest time between two updates of the bar, each of which takes about 0.5 ms
+_MIN_BAR = 5  # characters
+_MARGIN = 4  # spaces around the bar, and room at the end for the terminal's own "^C", so that the line does not wrap
+_PHASES = {"train": "epoch", "validation": "valid"}  # of equal length, so that the bar does not move
+
+
+def make_display(console: Console) -> "Display":
+    """Returns the display for the console: a context manager that removes the bar however the run ends."""
+    if console.json:
+        return JsonDisplay(console)
+    if console.interactive and not console.quiet:
+        return RichDisplay(console)
+    return PlainDisplay(console)
+
+
+def evaluated_text(event: Evaluated) -> str:
+    """Returns one line: the split, its metrics, the number of examples."""
+    return f"{event.split}  {metrics_text(event.metrics)}  ({event.examples:,} examples)"
+
+
+class Display:
+    """The base class of displays: a context manager that consumes events."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Restores the screen."""
+
+    def handle(self, event: Event) -> None:
+        """Shows `event`."""
+        raise NotImplementedError
+
+
+class JsonDisplay(Display):
+    """Prints one JSON document per line."""
+
+    def handle(self, event: Event) -> None:
+        shown = document(event)
+        if shown is not None:
+            self._console.document(shown)
+
+
+class PlainDisplay(Display):
+    """Prints one line per epoch, for logs and for terminals without colors."""
+
+    def handle(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._started = event
+                self._start()
+            case Progress():
+                self._progress(event)
+            case EpochDone():
+                self._epoch(event)
+            case Evaluated():
+                self._evaluated(event)
+            case RunEnded():
+                self._ended(event)
+
+    def _start(self) -> None:
+        facts = {"run": self._started.run, **self._started.facts}
+        width = max(map(len, facts))
+        for name, fact in facts.items():
+            self._console.info(f"{name:<{width}}  {fact}")
+        if self._started.step:
+            self._console.info(f"resuming after step {self._started.step:,}")
+
+    def _progress(self, event: Progress) -> None:
+        """Not shown: it is too much for a log."""
+
+    def _epoch(self, event: EpochDone) -> None:
+        parts = [f"epoch {event.epoch}/{self._started.epochs}", metrics_text(event.train)]
+        if event.validation:
+            parts.append(metrics_text(event.validation, prefix="val_"))
+        parts.append(duration(event.train_seconds + event.validation_seconds))
+        parts.append(f"{event.examples_per_second:.0f} examples/s")
+        self._console.info("  ".join(parts) + ("  best" if event.best else "") + _warnings(event))
+
+    def _evaluated(self, event: Evaluated) -> None:
+        self._console.result(evaluated_text(event))
+
+    def _ended(self, event: RunEnded) -> None:
+        finished = event.reason in FINISHED
+        how = event.reason if finished else f"stopped ({event.reason})"
+        self._console.info(f"{how} after {duration(event.seconds)}")
+        self._console.result(event.run)
+        command = f"tfloop evaluate {event.run}" if finished else f"tfloop train --resume --output {event.run}"
+        self._console.info(f"next: {command}")
+
+
+class RichDisplay(PlainDisplay):
+    """Shows a table of epochs that grows above a progress bar of one line.
+
+    A finished row is printed once, above the bar. The bar is drawn in `handle`, without a thread, and its cost does not
+    grow with the table.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._rich = _Screen(file=console.stderr, highlight=False)
+        self._table: EpochTable | None = None
+        self._first: tuple[float, int] | None = None  # time and step of the first progress, to estimate the time left
+        self._drawing = False
+        self._drawn = 0.0  # time of the last update
+        self._task = TaskID(0)
+        self._column = BarColumn(_MIN_BAR, complete_style="cyan", finished_style="cyan")
+        self._bar = RichProgress(
+            TextColumn("{task.description}", style="bold", markup=False),
+            self._column,
+            TextColumn("{task.fields[state]}", markup=False),
+            console=self._rich,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=console.stdout.isatty(),
+        )
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawing:
+            self._drawing = False
+            self._bar.stop()
+            self._console.print_above = None
+            self._console.info("")
+
+    def _start(self) -> None:
+        super()._start()
+        self._console.info("")
+        if self._console.progress:
+            self._task = self._bar.add_task("compiling the training step ...", total=None, state="")
+            self._drawing = True
+            self._bar.start()
+            self._console.print_above = self._print
+
+    def _progress(self, event: Progress) -> None:
+        now = time.monotonic()
+        self._first = self._first or (now, event.step)
+        if not self._drawing or now - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = now
+        total = event.phase_steps or self._started.steps_per_epoch
+        label = f"{_PHASES.get(event.phase, event.phase)} {event.epoch}/{self._started.epochs}"
+        parts = [
+            f"{event.epoch_step:>{len(str(total))}}/{total}",
+            *(f"{name} {number(value)}" for name, value in event.metrics.items()),
+            *([f"{event.examples_per_second:>6,.0f} examples/s"] if event.examples_per_second else []),
+            self._time_left(now, event.step),
+        ]
+        room = self._rich.width - len(label) - _MARGIN
+        state = _shortened(parts, room - _MIN_BAR)
+        self._column.bar_width = max(_MIN_BAR, room - len(state))
+        self._bar.update(self._task, description=label, completed=event.epoch_step, total=total, state=state)
+        self._bar.refresh()
+
+    def _time_left(self, now: float, step: int) -> str:
+        """Returns the time left for the whole run, by the speed since the first progress: without compilation."""
+        started, first_step = self._first or (now, step)
+        left = self._started.epochs * self._started.steps_per_epoch - step
+        if step == first_step:
+            return "-:-- left"
+        seconds = round((now - started) / (step - first_step) * left)
+        return f"{seconds // 60}:{seconds % 60:02} left" if seconds < 3600 else f"{duration(seconds)} left"
+
+    def _epoch(self, event: EpochDone) -> None:
+        if self._table is None:
+            self._table = EpochTable(self._started, event, self._rich.width, unicode=self._console.unicode)
+            groups, names = self._table.header()
+            self._print(groups, "dim")
+            self._print(names, "bold")
+        self._print(self._table.row(event) + _warnings(event), "green" if event.best else "")
+
+    def _evaluated(self, event: Evaluated) -> None:
+        self.__exit__()
+        super()._evaluated(event)
+
+    def _ended(self, event: RunEnded) -> None:
+        self.__exit__()
+        super()._ended(event)
+
+    def _print(self, text: str, style: str = "") -> None:
+        """Prints above the bar."""
+        line = Text.from_ansi(text)
+        line.stylize(style)
+        self._rich.print(line, soft_wrap=True)
+
+
+def _warnings(event: EpochDone) -> str:
+    """Returns what is appended to the line of an epoch with skipped batches or retraces."""
+    skipped = f"  {event.skipped_batches} batches skipped" if event.skipped_batches else ""
+    return skipped + (f"  warning: compiled again ({event.retraces})" if event.retraces else "")
+
+
+class _Screen(RichConsole):
+    """Never hides the cursor: a process that is killed could not show it again."""
+
+    def show_cursor(self, show: bool = True) -> bool:
+        return False
+
+
+def _shortened(parts: Sequence[str], room: int) -> str:
+    """Joins step, metrics, speed and time left in `room` characters; drops the last metrics first, then the speed."""
+    left = list(parts)
+    while len("  ".join(left)) > room and len(left) > 2:
+        del left[-3 if len(left) > 4 else -2]
+    return "  ".join(left)

@@ -1,0 +1,115 @@
+"""Short texts for numbers, and the table of epochs, with aligned columns although its rows are printed one by one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tfloop_cli.events import EpochDone, RunStarted
+
+GAP = 2  # characters between two columns
+_NUMBER_WIDTH = 8  # characters that a result of `number` needs
+
+
+def number(value: float) -> str:
+    """Returns `value` in at most 8 characters (9 below -1e5), with four decimals unless it is large or tiny."""
+    size = abs(value)
+    if size >= 1e6 or 0 < size < 5e-5:
+        return f"{value:.1e}"
+    return f"{value:.1f}" if size >= 100 else f"{value:.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration as 2.5s, 1:23 or 1:02:03."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def metrics_text(metrics: Mapping[str, float], prefix: str = "") -> str:
+    """Returns names and values on one line: `loss 0.1234  accuracy 0.9612`."""
+    return "  ".join(f"{prefix}{name} {number(value)}" for name, value in metrics.items())
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table.
+
+    Attributes:
+        group: the heading above adjacent columns ("train"), or "".
+        rank: the column with the highest rank is dropped first on a narrow screen; 0 is never dropped.
+        cell: returns the cell of an epoch.
+    """
+
+    group: str
+    name: str
+    width: int
+    rank: int
+    cell: Callable[[EpochDone], str]
+
+
+class EpochTable:
+    """A table with one row per epoch.
+
+    Args:
+        started: has the names of the training metrics.
+        first: the first epoch, which has the names of the validation metrics, if any.
+        width: of the screen, in characters.
+        unicode: whether to use characters beyond ASCII.
+    """
+
+    def __init__(self, started: RunStarted, first: EpochDone, width: int, *, unicode: bool) -> None:
+        self._line = "─" if unicode else "-"
+        star = "★" if unicode else "*"
+        columns = [
+            Column("", "epoch", 5, 0, lambda done: str(done.epoch)),
+            *_metric_columns("train", started.metrics, lambda done: done.train),
+            *_metric_columns("validation", tuple(first.validation or ()), lambda done: done.validation or {}),
+            Column("", "time", 7, 4, lambda done: duration(done.train_seconds + done.validation_seconds)),
+            Column("", "examples/s", 10, 5, lambda done: f"{done.examples_per_second:,.0f}"),
+            Column("", "best", 4, 0, lambda done: star if done.best else ""),
+        ]
+        self._columns = _that_fit(columns, width)
+
+    def header(self) -> list[str]:
+        """Returns two lines: groups above names."""
+        groups: list[tuple[str, int]] = []
+        for column in self._columns:
+            if groups and column.group and groups[-1][0] == column.group:
+                groups[-1] = (column.group, groups[-1][1] + GAP + column.width)
+            else:
+                groups.append((column.group, column.width))
+        above = [f" {group} ".center(width, self._line) if group else " " * width for group, width in groups]
+        return [(" " * GAP).join(above).rstrip(), self._row([column.name for column in self._columns])]
+
+    def row(self, done: EpochDone) -> str:
+        """Returns the line of one epoch."""
+        return self._row([column.cell(done) for column in self._columns])
+
+    def _row(self, cells: Sequence[str]) -> str:
+        padded = [cell.rjust(column.width) for cell, column in zip(cells, self._columns, strict=True)]
+        return (" " * GAP).join(padded).rstrip()
+
+
+def _metric_columns(
+    group: str, names: Sequence[str], values: Callable[[EpochDone], Mapping[str, float]]
+) -> list[Column]:
+    def cell_of(name: str) -> Callable[[EpochDone], str]:
+        return lambda done: number(values(done)[name]) if name in values(done) else "-"
+
+    rank = 3 if group == "train" else 2  # of a metric; the first one of a group, the loss, has rank 1
+    return [
+        Column(group, name, max(len(name), _NUMBER_WIDTH), rank if position else 1, cell_of(name))
+        for position, name in enumerate(names)
+    ]
+
+
+def _that_fit(columns: Sequence[Column], width: int) -> list[Column]:
+    """Drops the columns with the highest ranks, from the right, until the others fit in `width`."""
+    left = list(columns)
+    while sum(column.width + GAP for column in left) - GAP > width:
+        last = max(range(len(left)), key=lambda position: (left[position].rank, position))
+        if left[last].rank == 0:
+            break
+        del left[last]
+    return left

@@ -1,0 +1,99 @@
+"""Limits from the command line: `--max-time 30m`, and thresholds for metrics, `--fail-under accuracy=0.97`."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tfloop_cli.errors import ExitCode, Problem, TfloopError
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit for a metric.
+
+    Attributes:
+        option: the option that set it: "--fail-under" or "--fail-over".
+        metric: name of the metric.
+        limit: the lowest allowed value; with --fail-over, the highest.
+    """
+
+    option: str
+    metric: str
+    limit: float
+
+    def failure(self, metrics: Mapping[str, float]) -> str | None:
+        """Returns a message with the distance to the limit if the threshold failed; None if it passed."""
+        value = metrics[self.metric]
+        if self.option == "--fail-under":
+            failed, side = not value >= self.limit, "under"
+        else:
+            failed, side = not value <= self.limit, "over"
+        distance = "" if math.isnan(value) else f", by {abs(value - self.limit):.6g}"
+        return f"{self.metric} {value:.6g} is {side} {self.limit:g}{distance}" if failed else None
+
+
+def parse_thresholds(fail_under: Iterable[str], fail_over: Iterable[str]) -> list[Threshold]:
+    """Parses the values of `--fail-under` and `--fail-over`.
+
+    Raises:
+        TfloopError: a value is not METRIC=NUMBER (exit code 2).
+    """
+    thresholds = []
+    for option, texts in (("--fail-under", fail_under), ("--fail-over", fail_over)):
+        for text in texts:
+            metric, _, number = text.partition("=")
+            try:
+                limit = float(number)
+            except ValueError:
+                limit = math.nan
+            if not metric.strip() or not math.isfinite(limit):
+                problem = "must be METRIC=NUMBER, such as accuracy=0.97"
+                raise TfloopError(problems=[Problem(problem, file=f"{option} {text}")])
+            thresholds.append(Threshold(option, metric.strip(), limit))
+    return thresholds
+
+
+def require_metrics(thresholds: Iterable[Threshold], metrics: Sequence[str], split: str, splits: Sequence[str]) -> None:
+    """Raises TfloopError if a threshold cannot be checked (exit code 2).
+
+    Args:
+        thresholds: to check.
+        metrics: names of the task's metrics.
+        split: the split that is evaluated.
+        splits: the splits of the dataset.
+    """
+    problems = []
+    for threshold in thresholds:
+        place = f"{threshold.option} {threshold.metric}={threshold.limit:g}"
+        if split not in splits:
+            hint = f"the dataset has {', '.join(f'`{name}`' for name in splits)}"
+            problems.append(Problem(f"the dataset has no split `{split}` to check it on", file=place, hint=hint))
+        elif threshold.metric not in metrics:
+            hint = f"its metrics are {', '.join(f'`{metric}`' for metric in metrics)}"
+            problems.append(Problem(f"the task has no metric `{threshold.metric}`", file=place, hint=hint))
+    if problems:
+        raise TfloopError(problems=problems)
+
+
+def require_passed(thresholds: Iterable[Threshold], split: str, metrics: Mapping[str, float]) -> None:
+    """Raises TfloopError with every threshold that failed (exit code 3)."""
+    failures = [failure for threshold in thresholds if (failure := threshold.failure(metrics))]
+    if failures:
+        problems = [Problem(f"{split} {failure}") for failure in failures]
+        raise TfloopError(problems=problems, code=ExitCode.THRESHOLD_FAILED)
+
+
+def parse_seconds(text: str | None) -> float:
+    """Parses a duration (90, 90s, 30m or 1.5h) into seconds; None is infinite.
+
+    Raises:
+        TfloopError: the text is not a duration (exit code 2).
+    """
+    if text is None:
+        return math.inf
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    if not match:
+        message = "must be a duration, such as 90s, 30m or 1.5h"
+        raise TfloopError(problems=[Problem(message, file=f"--max-time {text}")])
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
