@@ -1,4 +1,4 @@
-"""What the scripts of every framework share; needs numpy only, so that it runs in any environment."""
+"""Shared by the scripts of all frameworks. It requires only NumPy, so that it runs in any environment."""
 
 import argparse
 import json
@@ -10,14 +10,14 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedWorkload:
     """A workload as `export_workload.py` writes it.
 
     Attributes:
         config: the resolved config, as plain data.
         arrays: `train_inputs`, `train_targets`, `test_inputs` and `test_targets`; images are uint8 or float32
             [examples, height, width, channels].
-        weights: the model's first weights as Keras draws them, layer by layer.
+        weights: the initial weights of the Keras model, layer by layer.
     """
 
     config: dict[str, Any]
@@ -25,21 +25,21 @@ class Exported:
     weights: list[np.ndarray]
 
 
-def read(path: str) -> Exported:
-    """Opens what `export_workload.py` wrote."""
+def read(path: str) -> ExportedWorkload:
+    """Reads a file of `export_workload.py`."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     config = json.loads(str(arrays.pop("config")))
     count = sum(name.startswith("weight_") for name in arrays)
-    return Exported(config, arrays, [arrays.pop(f"weight_{number}") for number in range(count)])
+    return ExportedWorkload(config, arrays, [arrays.pop(f"weight_{number}") for number in range(count)])
 
 
-def options(description: str, **flags: str) -> argparse.Namespace:
-    """The command line of a script that trains on an exported workload.
+def parse_arguments(description: str, **flags: str) -> argparse.Namespace:
+    """Parses the command line of a script that trains on an exported workload.
 
     Args:
         description: the script's docstring.
-        flags: name and help of further switches.
+        flags: name -> help text of further flags.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="a file that export_workload.py wrote")
@@ -50,25 +50,29 @@ def options(description: str, **flags: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tell(event: str, **facts: object) -> None:
-    """One JSON document, as `tfloop train --json` prints it."""
-    print(json.dumps({"event": event, **facts}), flush=True)
+def emit(event: str, **values: object) -> None:
+    """Prints one JSON document on one line, as `tfloop train --json` does."""
+    print(json.dumps({"event": event, **values}), flush=True)
 
 
-class Epochs:
-    """Tells of an epoch that began when this was made, or when the last one was told of."""
+class EpochTimer:
+    """Times epochs and prints one JSON document per epoch. The first epoch starts when the timer is created.
+
+    Args:
+        examples: per epoch.
+    """
 
     def __init__(self, examples: int) -> None:
         self._examples, self._number = examples, 0
-        self.begin()
+        self.start()
 
-    def begin(self) -> None:
-        """What went before does not count."""
+    def start(self) -> None:
+        """Starts the current epoch again; the time before is not counted."""
         self._started = time.perf_counter()
 
-    def done(self) -> None:
-        """Prints the epoch's line."""
+    def stop(self) -> None:
+        """Prints the document of the current epoch, and starts the next one."""
         seconds, self._number = time.perf_counter() - self._started, self._number + 1
         rate = self._examples / seconds
-        tell("epoch", epoch=self._number, train_seconds=seconds, validation_seconds=0.0, examples_per_second=rate)
-        self.begin()
+        emit("epoch", epoch=self._number, train_seconds=seconds, validation_seconds=0.0, examples_per_second=rate)
+        self.start()

@@ -1,10 +1,11 @@
-"""Keras' `model.fit` on a workload: what tfloop is measured against. Prints JSON documents, as `tfloop train --json`.
+"""Trains a workload with Keras' `model.fit`, the baseline of tfloop. Prints JSON documents as `tfloop train --json` does.
 
     python benchmarks/keras_fit.py mnist.yaml --epochs 3 [--seed 0] [--set KEY=VALUE ...] [--tutorial]
-    python benchmarks/keras_fit.py mnist.yaml --search 1 --epochs 3
+    python benchmarks/keras_fit.py mnist.yaml --search 1
 
-Its pipeline is what an expert makes of tf.data for that kind of data; with `--tutorial` it is the tutorial's.
-`--search` keeps nothing: it tries how many steps a call should take, and whether XLA helps, for so many seconds each.
+The pipeline is a tuned tf.data pipeline for the kind of data; with `--tutorial` it is that of the Keras tutorial.
+`--search` does not train. It finds the fastest `steps_per_execution`, with and without XLA, with the given number of
+seconds per trial.
 """
 
 import argparse
@@ -14,31 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import exported_workload
-import keras_workload  # first: it says what Keras runs on
+import keras_workload  # before keras: it sets the backend
 
 import keras  # isort: skip
 import tensorflow as tf  # isort: skip
 
-STEPS = (1, 8, 16, 32, 64)  # of one call
-LONGEST = 4  # times the seconds of a trial: calls that take longer have nothing left to save
+STEPS_PER_EXECUTION = (1, 8, 16, 32, 64)
+MAX_CALL_TIME = 4  # in durations of a trial: for longer calls, the overhead per call is negligible
+MAX_SLOWDOWN = 1.5  # of XLA: if it is slower by more, more steps per execution cannot compensate for it
 
 
-class Told(keras.callbacks.Callback):
-    """Tells of each epoch."""
+class EpochReports(keras.callbacks.Callback):
+    """Prints one JSON document per epoch."""
 
     def __init__(self, examples: int) -> None:
         super().__init__()
-        self._epochs = exported_workload.Epochs(examples)
+        self._timer = exported_workload.EpochTimer(examples)
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-        self._epochs.begin()
+        self._timer.start()
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-        self._epochs.done()
+        self._timer.stop()
 
 
-class Paced(keras.callbacks.Callback):
-    """Seconds of each epoch's training."""
+class EpochSeconds(keras.callbacks.Callback):
+    """Records the seconds of each epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,79 +54,83 @@ class Paced(keras.callbacks.Callback):
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How `fit` is run.
+class FitOptions:
+    """The tuned arguments of `model.compile`.
 
     Attributes:
-        steps: of one call.
-        jit: whether XLA compiles them.
+        steps_per_execution: training steps per call.
+        jit_compile: whether XLA compiles the step.
     """
 
-    steps: int = 1
-    jit: bool = False
+    steps_per_execution: int = 1
+    jit_compile: bool = False
 
 
-def compiled(workload: keras_workload.Workload, epochs: int, choice: Choice) -> keras.Model:
-    """The workload's model, ready to be fit."""
+def compiled_model(workload: keras_workload.Workload, epochs: int, fit: FitOptions) -> keras.Model:
+    """Returns the compiled model of a workload."""
     model = workload.model()
     model.compile(
         optimizer=workload.optimizer(epochs),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        steps_per_execution=choice.steps,
-        jit_compile=choice.jit,
+        steps_per_execution=fit.steps_per_execution,
+        jit_compile=fit.jit_compile,
     )
     return model
 
 
-def search(workload: keras_workload.Workload, budget: float) -> Choice:
-    """The fastest of all choices, each tried for about `budget` seconds, twice, once it is compiled."""
-    best, fastest = Choice(), math.inf
-    for jit in (False, True) if workload.fixed_shape else (False,):
-        for steps in STEPS:
-            if math.isfinite(fastest) and steps * fastest > LONGEST * budget:
+def search(workload: keras_workload.Workload, budget: float) -> FitOptions:
+    """Returns the fastest options. Each is tried twice for about `budget` seconds, after compilation."""
+    best, fastest = FitOptions(), math.inf
+    for jit_compile in (False, True) if workload.has_fixed_shape else (False,):
+        for steps in STEPS_PER_EXECUTION:
+            if math.isfinite(fastest) and steps * fastest > MAX_CALL_TIME * budget:
                 break
-            choice = Choice(steps, jit)
+            candidate = FitOptions(steps, jit_compile)
+            trial = {"steps_per_execution": steps, "jit_compile": jit_compile}
             try:
-                seconds = seconds_a_step(workload, choice, budget, fastest)
-            except tf.errors.OpError as error:  # what XLA cannot compile
-                exported_workload.tell("trial", steps_per_execution=steps, jit=jit, failed=error.message[:200])
+                seconds = seconds_per_step(workload, candidate, budget, fastest)
+            except tf.errors.OpError as error:  # XLA does not support every model
+                exported_workload.emit("trial", **trial, error=error.message[:200])
                 break
-            exported_workload.tell("trial", steps_per_execution=steps, jit=jit, milliseconds_a_step=seconds * 1e3)
+            exported_workload.emit("trial", **trial, milliseconds_per_step=seconds * 1e3)
             if seconds < fastest:
-                best, fastest = choice, seconds
-            elif jit and seconds > 1.5 * fastest:
-                break  # more steps a call cannot win that back
+                best, fastest = candidate, seconds
+            elif jit_compile and seconds > MAX_SLOWDOWN * fastest:
+                break
     return best
 
 
-def seconds_a_step(workload: keras_workload.Workload, choice: Choice, budget: float, guess: float) -> float:
-    """Of training, warm: the better of two trials."""
+def seconds_per_step(workload: keras_workload.Workload, fit: FitOptions, budget: float, estimate: float) -> float:
+    """Returns the seconds per warm training step: the better of two trials."""
     keras.backend.clear_session()
-    calls = max(1, round(budget / (guess * choice.steps))) if math.isfinite(guess) else 8
-    steps, paced = calls * choice.steps, Paced()
+    per_call = fit.steps_per_execution
+    calls = max(1, round(budget / (estimate * per_call))) if math.isfinite(estimate) else 8
+    steps, epochs = calls * per_call, EpochSeconds()
     data = keras_workload.tuned_pipeline(workload, "train").repeat()
-    compiled(workload, 1, choice).fit(data, epochs=3, steps_per_epoch=steps, verbose=0, callbacks=[paced])
-    return min(paced.seconds[1:]) / steps
+    compiled_model(workload, 1, fit).fit(data, epochs=3, steps_per_epoch=steps, verbose=0, callbacks=[epochs])
+    return min(epochs.seconds[1:]) / steps
 
 
 def main() -> None:
-    """Trains and tests, or searches."""
+    """Trains and evaluates the test split, or searches."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tutorial", action="store_true")
+    parser.add_argument("--tutorial", action="store_true", help="use the pipeline of the Keras tutorial")
     parser.add_argument("--steps-per-execution", type=int, default=1)
-    parser.add_argument("--jit", action="store_true")
-    parser.add_argument("--search", type=float, metavar="SECONDS")
+    parser.add_argument("--jit-compile", action="store_true", help="compile the step with XLA")
+    parser.add_argument("--search", type=float, metavar="SECONDS", help="find the fastest options instead of training")
     options = parser.parse_args()
 
     workload = keras_workload.open_workload(options.config, options.set, options.seed)
     if options.search:
         best = search(workload, options.search)
-        exported_workload.tell("choice", steps_per_execution=best.steps, jit=best.jit)
+        exported_workload.emit(
+            "choice", steps_per_execution=best.steps_per_execution, jit_compile=best.jit_compile
+        )
         return
     with tempfile.TemporaryDirectory() as folder:
         if options.tutorial:
@@ -132,10 +138,10 @@ def main() -> None:
         else:
             train = keras_workload.tuned_pipeline(workload, "train", Path(folder) / "decoded")
             test = keras_workload.tuned_pipeline(workload, "test")
-        model = compiled(workload, options.epochs, Choice(options.steps_per_execution, options.jit))
-        model.fit(train, epochs=options.epochs, verbose=0, callbacks=[Told(len(workload.splits["train"]))])
+        model = compiled_model(workload, options.epochs, FitOptions(options.steps_per_execution, options.jit_compile))
+        model.fit(train, epochs=options.epochs, verbose=0, callbacks=[EpochReports(len(workload.splits["train"]))])
         loss, accuracy = model.evaluate(test, verbose=0)
-    exported_workload.tell("evaluation", split="test", metrics={"loss": loss, "accuracy": accuracy})
+    exported_workload.emit("evaluation", split="test", metrics={"loss": loss, "accuracy": accuracy})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A workload without tfloop's loop: the config's data, model and optimizer, by Keras' and tf.data's own means.
+"""The data, model and optimizer of a config with Keras and tf.data only, without the training loop of tfloop.
 
-The models are tfloop's own, so the work is the same. What tfloop sets for itself (`engine.runtime.setup`: the
-kernels of `engine/kernels`, Grappler's options; fused updates) is not set here: Keras runs as it comes.
+The models are those of tfloop, so the arithmetic is the same. What tfloop sets up for itself (the replacements in
+`engine/kernels`, Grappler's options, fused optimizer updates) is not used here: Keras runs with its defaults.
 """
 
 import os
@@ -21,16 +21,16 @@ from tfloop_cli.engine.data import DataSpec, Source
 from tfloop_cli.engine.runtime import POLICIES
 from tfloop_cli.registry import augmentations, datasets, models, optimizers
 
-SHUFFLED = 8192  # decoded pictures in the buffer of a pipeline that reads them from a file
+SHUFFLE_BUFFER = 8192  # decoded images, in a pipeline that reads files
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A split of picture files.
+class ImageFiles:
+    """A split of image files.
 
     Attributes:
-        paths, labels: of each.
-        shape: height, width, channels to bring them to.
+        paths, labels: one per image.
+        shape: height, width and channels to which images are resized.
     """
 
     paths: list[str]
@@ -43,55 +43,58 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Workload:
-    """A config's data, and what is made of it.
+    """A config and its data.
 
     Attributes:
         config: resolved.
         spec: shape of the data.
-        splits: a source in memory, or pictures, by name.
+        splits: by name, a source in memory or image files.
     """
 
     config: Config
     spec: DataSpec
-    splits: dict[str, Source | Pictures]
+    splits: dict[str, Source | ImageFiles]
 
     def model(self) -> keras.Model:
-        """The config's model, with the weights that tfloop gives it for the same seed."""
+        """Returns the model of the config, with the same initial weights as in tfloop for the same seed."""
         keras.utils.set_random_seed(self.config.seed)
         return models.build(self.config.model, self.spec)
 
     def optimizer(self, epochs: int) -> keras.Optimizer:
-        """Keras' own optimizer, with Keras' own schedule."""
+        """Returns Keras' optimizer with Keras' schedule."""
         config, arguments = self.config, {}
         steps = epochs * -(-len(self.splits["train"]) // config.batch_size)
         rate = config.optimizer.arguments["learning_rate"]
         if config.schedule.name == "cosine":
-            first, target = (0.0, rate) if config.warmup_steps else (rate, None)
+            initial, target = (0.0, rate) if config.warmup_steps else (rate, None)
             arguments["learning_rate"] = keras.optimizers.schedules.CosineDecay(
-                first, max(1, steps - config.warmup_steps), warmup_target=target, warmup_steps=config.warmup_steps
+                initial, max(1, steps - config.warmup_steps), warmup_target=target, warmup_steps=config.warmup_steps
             )
         elif config.schedule.name != "constant":
-            raise SystemExit(f"no benchmark knows the schedule `{config.schedule.name}`")
+            raise SystemExit(f"the benchmarks do not support the schedule `{config.schedule.name}`")
         return optimizers.build(config.optimizer, global_clipnorm=config.clip_norm, **arguments)
 
     @property
-    def fixed_shape(self) -> bool:
-        """Whether all batches but the last are of one shape; XLA compiles anew for each other."""
+    def has_fixed_shape(self) -> bool:
+        """Whether all batches except the last have the same shape; XLA compiles again for each new shape."""
         return None not in self.spec.input_shape
 
 
-def open_workload(name: str, sets: list[str], seed: int) -> Workload:
-    """Reads a config and its data; decodes no picture."""
-    config = load([name], sets=["validation=0", *sets, f"seed={seed}"]).config
+def open_workload(config_name: str, sets: list[str], seed: int) -> Workload:
+    """Reads a config and its data. Image files are only listed, not decoded."""
+    config = load([config_name], sets=["validation=0", *sets, f"seed={seed}"]).config
     keras.config.set_dtype_policy(POLICIES[config.precision])
     if config.dataset.name == "images":
-        return Workload(config, *_pictures(config))
+        return Workload(config, *_list_images(config))
     dataset = datasets.build(config.dataset)
     return Workload(config, dataset.spec, dict(dataset.splits))
 
 
 def tutorial_pipeline(workload: Workload, split: str) -> tf.data.Dataset:
-    """tf.data as https://www.tensorflow.org/datasets/keras_example has it: cast, cache, shuffle, batch, prefetch."""
+    """Returns the pipeline of https://www.tensorflow.org/datasets/keras_example for a split.
+
+    It consists of cast, cache, shuffle, batch and prefetch.
+    """
     source = workload.splits[split]
     data = tf.data.Dataset.from_tensor_slices((source.inputs.numpy(), source.targets.numpy()))
     data = data.map(lambda image, label: (as_float(image), label), num_parallel_calls=tf.data.AUTOTUNE).cache()
@@ -100,60 +103,60 @@ def tutorial_pipeline(workload: Workload, split: str) -> tf.data.Dataset:
 
 
 def tuned_pipeline(workload: Workload, split: str, cache: Path | None = None) -> tf.data.Dataset:
-    """Shuffles numbers instead of examples, and gathers and casts whole batches.
+    """Returns a fast pipeline: it shuffles indices instead of examples, and gathers and casts whole batches.
 
     Args:
-        workload: data in memory, or pictures.
-        split: the training split is shuffled, and augmented.
-        cache: the file in which to keep decoded pictures.
+        workload: arrays in memory, or image files.
+        split: the training split is shuffled and augmented.
+        cache: the file in which decoded images are cached.
     """
     source, size = workload.splits[split], workload.config.batch_size
-    if isinstance(source, Pictures):
-        data = decoded(source, shuffle=split == "train", cache=cache).batch(size)
+    if isinstance(source, ImageFiles):
+        data = decoded_images(source, shuffle=split == "train", cache=cache).batch(size)
     else:
-        numbers = tf.data.Dataset.range(len(source))
-        numbers = numbers.shuffle(len(source)) if split == "train" else numbers
-        data = numbers.batch(size).map(source.gather, num_parallel_calls=tf.data.AUTOTUNE)
+        indices = tf.data.Dataset.range(len(source))
+        indices = indices.shuffle(len(source)) if split == "train" else indices
+        data = indices.batch(size).map(source.gather, num_parallel_calls=tf.data.AUTOTUNE)
     data = data.map(lambda inputs, targets: (as_float(inputs), targets), num_parallel_calls=tf.data.AUTOTUNE)
     if split == "train" and workload.config.augment:
-        changes = [augmentations.build(one) for one in workload.config.augment]
+        functions = [augmentations.build(one) for one in workload.config.augment]
 
-        def change(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        def augment(number: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             inputs, targets = batch
-            for place, augment in enumerate(changes):
-                inputs = augment(inputs, [place, tf.cast(number, tf.int32)])
+            for position, function in enumerate(functions):
+                inputs = function(inputs, [position, tf.cast(number, tf.int32)])
             return inputs, targets
 
-        data = data.enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE)
+        data = data.enumerate().map(augment, num_parallel_calls=tf.data.AUTOTUNE)
     return data.prefetch(tf.data.AUTOTUNE)
 
 
 def as_float(inputs: tf.Tensor) -> tf.Tensor:
-    """Pixels in [0, 1]; anything else as it is."""
+    """Converts uint8 pixels to float32 in [0, 1]; other inputs are returned unchanged."""
     return tf.cast(inputs, tf.float32) / 255 if inputs.dtype == tf.uint8 else inputs
 
 
-def _pictures(config: Config) -> tuple[DataSpec, dict[str, Pictures]]:
-    """A folder of pictures: train/CLASS/*, test/CLASS/*."""
+def decoded_images(files: ImageFiles, shuffle: bool = False, cache: Path | None = None) -> tf.data.Dataset:
+    """Returns single images and labels, read as in https://www.tensorflow.org/tutorials/load_data/images."""
+
+    def decode(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.io.decode_image(tf.io.read_file(path), files.shape[2], expand_animations=False)
+        resized = tf.image.resize(pixels, files.shape[:2], antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8), label
+
+    order = np.random.default_rng(0).permutation(len(files)) if shuffle else np.arange(len(files))
+    paths, labels = np.array(files.paths)[order], np.array(files.labels, np.int32)[order]
+    data = tf.data.Dataset.from_tensor_slices((paths, labels)).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.cache(str(cache)) if cache else data
+    return data.shuffle(SHUFFLE_BUFFER) if shuffle else data
+
+
+def _list_images(config: Config) -> tuple[DataSpec, dict[str, ImageFiles]]:
+    """Lists the files of a folder of images: train/CLASS/*, test/CLASS/*."""
     root, shape = Path(config.dataset.arguments["path"]), (*config.dataset.arguments["size"], 3)
     classes = tuple(sorted(entry.name for entry in (root / "train").iterdir()))
     splits = {}
     for name in ("train", "test"):
         files = sorted((root / name).glob("*/*"))
-        splits[name] = Pictures(list(map(str, files)), [classes.index(file.parent.name) for file in files], shape)
+        splits[name] = ImageFiles(list(map(str, files)), [classes.index(file.parent.name) for file in files], shape)
     return DataSpec(shape, "uint8", (), classes), splits
-
-
-def decoded(pictures: Pictures, shuffle: bool = False, cache: Path | None = None) -> tf.data.Dataset:
-    """Pictures and labels one by one, as https://www.tensorflow.org/tutorials/load_data/images reads them."""
-
-    def decode(path: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels = tf.io.decode_image(tf.io.read_file(path), pictures.shape[2], expand_animations=False)
-        resized = tf.image.resize(pixels, pictures.shape[:2], antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8), label
-
-    order = np.random.default_rng(0).permutation(len(pictures)) if shuffle else np.arange(len(pictures))
-    paths, labels = np.array(pictures.paths)[order], np.array(pictures.labels, np.int32)[order]
-    data = tf.data.Dataset.from_tensor_slices((paths, labels)).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-    data = data.cache(str(cache)) if cache else data
-    return data.shuffle(SHUFFLED) if shuffle else data

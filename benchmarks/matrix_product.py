@@ -1,6 +1,6 @@
-"""The most that this machine's matrix product does: float32, 2048 x 2048. Prints a JSON document.
+"""Measures the fastest matrix product of this machine: float32, 2048 x 2048. Prints one JSON document.
 
-python benchmarks/sgemm.py [--seconds 2]
+python benchmarks/matrix_product.py [--seconds 2]
 """
 
 import argparse
@@ -16,18 +16,18 @@ SIDE = 2048
 
 
 def main() -> None:
-    """Multiplies for some seconds; the fastest product counts."""
+    """Multiplies repeatedly for some seconds, and prints the rate of the fastest product."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
 
-    square = tf.random.normal([SIDE, SIDE])
+    matrix = tf.random.normal([SIDE, SIDE])
     best, end = float("inf"), time.perf_counter() + options.seconds
     while time.perf_counter() < end:
         started = time.perf_counter()
-        tf.matmul(square, square).numpy()
+        tf.matmul(matrix, matrix).numpy()
         best = min(best, time.perf_counter() - started)
-    exported_workload.tell("sgemm", gflops=2 * SIDE**3 / best / 1e9)
+    exported_workload.emit("matrix_product", gflops=2 * SIDE**3 / best / 1e9)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How a contender is measured: a process of its own, watched from outside, in turn with the others.
+"""Measures training commands from outside: each training is a process, and the commands take turns.
 
-Every contender speaks as `tfloop train --json` does: a line an epoch, a line for the test split. The moment at which a
-line arrives is taken here, so each is timed by the same clock, and what happens between epochs counts. tfloop itself
-draws its screen instead, and is read from the run folder's metrics.jsonl, which has the same lines.
+Every command prints JSON documents as `tfloop train --json` does: one line per epoch, and one for the test split. The
+time at which a line arrives is measured here, so that one clock times all commands, and what happens between two epochs
+counts. `tfloop train` draws its progress bar instead; the same documents are read from metrics.jsonl in its run folder.
 """
 
 import json
@@ -23,222 +23,246 @@ from statistics import median
 from typing import Any
 
 HERE = Path(__file__).parent
-POLLED_SECONDS = 0.05  # between two looks at a file: each takes a moment from a process that uses all cores
-KEPT = 4000  # characters of stderr, to be shown where a contender fails
-Documents = list[tuple[float, dict[str, Any]]]  # moment of arrival, document
+POLL_SECONDS = 0.05  # between two reads of a file; each read takes CPU time from a process that uses all cores
+STDERR_CHARACTERS = 4000  # that are shown if a command fails
+Documents = list[tuple[float, dict[str, Any]]]  # seconds until the arrival, document
 
 
-class FailedError(Exception):
-    """A contender did not come to its end; says why."""
+class CommandError(Exception):
+    """A command failed, or printed less than it should; the message has its last output."""
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A command that trains.
+class Measurement:
+    """One training, measured from outside.
 
     Attributes:
-        command: takes `--epochs N` and `--seed N` besides what stands here.
-        environment: variables that it needs.
-        history: the file in the process's folder where its lines are; None where it prints them.
+        startup_seconds: from the start of the process to the call of the first step: the arrival of the first epoch's
+            line minus the epoch's own seconds. Tracing and compilation in the first step count as part of the epoch.
+        epoch_seconds: seconds of each epoch. The first is the value that the command prints; each later one is the time
+            between two lines without validation, so it includes saving and displaying.
+        printed_seconds: seconds of each epoch, as the command prints them.
+        examples: training examples per epoch.
+        total_seconds: of the whole command, including the test split.
+        peak_bytes: maximum memory of the process (resident set size).
+        metrics: of the test split.
+        weights_sha256: of the last weights; None if the command does not print it.
+    """
+
+    startup_seconds: float
+    epoch_seconds: list[float]
+    printed_seconds: list[float]
+    examples: int
+    total_seconds: float
+    peak_bytes: int
+    metrics: dict[str, float]
+    weights_sha256: str | None = None
+
+    @property
+    def first_epoch_rate(self) -> float:
+        """Examples per second in the first epoch."""
+        return self.examples / self.epoch_seconds[0]
+
+    @property
+    def warm_rate(self) -> float:
+        """Examples per second in the median later epoch; in the first epoch if there is no other."""
+        return self.examples / median(self.epoch_seconds[1:] or self.epoch_seconds)
+
+
+@dataclass(frozen=True)
+class TrainingCommand:
+    """A command that trains a model.
+
+    Attributes:
+        command: accepts `--epochs N` and `--seed N` as further options.
+        environment: additional environment variables.
+        history: path of the file with its JSON documents, in the folder of the process; None if it prints them.
     """
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     history: str | None = None
 
-    def run(self, epochs: int, seed: int = 0) -> "Measured":
-        """Trains once, in an empty folder."""
+    def run(self, epochs: int, seed: int = 0) -> Measurement:
+        """Trains once, in a new empty folder.
+
+        Raises:
+            CommandError: the command failed.
+        """
         command = [*self.command, "--epochs", str(epochs), "--seed", str(seed)]
-        return measure(command, *watch(command, self.environment, self.history))
+        return summarize(command, *observe(command, self.environment, self.history))
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One training, as it looked from outside.
-
-    Attributes:
-        start: seconds from the process's start until its first step is called: the arrival of the first epoch's line,
-            less the seconds that the epoch says it took. What is compiled in the first step counts to the epoch.
-        epochs: seconds of each epoch. The first one's are its own word, those of the others lie between two lines, less
-            validation: with all that is saved and shown between two epochs.
-        told: seconds of each epoch by its own word.
-        examples: in an epoch.
-        whole: seconds of the whole command, with the test split.
-        peak: bytes, the most memory that the process held at once.
-        metrics: of the test split.
-    """
-
-    start: float
-    epochs: list[float]
-    told: list[float]
-    examples: int
-    whole: float
-    peak: int
-    metrics: dict[str, float]
-
-    @property
-    def first(self) -> float:
-        """Examples a second in the first epoch."""
-        return self.examples / self.epochs[0]
-
-    @property
-    def warm(self) -> float:
-        """Examples a second in the later epochs: the median one, or the first where there is no other."""
-        return self.examples / median(self.epochs[1:] or self.epochs)
-
-
-def tfloop(config: str, *sets: str, options: Sequence[str] = (), environment: Mapping[str, str] = {}) -> Contender:
-    """`tfloop train`, as its users run it: with display, recorder and checkpoints."""
+def tfloop(
+    config: str, *sets: str, python: str = sys.executable, environment: Mapping[str, str] = {}
+) -> TrainingCommand:
+    """Returns `tfloop train` as its users run it: with progress bar, recorder and checkpoints."""
     changes = [part for one in ("validation=0", *sets) for part in ("--set", one)]
-    train = [sys.executable, "-m", "tfloop_cli", "train", "--config", config, "--output", "run"]
-    return Contender([*train, *changes, *options], environment, "run/metrics.jsonl")
+    train = [python, "-m", "tfloop_cli", "train", "--config", config, "--output", "run"]
+    return TrainingCommand([*train, *changes], environment, "run/metrics.jsonl")
 
 
-def script(name: str, *options: str, python: str = sys.executable) -> Contender:
-    """A script beside this one."""
-    return Contender([python, str(HERE / name), *options])
+def script(name: str, *options: str, python: str = sys.executable) -> TrainingCommand:
+    """Returns the command of a script in this folder."""
+    return TrainingCommand([python, str(HERE / name), *options])
 
 
-def measure(command: Sequence[str], documents: Documents, whole: float, peak: int) -> Measured:
-    """Makes what `watch` saw of a command into figures.
+def measure_rounds(
+    commands: Mapping[str, TrainingCommand], rounds: int, epochs: int, log: Callable[[str], None]
+) -> dict[str, list[Measurement]]:
+    """Measures every command once per round; returns one measurement per round for each name.
+
+    The order changes from round to round, because it affects the result: files of a process may have left the page cache
+    while others ran for minutes. Every second round is reversed, and every second pair of rounds starts with the next
+    command. A command that fails is logged and skipped from then on.
+
+    Args:
+        commands: by name. The first one is what the others are compared with.
+        rounds: number of trainings per command.
+        epochs: of each training.
+        log: prints a line.
 
     Raises:
-        FailedError: it said too little.
+        CommandError: the first command failed.
     """
-    epochs = [(moment, one) for moment, one in documents if one["event"] == "epoch"]
+    first = next(iter(commands))
+    measurements: dict[str, list[Measurement]] = {name: [] for name in commands}
+    for number in range(rounds):
+        names = list(measurements)
+        start = number // 2 % len(names)
+        order = names[start:] + names[:start]
+        for name in order if number % 2 == 0 else reversed(order):
+            try:
+                one = commands[name].run(epochs)
+            except CommandError as error:
+                if name == first:
+                    raise
+                del measurements[name]
+                log(f"round {number + 1}: {name} is skipped from now on: {error}")
+                continue
+            measurements[name].append(one)
+            log(
+                f"round {number + 1}: {name}: startup {one.startup_seconds:.1f} s, first epoch "
+                f"{one.epoch_seconds[0]:.2f} s, warm {one.warm_rate:,.0f}/s, command {one.total_seconds:.1f} s"
+            )
+    return measurements
+
+
+def summarize(command: Sequence[str], documents: Documents, total_seconds: float, peak_bytes: int) -> Measurement:
+    """Computes a measurement from the results of `observe`.
+
+    Raises:
+        CommandError: the command did not print an epoch, or no result on the test split.
+    """
+    epochs = [(arrival, one) for arrival, one in documents if one["event"] == "epoch"]
     tests = [one["metrics"] for _, one in documents if one["event"] == "evaluation"]
     if not epochs or not tests:
-        raise FailedError(f"{' '.join(command)} told of no epoch, or of no test")
-    told = [one["train_seconds"] for _, one in epochs]
-    between = [moment - before - (one["validation_seconds"] or 0) for (before, _), (moment, one) in pairwise(epochs)]
-    moment, first = epochs[0]
-    return Measured(
-        start=moment - told[0] - (first["validation_seconds"] or 0),
-        epochs=[told[0], *between],
-        told=told,
-        examples=round(first["examples_per_second"] * told[0]),
-        whole=whole,
-        peak=peak,
+        raise CommandError(f"{' '.join(command)} printed no epoch, or no result on the test split")
+    printed = [one["train_seconds"] for _, one in epochs]
+    between = [arrival - before - (one["validation_seconds"] or 0) for (before, _), (arrival, one) in pairwise(epochs)]
+    arrival, first = epochs[0]
+    return Measurement(
+        startup_seconds=arrival - printed[0] - (first["validation_seconds"] or 0),
+        epoch_seconds=[printed[0], *between],
+        printed_seconds=printed,
+        examples=round(first["examples_per_second"] * printed[0]),
+        total_seconds=total_seconds,
+        peak_bytes=peak_bytes,
         metrics=tests[-1],
+        weights_sha256=documents[-1][1].get("weights_sha256"),
     )
 
 
-def ask(command: Sequence[str]) -> dict[str, Any]:
-    """The last JSON document of a command that answers a question, such as what the machine can do."""
-    documents, _, _ = watch(command)
+def last_document(command: Sequence[str]) -> dict[str, Any]:
+    """Runs a command and returns the last JSON document that it prints.
+
+    Raises:
+        CommandError: it failed, or printed none.
+    """
+    documents, _, _ = observe(command)
     if not documents:
-        raise FailedError(f"{' '.join(command)} said nothing")
+        raise CommandError(f"{' '.join(command)} printed no JSON document")
     return documents[-1][1]
 
 
-def watch(
+def observe(
     command: Sequence[str], environment: Mapping[str, str] = {}, history: str | None = None
 ) -> tuple[Documents, float, int]:
-    """Runs a command: its JSON documents and when each came (seconds from its start), its seconds, its peak bytes.
+    """Runs a command in a new empty folder.
 
-    Its stderr is a terminal, and its stdout too where `history` says what file to read. What CI sets is taken away: it
-    would turn tfloop's screen off.
+    Its stderr is a pseudo-terminal, and so is its stdout if `history` is the file to read. Variables that CI systems
+    set are removed, because tfloop shows no progress bar with them.
+
+    Returns:
+        Its JSON documents with their arrival in seconds since its start, its seconds, its maximum memory in bytes.
 
     Raises:
-        FailedError: with what it wrote last.
+        CommandError: its exit code is not 0; the message has its last output.
     """
     variables = {key: value for key, value in os.environ.items() if key not in ("CI", "NO_COLOR")}
     variables |= {"TERM": "xterm-256color", "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
-    screen, terminal = pty.openpty()
+    controller, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 120))
-    shown: list[str] = []
+    output: list[str] = []
     documents: Documents = []
     ended = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        out = terminal if history else subprocess.PIPE
-        process = subprocess.Popen(command, stdout=out, stderr=terminal, text=True, env=variables, cwd=folder)
+        stdout = terminal if history else subprocess.PIPE
+        process = subprocess.Popen(command, stdout=stdout, stderr=terminal, text=True, env=variables, cwd=folder)
         os.close(terminal)
-        lines = process.stdout or _tail(Path(folder) / (history or ""), ended)
+        lines = process.stdout or _follow(Path(folder) / (history or ""), ended)
         threads = [
-            threading.Thread(target=_drain, args=(screen, shown), daemon=True),
-            threading.Thread(target=_listen, args=(lines, documents, started), daemon=True),
+            threading.Thread(target=_read_terminal, args=(controller, output), daemon=True),
+            threading.Thread(target=_read_documents, args=(lines, documents, started), daemon=True),
         ]
         for thread in threads:
             thread.start()
         _, status, usage = os.wait4(process.pid, 0)
-        whole = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         ended.set()
         for thread in threads:
             thread.join()
-    os.close(screen)
+    os.close(controller)
     if process.returncode:
-        raise FailedError(f"{' '.join(command)} ended with {process.returncode}:\n{''.join(shown)[-KEPT:]}")
-    return documents, whole, usage.ru_maxrss * 1024  # Linux counts KiB
+        shown = "".join(output)[-STDERR_CHARACTERS:]
+        raise CommandError(f"{' '.join(command)} ended with exit code {process.returncode}:\n{shown}")
+    return documents, seconds, usage.ru_maxrss * 1024  # Linux reports KiB
 
 
-def _listen(lines: Iterable[str], documents: Documents, started: float) -> None:
-    """Takes down what is said, and when."""
+def _read_documents(lines: Iterable[str], documents: Documents, started: float) -> None:
     for line in lines:
         if line.startswith("{"):
             documents.append((time.perf_counter() - started, json.loads(line)))
 
 
-def _tail(path: Path, ended: threading.Event) -> Iterator[str]:
-    """Lines of a file as they come, until its writer has ended."""
-    read, last = 0, False
+def _follow(path: Path, ended: threading.Event) -> Iterator[str]:
+    """Yields the lines of a file as they are written, until the writer has ended."""
+    position, last = 0, False
     while not last:
-        last = ended.wait(POLLED_SECONDS)
+        last = ended.wait(POLL_SECONDS)
         with suppress(FileNotFoundError), path.open("rb") as file:
-            file.seek(read)
+            file.seek(position)
             while (line := file.readline()).endswith(b"\n"):
-                read += len(line)
+                position += len(line)
                 yield line.decode()
 
 
-def _drain(screen: int, shown: list[str]) -> None:
-    """Reads what a process draws, as a terminal would."""
-    with suppress(OSError):  # how Linux says that the other end is closed
-        while data := os.read(screen, 65536):
-            shown.append(data.decode(errors="replace"))
+def _read_terminal(controller: int, output: list[str]) -> None:
+    """Reads what a process writes to its terminal, as a terminal emulator does."""
+    with suppress(OSError):  # Linux raises it when the other end is closed
+        while data := os.read(controller, 65536):
+            output.append(data.decode(errors="replace"))
 
 
-def installed(python: str | None, *modules: str) -> str:
-    """Why a Python cannot run a script that imports these modules; "" if it can."""
+def unavailable_reason(python: str | None, *modules: str) -> str | None:
+    """Returns why a Python cannot run a script that imports these modules; None if it can."""
     if not python:
-        return "no Python was named that has it"
-    look = f"import importlib.util as u; print(*(m for m in {modules!r} if not u.find_spec(m)))"
+        return "no Python was given for it"
+    program = f"import importlib.util as u; print(*(m for m in {modules!r} if not u.find_spec(m)))"
     try:
-        missing = subprocess.run([python, "-c", look], capture_output=True, text=True, check=True).stdout.strip()
+        missing = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
         return str(error)
-    return f"{python} has no {missing}" if missing else ""
-
-
-def in_turn(
-    contenders: Mapping[str, Contender], rounds: int, epochs: int, say: Callable[[str], None]
-) -> dict[str, list[Measured]]:
-    """Measures all, round by round, each round from another one on and every second round backwards.
-
-    Whom one follows matters: what a process needs of the disk may have left memory while others ran for minutes. One
-    that fails is left out from then on, with a word.
-
-    Raises:
-        FailedError: the first of them failed, with which the others are compared.
-    """
-    first = next(iter(contenders))
-    rows: dict[str, list[Measured]] = {name: [] for name in contenders}
-    for number in range(rounds):
-        names = list(rows)
-        turned = names[number % len(names) :] + names[: number % len(names)]
-        for name in turned if number % 2 == 0 else reversed(turned):
-            try:
-                one = contenders[name].run(epochs)
-            except FailedError as error:
-                if name == first:
-                    raise
-                del rows[name]
-                say(f"round {number + 1}: {name} is left out: {error}")
-                continue
-            rows[name].append(one)
-            say(
-                f"round {number + 1}: {name}: start {one.start:.1f} s, first epoch {one.epochs[0]:.2f} s, "
-                f"warm {one.warm:,.0f}/s, whole {one.whole:.1f} s"
-            )
-    return rows
+    return f"{missing} is not installed for {python}" if missing else None

@@ -1,9 +1,9 @@
-"""What display and logging cost: the loop with somebody who listens, and with nobody, epoch by epoch in turn.
+"""Measures the overhead of display and recorder: epochs of one loop with and without them, in turns.
 
     python benchmarks/overhead.py [mnist.yaml] [--pairs 30] [--set KEY=VALUE ...]
 
-One process and one loop, so that nothing differs between two epochs but whether the screen is drawn, on a
-pseudo-terminal, and the history is written. What saving costs, `python -m benchmarks.durability cost` says.
+All epochs run in one process and one loop. They differ only in whether the progress bar is drawn on a pseudo-terminal
+and the history is written. `python -m benchmarks.durability cost` measures the overhead of checkpoints.
 """
 
 import argparse
@@ -30,27 +30,28 @@ from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import create_state
 from tfloop_cli.events import EpochDone
 from tfloop_cli.registry import models, tasks
+from tfloop_cli.runs import folder as run_folders
 from tfloop_cli.runs.recorder import Recorder
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
 
 
 @contextmanager
-def terminal() -> Iterator[Console]:
-    """A console whose stderr is a terminal, read by a process of its own as a terminal emulator would."""
+def terminal_console() -> Iterator[Console]:
+    """A context with a console on a pseudo-terminal, which another process reads as a terminal emulator does."""
     for name in ("CI", "NO_COLOR"):
         os.environ.pop(name, None)
     os.environ["TERM"] = "xterm-256color"
-    screen, inside = os.openpty()
-    termios.tcsetwinsize(inside, (40, 120))
-    reader = subprocess.Popen(["cat"], stdin=screen, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.close(screen)
-    own = sys.stderr
-    with os.fdopen(inside, "w") as sys.stderr:
+    controller, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    reader = subprocess.Popen(["cat"], stdin=controller, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(controller)
+    stderr = sys.stderr
+    with os.fdopen(terminal, "w") as sys.stderr:
         try:
             yield Console()
         finally:
-            sys.stderr = own
+            sys.stderr = stderr
             reader.terminate()
             reader.wait()
 
@@ -63,40 +64,41 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     if "GLIBC_TUNABLES" not in os.environ:
-        print(f"note: `tfloop train` has GLIBC_TUNABLES={HUGE_PAGES}; this process has not")
+        print(f"note: `tfloop train` sets GLIBC_TUNABLES={HUGE_PAGES}; it is not set in this process")
 
     changes = ["validation=0", *options.set, f"epochs={2 * options.pairs + 1}"]
     config = runtime.setup(load([options.config], sets=changes).config)
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, 10**6)
-    spent: dict[bool, list[float]] = {True: [], False: []}
-    listening, heard, hearing = False, 0.0, []
-    with tempfile.TemporaryDirectory() as folder, terminal() as console, make_display(console) as display:
-        run = folder.create(Path(folder), "run", name=None, output=None)
-        consumers = (Recorder(run, console), display)
+    epochs: dict[bool, list[float]] = {True: [], False: []}  # seconds, with and without display and recorder
+    enabled, in_consumers, consumer_seconds = False, 0.0, []
+    with tempfile.TemporaryDirectory() as folder, terminal_console() as console, make_display(console) as display:
+        run = run_folders.create(Path(folder), "run")
+        consumers = (Recorder(run, console.warn), display)
         for consumer in consumers:
             consumer.handle(start_event(run, config, data, state))
         started = time.perf_counter()
         for event in fit(state, data, task, config, BestMetric(task, config), EarlyStopping(task, config)):
-            if listening:
-                asked = time.perf_counter()
+            if enabled:
+                before = time.perf_counter()
                 for consumer in consumers:
                     consumer.handle(event)
-                heard += time.perf_counter() - asked
+                in_consumers += time.perf_counter() - before
             if isinstance(event, EpochDone):
-                if event.epoch > 1:  # the first one compiles
-                    spent[listening].append(time.perf_counter() - started)
-                hearing += [heard] if listening else []
-                listening, heard = event.epoch % 4 in (1, 0), 0.0  # yes no no yes
+                if event.epoch > 1:  # the first epoch includes tracing
+                    epochs[enabled].append(time.perf_counter() - started)
+                consumer_seconds += [in_consumers] if enabled else []
+                enabled, in_consumers = event.epoch % 4 in (1, 0), 0.0  # with, without, without, with
                 started = time.perf_counter()
 
-    ratio = statistics.median(with_ / without for with_, without in zip(spent[True], spent[False], strict=True))
+    without, with_ = statistics.median(epochs[False]), statistics.median(epochs[True])
+    ratio = statistics.median(one / other for one, other in zip(epochs[True], epochs[False], strict=True))
+    own = statistics.median(consumer_seconds)
     print(f"{options.config}: {options.pairs} pairs of epochs, medians")
-    print(f"{statistics.median(spent[False]):8.3f} s  nobody listens")
-    print(f"{statistics.median(spent[True]):8.3f} s  display and recorder listen: {ratio - 1:+.2%}, pair by pair")
-    share = statistics.median(hearing) / statistics.median(spent[False])
-    print(f"{statistics.median(hearing) * 1e3:8.1f} ms of an epoch in them by their own time: {share:.2%}")
+    print(f"{without:8.3f} s per epoch without display and recorder")
+    print(f"{with_:8.3f} s per epoch with display and recorder: {ratio - 1:+.2%} (median of pairs)")
+    print(f"{own * 1e3:8.1f} ms per epoch inside of display and recorder: {own / without:.2%}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Where a training step's time goes, by kind of operation: what docs/performance.md is written from.
+"""Profiles a training step: milliseconds per kind of operation (see docs/optimization-notes.md).
 
     python benchmarks/profile_step.py mnist.yaml [--steps 100] [--set KEY=VALUE ...]
 
-The times are those of TensorFlow's own profiler, added up over all threads.
+The times are those of TensorFlow's profiler, summed over all threads.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2  # isort: skip
 
 
 def main() -> None:
-    """Profiles some warm steps and prints milliseconds a step for each kind of operation."""
+    """Profiles some warm steps and prints the milliseconds per step for each kind of operation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config")
     parser.add_argument("--steps", type=int, default=100)
@@ -37,28 +37,29 @@ def main() -> None:
     data = build_data(config)
     task = tasks.build(config.task, data.spec)
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, 1)
-    with mock.patch.object(loop, "suits_single_thread", return_value=False):  # there the profiler sees nothing
-        run, feed = loop.compile_steps(task, state, config), data.batch_iterator(0, 10 * options.steps)
+    # The profiler does not support the single-threaded executor.
+    with mock.patch.object(loop, "suits_single_thread", return_value=False):
+        run, batches = loop.compile_steps(task, state, config), data.batch_iterator(0, 10 * options.steps)
     options.steps = min(options.steps, data.steps_per_epoch)
     count = tf.constant(options.steps, tf.int64)
-    feed.set_epoch(0)
-    run(feed.batches, count)  # traces, and warms up
+    batches.set_epoch(0)
+    run(batches.batches, count)  # traces and warms up
     started = time.perf_counter()
-    feed.seek(0)
-    run(feed.batches, count)
-    bare = (time.perf_counter() - started) / options.steps * 1e3
+    batches.seek(0)
+    run(batches.batches, count)
+    unprofiled = (time.perf_counter() - started) / options.steps * 1e3
     with tempfile.TemporaryDirectory() as folder:
-        feed.seek(0)
+        batches.seek(0)
         with tf.profiler.experimental.Profile(folder):
-            run(feed.batches, count)
-        spent = times(next(Path(folder).rglob("*.xplane.pb")))
-    print(f"{bare:.2f} ms a step without the profiler")
+            run(batches.batches, count)
+        spent = milliseconds_by_kind(next(Path(folder).rglob("*.xplane.pb")))
+    print(f"{unprofiled:.2f} ms per step without the profiler")
     for name, milliseconds in spent.most_common(25):
         print(f"{milliseconds / options.steps:8.3f} ms  {name}")
 
 
-def times(path: Path) -> collections.Counter[str]:
-    """Milliseconds by kind of operation, over all threads; the children's time is not taken out of their parents'."""
+def milliseconds_by_kind(path: Path) -> collections.Counter[str]:
+    """Returns the milliseconds per kind of operation over all threads; nested operations count in their parents too."""
     space = xplane_pb2.XSpace()
     space.ParseFromString(path.read_bytes())
     spent: collections.Counter[str] = collections.Counter()

@@ -1,4 +1,4 @@
-"""What came out: a table, a JSON file, a picture. A ratio over 1 says that tfloop is so many times as fast."""
+"""Reports measurements: a table, a JSON file, a plot. A ratio over 1 means that tfloop is faster by that factor."""
 
 import argparse
 import json
@@ -13,137 +13,163 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measurement import HERE, Measured, ask
+from measurement import HERE, Measurement, last_document
+
+from tfloop_cli import hardware
 
 OURS = "tfloop"
-TICKS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 3, 5, 7, 10, 20, 50, 100)  # of the picture's axis
-Rows = Mapping[str, Sequence[Measured]]
+TICKS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 3, 5, 7, 10, 20, 50, 100)  # of the plot's axis
+RATES = {"first epoch": "first_epoch_rate", "warm": "warm_rate"}  # higher is better
+COSTS = {"command": "total_seconds", "memory": "peak_bytes"}  # lower is better
 
 
 @dataclass(frozen=True)
-class Contest:
-    """One workload, measured.
+class Comparison:
+    """The measurements of one workload.
 
     Attributes:
-        rows: by contender, one a round.
-        facts: what the model costs, what the machine can do, what was chosen for whom; `multiply_adds` of one example
-            forwards and `gflops` of the matrix product give the share of it.
-        skipped: why a contender is not there.
+        measurements: one per round, by the name of the command. The others are compared with the first one.
+        facts: the cost of the model, the machine's speed, the options that were found by search. `multiply_adds` of the
+            forward pass of one example and `gflops` of a matrix product give the fraction of the latter.
+        skipped: names of commands that were not measured, and why.
     """
 
-    rows: Rows
+    measurements: Mapping[str, Sequence[Measurement]]
     facts: Mapping[str, Any] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def ratios(self, name: str, key: str = "warm") -> list[float]:
-        """How many times as fast tfloop was, round by round, since the machine's speed drifts."""
-        pairs = zip(self.rows[OURS], self.rows[name], strict=True)
-        if key == "whole":
-            return [theirs.whole / ours.whole for ours, theirs in pairs]
-        return [getattr(ours, key) / getattr(theirs, key) for ours, theirs in pairs]
+        """Returns by what factor the first command is better than another one, round by round.
 
-    def share(self, warm: float) -> float | None:
-        """Of the machine's matrix product, while training: each product of the forward pass is two backwards."""
+        Args:
+            name: of the other command.
+            key: of `RATES` or `COSTS`.
+        """
+        pairs = list(zip(next(iter(self.measurements.values())), self.measurements[name], strict=True))
+        if key in COSTS:
+            return [getattr(theirs, COSTS[key]) / getattr(ours, COSTS[key]) for ours, theirs in pairs]
+        return [getattr(ours, RATES[key]) / getattr(theirs, RATES[key]) for ours, theirs in pairs]
+
+    def fraction_of_matrix_product(self, warm_rate: float) -> float | None:
+        """Returns the arithmetic rate of training as a fraction of that of a large matrix product; None if unknown.
+
+        The backward pass has two products for each product of the forward pass.
+        """
         if not self.facts.get("multiply_adds") or not self.facts.get("gflops"):
             return None
-        return warm * 3 * 2 * self.facts["multiply_adds"] / (self.facts["gflops"] * 1e9)
+        return warm_rate * 3 * 2 * self.facts["multiply_adds"] / (self.facts["gflops"] * 1e9)
 
 
-def table(title: str, contest: Contest) -> str:
-    """Medians of all rounds."""
+def table(title: str, comparison: Comparison) -> str:
+    """Returns a table of medians over all rounds, one row per command."""
     lines = [
         title,
         f"{'':32}{'to step 1':>10}{'epoch 1':>9}{'ratio':>7}{'warm':>11}{'ratio':>7}{'from':>6} to{'':<4}"
         f"{'command':>9}{'ratio':>7}{'memory':>10}{'of sgemm':>10}",
     ]
-    for name, rows in contest.rows.items():
-        if not rows:
+    for name, rounds in comparison.measurements.items():
+        if not rounds:
             continue
-        warm = median(row.warm for row in rows)
-        ratios, share = contest.ratios(name), contest.share(warm)
+        warm_rate = median(one.warm_rate for one in rounds)
+        ratios, fraction = comparison.ratios(name), comparison.fraction_of_matrix_product(warm_rate)
         lines.append(
-            f"{name:32}{median(row.start for row in rows):>8.1f} s{median(row.epochs[0] for row in rows):>7.2f} s"
-            f"{median(contest.ratios(name, 'first')):>7.2f}{warm:>9,.0f}/s{median(ratios):>7.2f}"
-            f"{min(ratios):>6.2f} {max(ratios):<6.2f}{median(row.whole for row in rows):>7.1f} s"
-            f"{median(contest.ratios(name, 'whole')):>7.2f}{median(row.peak for row in rows) / 2**20:>6,.0f} MiB"
-            + (f"{share:>10.0%}" if share is not None else "")
+            f"{name:32}{median(one.startup_seconds for one in rounds):>8.1f} s"
+            f"{median(one.epoch_seconds[0] for one in rounds):>7.2f} s"
+            f"{median(comparison.ratios(name, 'first epoch')):>7.2f}{warm_rate:>9,.0f}/s{median(ratios):>7.2f}"
+            f"{min(ratios):>6.2f} {max(ratios):<6.2f}{median(one.total_seconds for one in rounds):>7.1f} s"
+            f"{median(comparison.ratios(name, 'command')):>7.2f}"
+            f"{median(one.peak_bytes for one in rounds) / 2**20:>6,.0f} MiB"
+            + (f"{fraction:>10.0%}" if fraction is not None else "")
         )
     facts = (
-        f"{name}: {fact:,.0f}" if isinstance(fact, float) else f"{name}: {fact}" for name, fact in contest.facts.items()
+        f"{name}: {fact:,.0f}" if isinstance(fact, float) else f"{name}: {fact}"
+        for name, fact in comparison.facts.items()
     )
-    lines += ["; ".join(facts), *(f"left out: {name}: {why}" for name, why in contest.skipped.items())]
+    lines += ["; ".join(facts), *(f"skipped: {name}: {reason}" for name, reason in comparison.skipped.items())]
     return "\n".join(lines)
 
 
-def arguments(description: str, rounds: int = 5, epochs: int = 4) -> argparse.ArgumentParser:
-    """The options of every benchmark here that measures in rounds."""
+def argument_parser(description: str, rounds: int = 5, epochs: int = 4) -> argparse.ArgumentParser:
+    """Returns a parser with the options of every benchmark that measures in rounds."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--rounds", type=int, default=rounds, help="trainings per command")
     parser.add_argument("--epochs", type=int, default=epochs, help="of each training; the first one is not warm")
-    parser.add_argument("--json", type=Path, help="where to write every figure")
-    parser.add_argument("--png", type=Path, help="where to draw the ratios; needs matplotlib")
+    parser.add_argument("--json", type=Path, help="write all measurements to this file")
+    parser.add_argument("--png", type=Path, help="plot the ratios to this file; requires matplotlib")
     return parser
 
 
-def finish(options: argparse.Namespace, contests: Mapping[str, Contest]) -> None:
-    """Prints the tables, and writes the files that were asked for."""
-    about = save(options, contests)
-    print(f"{about['cpu']}, {about['cores']} cores; medians of {options.rounds} rounds, {options.epochs} epochs each")
-    print("a ratio over 1 says that tfloop is so many times as fast; `from` and `to`: the lowest and the highest round")
-    for name, contest in contests.items():
-        print(f"\n{table(name, contest)}", flush=True)
+def log(text: str) -> None:
+    """Prints a line to stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
-def save(options: argparse.Namespace, contests: Mapping[str, Contest]) -> dict[str, Any]:
-    """Writes the files that were asked for, of what is measured so far; returns what is said of the machine."""
-    about = machine()
+def print_tables(options: argparse.Namespace, comparisons: Mapping[str, Comparison]) -> None:
+    """Prints one table per workload, and writes the requested files."""
+    facts = save(options, comparisons)
+    print(f"{facts['cpu']}, {facts['cores']} cores; medians of {options.rounds} rounds, {options.epochs} epochs each")
+    print("a ratio over 1 means that tfloop is faster by that factor; `from` and `to`: the lowest and the highest round")
+    for name, comparison in comparisons.items():
+        print(f"\n{table(name, comparison)}", flush=True)
+
+
+def save(options: argparse.Namespace, comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
+    """Writes the requested files with all comparisons so far; returns the facts about the machine."""
+    facts = machine()
     if options.json:
-        told = {name: plain(contest) for name, contest in contests.items()}
-        options.json.write_text(json.dumps({"machine": about, "arguments": sys.argv, "contests": told}, indent=1))
-    if options.png:
-        picture(options.png, f"{about['cpu']}, {about['cores']} cores", contests)
-    return about
+        workloads = {name: to_mapping(comparison) for name, comparison in comparisons.items()}
+        content = {"machine": facts, "arguments": sys.argv, "workloads": workloads}
+        options.json.write_text(json.dumps(content, indent=1))
+    if getattr(options, "png", None):
+        plot(options.png, f"{facts['cpu']}, {facts['cores']} cores", comparisons)
+    return facts
 
 
-def plain(contest: Contest) -> dict[str, Any]:
-    """A contest as JSON can hold it: the figures, and what the table makes of them."""
-    told: dict[str, Any] = {"facts": dict(contest.facts), "skipped": dict(contest.skipped), "rounds": {}, "ratios": {}}
-    for name, rows in contest.rows.items():
-        told["rounds"][name] = [asdict(row) | {"warm": row.warm} for row in rows]
-        told["ratios"][name] = {key: contest.ratios(name, key) for key in ("first", "warm", "whole")}
-    return told
+def to_mapping(comparison: Comparison) -> dict[str, Any]:
+    """Returns a comparison as plain data for JSON: all measurements, and their ratios."""
+    return {
+        "facts": dict(comparison.facts),
+        "skipped": dict(comparison.skipped),
+        "rounds": {
+            name: [asdict(one) | {"warm_rate": one.warm_rate} for one in rounds]
+            for name, rounds in comparison.measurements.items()
+        },
+        "ratios": {
+            name: {key: comparison.ratios(name, key) for key in (*RATES, *COSTS)} for name in comparison.measurements
+        },
+    }
 
 
-def picture(path: Path, title: str, contests: Mapping[str, Contest]) -> None:
-    """Bars of the median warm ratios, with a line from the lowest to the highest round; on a logarithmic axis."""
+def plot(path: Path, title: str, comparisons: Mapping[str, Comparison]) -> None:
+    """Plots the median ratios of warm epochs as bars with the range of all rounds, on a logarithmic axis."""
     try:
         import matplotlib
     except ImportError:
-        print("no picture: matplotlib is not installed", file=sys.stderr)
+        log("no plot: matplotlib is not installed")
         return
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     labels: list[str] = []
     bars: list[list[float]] = []
-    for workload, contest in contests.items():
-        for name in contest.rows:
-            if name != OURS and contest.rows[name]:
-                labels.append(f"{workload}: {name}" if len(contests) > 1 else name)
-                bars.append(contest.ratios(name))
+    for workload, comparison in comparisons.items():
+        for name in comparison.measurements:
+            if name != OURS and comparison.measurements[name]:
+                labels.append(f"{workload}: {name}" if len(comparisons) > 1 else name)
+                bars.append(comparison.ratios(name))
     if not bars:
         return
-    middles = [median(bar) for bar in bars]
-    whiskers = [
-        [middle - min(bar) for middle, bar in zip(middles, bars, strict=True)],
-        [max(bar) - middle for middle, bar in zip(middles, bars, strict=True)],
+    medians = [median(bar) for bar in bars]
+    ranges = [
+        [middle - min(bar) for middle, bar in zip(medians, bars, strict=True)],
+        [max(bar) - middle for middle, bar in zip(medians, bars, strict=True)],
     ]
     figure, axes = pyplot.subplots(figsize=(9, 1.3 + 0.36 * len(bars)), layout="constrained")
-    colours = ["#2a7f9e" if middle >= 1 else "#c8693b" for middle in middles]
-    axes.barh(labels, [middle - 1 for middle in middles], left=1, color=colours, height=0.62)
-    axes.errorbar(middles, range(len(bars)), xerr=whiskers, fmt="none", ecolor="#333333", capsize=3, linewidth=1)
-    for place, (middle, bar) in enumerate(zip(middles, bars, strict=True)):
-        axes.text(max(1.0, *bar) * 1.03, place, f"{middle:.2f}", va="center", fontsize=9)
+    colors = ["#2a7f9e" if middle >= 1 else "#c8693b" for middle in medians]
+    axes.barh(labels, [middle - 1 for middle in medians], left=1, color=colors, height=0.62)
+    axes.errorbar(medians, range(len(bars)), xerr=ranges, fmt="none", ecolor="#333333", capsize=3, linewidth=1)
+    for row, (middle, bar) in enumerate(zip(medians, bars, strict=True)):
+        axes.text(max(1.0, *bar) * 1.03, row, f"{middle:.2f}", va="center", fontsize=9)
     axes.axvline(1, color="#333333", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(min(0.8, *map(min, bars)) * 0.95, max(1.25, *map(max, bars)) * 1.2)
@@ -152,32 +178,24 @@ def picture(path: Path, title: str, contests: Mapping[str, Contest]) -> None:
     axes.xaxis.minorticks_off()
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("tfloop is so many times as fast (warm epochs; median, lowest and highest round)")
+    axes.set_xlabel("speed of tfloop relative to the other (warm epochs; median, lowest and highest round)")
     axes.set_title(title, fontsize=10)
     figure.savefig(path, dpi=150)
 
 
-def sgemm() -> float:
-    """GFLOP/s of this machine's matrix product, now."""
-    return float(ask([sys.executable, str(HERE / "matrix_product.py")])["gflops"])
+def matrix_product_gflops() -> float:
+    """Measures this machine's float32 matrix product now: GFLOP/s."""
+    return float(last_document([sys.executable, str(HERE / "matrix_product.py")])["gflops"])
 
 
 def machine() -> dict[str, Any]:
-    """Where and when, and of which commit."""
+    """Returns facts about the machine, the time and the commit."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
     return {
-        "cpu": cpu(),
+        "cpu": hardware.cpu()[0],
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "commit": commit.stdout.strip(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S"),
         "load": os.getloadavg(),
     }
-
-
-def cpu() -> str:
-    """The processor's name, as Linux tells it."""
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        return next(
-            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
-        )

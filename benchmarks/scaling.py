@@ -1,68 +1,62 @@
-"""How tfloop and a tuned `keras fit` grow with the data and with the model.
+"""Measures how tfloop and a tuned `keras fit` scale with the dataset and with the model.
 
     python benchmarks/scaling.py [--rounds 3] [--epochs 3] [--examples 7500] [--json FILE] [--png FILE]
 
-The tutorial's net on made-up images of 28x28 pixels: 1, 2, 4 and 8 times the data, then 8, 16, 32 and 64 filters on
-twice the data. How many steps a call of `fit` takes is searched for each model anew.
+The model is a small CNN (mnist.yaml) on synthetic images of 28x28 pixels: 1, 2, 4 and 8 times the examples, then 8, 16,
+32 and 64 filters with twice the examples. The fastest `steps_per_execution` of `fit` is searched again for each model.
 """
 
-import sys
 from statistics import median
 
-from measurement import Contender, ask, in_turn, script, tfloop
-from reporting import OURS, Contest, arguments, finish, save
+from measurement import TrainingCommand, measure_rounds, script, tfloop
+from reporting import OURS, Comparison, argument_parser, log, print_tables, save
+from workloads import search_fit_options
 
-CONFIG, THEIRS = "mnist.yaml", "keras fit, tuned"
-TIMES, FILTERS, USUAL = (1, 2, 4, 8), (8, 16, 32, 64), 32
+CONFIG, BASELINE = "mnist.yaml", "keras fit, tuned"
+FACTORS, FILTERS, DEFAULT_FILTERS = (1, 2, 4, 8), (8, 16, 32, 64), 32
 
 
-def sets(examples: int, filters: int) -> list[str]:
-    """The config's changes."""
+def config_changes(examples: int, filters: int) -> list[str]:
+    """Returns the changes to the config, as arguments of `--set`."""
     data = f"dataset={{name: synthetic, shape: [28, 28, 1], train_examples: {examples}, test_examples: 1000}}"
     return [data, f"model.filters=[{filters}]"]
 
 
-def pair(examples: int, filters: int, tuned: list[str]) -> dict[str, Contender]:
-    """Both contenders on one size."""
-    changes = sets(examples, filters)
+def commands(examples: int, filters: int, tuned: list[str]) -> dict[str, TrainingCommand]:
+    """Returns the two commands for one size."""
+    changes = config_changes(examples, filters)
     flags = [part for one in changes for part in ("--set", one)]
-    return {OURS: tfloop(CONFIG, *changes), THEIRS: script("keras_fit.py", CONFIG, *flags, *tuned)}
-
-
-def tune(examples: int, filters: int, seconds: float) -> list[str]:
-    """How `fit` is best run on a model."""
-    choice = ask([*pair(examples, filters, [])[THEIRS].command, "--search", str(seconds)])
-    return ["--steps-per-execution", str(choice["steps_per_execution"]), *(["--jit"] if choice["jit"] else [])]
+    return {OURS: tfloop(CONFIG, *changes), BASELINE: script("keras_fit.py", CONFIG, *flags, *tuned)}
 
 
 def main() -> None:
-    """Measures each size and prints a table of it, then one of all."""
-    parser = arguments(__doc__ or "", rounds=3, epochs=3)
-    parser.add_argument("--examples", type=int, default=7_500, help="once the data")
-    parser.add_argument("--search", type=float, default=1.0, metavar="SECONDS", help="for each trial of keras fit")
+    """Measures each size, prints one table per size, and then one with a row per size."""
+    parser = argument_parser(__doc__ or "", rounds=3, epochs=3)
+    parser.add_argument("--examples", type=int, default=7_500, help="size of the smallest dataset")
+    parser.add_argument("--search", type=float, default=1.0, metavar="SECONDS", help="per trial of the search for fit")
     options = parser.parse_args()
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    tuned = {filters: tune(2 * options.examples, filters, options.search) for filters in FILTERS}
-    sizes = [(times * options.examples, USUAL) for times in TIMES]
-    sizes += [(2 * options.examples, filters) for filters in FILTERS if filters != USUAL]
-    contests: dict[str, Contest] = {}
+    tuned = {
+        filters: search_fit_options(commands(2 * options.examples, filters, [])[BASELINE], options.search)
+        for filters in FILTERS
+    }
+    sizes = [(factor * options.examples, DEFAULT_FILTERS) for factor in FACTORS]
+    sizes += [(2 * options.examples, filters) for filters in FILTERS if filters != DEFAULT_FILTERS]
+    comparisons: dict[str, Comparison] = {}
     for examples, filters in sizes:
         name = f"{examples:,} examples, {filters} filters"
-        say(name)
-        rows = in_turn(pair(examples, filters, tuned[filters]), options.rounds, options.epochs, say)
-        contests[name] = Contest(rows, {THEIRS: " ".join(tuned[filters])})
-        save(options, contests)
-    finish(options, contests)
-    print(f"\n{'warm epochs':32}{OURS:>23}{THEIRS:>23}{'ratio':>8}")
-    for name, contest in contests.items():
+        log(name)
+        measurements = measure_rounds(commands(examples, filters, tuned[filters]), options.rounds, options.epochs, log)
+        comparisons[name] = Comparison(measurements, {BASELINE: " ".join(tuned[filters])})
+        save(options, comparisons)
+    print_tables(options, comparisons)
+    print(f"\n{'warm epochs':32}{OURS:>23}{BASELINE:>23}{'ratio':>8}")
+    for name, comparison in comparisons.items():
         cells = ""
-        for rows in contest.rows.values():
-            seconds, rate = median(median(row.epochs[1:]) for row in rows), median(row.warm for row in rows)
-            cells += f"{seconds:>9.2f} s{rate:>10,.0f}/s"
-        print(f"{name:32}{cells}{median(contest.ratios(THEIRS)):>8.2f}")
+        for rounds in comparison.measurements.values():
+            seconds = median(median(one.epoch_seconds[1:]) for one in rounds)
+            cells += f"{seconds:>9.2f} s{median(one.warm_rate for one in rounds):>10,.0f}/s"
+        print(f"{name:32}{cells}{median(comparison.ratios(BASELINE)):>8.2f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seconds of whole processes that must answer at once: `--help`, a wrong config, a list.
+"""Measures the seconds of commands that should respond immediately: `--help`, a wrong config, a list.
 
 python benchmarks/startup.py [--runs 11]
 """
@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-WRONG = "dataset: mnist\nmodel: {name: conv_nett, filters: 32}\nepochs: ten\n"
+WRONG_CONFIG = "dataset: mnist\nmodel: {name: conv_nett, filters: 32}\nepochs: ten\n"
 
 
 def main() -> None:
-    """Runs each command several times and prints the spread."""
+    """Runs each command several times and prints the median and the range."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=11)
     options = parser.parse_args()
@@ -23,7 +23,7 @@ def main() -> None:
     tfloop = str(Path(sys.executable).parent / "tfloop")
     with tempfile.TemporaryDirectory() as folder:
         wrong = Path(folder) / "wrong.yaml"
-        wrong.write_text(WRONG)
+        wrong.write_text(WRONG_CONFIG)
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "tfloop --help": [tfloop, "--help"],
@@ -37,8 +37,8 @@ def main() -> None:
                 started = time.perf_counter()
                 subprocess.run(command, capture_output=True, check=False)
                 seconds.append(time.perf_counter() - started)
-            kept = seconds[1:]  # the first one fills the disk cache
-            print(f"{name:28} median {statistics.median(kept):.3f} s, from {min(kept):.3f} to {max(kept):.3f}")
+            warm = seconds[1:]  # the first run fills the disk cache
+            print(f"{name:28} median {statistics.median(warm):.3f} s, from {min(warm):.3f} to {max(warm):.3f}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A PyTorch loop on an exported workload, for comparison. Prints JSON documents; needs torch and numpy only.
+"""Trains an exported workload with a PyTorch loop. Prints JSON documents; requires only torch and NumPy.
 
     python benchmarks/export_workload.py mnist.yaml --arrays mnist.npz
     python benchmarks/torch_loop.py mnist.npz --epochs 3 [--compiled] [--channels-last] [--bfloat16]
 
-What its documentation advises for a CPU: data in memory as one tensor, an index and one change of images a batch,
-`set_to_none`, a fused optimizer, and `torch.compile`, the channels-last layout or autocast where they are asked for.
-The models stand in `torch_models.py`, what changes images in `torch_augmentations.py`.
+It follows PyTorch's documentation for CPUs: data in memory as one tensor, one indexing operation and one augmentation
+per batch, `set_to_none`, a fused optimizer, and on request `torch.compile`, the channels-last memory format or autocast.
+The models are in `torch_models.py`, the augmentations in `torch_augmentations.py`.
 """
 
 import math
@@ -19,95 +19,100 @@ from torch_models import build
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-def optimizer_of(
-    work: exported_workload.Exported, net: torch.nn.Module, epochs: int
+def build_optimizer(
+    work: exported_workload.ExportedWorkload, model: torch.nn.Module, epochs: int
 ) -> tuple[torch.optim.Optimizer, Callable]:
-    """The config's optimizer, and what moves its learning rate after each step."""
-    wanted, config = work.config["optimizer"], work.config
-    arguments = {"lr": wanted["learning_rate"], "eps": wanted["epsilon"], "fused": True}
-    if wanted["name"] == "adamw":
-        optimizer = torch.optim.AdamW(net.parameters(), weight_decay=wanted["weight_decay"], **arguments)
+    """Returns the optimizer of the config, and a function that advances its learning rate after each step."""
+    arguments, config = work.config["optimizer"], work.config
+    common = {"lr": arguments["learning_rate"], "eps": arguments["epsilon"], "fused": True}
+    if arguments["name"] == "adamw":
+        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=arguments["weight_decay"], **common)
     else:
-        optimizer = torch.optim.Adam(net.parameters(), **arguments)
+        optimizer = torch.optim.Adam(model.parameters(), **common)
     if config["schedule"]["name"] != "cosine":
         return optimizer, lambda: None
-    warm_up = config["warmup_steps"]
-    steps = epochs * -(-len(work.arrays["train_inputs"]) // config["batch_size"]) - warm_up
+    warmup = config["warmup_steps"]
+    steps = epochs * -(-len(work.arrays["train_inputs"]) // config["batch_size"]) - warmup
 
-    def factor(step: int) -> float:
-        done = min(max(step - warm_up, 0) / steps, 1.0)
-        return min((step + 1) / (warm_up + 1), 1.0) * 0.5 * (1 + math.cos(math.pi * done))
+    def multiplier(step: int) -> float:
+        progress = min(max(step - warmup, 0) / steps, 1.0)
+        return min((step + 1) / (warmup + 1), 1.0) * 0.5 * (1 + math.cos(math.pi * progress))
 
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor).step
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, multiplier).step
 
 
-def inputs_of(array: torch.Tensor, layout: torch.memory_format) -> torch.Tensor:
-    """A batch for the model: pixels as float32 in [0, 1], [batch, channels, height, width]; rows as they are.
+def prepare_inputs(array: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+    """Returns a batch as the model's input.
 
-    Texts become as long as the longest of them, [batch, words].
+    Pixels become float32 in [0, 1], [batch, channels, height, width]; texts are cut to the longest one, [batch, words];
+    rows are returned unchanged.
     """
     if array.dtype == torch.int32:
         return array[:, : int((array > 0).sum(1).max())]
     values = array.float() / 255 if array.dtype == torch.uint8 else array
-    return values.contiguous(memory_format=layout) if values.ndim == 4 else values
+    return values.contiguous(memory_format=memory_format) if values.ndim == 4 else values
 
 
-def tensors(work: exported_workload.Exported, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """A split: images [examples, channels, height, width], rows or texts, and int64 classes."""
+def load_split(work: exported_workload.ExportedWorkload, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns a split: images [examples, channels, height, width], rows or texts, and int64 labels."""
     inputs = torch.from_numpy(work.arrays[f"{split}_inputs"])
     inputs = inputs.permute(0, 3, 1, 2).contiguous() if inputs.ndim == 4 else inputs
     return inputs, torch.from_numpy(work.arrays[f"{split}_targets"]).long()
 
 
 def main() -> None:
-    """Trains and tests."""
-    options = exported_workload.options(
-        __doc__, compiled="torch.compile", channels_last="another order in memory", bfloat16="autocast"
+    """Trains, and evaluates the test split."""
+    options = exported_workload.parse_arguments(
+        __doc__,
+        compiled="use torch.compile",
+        channels_last="use the channels-last memory format",
+        bfloat16="use autocast",
     )
     torch.manual_seed(options.seed)
-    work, layout = exported_workload.read(options.data), torch.contiguous_format
+    work, memory_format = exported_workload.read(options.data), torch.contiguous_format
     if options.channels_last:
-        layout = torch.channels_last
-    inputs, targets = tensors(work, "train")
-    model = build(work).to(memory_format=layout)
-    optimizer, advance = optimizer_of(work, model, options.epochs)
-    changes = torch_augmentations.build(work.config["augment"])
+        memory_format = torch.channels_last
+    inputs, targets = load_split(work, "train")
+    model = build(work).to(memory_format=memory_format)
+    optimizer, advance = build_optimizer(work, model, options.epochs)
+    augmentations = torch_augmentations.build(work.config["augment"])
 
-    def measure(batch: torch.Tensor, answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(batch: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
             logits = model(batch)
-        return torch.nn.functional.cross_entropy(logits.float(), answers), (logits.argmax(1) == answers).sum()
+        return torch.nn.functional.cross_entropy(logits.float(), labels), (logits.argmax(1) == labels).sum()
 
-    # Not the optimizer: it would be compiled anew for each learning rate.
+    # The optimizer is not compiled, because it would be compiled again for each learning rate.
     static = inputs.dtype != torch.int32  # the lengths of texts differ
-    run: Step = torch.compile(measure, dynamic=False if static else None) if options.compiled else measure
-    clip, epochs = work.config["clip_norm"], exported_workload.Epochs(len(inputs))
+    step: Step = torch.compile(forward, dynamic=False if static else None) if options.compiled else forward
+    clip_norm, timer = work.config["clip_norm"], exported_workload.EpochTimer(len(inputs))
     for _ in range(options.epochs):
-        total, right = torch.zeros(()), torch.zeros((), dtype=torch.long)
-        for index in torch.randperm(len(inputs)).split(work.config["batch_size"]):
+        loss_sum, correct = torch.zeros(()), torch.zeros((), dtype=torch.long)
+        for indices in torch.randperm(len(inputs)).split(work.config["batch_size"]):
             optimizer.zero_grad(set_to_none=True)
-            batch = inputs_of(inputs[index], layout)
-            for change in changes:
-                batch = change(batch).contiguous(memory_format=layout)
-            loss, hits = run(batch, targets[index])
+            batch = prepare_inputs(inputs[indices], memory_format)
+            for augment in augmentations:
+                batch = augment(batch).contiguous(memory_format=memory_format)
+            loss, correct_in_batch = step(batch, targets[indices])
             loss.backward()
-            if clip:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+            if clip_norm:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
             optimizer.step()
             advance()
-            total, right = total + loss.detach() * len(index), right + hits
-        right.item()
-        epochs.done()
-    exported_workload.tell("evaluation", split="test", metrics=test(model, *tensors(work, "test"), layout))
+            loss_sum, correct = loss_sum + loss.detach() * len(indices), correct + correct_in_batch
+        correct.item()
+        timer.stop()
+    metrics = evaluate(model, *load_split(work, "test"), memory_format)
+    exported_workload.emit("evaluation", split="test", metrics=metrics)
 
 
 @torch.no_grad()
-def test(
-    model: torch.nn.Module, inputs: torch.Tensor, targets: torch.Tensor, layout: torch.memory_format
+def evaluate(
+    model: torch.nn.Module, inputs: torch.Tensor, targets: torch.Tensor, memory_format: torch.memory_format
 ) -> dict[str, float]:
-    """Loss and accuracy."""
+    """Returns loss and accuracy."""
     model.eval()
-    logits = torch.cat([model(inputs_of(part, layout)) for part in inputs.split(1024)])
+    logits = torch.cat([model(prepare_inputs(part, memory_format)) for part in inputs.split(1024)])
     accuracy = (logits.argmax(1) == targets).float().mean().item()
     return {"loss": torch.nn.functional.cross_entropy(logits, targets).item(), "accuracy": accuracy}
 

@@ -1,6 +1,6 @@
-"""The workloads' models in PyTorch.
+"""The models of the workloads in PyTorch.
 
-All begin with the exported weights but `resnet`, which has the same initialisation.
+They start from the exported weights. The exception is `resnet`, which only has the same initialization.
 """
 
 from collections.abc import Iterator
@@ -12,168 +12,172 @@ import torch
 
 
 class Block(torch.nn.Module):
-    """relu(x + F(x)); where the shape changes, x goes through a 1x1 convolution."""
+    """A residual block, relu(x + F(x)). If the shape changes, the shortcut is a 1x1 convolution."""
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, inputs: int, filters: int, stride: int) -> None:
         super().__init__()
-        self.first, self.second = conv_norm(before, width, stride, 3), conv_norm(width, width, 1, 3)
-        same = stride == 1 and before == width
-        self.past = torch.nn.Identity() if same else conv_norm(before, width, stride, 1)
+        self.first, self.second = conv_norm(inputs, filters, stride, 3), conv_norm(filters, filters, 1, 3)
+        same = stride == 1 and inputs == filters
+        self.shortcut = torch.nn.Identity() if same else conv_norm(inputs, filters, stride, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.past(x) + self.second(torch.relu(self.first(x))))
+        return torch.relu(self.shortcut(x) + self.second(torch.relu(self.first(x))))
 
 
-def conv_norm(before: int, width: int, stride: int, side: int) -> torch.nn.Sequential:
-    """A convolution and batch norm, with the numbers that Keras has by default."""
-    convolution = torch.nn.Conv2d(before, width, side, stride, side // 2, bias=False)
+def conv_norm(inputs: int, filters: int, stride: int, kernel_size: int) -> torch.nn.Sequential:
+    """Returns a convolution and batch norm, with Keras' default epsilon and momentum."""
+    convolution = torch.nn.Conv2d(inputs, filters, kernel_size, stride, kernel_size // 2, bias=False)
     torch.nn.init.kaiming_normal_(convolution.weight)
-    return torch.nn.Sequential(convolution, torch.nn.BatchNorm2d(width, eps=1e-3, momentum=0.01))
+    return torch.nn.Sequential(convolution, torch.nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01))
 
 
 class VisionTransformer(torch.nn.Module):
-    """Patches, encoder blocks that normalise first, the mean over all places."""
+    """Patch embeddings, pre-norm transformer blocks, and mean pooling over all positions."""
 
-    def __init__(self, wanted: dict[str, Any], shape: tuple[int, ...], classes: int) -> None:
+    def __init__(self, arguments: dict[str, Any], shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
-        width, patch = wanted["width"], wanted["patch_size"]
-        places = (shape[0] // patch) * (shape[1] // patch)
-        self.patches = torch.nn.Conv2d(shape[-1], width, patch, patch)
-        self.position = torch.nn.Parameter(torch.zeros(places, width))
+        width, patch_size = arguments["width"], arguments["patch_size"]
+        positions = (shape[0] // patch_size) * (shape[1] // patch_size)
+        self.patches = torch.nn.Conv2d(shape[-1], width, patch_size, patch_size)
+        self.position = torch.nn.Parameter(torch.zeros(positions, width))
         block = {
             "dim_feedforward": 4 * width,
-            "dropout": wanted["dropout"],
+            "dropout": arguments["dropout"],
             "activation": "gelu",
             "layer_norm_eps": 1e-6,
         }
         self.blocks = torch.nn.ModuleList(
-            torch.nn.TransformerEncoderLayer(width, wanted["heads"], batch_first=True, norm_first=True, **block)
-            for _ in range(wanted["depth"])
+            torch.nn.TransformerEncoderLayer(width, arguments["heads"], batch_first=True, norm_first=True, **block)
+            for _ in range(arguments["depth"])
         )
         self.norm, self.last = torch.nn.LayerNorm(width, eps=1e-6), torch.nn.Linear(width, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.patches(x).flatten(2).transpose(1, 2) + self.position  # [batch, places, width]
+        x = self.patches(x).flatten(2).transpose(1, 2) + self.position  # [batch, positions, width]
         for block in self.blocks:
             x = block(x)
         return self.last(self.norm(x).mean(1))
 
-    def take(self, weights: list[torch.Tensor]) -> None:
-        """Puts Keras' weights in place."""
+    def load_keras_weights(self, weights: list[torch.Tensor]) -> None:
+        """Assigns the weights of the Keras model."""
         rest, width = iter(weights), self.position.shape[1]
         kernel, bias, position = next(rest), next(rest), next(rest)
-        taken = [position, kernel.permute(3, 2, 0, 1), bias]
+        converted = [position, kernel.permute(3, 2, 0, 1), bias]
         for _ in self.blocks:
-            norm = [next(rest), next(rest)]
-            kernels, biases = zip(*[(next(rest), next(rest)) for _ in range(3)], strict=True)  # queries, keys, values
-            taken.append(torch.cat([part.reshape(width, width).T for part in kernels]))
-            taken.append(torch.cat([part.flatten() for part in biases]))
-            taken += [next(rest).reshape(width, width).T, next(rest)]  # what joins the heads
-            later = [next(rest), next(rest)]
-            taken += [*dense_pair(rest), *dense_pair(rest), *norm, *later]
-        load(self, [*taken, next(rest), next(rest), *dense_pair(rest)])
+            first_norm = [next(rest), next(rest)]
+            kernels, biases = zip(*[(next(rest), next(rest)) for _ in range(3)], strict=True)  # query, key, value
+            converted.append(torch.cat([part.reshape(width, width).T for part in kernels]))
+            converted.append(torch.cat([part.flatten() for part in biases]))
+            converted += [next(rest).reshape(width, width).T, next(rest)]  # the output projection
+            second_norm = [next(rest), next(rest)]
+            converted += [*dense_pair(rest), *dense_pair(rest), *first_norm, *second_norm]
+        load(self, [*converted, next(rest), next(rest), *dense_pair(rest)])
 
 
 class TextClassifier(torch.nn.Module):
-    """The mean of a text's words, 0 being none, and dense layers."""
+    """The mean of a text's word embeddings (word 0 is padding), and dense layers."""
 
-    def __init__(self, wanted: dict[str, Any], words: int, classes: int) -> None:
+    def __init__(self, arguments: dict[str, Any], words: int, classes: int) -> None:
         super().__init__()
-        self.mean = torch.nn.EmbeddingBag(words, wanted["width"], mode="mean", padding_idx=0)
-        widths, layers = [wanted["width"], *wanted["hidden"]], []
-        for before, width in pairwise(widths):
-            layers += [torch.nn.Dropout(wanted["dropout"]), torch.nn.Linear(before, width), torch.nn.ReLU()]
+        self.mean = torch.nn.EmbeddingBag(words, arguments["width"], mode="mean", padding_idx=0)
+        widths, layers = [arguments["width"], *arguments["hidden"]], []
+        for inputs, units in pairwise(widths):
+            layers += [torch.nn.Dropout(arguments["dropout"]), torch.nn.Linear(inputs, units), torch.nn.ReLU()]
         self.dense = torch.nn.Sequential(
-            *layers, torch.nn.Dropout(wanted["dropout"]), torch.nn.Linear(widths[-1], classes)
+            *layers, torch.nn.Dropout(arguments["dropout"]), torch.nn.Linear(widths[-1], classes)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.dense(self.mean(x))
 
 
-def build(work: exported_workload.Exported) -> torch.nn.Module:
-    """The config's model, with the exported weights; a `resnet` has its own."""
-    wanted, shape = work.config["model"], work.arrays["train_inputs"].shape[1:]
+def build(work: exported_workload.ExportedWorkload) -> torch.nn.Module:
+    """Returns the model of the config with the exported weights; `resnet` has its own."""
+    arguments, shape = work.config["model"], work.arrays["train_inputs"].shape[1:]
     classes = int(work.arrays["train_targets"].max()) + 1
     weights = [torch.from_numpy(weight) for weight in work.weights]
-    turned = [weight.T if weight.ndim == 2 else weight for weight in weights]  # dense kernels as PyTorch has them
-    match wanted["name"]:
+    transposed = [weight.T if weight.ndim == 2 else weight for weight in weights]  # PyTorch's layout of dense kernels
+    match arguments["name"]:
         case "resnet":
-            return resnet(wanted, shape[-1], classes)
+            return resnet(arguments, shape[-1], classes)
         case "vit":
-            net = VisionTransformer(wanted, shape, classes)
-            net.take(weights)
+            model = VisionTransformer(arguments, shape, classes)
+            model.load_keras_weights(weights)
         case "text_classifier":
-            net = TextClassifier(wanted, len(weights[0]), classes)
-            load(net, [weights[0], *turned[1:]])
+            model = TextClassifier(arguments, len(weights[0]), classes)
+            load(model, [weights[0], *transposed[1:]])
         case "conv_net":
-            net = conv_net(wanted, shape, classes, weights)
+            model = conv_net(arguments, shape, classes, weights)
         case _:
-            net = mlp([shape[0], *wanted["hidden"], classes])
-            load(net, turned)
-    return net
+            model = mlp([shape[0], *arguments["hidden"], classes])
+            load(model, transposed)
+    return model
 
 
-def resnet(wanted: dict[str, Any], channels: int, classes: int) -> torch.nn.Module:
-    """Three stages of blocks, for images of 32 x 32 pixels."""
-    width = wanted["width"]
+def resnet(arguments: dict[str, Any], channels: int, classes: int) -> torch.nn.Module:
+    """Returns a ResNet with three stages of blocks, for images of 32 x 32 pixels."""
+    width = arguments["width"]
     layers = [conv_norm(channels, width, 1, 3), torch.nn.ReLU()]
     for stage in range(3):
-        for block in range((wanted["depth"] - 2) // 6):
-            now = width * 2**stage
-            first = stage > 0 and block == 0
-            layers.append(Block(now // 2 if first else now, now, 2 if first else 1))
+        for block in range((arguments["depth"] - 2) // 6):
+            filters = width * 2**stage
+            downsamples = stage > 0 and block == 0
+            layers.append(Block(filters // 2 if downsamples else filters, filters, 2 if downsamples else 1))
     pooled = [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
     return torch.nn.Sequential(*layers, *pooled, torch.nn.Linear(width * 4, classes))
 
 
 def conv_net(
-    wanted: dict[str, Any], shape: tuple[int, ...], classes: int, weights: list[torch.Tensor]
+    arguments: dict[str, Any], shape: tuple[int, ...], classes: int, weights: list[torch.Tensor]
 ) -> torch.nn.Module:
-    """Convolutions, with batch norm and pooling where they are wanted, and dense layers."""
-    kept, every = wanted["kernel_size"] // 2, wanted["pool_every"]
-    before, side, layers, rest, taken = shape[-1], shape[0], [], iter(weights), []
-    for number, width in enumerate(wanted["filters"], start=1):
+    """Returns convolutions, with batch norm and pooling if the config has them, and dense layers."""
+    padding, pool_every = arguments["kernel_size"] // 2, arguments["pool_every"]
+    inputs, side, layers, rest, converted = shape[-1], shape[0], [], iter(weights), []
+    for number, filters in enumerate(arguments["filters"], start=1):
         convolution = torch.nn.Conv2d(
-            before, width, wanted["kernel_size"], padding=kept if every else 0, bias=not wanted["batch_norm"]
+            inputs,
+            filters,
+            arguments["kernel_size"],
+            padding=padding if pool_every else 0,
+            bias=not arguments["batch_norm"],
         )
-        taken += [next(rest).permute(3, 2, 0, 1), next(rest)]  # filters; bias, or batch norm's scale
+        converted += [next(rest).permute(3, 2, 0, 1), next(rest)]  # filters; bias, or scale of batch norm
         layers.append(convolution)
-        if wanted["batch_norm"]:
-            layers.append(torch.nn.BatchNorm2d(width, eps=1e-3, momentum=0.01))
-            taken.append(next(rest))
-            next(rest), next(rest)  # its averages, which begin alike everywhere
+        if arguments["batch_norm"]:
+            layers.append(torch.nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01))
+            converted.append(next(rest))
+            next(rest), next(rest)  # moving statistics, whose initial values are the same in PyTorch
         layers.append(torch.nn.ReLU())
-        side -= 0 if every else wanted["kernel_size"] - 1
-        if every and number % every == 0:
+        side -= 0 if pool_every else arguments["kernel_size"] - 1
+        if pool_every and number % pool_every == 0:
             layers.append(torch.nn.MaxPool2d(2))
             side //= 2
-        before = width
+        inputs = filters
     layers.append(torch.nn.Flatten())
-    widths = [side * side * before, *wanted["hidden"], classes]
-    for rows, columns in pairwise(widths):
-        layers += [torch.nn.Dropout(wanted["dropout"]), torch.nn.Linear(rows, columns), torch.nn.ReLU()]
-        taken += dense_pair(rest)
-    net = torch.nn.Sequential(*layers[:-1])
+    widths = [side * side * inputs, *arguments["hidden"], classes]
+    for features, units in pairwise(widths):
+        layers += [torch.nn.Dropout(arguments["dropout"]), torch.nn.Linear(features, units), torch.nn.ReLU()]
+        converted += dense_pair(rest)
+    model = torch.nn.Sequential(*layers[:-1])
     first = -2 * (len(widths) - 1)  # Keras flattens height, width, channels; PyTorch channels, height, width
-    taken[first] = taken[first].reshape(-1, side, side, before).permute(0, 3, 1, 2).reshape(-1, widths[0])
-    load(net, taken)
-    return net
+    converted[first] = converted[first].reshape(-1, side, side, inputs).permute(0, 3, 1, 2).reshape(-1, widths[0])
+    load(model, converted)
+    return model
 
 
 def mlp(widths: list[int]) -> torch.nn.Module:
-    """Dense layers with relu between them."""
+    """Returns dense layers with relu between them."""
     layers = [layer for pair in pairwise(widths) for layer in (torch.nn.Linear(*pair), torch.nn.ReLU())]
     return torch.nn.Sequential(*layers[:-1])
 
 
 def dense_pair(weights: Iterator[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The next dense layer's kernel, turned, and bias."""
+    """Returns the kernel of the next dense layer, transposed, and its bias."""
     return next(weights).T, next(weights)
 
 
-def load(net: torch.nn.Module, weights: list[torch.Tensor]) -> None:
-    """Puts weights in place."""
+def load(model: torch.nn.Module, weights: list[torch.Tensor]) -> None:
+    """Assigns weights to the parameters of a model, in order."""
     with torch.no_grad():
-        for parameter, weight in zip(net.parameters(), weights, strict=True):
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
             parameter.copy_(weight)

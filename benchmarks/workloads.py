@@ -1,38 +1,49 @@
-"""tfloop beside `keras fit` as an expert tunes it, and beside PyTorch, on six workloads.
+"""Compares tfloop with a tuned `keras fit` and with PyTorch on six workloads.
 
     python benchmarks/workloads.py [--only NAME ...] [--rounds 5] [--scale 1.0] [--json FILE] [--png FILE]
     python benchmarks/workloads.py --only resnet --torch /path/to/python
 
-Each is a shipped config: `tfloop train` takes it as it is, the others get the same data, model, batch size, optimizer
-and schedule. `images` are JPEG and PNG files that are made here, and tfloop may not hold them in memory; PyTorch, which
-has no decoder, is given their pixels in memory. How many steps a call of `fit` takes, and whether XLA compiles them, is
-searched beforehand; that time is not counted.
-`GLIBC_TUNABLES=glibc.malloc.hugetlb=1` before the command gives everyone the pages that tfloop takes for itself.
+Each workload is a built-in config. `tfloop train` runs it unchanged; the others use the same data, model, batch size,
+optimizer and schedule. The workload `images` consists of JPEG and PNG files that are generated first, and tfloop may not
+hold them in memory. PyTorch, which has no decoder, gets their pixels in memory. The fastest `steps_per_execution` for
+`fit`, with or without XLA, is found by a search first, whose time is not counted.
+
+tfloop enables huge pages for itself. Set GLIBC_TUNABLES=glibc.malloc.hugetlb=1 to enable them for all commands.
 """
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from measurement import HERE, Contender, FailedError, ask, in_turn, installed, script, tfloop
-from reporting import Contest, arguments, finish, save, sgemm
+from measurement import (
+    HERE,
+    CommandError,
+    TrainingCommand,
+    last_document,
+    measure_rounds,
+    script,
+    tfloop,
+    unavailable_reason,
+)
+from reporting import Comparison, argument_parser, log, matrix_product_gflops, print_tables, save
 
-LAYOUTS = {"": (), ", channels last": ("--channels-last",)}
+MEMORY_FORMATS = {"": (), ", channels last": ("--channels-last",)}
+EMPTY_CACHE = {"TFLOOP_CACHE": "cache"}  # a relative path is in the folder of the process, which is new each time
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A shipped config, cut to a size that can be measured.
+    """A built-in config, with a dataset of a suitable size.
 
     Attributes:
         config: its name.
-        examples: to train on; None where the data is what it is.
-        images: whether PyTorch has two layouts to choose from.
-        files: whether the examples are picture files.
-        untuned: whether `keras fit` runs as it comes too.
+        examples: number of training examples; None for the dataset's own.
+        images: whether PyTorch is measured with both memory formats.
+        files: whether the examples are image files.
+        untuned: whether `keras fit` is also measured with its defaults.
     """
 
     config: str
@@ -42,14 +53,20 @@ class Workload:
     untuned: bool = False
 
     def sets(self, scale: float, folder: Path) -> list[str]:
-        """What the config is told besides what it says."""
+        """Returns the changes to the config, as arguments of `--set`."""
         if self.files:
-            return [f"dataset.path={folder / 'pictures'}", "dataset.in_memory=never"]
-        return [f"dataset.train_examples={self.sized(scale)}"] if self.examples else []
+            return [f"dataset.path={folder / 'images'}", "dataset.in_memory=never"]
+        return [f"dataset.train_examples={self.scaled_examples(scale)}"] if self.examples else []
 
-    def sized(self, scale: float) -> int:
-        """Examples to train on."""
+    def scaled_examples(self, scale: float) -> int:
+        """Returns the number of training examples."""
         return max(1, round((self.examples or 0) * scale))
+
+    def write_files(self, scale: float, folder: Path) -> None:
+        """Writes the image files of the workload, if it has some."""
+        if self.files:
+            images = ["--images", str(folder / "images"), "--count", str(self.scaled_examples(scale))]
+            last_document([sys.executable, str(HERE / "export_workload.py"), *images])
 
 
 WORKLOADS = {
@@ -63,15 +80,16 @@ WORKLOADS = {
 
 
 @dataclass
-class Ready:
-    """A workload whose files are written.
+class PreparedWorkload:
+    """A workload whose files are written, and the commands that train it.
 
     Attributes:
-        config, sets: what everyone is told.
-        arrays: what `export_workload.py` wrote.
-        facts: see `Contest`.
-        tuned: options of `keras_fit.py` that the search chose.
-        found, skipped: contenders, and why others are not among them.
+        config, sets: the config and its changes, for all commands.
+        arrays: the file that `export_workload.py` wrote.
+        facts: see `Comparison`.
+        tuned: options of `keras_fit.py` that the search found.
+        commands: by name.
+        skipped: names of commands that cannot run, and why.
     """
 
     config: str
@@ -79,91 +97,98 @@ class Ready:
     arrays: Path
     facts: dict[str, Any] = field(default_factory=dict)
     tuned: list[str] = field(default_factory=list)
-    found: dict[str, Contender] = field(default_factory=dict)
+    commands: dict[str, TrainingCommand] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     @property
-    def told(self) -> list[str]:
-        """The config and its changes, for a script beside this one."""
+    def arguments(self) -> list[str]:
+        """The config and its changes, as arguments of a script in this folder."""
         return [self.config, *(part for one in self.sets for part in ("--set", one))]
 
-    def keras(self, *options: str, tuned: bool = True) -> Contender:
-        """`keras_fit.py` on it."""
-        return script("keras_fit.py", *self.told, *options, *(self.tuned if tuned else ()))
+    def keras(self, *options: str, tuned: bool = True) -> TrainingCommand:
+        """Returns the command of `keras_fit.py`."""
+        return script("keras_fit.py", *self.arguments, *options, *(self.tuned if tuned else ()))
 
-    def add(self, name: str, python: str | None, file: str, *options: str, needs: tuple[str, ...]) -> None:
-        """A contender that has an environment of its own, if it is there."""
-        if why := installed(python, *needs):
-            self.skipped[name] = why
+    def add(self, name: str, python: str | None, file: str, *options: str, requires: Sequence[str]) -> None:
+        """Adds a script with its own Python environment, if that has the required modules."""
+        if reason := unavailable_reason(python, *requires):
+            self.skipped[name] = reason
         else:
-            self.found[name] = script(file, str(self.arrays), *options, python=str(python))
+            self.commands[name] = script(file, str(self.arrays), *options, python=str(python))
 
-    def add_torch(self, python: str | None, layouts: Mapping[str, tuple[str, ...]]) -> None:
-        """PyTorch as it comes and compiled, each in these layouts."""
-        for how, flags in {"pytorch": (), "pytorch, compiled": ("--compiled",)}.items():
-            for layout, more in layouts.items():
-                self.add(f"{how}{layout}", python, "torch_loop.py", *flags, *more, needs=("torch", "numpy"))
+    def add_torch(self, python: str | None, memory_formats: Mapping[str, Sequence[str]]) -> None:
+        """Adds PyTorch with and without compilation, in each of the memory formats."""
+        for variant, flags in {"pytorch": (), "pytorch, compiled": ("--compiled",)}.items():
+            for suffix, more in memory_formats.items():
+                name = f"{variant}{suffix}"
+                self.add(name, python, "torch_loop.py", *flags, *more, requires=("torch", "numpy"))
 
 
-def prepare(workload: Workload, folder: Path, scale: float = 1.0, search: float = 1.0) -> Ready:
-    """Writes what the contenders need, and finds out how `fit` is best run."""
-    ready = Ready(workload.config, workload.sets(scale, folder), folder / "arrays.npz")
-    export = [sys.executable, str(HERE / "export_workload.py")]
+def prepare(workload: Workload, folder: Path, scale: float = 1.0, search: float = 1.0) -> PreparedWorkload:
+    """Writes the files that the commands need, and searches the fastest options of `fit`."""
+    prepared = PreparedWorkload(workload.config, workload.sets(scale, folder), folder / "arrays.npz")
+    workload.write_files(scale, folder)
+    export = [sys.executable, str(HERE / "export_workload.py"), *prepared.arguments, "--arrays", str(prepared.arrays)]
+    cost = last_document(export)
+    prepared.tuned = search_fit_options(prepared.keras(tuned=False), search)
+    prepared.facts = {key: cost[key] for key in ("parameters", "multiply_adds")}
+    prepared.facts["keras fit, tuned"] = " ".join(prepared.tuned)
+    return prepared
+
+
+def search_fit_options(command: TrainingCommand, seconds: float) -> list[str]:
+    """Returns the fastest options of a command of `keras_fit.py`; each is tried for some seconds."""
+    choice = last_document([*command.command, "--search", str(seconds)])
+    jit_compile = ["--jit-compile"] if choice["jit_compile"] else []
+    return ["--steps-per-execution", str(choice["steps_per_execution"]), *jit_compile]
+
+
+def add_commands(workload: Workload, prepared: PreparedWorkload, folder: Path, torch: str | None) -> None:
+    """Adds the commands that every workload has."""
     if workload.files:
-        ask([*export, "--pictures", str(folder / "pictures"), "--count", str(workload.sized(scale))])
-    cost = ask([*export, *ready.told, "--arrays", str(ready.arrays)])
-    choice = ask([*ready.keras(tuned=False).command, "--search", str(search)])
-    ready.tuned = ["--steps-per-execution", str(choice["steps_per_execution"]), *(["--jit"] if choice["jit"] else [])]
-    parts = {key: cost[key] for key in ("parameters", "multiply_adds")}
-    ready.facts = parts | {"keras fit, tuned": " ".join(ready.tuned)}
-    return ready
-
-
-def contenders(workload: Workload, ready: Ready, folder: Path, torch: str | None) -> None:
-    """Those of every workload."""
-    if workload.files:
-        # A path that is not absolute lies in the folder of the process, which is new each time.
-        ready.found["tfloop"] = tfloop(ready.config, *ready.sets, environment={"TFLOOP_CACHE": "cache"})
-        kept = tfloop(ready.config, *ready.sets, environment={"TFLOOP_CACHE": str(folder / "cache")})
-        kept.run(epochs=1)
-        ready.found["tfloop, decoded before"] = kept
+        prepared.commands["tfloop"] = tfloop(prepared.config, *prepared.sets, environment=EMPTY_CACHE)
+        filled_cache = {"TFLOOP_CACHE": str(folder / "cache")}
+        cached = tfloop(prepared.config, *prepared.sets, environment=filled_cache)
+        cached.run(epochs=1)
+        prepared.commands["tfloop, images in cache"] = cached
     else:
-        ready.found["tfloop"] = tfloop(ready.config, *ready.sets)
-    ready.found["keras fit, tuned"] = ready.keras()
+        prepared.commands["tfloop"] = tfloop(prepared.config, *prepared.sets)
+    prepared.commands["keras fit, tuned"] = prepared.keras()
     if workload.untuned:
-        ready.found["keras fit"] = ready.keras(tuned=False)
-    ready.add_torch(torch, LAYOUTS if workload.images else {"": ()})
+        prepared.commands["keras fit, untuned"] = prepared.keras(tuned=False)
+    prepared.add_torch(torch, MEMORY_FORMATS if workload.images else {"": ()})
 
 
-def contest(ready: Ready, rounds: int, epochs: int) -> Contest:
-    """Measures all in turn; the machine's matrix product before and after."""
-    before = sgemm()
-    rows = in_turn(ready.found, rounds, epochs, lambda text: print(text, file=sys.stderr, flush=True))
-    missing = {name: "it failed" for name in ready.found if name not in rows}
-    return Contest(rows, ready.facts | {"gflops": max(before, sgemm())}, ready.skipped | missing)
+def compare(prepared: PreparedWorkload, rounds: int, epochs: int) -> Comparison:
+    """Measures all commands, and the machine's matrix product before and after them."""
+    gflops = matrix_product_gflops()
+    measurements = measure_rounds(prepared.commands, rounds, epochs, log)
+    failed = {name: "the command failed" for name in prepared.commands if name not in measurements}
+    facts = prepared.facts | {"gflops": max(gflops, matrix_product_gflops())}
+    return Comparison(measurements, facts, prepared.skipped | failed)
 
 
 def main() -> None:
-    """Measures each workload and prints a table of it."""
-    parser = arguments(__doc__ or "")
+    """Measures the workloads and prints one table per workload."""
+    parser = argument_parser(__doc__ or "")
     parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), default=list(WORKLOADS))
-    parser.add_argument("--scale", type=float, default=1.0, help="a factor on the numbers of made-up examples")
-    parser.add_argument("--search", type=float, default=1.0, metavar="SECONDS", help="for each trial of keras fit")
-    parser.add_argument("--torch", default=sys.executable, help="a Python that has torch")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the number of synthetic examples")
+    parser.add_argument("--search", type=float, default=1.0, metavar="SECONDS", help="per trial of the search for fit")
+    parser.add_argument("--torch", default=sys.executable, help="path of a Python with torch")
     options = parser.parse_args()
 
-    contests: dict[str, Contest] = {}
+    comparisons: dict[str, Comparison] = {}
     for name in options.only:
-        print(f"{name}: loading_tensorflow", file=sys.stderr, flush=True)
+        log(f"{name}: preparing")
         with tempfile.TemporaryDirectory() as folder:
             try:
-                ready = prepare(WORKLOADS[name], Path(folder), options.scale, options.search)
-                contenders(WORKLOADS[name], ready, Path(folder), options.torch)
-                contests[name] = contest(ready, options.rounds, options.epochs)
-                save(options, contests)  # an hour's work must not hang on the last one
-            except FailedError as error:
-                print(f"{name} is left out: {error}", file=sys.stderr)
-    finish(options, contests)
+                prepared = prepare(WORKLOADS[name], Path(folder), options.scale, options.search)
+                add_commands(WORKLOADS[name], prepared, Path(folder), options.torch)
+                comparisons[name] = compare(prepared, options.rounds, options.epochs)
+                save(options, comparisons)  # so that a later failure does not lose the measurements
+            except CommandError as error:
+                log(f"{name} is skipped: {error}")
+    print_tables(options, comparisons)
 
 
 if __name__ == "__main__":

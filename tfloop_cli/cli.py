@@ -28,6 +28,7 @@ from tfloop_cli.commands.shared import (
     error_handling,
     loading_tensorflow,
     resolve,
+    shortcut,
 )
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.terminal.console import Console
@@ -53,16 +54,11 @@ def train(
     config: Configs = [],
     set_: Sets = [],
     unset: Unsets = [],
-    epochs: Annotated[str | None, typer.Option(metavar="N", help="Shortcut for --set epochs=N.")] = None,
-    batch_size: Annotated[str | None, typer.Option(metavar="N", help="Shortcut for --set batch_size=N.")] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            autocompletion=complete("devices"), help="Shortcut for --set device=...: auto, cpu, gpu or gpu:N."
-        ),
-    ] = None,
-    seed: Annotated[str | None, typer.Option(metavar="N", help="Shortcut for --set seed=N.")] = None,
-    name: Annotated[str | None, typer.Option(help="Shortcut for --set name=...: the name of the run folder.")] = None,
+    epochs: Annotated[str | None, shortcut("epochs=N")] = None,
+    batch_size: Annotated[str | None, shortcut("batch_size=N")] = None,
+    device: Annotated[str | None, shortcut("device=...", " auto, cpu, gpu or gpu:N.", "devices")] = None,
+    seed: Annotated[str | None, shortcut("seed=N")] = None,
+    name: Annotated[str | None, shortcut("name=...", " the name of the run folder.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder itself.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the newest run of this config, or the run in -o.")
@@ -89,8 +85,7 @@ def train(
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     config = [*(configs or []), *config]
     with error_handling(console):
-        from tfloop_cli.runs import folder
-        from tfloop_cli.runs import resume as resuming
+        from tfloop_cli.runs.resume import select_run
         from tfloop_cli.runs.start import TrainOptions
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
@@ -100,18 +95,11 @@ def train(
         if resume and not config and output and (output / "config.yaml").is_file():
             config = [str(output / "config.yaml")]
         resolved = resolve(console, config, set_, unset, code, flags)
-        chosen, run = resolved.config, None
-        prefix = chosen.name or (Path(config[-1]).stem if config else "run")
-        if resume and (found := resuming.find_run(chosen, prefix, output)):
-            chosen, run, prefix = found.config, found.run, found.run.name_prefix()
-            for note in found.notes:
-                console.note(note)
-        elif resume:
-            console.info(f"no run of `{prefix}` to resume yet: starting a new one")
-        elif from_:
+        prefix = resolved.config.name or (Path(config[-1]).stem if config else "run")
+        if from_ and not resume:
             raise TfloopError("`--from` requires `--resume`")
-        elif output:
-            folder.require_free(output)
+        chosen, run = select_run(resolved.config, prefix, output, resume, console.info, console.note)
+        prefix = run.name_prefix() if run else prefix
         options = TrainOptions(prefix, output, run, from_, seconds, thresholds, code)
         with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import train as command

@@ -1,7 +1,6 @@
-"""The promise: an evaluation measures the trained model, with training=False, on every example once.
+"""Guarantee: an evaluation measures the trained model, with training=False, on every example exactly once.
 
-The tutorial that this grew from evaluates with training=True; these tests tell the two apart, by a model that has both
-Dropout and batch norm, and by numbers that numpy computes.
+The model has Dropout and batch norm, so that training=True gives other values. NumPy computes the expected values.
 """
 
 from pathlib import Path
@@ -9,48 +8,48 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-NOISY = {"name": "conv_net", "filters": [4], "batch_norm": True, "hidden": [16], "dropout": 0.5}
-TEST_EXAMPLES = 37  # with a batch of 16 the last one has 5
+DATASET = {"name": "synthetic", "shape": [8, 8, 1], "classes": 3}
+MODEL = {"name": "conv_net", "filters": [4], "batch_norm": True, "hidden": [16], "dropout": 0.5}
+TEST_EXAMPLES = 37  # with a batch size of 16, the last batch has 5
 
 
 @pytest.fixture(scope="module")
-def make(trainer):
-    """Makes a run that has trained a little; `run.epochs` are its events."""
+def train_model(trainer):
+    """Trains for two epochs; `run.epochs` are the events."""
 
-    def make(**changes):
-        sizes = {"train_examples": 100, "test_examples": TEST_EXAMPLES}
-        dataset = {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, **sizes}
-        run = trainer(dataset=dataset, model=NOISY, validation=21, **changes)
+    def train_model(**changes):
+        dataset = DATASET | {"train_examples": 100, "test_examples": TEST_EXAMPLES}
+        run = trainer(dataset=dataset, model=MODEL, validation=21, **changes)
         run.epochs = run.fit()
         return run
 
-    return make
+    return train_model
 
 
 @pytest.fixture(scope="module")
-def plain(make):
-    """Evaluations change nothing (a test below), so the tests share it."""
-    return make()
+def trained(train_model):
+    """Shared by the tests, because an evaluation does not change the state."""
+    return train_model()
 
 
 @pytest.fixture(scope="module")
-def averaging(make):
-    return make(ema_decay=0.8)
+def trained_with_ema(train_model):
+    return train_model(ema_decay=0.8)
 
 
-def arrays(run, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """The split as it was made, without the batches that the evaluation draws."""
-    source, members = run.data._parts[split]
+def split_arrays(run, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns inputs and labels of a split from its source, not from the batches of the evaluation."""
+    source, members = run.data._splits[split]
     return source.inputs.numpy()[members], source.targets.numpy()[members]
 
 
-def by_hand(run, split: str, training: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and accuracy of each example, from one forward pass over all of them."""
-    inputs, labels = arrays(run, split)
+def expected_values(run, split: str, *, training: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Returns loss and accuracy of each example, from one forward pass over the split."""
+    inputs, labels = split_arrays(run, split)
     logits = run.state.model(inputs, training=training).numpy().astype(np.float64)
-    likelihoods = np.exp(logits - logits.max(axis=1, keepdims=True))
-    likelihoods /= likelihoods.sum(axis=1, keepdims=True)
-    return -np.log(likelihoods[np.arange(len(labels)), labels]), np.argmax(logits, axis=1) == labels
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return -np.log(probabilities[np.arange(len(labels)), labels]), np.argmax(logits, axis=1) == labels
 
 
 def evaluate(run, split: str, data=None):
@@ -60,73 +59,70 @@ def evaluate(run, split: str, data=None):
 
 
 @pytest.mark.parametrize("split", ["test", "validation", "train"])
-def test_the_score_is_that_of_a_forward_pass_without_training(plain, split: str) -> None:
-    run = plain
-    got = evaluate(run, split).metrics
-    loss, right = by_hand(run, split, training=False)
-    assert got["loss"] == pytest.approx(loss.mean(), rel=1e-5)
-    assert got["accuracy"] == pytest.approx(right.mean(), abs=1e-9)
+def test_metrics_match_a_forward_pass_with_training_false(trained, split: str) -> None:
+    metrics = evaluate(trained, split).metrics
+    loss, correct = expected_values(trained, split)
+    assert metrics["loss"] == pytest.approx(loss.mean(), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(correct.mean(), abs=1e-9)
 
 
-def test_it_is_not_that_of_a_forward_pass_in_training(plain) -> None:
-    """Or the test above could tell nothing."""
-    run = plain
-    before = run.everything()
-    without, _ = by_hand(run, "test", training=False)
-    within, _ = by_hand(run, "test", training=True)
-    assert abs(within.mean() - without.mean()) > 0.02 * without.mean()
-    assert evaluate(run, "test").metrics["loss"] != pytest.approx(within.mean(), rel=0.01)
-    for name, variable in run.state.variables().items():
+def test_metrics_differ_from_a_forward_pass_with_training_true(trained) -> None:
+    """Otherwise the test above could not detect an evaluation with training=True."""
+    before = trained.everything()
+    inference, _ = expected_values(trained, "test")
+    training, _ = expected_values(trained, "test", training=True)
+    assert abs(training.mean() - inference.mean()) > 0.02 * inference.mean()
+    assert evaluate(trained, "test").metrics["loss"] != pytest.approx(training.mean(), rel=0.01)
+    for name, variable in trained.state.variables().items():
         variable.assign(before[name])
 
 
-def test_every_example_is_measured_once_and_in_order(plain) -> None:
-    run = plain
-    got = evaluate(run, "test")
-    _, labels = arrays(run, "test")
-    assert got.examples == TEST_EXAMPLES
-    assert got.labels.tolist() == labels.tolist()
-    loss, right = by_hand(run, "test", training=False)
-    np.testing.assert_allclose(got.values["loss"], loss, rtol=1e-4)
-    np.testing.assert_array_equal(got.values["accuracy"], right)
-    np.testing.assert_array_equal(got.predictions == labels, right)
+def test_every_example_is_evaluated_once_in_order(trained) -> None:
+    evaluation = evaluate(trained, "test")
+    _, labels = split_arrays(trained, "test")
+    assert evaluation.examples == TEST_EXAMPLES
+    assert evaluation.labels.tolist() == labels.tolist()
+    loss, correct = expected_values(trained, "test")
+    np.testing.assert_allclose(evaluation.values["loss"], loss, rtol=1e-4)
+    np.testing.assert_array_equal(evaluation.values["accuracy"], correct)
+    np.testing.assert_array_equal(evaluation.predictions == labels, correct)
 
 
-def test_means_are_weighted_by_examples_and_not_by_batches(plain) -> None:
-    run = plain
-    loss, _ = by_hand(run, "test", training=False)
-    of_batches = np.mean([loss[first : first + 16].mean() for first in range(0, TEST_EXAMPLES, 16)])
-    assert abs(of_batches - loss.mean()) > 1e-3  # or this test could tell nothing
-    assert evaluate(run, "test").metrics["loss"] == pytest.approx(loss.mean(), rel=1e-5)
+def test_metrics_are_means_over_examples_not_batches(trained) -> None:
+    loss, _ = expected_values(trained, "test")
+    mean_over_batches = np.mean([loss[first : first + 16].mean() for first in range(0, TEST_EXAMPLES, 16)])
+    assert abs(mean_over_batches - loss.mean()) > 1e-3  # otherwise this test could not detect the difference
+    assert evaluate(trained, "test").metrics["loss"] == pytest.approx(loss.mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 7, 37, 100])
-def test_the_batch_size_changes_nothing(plain, size: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 7, 37, 100])
+def test_batch_size_does_not_change_metrics(trained, batch_size: int) -> None:
     from tfloop_cli.engine.data import build_data
 
-    expected = evaluate(plain, "test")
-    got = evaluate(plain, "test", build_data(plain.config.model_copy(update={"batch_size": size})))
-    np.testing.assert_allclose(got.values["loss"], expected.values["loss"], rtol=1e-4, atol=1e-6)
-    assert got.predictions.tolist() == expected.predictions.tolist()
+    expected = evaluate(trained, "test")
+    data = build_data(trained.config.model_copy(update={"batch_size": batch_size}))
+    evaluation = evaluate(trained, "test", data)
+    np.testing.assert_allclose(evaluation.values["loss"], expected.values["loss"], rtol=1e-4, atol=1e-6)
+    assert evaluation.predictions.tolist() == expected.predictions.tolist()
 
 
-def test_the_validation_in_training_is_the_evaluation_after_it(plain, averaging, make) -> None:
-    for run in (plain, averaging, make(augment=["affine"])):
+def test_validation_after_last_epoch_equals_evaluation(trained, trained_with_ema, train_model) -> None:
+    for run in (trained, trained_with_ema, train_model(augment=["affine"])):
         assert run.epochs[-1].validation == evaluate(run, "validation").metrics
 
 
-def test_averaged_weights_are_what_is_scored(averaging) -> None:
-    run = averaging
-    raw, _ = by_hand(run, "test", training=False)
+def test_evaluation_uses_ema_weights(trained_with_ema) -> None:
+    run = trained_with_ema
+    raw_loss, _ = expected_values(run, "test")
     with run.state.use_ema_weights():
-        averaged, _ = by_hand(run, "test", training=False)
-    got = evaluate(run, "test").metrics["loss"]
-    assert got == pytest.approx(averaged.mean(), rel=1e-5)
-    assert got != pytest.approx(raw.mean(), rel=1e-3)
+        ema_loss, _ = expected_values(run, "test")
+    loss = evaluate(run, "test").metrics["loss"]
+    assert loss == pytest.approx(ema_loss.mean(), rel=1e-5)
+    assert loss != pytest.approx(raw_loss.mean(), rel=1e-3)
 
 
-def test_an_evaluation_changes_nothing(averaging) -> None:
-    run = averaging
+def test_evaluation_does_not_change_the_state(trained_with_ema) -> None:
+    run = trained_with_ema
     before = run.everything()
     first, second = evaluate(run, "test"), evaluate(run, "test")
     for name, value in run.everything().items():
@@ -134,27 +130,23 @@ def test_an_evaluation_changes_nothing(averaging) -> None:
     np.testing.assert_array_equal(first.values["loss"], second.values["loss"])
 
 
-def test_validating_or_not_changes_no_weight(trainer) -> None:
-    """The same examples are trained on either way: those that are held out are another split's."""
-    import tfloop_cli.engine.loop as loop
+def test_validation_does_not_change_weights(trainer, monkeypatch) -> None:
+    """Both runs train on the same examples, because both hold out a validation split."""
+    from tfloop_cli.engine import loop
 
-    dataset = {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 60}
-    with_validation = trainer(dataset=dataset, model=NOISY, validation=12)
-    with_validation.fit()
-    without = trainer(dataset=dataset, model=NOISY, validation=12)
-    kept, loop.validate = loop.validate, lambda *arguments: iter(())
-    try:
-        without.fit()
-    finally:
-        loop.validate = kept
-    assert with_validation.state.weights_sha256() == without.state.weights_sha256()
+    config = {"dataset": DATASET | {"train_examples": 60}, "model": MODEL, "validation": 12}
+    validated, not_validated = trainer(**config), trainer(**config)
+    validated.fit()
+    monkeypatch.setattr(loop, "validate", lambda *arguments: iter(()))
+    not_validated.fit()
+    assert validated.state.weights_sha256() == not_validated.state.weights_sha256()
 
 
-def test_training_metrics_are_means_over_the_epochs_examples(trainer) -> None:
-    """As each step saw them, before its update, the ragged last batch by its size."""
+def test_training_metrics_are_means_over_examples_of_the_epoch(trainer) -> None:
+    """Each step measures its batch before the update; the smaller last batch counts by its size."""
     changes = {"model": "linear", "epochs": 1, "optimizer": {"name": "sgd", "learning_rate": 0.5}}
-    run, by_steps = trainer(**changes), trainer(**changes)
-    values = [by_steps.task.train_step(by_steps.state, batch) for batch in by_steps.data.batches(0, 4)]
+    run, stepwise = trainer(**changes), trainer(**changes)
+    values = [stepwise.task.train_step(stepwise.state, batch) for batch in stepwise.data.batches(0, 4)]
     assert [len(value["loss"]) for value in values] == [16, 16, 16, 12]
     (epoch,) = run.fit()
     for name in ("loss", "accuracy"):
@@ -163,9 +155,10 @@ def test_training_metrics_are_means_over_the_epochs_examples(trainer) -> None:
 
 
 @pytest.mark.parametrize("kernels", ["native", "tensorflow"])
-def test_what_was_trained_with_kernels_of_our_own_is_scored_without_them(
+def test_checkpoint_is_evaluated_without_native_kernels(
     trainer, tmp_path: Path, monkeypatch, capsys, kernels: str
 ) -> None:
+    """A machine without the C++ operations can evaluate a run that was trained with them."""
     from tfloop_cli.commands.evaluate import Options, evaluate
     from tfloop_cli.config.loading import to_mapping
     from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
@@ -175,8 +168,8 @@ def test_what_was_trained_with_kernels_of_our_own_is_scored_without_them(
     run = trainer(kernels="tensorflow")
     run.fit()
     config = to_mapping(run.config) | {"kernels": kernels}
-    about = {"config": config, "data": run.data.fingerprint, "code": {}, "run_id": "one", "total_steps": 8}
-    monkeypatch.setattr(native, "unavailable_reason", lambda: "nobody built them")
-    folder = write_checkpoint(tmp_path, Snapshot.of(run.state), about)
-    assert evaluate(folder, Options(device="cpu"), Console()) == 0
+    facts = {"config": config, "data": run.data.fingerprint, "code": {}, "run_id": "one", "total_steps": 8}
+    monkeypatch.setattr(native, "unavailable_reason", lambda: "they were not built")
+    checkpoint = write_checkpoint(tmp_path, Snapshot.of(run.state), facts)
+    assert evaluate(checkpoint, Options(device="cpu"), Console()) == 0
     assert "(23 examples)" in capsys.readouterr().out

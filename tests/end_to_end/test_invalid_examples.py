@@ -1,7 +1,9 @@
-"""Promise: a bad example ends the run with its place, or is left out, counted and told; never trained on unnoticed."""
+"""Guarantee: an invalid example ends the run with its location, or is skipped, counted and reported."""
 
 import json
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +12,42 @@ import pytest
 
 from tfloop_cli.errors import ExitCode, TfloopError
 
-sys.path.append(str(Path(__file__).parents[1] / "engine"))  # for `prepared`
+sys.path.append(str(Path(__file__).parents[1] / "engine" / "datasets"))  # for tfds_builders
 
-FORMATS = [("tfrecord", "always"), ("array_record", "always"), ("array_record", "never")]
+FORMATS = [("tfrecord", "always"), ("array_record", "always"), ("array_record", "never")]  # file format, in_memory
+TFRECORD = pytest.mark.parametrize("records", FORMATS[:1], indirect=True, ids="-".join)
+ARRAY_RECORD = pytest.mark.parametrize("records", FORMATS[1:], indirect=True, ids="-".join)
+EVERY_FORMAT = pytest.mark.parametrize("records", FORMATS, indirect=True, ids="-".join)
 
 
 @pytest.fixture(autouse=True)
-def cache(machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def isolated_cache(machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFLOOP_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 @pytest.fixture
-def opened(configure):
-    """Opens a dataset as a config that names it would."""
+def open_data(configure):
+    """Builds a dataset from its part of a config; `warn` receives the lines about skipped examples."""
 
-    def make(dataset: dict[str, Any], skip: bool = True, **changes: Any):
+    def open_data(
+        dataset: dict[str, Any], *, skip: bool = True, warn: Callable[[str], None] = print, **changes: Any
+    ) -> Any:
         from tfloop_cli.engine.data import build_data
 
-        return build_data(configure(dataset=dataset, on_bad_example="skip" if skip else "stop", **changes))
+        return build_data(configure(dataset=dataset, on_bad_example="skip" if skip else "stop", **changes), warn)
 
-    return make
+    return open_data
 
 
-def refusal(opened, dataset: dict[str, Any], skip: bool = False) -> str:
+def error_message(action: Callable[..., object], *arguments: Any, **keywords: Any) -> str:
     with pytest.raises(TfloopError) as caught:
-        opened(dataset, skip)
+        action(*arguments, **keywords)
     assert caught.value.code == ExitCode.DATA
     return str(caught.value)
 
 
-def contents(data, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+def read_all(data, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """Returns all inputs and targets of a split."""
     batches = list(data.evaluation(split).as_numpy_iterator())
     return np.concatenate([inputs for inputs, _ in batches]), np.concatenate([targets for _, targets in batches])
 
@@ -49,70 +56,71 @@ def contents(data, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Eight to train on, the first and another one no images; two to test, one of another size."""
+def image_dataset(tmp_path: Path) -> dict[str, Any]:
+    """8 training images, 2 of them undecodable; 2 test images, one of another size."""
     import tensorflow as tf
 
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     for split, count in (("train", 4), ("test", 1)):
         for kind, shade in (("cat", 10), ("dog", 200)):
             (folder / split / kind).mkdir(parents=True)
             for number in range(count):
                 pixels = np.full((6, 5, 3), shade + number, np.uint8)
                 (folder / split / kind / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
-    (folder / "train/cat/0.png").write_bytes(b"no image")
-    whole = (folder / "train/dog/2.png").read_bytes()
-    (folder / "train/dog/2.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "train/cat/0.png").write_bytes(b"not an image")
+    complete = (folder / "train/dog/2.png").read_bytes()
+    (folder / "train/dog/2.png").write_bytes(complete[: len(complete) // 2])
     (folder / "test/cat/0.png").write_bytes(tf.io.encode_png(np.zeros((7, 7, 3), np.uint8)).numpy())
-    return folder
+    return {"name": "images", "path": str(folder)}
 
 
-def test_an_undecodable_image_stops(opened, pictures: Path) -> None:
-    assert f"{pictures}/train/cat/0.png: this image cannot be used" in refusal(
-        opened, {"name": "images", "path": str(pictures)}
-    )
+def test_undecodable_image_is_an_error(open_data, image_dataset) -> None:
+    message = error_message(open_data, image_dataset, skip=False)
+    assert f"{image_dataset['path']}/train/cat/0.png: this image cannot be used" in message
 
 
 @pytest.mark.parametrize("in_memory", ["always", "never"])
-@pytest.mark.parametrize("bound", ["20", "0"])
-def test_undecodable_images_are_left_out(opened, pictures: Path, monkeypatch, in_memory: str, bound: str) -> None:
-    monkeypatch.setenv("TFLOOP_CACHE_GIB", bound)
-    dataset = {"name": "images", "path": str(pictures), "in_memory": in_memory}
-    first, again = opened(dataset), opened(dataset)
-    assert first.skipped == again.skipped == {"train": 2, "test": 1}
-    assert first.fingerprint == again.fingerprint
-    assert "2 bad examples of split `train` left out; the first: " in first.notes[0]
-    assert "train/cat/0.png" in first.notes[0]
-    assert first.notes == again.notes
-    inputs, targets = contents(first)
+@pytest.mark.parametrize("cache_gib", ["20", "0"])
+def test_undecodable_images_are_skipped(open_data, image_dataset, monkeypatch, in_memory: str, cache_gib: str) -> None:
+    monkeypatch.setenv("TFLOOP_CACHE_GIB", cache_gib)
+    dataset = image_dataset | {"in_memory": in_memory}
+    warnings: list[str] = []
+    warnings_again: list[str] = []
+    data, again = open_data(dataset, warn=warnings.append), open_data(dataset, warn=warnings_again.append)
+    assert data.skipped == again.skipped == {"train": 2, "test": 1}
+    assert data.fingerprint == again.fingerprint
+    assert "train: 2 invalid examples skipped; the first: " in warnings[0]
+    assert "train/cat/0.png" in warnings[0]
+    assert warnings == warnings_again
+    inputs, targets = read_all(data)
     np.testing.assert_array_equal(np.round(inputs[:, 0, 0, 0] * 255), [11, 12, 13, 200, 201, 203])
     assert targets.tolist() == [0, 0, 0, 1, 1, 1]
-    assert contents(first, "test")[1].tolist() == [1]
+    assert read_all(data, "test")[1].tolist() == [1]
 
 
-def test_the_second_run_looks_for_no_bad_images(opened, pictures: Path, monkeypatch) -> None:
+def test_second_run_does_not_validate_images_again(open_data, image_dataset, monkeypatch) -> None:
     from tfloop_cli.engine.data.image_decoding import Decoder
 
-    first = opened({"name": "images", "path": str(pictures)})
-    monkeypatch.setattr(Decoder, "good", None)
-    assert opened({"name": "images", "path": str(pictures)}).skipped == first.skipped
+    data = open_data(image_dataset)
+    monkeypatch.setattr(Decoder, "valid", None)
+    assert open_data(image_dataset).skipped == data.skipped
 
 
-def test_a_folder_without_bad_images_is_the_same_data_either_way(opened, pictures: Path) -> None:
+def test_valid_images_are_the_same_data_with_and_without_skipping(open_data, image_dataset) -> None:
     for path in ("train/cat/0.png", "train/dog/2.png", "test/cat/0.png"):
-        (pictures / path).unlink()
-    dataset = {"name": "images", "path": str(pictures)}
-    strict, lenient = opened(dataset, skip=False), opened(dataset)
-    assert strict.fingerprint == lenient.fingerprint
-    assert not lenient.skipped
-    assert not lenient.notes
+        (Path(image_dataset["path"]) / path).unlink()
+    warnings: list[str] = []
+    strict, skipping = open_data(image_dataset, skip=False), open_data(image_dataset, warn=warnings.append)
+    assert strict.fingerprint == skipping.fingerprint
+    assert not skipping.skipped
+    assert not warnings
 
 
-def test_a_split_of_bad_images_only_is_an_error(opened, pictures: Path) -> None:
-    (pictures / "test/dog/0.png").write_bytes(b"")
-    (pictures / "test/cat/0.png").write_bytes(b"")
-    said = refusal(opened, {"name": "images", "path": str(pictures)}, skip=True)
-    assert "split `test`: all of its 2 examples are bad; the first: " in said
+def test_split_with_only_invalid_images_is_an_error(open_data, image_dataset) -> None:
+    for path in ("test/dog/0.png", "test/cat/0.png"):
+        (Path(image_dataset["path"]) / path).write_bytes(b"")
+    message = error_message(open_data, image_dataset)
+    assert "split `test`: all of its 2 examples are invalid; the first: " in message
 
 
 # Tables and texts
@@ -129,54 +137,55 @@ def table(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ("1,red,b\n,blue,a\n", "a.csv:3: split `train`: column `size`: the value is missing"),
-        ("1,red,b\n2,red\n", "a.csv:3: split `train`: there are 2 cells"),
+        ("1,red,b\n2,red\n", "a.csv:3: split `train`: the row has 2 cells"),
         ("inf,red,b\n2,red,a\n", "a.csv:2: split `train`: column `size`: inf is not finite"),
         ("1,red,b\n2,red,a\n", "b.csv:3: split `test`: column `size`: `two` is not a number"),
     ],
 )
-def test_a_bad_row_stops(opened, table: dict[str, str], rows: str, said: str) -> None:
+def test_invalid_row_is_an_error(open_data, table, rows: str, message: str) -> None:
     Path(table["train"]).write_text("size,colour,kind\n" + rows)
-    assert said in refusal(opened, table)
+    assert message in error_message(open_data, table, skip=False)
 
 
-def test_bad_rows_are_left_out(opened, table: dict[str, str]) -> None:
-    data = opened(table)
+def test_invalid_rows_are_skipped(open_data, table) -> None:
+    warnings: list[str] = []
+    data = open_data(table, warn=warnings.append)
     assert data.skipped == {"train": 4, "test": 2}
-    assert "a.csv:7: split `train`: there are 2 cells" in data.notes[0]  # the reader comes first
-    inputs, targets = contents(data)
-    # size, less its mean and over its deviation; green, red: nothing is known of rows that are left out
+    assert "a.csv:7: split `train`: the row has 2 cells" in warnings[0]  # rows are parsed before values are checked
+    inputs, targets = read_all(data)
+    # Standardized sizes, then one column each for green and red. Values of skipped rows do not count.
     sizes = np.array([1, 3, 6])
     np.testing.assert_allclose(inputs[:, 0], (sizes - sizes.mean()) / sizes.std(), rtol=1e-6)
     np.testing.assert_array_equal(inputs[:, 1:], [[0, 1], [0, 1], [1, 0]])
     assert targets.tolist() == [1, 1, 0]
-    assert contents(data, "test")[1].tolist() == [1]
+    assert read_all(data, "test")[1].tolist() == [1]
 
 
-def test_a_table_is_that_without_its_bad_rows(opened, table: dict[str, str]) -> None:
-    with_bad = opened(table).fingerprint
+def test_skipped_rows_do_not_change_the_fingerprint(open_data, table) -> None:
+    fingerprint = open_data(table).fingerprint
     Path(table["train"]).write_text("size,colour,kind\n1,red,b\n3,red,b\n6,green,a\n")
     Path(table["test"]).write_text("size,colour,kind\n3,blue,b\n")
-    assert opened(table, skip=False).fingerprint == with_bad
+    assert open_data(table, skip=False).fingerprint == fingerprint
 
 
-def test_a_slip_among_many_numbers_is_left_out_and_free_text_is_not(opened, table: dict[str, str]) -> None:
+def test_typo_in_numeric_column_is_skipped_and_free_text_is_an_error(open_data, table) -> None:
     del table["test"]
     numbers = [f"{number},red,{'ab'[number % 2]}\n" for number in range(1100)]
     Path(table["train"]).write_text("size,colour,kind\n" + "".join(numbers) + "12o,red,a\n")
-    assert "`12o` is not a number" in refusal(opened, table)
-    data = opened(table)
+    assert "`12o` is not a number" in error_message(open_data, table, skip=False)
+    data = open_data(table)
     assert data.skipped == {"train": 1}
     assert data.spec.input_shape == (2,)
     words = [f"{number}th,red,a\n" for number in range(1100)]
     Path(table["train"]).write_text("size,colour,kind\n" + "".join(words) + "1,red,b\n")
-    assert "too many to be words" in refusal(opened, table, skip=True)
+    assert "too many for categories" in error_message(open_data, table)
 
 
-def test_a_name_that_is_wrong_is_no_bad_example(opened, table: dict[str, str]) -> None:
-    assert "there is no column `sort`" in refusal(opened, table | {"target": "sort"}, skip=True)
+def test_wrong_target_column_is_an_error_with_skipping(open_data, table) -> None:
+    assert "there is no column `sort`" in error_message(open_data, table | {"target": "sort"})
 
 
 @pytest.fixture
@@ -188,231 +197,245 @@ def texts(tmp_path: Path) -> dict[str, str]:
     return {"name": "text", "train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.jsonl")}
 
 
-def test_a_text_without_a_label_stops(opened, texts: dict[str, str]) -> None:
-    assert "a.jsonl:2: split `train`: there is no column `label`" in refusal(opened, texts)
+def test_text_without_label_is_an_error(open_data, texts) -> None:
+    message = error_message(open_data, texts, skip=False)
+    assert "a.jsonl:2: split `train`: there is no column `label`" in message
 
 
-def test_texts_without_a_label_are_left_out(opened, texts: dict[str, str]) -> None:
-    data = opened(texts, validation=0)
+def test_texts_without_label_are_skipped(open_data, texts) -> None:
+    data = open_data(texts, validation=0)
     assert data.skipped == {"train": 3, "test": 1}
-    assert data.spec.vocabulary == 4  # a and b: the words of a text that is left out are not known
-    assert contents(data)[1].tolist() == [0, 1]
-    assert contents(data, "test")[1].tolist() == [0]
+    assert data.spec.vocabulary == 4  # padding, unknown, a and b: words of skipped texts do not count
+    assert read_all(data)[1].tolist() == [0, 1]
+    assert read_all(data, "test")[1].tolist() == [0]
 
 
 # TFDS
 
 
 @pytest.fixture(scope="session")
-def prepared_folders(machine: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    import prepared
+def prepared_datasets(machine: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    import tfds_builders
 
-    return {one: prepared.prepare_all(tmp_path_factory.mktemp(one), one) for one in ("tfrecord", "array_record")}
+    formats = ("tfrecord", "array_record")
+    return {name: tfds_builders.prepare_all(tmp_path_factory.mktemp(name), name) for name in formats}
 
 
 @pytest.fixture
-def records(prepared_folders: dict[str, Path], tmp_path: Path, request):
-    """TinyImages in a format, and the file of its training split."""
-    import shutil
-
+def records(prepared_datasets: dict[str, Path], tmp_path: Path, request) -> tuple[dict[str, Any], Path]:
+    """A copy of TinyImages in one format, as a dataset config, and the file of its training split."""
     file_format, in_memory = request.param
-    shutil.copytree(prepared_folders[file_format] / "tiny_images", tmp_path / "tfds" / "tiny_images")
+    shutil.copytree(prepared_datasets[file_format] / "tiny_images", tmp_path / "tfds" / "tiny_images")
     (file,) = tmp_path.glob("tfds/tiny_images/1.0.0/*-train.*")
     return {"name": "tiny_images", "data_dir": str(tmp_path / "tfds"), "in_memory": in_memory}, file
 
 
-def flip(file: Path, number: int) -> None:
-    """Turns a byte around in the pixels of a record."""
-    import prepared
+def png_of(index: int) -> bytes:
+    """Returns the encoded image of a training example."""
     import tensorflow as tf
+    import tfds_builders
 
-    pixels = prepared.images("train")[0][number]
+    return tf.io.encode_png(tfds_builders.images("train")[0][index]).numpy()
+
+
+def corrupt_record(file: Path, index: int) -> None:
+    """Inverts a byte in the pixels of a record, so that its checksum is wrong."""
     content = bytearray(file.read_bytes())
-    place = content.find(tf.io.encode_png(pixels).numpy())
-    assert place > 0
-    content[place + 60] ^= 0xFF
+    start = content.find(png_of(index))
+    assert start > 0
+    content[start + 60] ^= 0xFF
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("records", [FORMATS[0]], indirect=True)
-def test_a_damaged_record_stops(opened, records) -> None:
-    dataset, file = records
-    flip(file, 17)
-    said = refusal(opened, dataset)
-    assert f"split `train`: {file} cannot be read: example 17: DataLossError" in said
-
-
-@pytest.mark.parametrize("records", [FORMATS[0]], indirect=True)
-def test_damaged_records_are_left_out(opened, records) -> None:
-    import prepared
-
-    dataset, file = records
-    whole = opened(dataset, skip=False)
-    flip(file, 17)
-    flip(file, 59)
-    data = opened(dataset)
-    assert data.skipped == {"train": 2}
-    images, labels = prepared.images("train")
-    inputs, targets = contents(data)
-    np.testing.assert_array_equal(np.round(inputs * 255), np.delete(images, [17, 59], axis=0))
-    assert targets.tolist() == np.delete(labels, [17, 59]).tolist()
-    assert data.fingerprint != whole.fingerprint
-
-
-@pytest.mark.parametrize("records", FORMATS, indirect=True)
-def test_what_is_undecodable_in_a_whole_file(opened, records, tmp_path: Path) -> None:
-    """The file's own sums are right: it was written so."""
-    import prepared
-
-    dataset, file = records
-    rewrite(file, dataset)
-    assert f"split `train`: {file} cannot be read: example 5: " in stopped(opened, dataset)
-    data, again = opened(dataset), opened(dataset)
-    assert data.skipped == again.skipped == {"train": 1}
-    assert data.fingerprint == again.fingerprint
-    assert "example 5: " in data.notes[0]
-    images, labels = prepared.images("train")
-    inputs, targets = contents(data)
-    np.testing.assert_array_equal(np.round(inputs * 255), np.delete(images, 5, axis=0))
-    assert targets.tolist() == np.delete(labels, 5).tolist()
-
-
-def stopped(opened, dataset: dict[str, Any]) -> str:
-    """What is said, when it is opened or read for the first time."""
-
-    def read() -> None:
-        data = opened(dataset, skip=False, validation=0)
-        with data.explain_errors():
-            contents(data)
-
-    with pytest.raises(TfloopError) as caught:
-        read()
-    assert caught.value.code == ExitCode.DATA
-    return str(caught.value)
-
-
-def rewrite(file: Path, dataset: dict[str, Any]) -> None:
-    """The same records, one with other bytes for an image."""
-    import prepared
+def replace_image(file: Path, index: int) -> None:
+    """Writes the file again, with correct checksums and an undecodable image in one record."""
     import tensorflow as tf
     from array_record.python import array_record_module
 
-    if "tfrecord" in file.name:
-        found = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+    image, is_tfrecord = png_of(index), "tfrecord" in file.name
+    if is_tfrecord:
+        records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
     else:
-        reader = array_record_module.ArrayRecordReader(str(file))
-        found = reader.read_all()
-    image = tf.io.encode_png(prepared.images("train")[0][5]).numpy()
-    found[5] = found[5].replace(image, b"x" * len(image))
-    assert b"xxxx" in found[5]
-    if "tfrecord" in file.name:
-        with tf.io.TFRecordWriter(str(file)) as writer:
-            for record in found:
-                writer.write(record)
-        return
-    writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1")
-    for record in found:
+        records = array_record_module.ArrayRecordReader(str(file)).read_all()
+    records[index] = records[index].replace(image, b"x" * len(image))
+    assert b"xxxx" in records[index]
+    if is_tfrecord:
+        writer = tf.io.TFRecordWriter(str(file))
+    else:
+        writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1")
+    for record in records:
         writer.write(record)
     writer.close()
 
 
-@pytest.mark.parametrize("records", FORMATS, indirect=True)
-def test_a_file_that_was_cut_short(opened, records) -> None:
-    """A tfrecord file gives what lies before the cut; an array_record file, whose end tells where all lies, nothing."""
+def require_all_except(data, skipped: list[int]) -> None:
+    """Asserts that the training split of TinyImages has all examples except the skipped ones."""
+    import tfds_builders
+
+    images, labels = tfds_builders.images("train")
+    inputs, targets = read_all(data)
+    np.testing.assert_array_equal(np.round(inputs * 255), np.delete(images, skipped, axis=0))
+    assert targets.tolist() == np.delete(labels, skipped).tolist()
+
+
+@TFRECORD
+def test_corrupt_record_is_an_error(open_data, records) -> None:
     dataset, file = records
+    corrupt_record(file, 17)
+    message = error_message(open_data, dataset, skip=False)
+    assert f"split `train`: {file} cannot be read: example 17: DataLossError" in message
+
+
+@TFRECORD
+def test_corrupt_records_are_skipped(open_data, records) -> None:
+    dataset, file = records
+    intact = open_data(dataset, skip=False)
+    corrupt_record(file, 17)
+    corrupt_record(file, 59)
+    data = open_data(dataset)
+    assert data.skipped == {"train": 2}
+    require_all_except(data, [17, 59])
+    assert data.fingerprint != intact.fingerprint
+
+
+@EVERY_FORMAT
+def test_undecodable_image_in_record_is_an_error(open_data, records) -> None:
+    dataset, file = records
+    replace_image(file, 5)
+
+    def open_and_read() -> None:  # depending on the format, the error occurs at opening or at the first read
+        data = open_data(dataset, skip=False, validation=0)
+        with data.explain_errors():
+            read_all(data)
+
+    assert f"split `train`: {file} cannot be read: example 5: " in error_message(open_and_read)
+
+
+@EVERY_FORMAT
+def test_undecodable_image_in_record_is_skipped(open_data, records) -> None:
+    dataset, file = records
+    replace_image(file, 5)
+    warnings: list[str] = []
+    data, again = open_data(dataset, warn=warnings.append), open_data(dataset)
+    assert data.skipped == again.skipped == {"train": 1}
+    assert data.fingerprint == again.fingerprint
+    assert "example 5: " in warnings[0]
+    require_all_except(data, [5])
+
+
+def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    if "tfrecord" in file.name:
-        data = opened(dataset)
-        assert 25 < data.skipped["train"] < 35
-        assert data.skipped["train"] + data.examples("train") == 60
-    else:
-        assert "all of its 60 examples are bad" in refusal(opened, dataset, skip=True)
 
 
-@pytest.mark.parametrize("records", FORMATS, indirect=True)
-def test_a_file_that_is_not_there_is_no_bad_example(opened, records) -> None:
+@TFRECORD
+def test_truncated_tfrecord_keeps_its_first_records(open_data, records) -> None:
+    dataset, file = records
+    truncate(file)
+    data = open_data(dataset)
+    assert 25 < data.skipped["train"] < 35
+    assert data.skipped["train"] + data.examples("train") == 60
+
+
+@ARRAY_RECORD
+def test_truncated_array_record_has_no_valid_examples(open_data, records) -> None:
+    dataset, file = records
+    truncate(file)  # the index of the records is at the end of the file
+    assert "all of its 60 examples are invalid" in error_message(open_data, dataset)
+
+
+@EVERY_FORMAT
+def test_missing_file_is_an_error_with_skipping(open_data, records) -> None:
     dataset, file = records
     file.unlink()
-    assert f"{file} cannot be read" in refusal(opened, dataset, skip=True)
+    assert f"{file} cannot be read" in error_message(open_data, dataset)
 
 
-# Arrays of one's own, and the command
+@pytest.mark.parametrize("dataset", ["mnist", "synthetic", "synthetic_text"])
+def test_datasets_without_invalid_examples_support_skipping(open_data, dataset: str) -> None:
+    assert not open_data({"name": dataset}).skipped
+
+
+# The user's own datasets, and the commands
 
 CODE = '''\
 import numpy as np
 
-from tfloop_cli.engine.data import ArraySource, DataSpec, Dataset, from_arrays
-from tfloop_cli.registry import datasets
+from tfloop_cli import ArraySource, Dataset, DataSpec, datasets, from_arrays
 
 
-@datasets.register("mine")
-def mine():
-    """With a label too many in each split."""
+@datasets.register("my_arrays")
+def my_arrays():
+    """Has one invalid label in each split."""
     inputs = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
     labels = np.arange(40, dtype=np.int32) % 3
     labels[7] = -1
     return from_arrays({"train": (inputs, labels), "test": (inputs[:9], labels[:9])}, class_names="abc")
 
 
-@datasets.register("deaf")
-def deaf():
-    """Its source is its own."""
+@datasets.register("my_source")
+def my_source():
+    """Does not support skipping."""
     source = ArraySource(np.zeros((40, 4), np.float32), np.zeros(40, np.int32))
-    return Dataset(DataSpec((4,), "float32", (), ("a", "b")), {"train": source}, "deaf")
+    return Dataset(DataSpec((4,), "float32", (), ("a", "b")), {"train": source}, "fingerprint")
 '''
-CONFIG = "dataset: mine\nmodel: linear\nepochs: 1\nbatch_size: 8\ndevice: cpu\nthreads: 1\nsteps_per_call: 1\n"
+CONFIG = """\
+dataset: my_arrays
+model: linear
+epochs: 1
+batch_size: 8
+device: cpu
+threads: 1
+steps_per_execution: 1
+"""
+TRAIN_COMMAND = "train", "-c", "my.yaml", "--code", "my.py"
+SKIP = "--set", "on_bad_example=skip"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "my.py").write_text(CODE)
-    (tmp_path / "mine.yaml").write_text(CONFIG)
+    (tmp_path / "my.yaml").write_text(CONFIG)
     return tmp_path
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "synthetic", "synthetic_text"])
-def test_what_has_no_bad_examples_may_be_asked_to_leave_them_out(opened, dataset: str) -> None:
-    assert not opened({"name": dataset}).skipped
+def test_run_stops_at_invalid_example(shell, folder: Path) -> None:
+    process = shell.run(*TRAIN_COMMAND, "--json", cwd=folder)
+    assert process.code == ExitCode.DATA
+    (error,) = process.documents[0]["errors"]
+    assert "split `train`: example 7 has label -1, which is not in 0 to 2" in error["message"]
+    assert not (folder / "runs").exists()
 
 
-def test_a_run_stops_at_a_bad_example(shell, home: Path) -> None:
-    done = shell.run("train", "-c", "mine.yaml", "--code", "my.py", "--json", cwd=home)
-    assert done.code == ExitCode.DATA
-    assert "split `train`: example 7 has label -1, not one from 0 to 2" in done.documents[0]["errors"][0]["message"]
-    assert not (home / "runs").exists()
-
-
-def test_a_run_tells_what_it_has_left_out(shell, home: Path) -> None:
-    arguments = "-c", "mine.yaml", "--code", "my.py", "--set", "on_bad_example=skip", "-o", "run"
-    done = shell.run("train", *arguments, cwd=home)
-    assert done.code == 0, done.err
-    assert "warning: 1 bad example of split `train` left out; the first: dataset split `train`: example 7" in done.err
-    assert "; bad and left out: 1 of train, 1 of test)" in done.err
-    summary = json.loads((home / "run" / "summary.json").read_text())
+def test_run_reports_skipped_examples(shell, folder: Path) -> None:
+    process = shell.run(*TRAIN_COMMAND, *SKIP, "-o", "run", cwd=folder)
+    assert process.code == 0, process.err
+    assert "warning: train: 1 invalid example skipped; the first: dataset split `train`: example 7" in process.err
+    assert "; train: 1 invalid example skipped; test: 1 invalid example skipped)" in process.err
+    summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["skipped_examples"] == {"train": 1, "test": 1}
     assert summary["evaluations"]["test"]["examples"] == 8
-    done = shell.run("evaluate", "run", "--trust-code", cwd=home)
-    assert done.code == 0, done.err
-    assert "of split `test` left out" in done.err
-    assert "(8 examples)" in done.out
+    process = shell.run("evaluate", "run", "--trust-code", cwd=folder)
+    assert process.code == 0, process.err
+    assert "warning: test: 1 invalid example skipped" in process.err
+    assert "(8 examples)" in process.out
 
 
-def test_a_resumed_run_leaves_the_same_out(shell, home: Path) -> None:
-    arguments = "-c", "mine.yaml", "--code", "my.py", "--set", "on_bad_example=skip", "--json"
-    whole = shell.run("train", *arguments, "-o", "whole", cwd=home)
-    shell.run("train", *arguments, "-o", "cut", "--max-time", "0s", cwd=home)
-    rest = shell.run("train", *arguments, "-o", "cut", "--resume", cwd=home)
-    assert rest.code == 0, rest.err
-    assert rest.documents[0]["event"] == "start"
-    assert rest.documents[0]["step"] > 0
-    assert rest.documents[0]["skipped_examples"] == {"train": 1, "test": 1}
-    assert rest.documents[-1]["weights_sha256"] == whole.documents[-1]["weights_sha256"]
-    assert "bits may differ" not in rest.err
-    assert "the data is not" not in rest.err
+def test_resumed_run_skips_the_same_examples(shell, folder: Path) -> None:
+    command = *TRAIN_COMMAND, *SKIP, "--json"
+    uninterrupted = shell.run(*command, "-o", "uninterrupted", cwd=folder)
+    shell.run(*command, "-o", "stopped", "--max-time", "0s", cwd=folder)
+    resumed = shell.run(*command, "-o", "stopped", "--resume", cwd=folder)
+    assert resumed.code == 0, resumed.err
+    start, *_, end = resumed.documents
+    assert start["event"] == "start"
+    assert start["step"] > 0
+    assert start["skipped_examples"] == {"train": 1, "test": 1}
+    assert end["weights_sha256"] == uninterrupted.documents[-1]["weights_sha256"]
+    assert "may differ" not in resumed.err
+    assert "the data has changed" not in resumed.err
 
 
-def test_a_dataset_that_cannot_tell_is_refused(shell, home: Path) -> None:
-    arguments = "-c", "mine.yaml", "--code", "my.py", "--set", "on_bad_example=skip", "--set", "dataset=deaf"
-    done = shell.run("train", *arguments, cwd=home)
-    assert done.code == ExitCode.USAGE
-    assert "the dataset `deaf` cannot tell which of its examples are bad" in done.err
+def test_skipping_with_unsupported_dataset_is_an_error(shell, folder: Path) -> None:
+    process = shell.run(*TRAIN_COMMAND, *SKIP, "--set", "dataset=my_source", cwd=folder)
+    assert process.code == ExitCode.USAGE
+    assert "`on_bad_example: skip` is not supported by the dataset `my_source`" in process.err

@@ -1,4 +1,4 @@
-"""Promise: what the README says to type works, and every command stands in it."""
+"""The README: its structure, and its commands, which are run from its text."""
 
 import os
 import re
@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from tfloop_cli import cli
+from tfloop_cli.errors import ExitCode
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -18,60 +19,78 @@ LINES = [line for language, block in BLOCKS if language == "sh" for line in bloc
 
 
 def commands(app: typer.Typer, prefix: str = "tfloop") -> dict[str, typer.models.CommandInfo]:
-    """Every command by what one types: "tfloop config show"."""
+    """Returns every command by what a user types: "tfloop config show"."""
     found = {f"{prefix} {one.name or one.callback.__name__}": one for one in app.registered_commands}
     for group in app.registered_groups:
         found |= commands(group.typer_instance, f"{prefix} {group.name}")
     return found
 
 
-def test_the_readme_begins_with_two_commands() -> None:
-    assert LINES[0] == "pip install . && tfloop train --config mnist.yaml"
-    assert LINES[1] == "pip install '.[dev]' && pytest"
+def test_setup_commands_come_first_and_are_those_of_ci() -> None:
+    assert LINES[0] == "pip install . && tfloop train mnist.yaml"
+    assert LINES[1] == "pip install --editable '.[dev]' && pytest"
     script = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
-    assert "pip install --quiet '.[dev]'" in script
+    assert "pip install --quiet --editable '.[dev]'" in script
     assert re.search(r"^pytest$", script, re.MULTILINE)
+    assert "pip install --quiet .\n" in script
+
+
+def test_sections_are_in_order() -> None:
+    sections = re.findall(r"^## (.*)$", README, re.MULTILINE)
+    assert sections == [
+        "Install", "Quick start", "Your data", "Change the config", "Extend", "Resume and CI", "Benchmarks", "Not yet",
+        "Contributing", "License",
+    ]  # fmt: skip
+
+
+def test_readme_is_short() -> None:
+    lines = README.splitlines()
+    assert 110 <= len(lines) <= 140
+    assert max(map(len, lines)) <= 120
+
+
+def test_exit_codes_are_complete() -> None:
+    codes = [int(code) for row in re.findall(r"^\| ([\d, ]+) \|", README, re.MULTILINE) for code in row.split(",")]
+    assert codes == sorted(ExitCode)
+
+
+def test_benchmark_table_has_five_rows_with_one_number_each() -> None:
+    section = README.partition("## Benchmarks")[2].partition("\n## ")[0]
+    command = re.search(r"`python (benchmarks/\w+\.py)[^`]*`", section)[1]
+    assert (REPOSITORY / command).is_file()
+    assert len(re.findall(r"^\| [^|]+ \| \d+\.\d+ \|$", section, re.MULTILINE)) == 5
 
 
 @pytest.mark.parametrize("name", commands(cli.app))
-def test_every_command_is_documented(name: str) -> None:
-    assert f"`{name}" in README, f"{name} has no line in the README"
-    assert commands(cli.app)[name].callback.__doc__
+def test_every_option_has_a_description(name: str) -> None:
+    command = commands(cli.app)[name]
+    help_text = subprocess.run(
+        [sys.executable, "-m", "tfloop_cli", *name.split()[1:], "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert command.callback.__doc__.split(";")[0].split(":")[0][:40] in help_text
+    options = re.findall(r"^  (?:-\w, )?(--[\w-]+)(?: .*)?$", help_text, re.MULTILINE)
+    assert [one for one in options if not re.search(rf"{one}\b.*\n?\s+\w", help_text)] == []
 
 
-def test_every_option_says_what_it_does() -> None:
-    silent = []
-    for name, command in commands(cli.app).items():
-        help_text = subprocess.run(
-            [sys.executable, "-m", "tfloop_cli", *name.split()[1:], "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        assert command.callback.__doc__.split(";")[0].split(":")[0][:40] in help_text
-        for option in re.findall(r"^  (?:-\w, )?(--[\w-]+)(?: .*)?$", help_text, re.MULTILINE):
-            if not re.search(rf"{option}\b.*\n?\s+\w", help_text):
-                silent.append(f"{name} {option}")
-    assert not silent
-
-
-def test_the_commands_run_in_the_readmes_order(tmp_path: Path) -> None:
-    """In one folder, as a reader would: five epochs of MNIST, options, evaluation, one's own model, resuming."""
-    model = next(block for language, block in BLOCKS if language == "python" and "my_models.py" in block)
-    (tmp_path / "my_models.py").write_text(model)
-    tfloop = f"{sys.executable} -m tfloop_cli"
+def test_commands_run_in_order(tmp_path: Path) -> None:
+    """In one folder, as a reader would: train, evaluate, an own config, an own model, resume, CI."""
+    for language, block in BLOCKS:
+        if match := re.match(r"# (\w+\.(?:py|yaml))\n", block):
+            assert language in ("python", "yaml")
+            (tmp_path / match[1]).write_text(block)
     outputs = {}
     for line in LINES:
         if "tfloop" not in line:
             continue
-        command = line.rpartition("&& ")[2].replace("tfloop", tfloop, 1)
-        environment = {**os.environ, "CI": "1", "PYTHONPATH": ""}
+        command = line.rpartition("&& ")[2].replace("tfloop", f"{sys.executable} -m tfloop_cli", 1)
+        environment = {**os.environ, "CI": "1", "PYTHONPATH": str(REPOSITORY)}
         done = subprocess.run(
             command, shell=True, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         outputs[line] = done.stdout
-    first = outputs[LINES[0]]
-    assert float(re.search(r"accuracy (0\.\d+)", first)[1]) > 0.97
-    assert "conv_net" in outputs["tfloop list models"]
-    assert "# mnist.yaml:" in outputs["tfloop config show -c mnist.yaml --sources"]
+    assert float(re.search(r"accuracy (0\.\d+)", outputs[LINES[0]])[1]) > 0.97
+    assert "# my.yaml:" in outputs["tfloop config show my.yaml --sources"]
+    shown = next(block for _, block in BLOCKS if block.startswith("test  loss"))
+    for line in re.sub(r"\d\.\d{4}", "", shown).splitlines()[:3]:  # the output of `evaluate`, except for its numbers
+        assert line in re.sub(r"\d\.\d{4}", "", outputs["tfloop evaluate last"])

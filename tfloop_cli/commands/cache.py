@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfloop_cli import cachedir
+from tfloop_cli import cache_folder
 from tfloop_cli.files import utc
 
 
@@ -12,12 +12,12 @@ def cache(clear: bool = False) -> dict[str, Any]:
     Returns:
         A JSON document: "folder", "limit_bytes", "removed_bytes", "bytes" and "entries".
     """
-    removed = sum(entry.bytes for entry in cachedir.entries() if cachedir.remove(entry)) if clear else 0
-    found = cachedir.entries()[::-1]
+    removed = sum(entry.bytes for entry in cache_folder.entries() if cache_folder.remove(entry)) if clear else 0
+    found = cache_folder.entries()[::-1]
     return {
         "event": "cache",
-        "folder": str(cachedir.folder()),
-        "limit_bytes": cachedir.limit(),
+        "folder": str(cache_folder.folder()),
+        "limit_bytes": cache_folder.limit(),
         "removed_bytes": removed,
         "bytes": sum(entry.bytes for entry in found),
         "entries": [

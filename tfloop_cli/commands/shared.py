@@ -50,6 +50,19 @@ def complete(kind: str) -> Callable[[str], list[str]]:
     return candidates
 
 
+def shortcut(assignment: str, text: str = "", kind: str = "") -> Any:
+    """Returns the option for a shortcut of `--set`.
+
+    Args:
+        assignment: what it sets: "epochs=N".
+        text: added to its help.
+        kind: the kind of candidates for completion, if any.
+    """
+    help_ = f"Shortcut for --set {assignment}{':' if text else '.'}{text}"
+    metavar = "N" if assignment.endswith("=N") else None
+    return typer.Option(metavar=metavar, help=help_, autocompletion=complete(kind) if kind else None)
+
+
 ConfigArguments = Annotated[
     list[str] | None,
     typer.Argument(

@@ -73,8 +73,7 @@ def fit(
         validation = yield from validate(evaluator, data, epoch, state)
         is_best = best_metric.update(state, validation)
         early_stopping.update(state, validation)
-        state.metric_sums.assign(tf.zeros_like(state.metric_sums))
-        state.epoch.assign(epoch)
+        state.end_epoch(epoch)
         yield EpochDone(
             epoch=epoch,
             step=int(state.step),

@@ -109,6 +109,11 @@ class TrainState:
         # A sum reads the memory once and needs no mask of the same size.
         return tf.reduce_all([tf.math.is_finite(tf.reduce_sum(variable)) for variable in floats])
 
+    def end_epoch(self, epoch: int) -> None:
+        """Counts the epoch as completed, and resets the metric sums."""
+        self.metric_sums.assign(tf.zeros_like(self.metric_sums))
+        self.epoch.assign(epoch)
+
     @contextmanager
     def use_ema_weights(self) -> Iterator[None]:
         """A context in which the models have the averaged weights, if the run has an EMA."""

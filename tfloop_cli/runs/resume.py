@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +21,45 @@ FREE_KEYS = {"epochs", "runs_dir", "name", "checkpoint", "early_stopping", "step
 DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision")
 
 
-@dataclass(frozen=True)
-class ResumedRun:
-    """The run to resume.
+def select_run(
+    wanted: Config,
+    name_prefix: str,
+    output: Path | None,
+    resume: bool,
+    info: Callable[[str], None],
+    note: Callable[[str], None],
+) -> tuple[Config, RunFolder | None]:
+    """Returns the config to train with, and the run to resume; None for a new run.
 
-    Attributes:
-        run: its folder.
-        config: the config to continue with.
-        notes: one line for each difference from the run's own config.
-    """
-
-    run: RunFolder
-    config: Config
-    notes: Sequence[str]
-
-
-def find_run(wanted: Config, name_prefix: str, output: Path | None) -> ResumedRun | None:
-    """Returns the run to resume; None if there is none yet, since a script may always pass `--resume`.
+    With `--resume`, a script may run the same command the first time too: it starts a new run if there is none.
 
     Args:
         wanted: the config that files and options make now.
         name_prefix: the name of the config: its newest run is resumed.
         output: the folder of the run, instead.
+        resume: whether to resume a run.
+        info: prints a message if there is no run to resume.
+        note: prints each difference from the config of the resumed run.
+
+    Raises:
+        TfloopError: the folder of a new run is not empty (exit code 2).
     """
+    if not resume:
+        if output:
+            folder.require_free(output)
+        return wanted, None
     if output is not None:
         run = RunFolder(output) if RunFolder(output).is_run() else None
     else:
         runs = folder.list_runs(Path(wanted.runs_dir))
         run = next((run for run in runs if run.name_prefix() == name_prefix), None)
-    return ResumedRun(run, *reconcile(run, wanted)) if run else None
+    if run is None:
+        info(f"no run of `{name_prefix}` to resume yet: starting a new one")
+        return wanted, None
+    config, differences = reconcile(run, wanted)
+    for difference in differences:
+        note(difference)
+    return config, run
 
 
 def reconcile(run: RunFolder, wanted: Config) -> tuple[Config, list[str]]:

@@ -1,4 +1,4 @@
-"""Datasets out of arrays: what they are to the rest, and what is refused."""
+"""Datasets of arrays in memory: their spec, fingerprint and validation."""
 
 import numpy as np
 import pytest
@@ -18,27 +18,27 @@ def test_integer_targets_are_classes() -> None:
     assert {name: len(source) for name, source in dataset.splits.items()} == {"train": 5, "test": 2}
 
 
-def test_the_class_names_may_be_more_than_the_labels_that_occur() -> None:
+def test_class_names_may_include_classes_without_examples() -> None:
     assert from_arrays({"train": (IMAGES, LABELS)}, class_names="abcde").spec.class_names == tuple("abcde")
 
 
 @pytest.mark.parametrize(("shape", "outputs"), [((), 1), ((3,), 3), ((2, 3), 6)])
-def test_other_targets_are_numbers(shape: tuple[int, ...], outputs: int) -> None:
+def test_float_targets_are_numbers(shape: tuple[int, ...], outputs: int) -> None:
     spec = from_arrays({"train": (IMAGES, np.zeros((5, *shape), np.float32))}).spec
     assert (spec.classes, spec.target_shape, spec.outputs) == (0, shape, outputs)
 
 
-def test_gather_gives_the_examples_asked_for() -> None:
+def test_gather_returns_examples_in_the_order_of_the_indices() -> None:
     inputs = np.arange(5, dtype=np.float32)[:, None]
-    got, targets = from_arrays({"train": (inputs, LABELS)}).splits["train"].gather(np.array([3, 0, 3]))
-    assert got.numpy().ravel().tolist() == [3, 0, 3]
+    gathered, targets = from_arrays({"train": (inputs, LABELS)}).splits["train"].gather(np.array([3, 0, 3]))
+    assert gathered.numpy().ravel().tolist() == [3, 0, 3]
     assert targets.numpy().tolist() == [0, 0, 0]
 
 
-def test_the_fingerprint_tells_contents_apart() -> None:
+def test_fingerprint_depends_on_content() -> None:
     changed = IMAGES.copy()
     changed[4, 3, 3, 0] = 1
-    prints = [
+    fingerprints = [
         from_arrays(splits).fingerprint
         for splits in (
             {"train": (IMAGES, LABELS)},
@@ -49,49 +49,52 @@ def test_the_fingerprint_tells_contents_apart() -> None:
             {"train": (IMAGES, LABELS.astype(np.int64))},
         )
     ]
-    assert prints[0] == prints[1]
-    assert len(set(prints)) == len(prints) - 1
+    assert fingerprints[0] == fingerprints[1]
+    assert len(set(fingerprints)) == len(fingerprints) - 1
 
 
-def test_the_fingerprint_sees_the_order_of_bytes_not_the_layout_in_memory() -> None:
+def test_fingerprint_does_not_depend_on_memory_layout() -> None:
     fortran = np.asfortranarray(np.arange(40, dtype=np.float32).reshape(5, 8))
-    same = from_arrays({"train": (fortran, LABELS)}).fingerprint
-    assert same == from_arrays({"train": (np.ascontiguousarray(fortran), LABELS)}).fingerprint
+    expected = from_arrays({"train": (np.ascontiguousarray(fortran), LABELS)}).fingerprint
+    assert from_arrays({"train": (fortran, LABELS)}).fingerprint == expected
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int64", "float16", "float64", "bfloat16"])
-def test_numbers_of_any_kind_are_taken(dtype: str) -> None:
+def test_inputs_of_any_numeric_dtype_are_accepted(dtype: str) -> None:
     inputs = tf.cast(IMAGES, dtype).numpy()
     assert from_arrays({"train": (inputs, LABELS)}).spec.input_dtype == dtype
 
 
 @pytest.mark.parametrize(
-    ("splits", "said"),
+    ("splits", "message"),
     [
-        ({"train": (IMAGES, LABELS[:4])}, "`train`: 5 inputs but 4 targets"),
+        ({"train": (IMAGES, LABELS[:4])}, "`train`: it has 5 inputs but 4 targets"),
         ({"train": (IMAGES, LABELS), "test": (IMAGES[:0], LABELS[:0])}, "`test`: it is empty"),
-        ({"train": (IMAGES, LABELS), "test": (IMAGES[:, :3], LABELS)}, "`test`: shapes (3, 4, 1)"),
-        ({"train": (IMAGES, LABELS), "test": (IMAGES, np.stack([LABELS] * 2, 1))}, "`test`: shapes (4, 4, 1) and (2,)"),
+        ({"train": (IMAGES, LABELS), "test": (IMAGES[:, :3], LABELS)}, "`test`: its shapes are (3, 4, 1)"),
+        (
+            {"train": (IMAGES, LABELS), "test": (IMAGES, np.stack([LABELS] * 2, 1))},
+            "`test`: its shapes are (4, 4, 1) and (2,)",
+        ),
         (
             {"train": (IMAGES, LABELS), "test": (IMAGES, LABELS + 1)},
-            "`test`: example 2 has label 3, not one from 0 to 2",
+            "`test`: example 2 has label 3, which is not in 0 to 2",
         ),
         ({"train": (IMAGES, LABELS - 1)}, "example 0 has label -1"),
         (
             {"train": (IMAGES, LABELS), "test": (IMAGES.astype(np.float32), LABELS)},
-            "`test`: its inputs are of dtype float32, not uint8 as in the first split",
+            "`test`: its inputs have dtype float32, not uint8 as in the first split",
         ),
         (
             {"train": (IMAGES, LABELS), "test": (IMAGES, LABELS.astype(np.int64))},
-            "`test`: its targets are of dtype int64, not int32 as in the first split",
+            "`test`: its targets have dtype int64, not int32 as in the first split",
         ),
-        ({"train": (IMAGES.astype(object), LABELS)}, "`train`: its inputs are of dtype object, which is no numbers"),
-        ({"train": (IMAGES, LABELS.astype(str))}, "`train`: its targets are of dtype <U11, which is no numbers"),
-        ({"train": (IMAGES.astype("complex64"), LABELS)}, "`train`: its inputs are of dtype complex64"),
+        ({"train": (IMAGES.astype(object), LABELS)}, "`train`: its inputs have dtype object, which is not numeric"),
+        ({"train": (IMAGES, LABELS.astype(str))}, "`train`: its targets have dtype <U11, which is not numeric"),
+        ({"train": (IMAGES.astype("complex64"), LABELS)}, "`train`: its inputs have dtype complex64"),
     ],
 )
-def test_what_is_refused(splits: dict[str, tuple[np.ndarray, np.ndarray]], said: str) -> None:
+def test_invalid_arrays_are_an_error(splits: dict[str, tuple[np.ndarray, np.ndarray]], message: str) -> None:
     with pytest.raises(TfloopError) as caught:
         from_arrays(splits)
     assert caught.value.code == ExitCode.DATA
-    assert said in str(caught.value)
+    assert message in str(caught.value)

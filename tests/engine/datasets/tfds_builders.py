@@ -1,4 +1,4 @@
-"""Builders that TFDS really prepares, on bytes that we make; also run by itself, as a process that prepares one."""
+"""Small TFDS builders with generated data. As a script, it prepares and reads `tiny_images` in the folder DATA_DIR."""
 
 import os
 import sys
@@ -14,14 +14,14 @@ SIZES = {"train": 60, "validation": 12, "test": 20}
 
 
 def images(split: str) -> tuple[np.ndarray, np.ndarray]:
-    """What TinyImages writes: uint8 [examples, 8, 8, 3] and int64 [examples]."""
+    """Returns the examples of TinyImages: uint8 [examples, 8, 8, 3] and int64 [examples]."""
     random = np.random.default_rng(list(SIZES).index(split))
     labels = random.integers(len(CLASSES), size=SIZES[split])
     return random.integers(0, 256, (SIZES[split], 8, 8, 3), np.uint8), labels
 
 
 def vectors(examples: int) -> tuple[np.ndarray, np.ndarray]:
-    """What TinyVectors writes: float32 [examples, 5] and float32 [examples, 2]."""
+    """Returns the examples of TinyVectors: float32 [examples, 5] and float32 [examples, 2]."""
     inputs = np.random.default_rng(examples).standard_normal((examples, 5), np.float32)
     return inputs, inputs[:, :2] * 3
 
@@ -33,7 +33,7 @@ class _Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     SPLITS = ("train", "test")
 
     def _info(self) -> tfds.core.DatasetInfo:
-        # Not shuffled: what comes out is in the order in which it was written.
+        # Not shuffled: the examples are read in the order in which they were written.
         features = tfds.features.FeaturesDict(self.FEATURES)
         return tfds.core.DatasetInfo(
             builder=self, features=features, supervised_keys=self.SUPERVISED, disable_shuffling=True
@@ -53,7 +53,7 @@ class TinyImages(_Tiny):
     SPLITS = tuple(SIZES)
 
     def _generate_examples(self, split):
-        while (gate := os.environ.get("TINY_GATE")) and not Path(gate).exists():
+        while (file := os.environ.get("TINY_WAIT_FOR")) and not Path(file).exists():
             time.sleep(0.05)
         for number, (image, label) in enumerate(zip(*images(split), strict=True)):
             yield number, {"image": image, "label": label, "weight": number}
@@ -62,17 +62,17 @@ class TinyImages(_Tiny):
 class TinyVectors(_Tiny):
     FEATURES = {
         "numbers": tfds.features.Tensor(shape=(5,), dtype=tf.float32),
-        "answers": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
+        "targets": tfds.features.Tensor(shape=(2,), dtype=tf.float32),
         "text": tfds.features.Text(),
     }
 
     def _generate_examples(self, split):
-        for number, (inputs, answers) in enumerate(zip(*vectors(40 if split == "train" else 10), strict=True)):
-            yield number, {"numbers": inputs, "answers": answers, "text": "words"}
+        for number, (inputs, targets) in enumerate(zip(*vectors(40 if split == "train" else 10), strict=True)):
+            yield number, {"numbers": inputs, "targets": targets, "text": "words"}
 
 
 class TinyPhotos(_Tiny):
-    """Of several shapes, of a configuration, and with a test split that has no labels."""
+    """Images of different shapes (config `small`) or of one shape (`same`); the test split has no labels."""
 
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="small"), tfds.core.BuilderConfig(name="same")]
     FEATURES = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=CLASSES)}
@@ -86,7 +86,7 @@ class TinyPhotos(_Tiny):
 
 
 class TinyDownload(_Tiny):
-    """Downloads the file that `url` names."""
+    """Downloads the file at `url`."""
 
     FEATURES = {"x": tfds.features.Scalar(tf.float32), "y": tfds.features.Scalar(tf.float32)}
     SUPERVISED = ("x", "y")
@@ -105,7 +105,7 @@ BUILDERS = (TinyImages, TinyVectors, TinyPhotos)
 
 
 def prepare_all(data_dir: Path, file_format: str) -> Path:
-    """Every builder, prepared by TFDS alone."""
+    """Prepares every builder with TFDS; returns the folder."""
     tfds.disable_progress_bar()
     for builder in BUILDERS:
         for config in builder.BUILDER_CONFIGS or [None]:
@@ -116,5 +116,5 @@ def prepare_all(data_dir: Path, file_format: str) -> Path:
 if __name__ == "__main__":
     from tfloop_cli.engine.datasets.tfds import tfds_dataset
 
-    made = tfds_dataset(builder="tiny_images", data_dir=sys.argv[1])
-    print(made.fingerprint, len(made.splits["train"]))
+    dataset = tfds_dataset(builder="tiny_images", data_dir=sys.argv[1])
+    print(dataset.fingerprint, len(dataset.splits["train"]))

@@ -1,4 +1,4 @@
-"""The tests of this folder run inside of `fast_kernels`, as the tracing of a training graph does."""
+"""The tests in this folder run with fast kernels, as the tracing of a training graph does."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,13 @@ import pytest
 from tfloop_cli.engine.kernels import KernelSettings, fast_kernels
 
 
+@pytest.fixture
+def kernel_settings() -> KernelSettings:
+    """All patches without the C++ operations; test_native.py and test_patching.py override it."""
+    return KernelSettings(enabled=True)
+
+
 @pytest.fixture(autouse=True)
-def patched(machine: None) -> Iterator[None]:
-    """All replacements, without the C++ operations, which have test_native.py."""
-    with fast_kernels(KernelSettings(enabled=True)):
+def active_kernels(kernel_settings: KernelSettings) -> Iterator[None]:
+    with fast_kernels(kernel_settings):
         yield

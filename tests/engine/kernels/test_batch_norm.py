@@ -1,17 +1,19 @@
-"""Batch norm in one kernel: Keras' numbers."""
+"""Fused batch normalization equals Keras' within rounding."""
+
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from comparison import operations
 
-from tfloop_cli.engine.kernels.patching import original_implementations
+from tfloop_cli.engine.kernels import original_implementations
 
 
-def trained(layer: keras.layers.BatchNormalization, inputs: np.ndarray, **arguments) -> tuple[list[np.ndarray], bool]:
-    """Two training steps: outputs, gradients and averages; whether the kernel computed them."""
+def train(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, **arguments) -> tuple[list[np.ndarray], bool]:
+    """Runs two training steps; returns outputs, gradients and variables, and whether the fused operation was used."""
 
-    @tf.function
     def step(inputs: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
@@ -21,17 +23,18 @@ def trained(layer: keras.layers.BatchNormalization, inputs: np.ndarray, **argume
         gradients = tape.gradient(loss, [inputs, *layer.trainable_variables])
         return [outputs, *gradients]
 
-    results = [*step(inputs), *step(inputs * 2)]
-    kernels = {op.type for op in step.get_concrete_function(inputs).graph.get_operations()}
+    run = tf.function(step)
+    results = [*run(inputs), *run(inputs * 2)]
     arrays = [tf.cast(array, tf.float64).numpy() for array in (*results, *layer.variables)]
-    return arrays, "FusedBatchNormV3" in kernels
+    return arrays, "FusedBatchNormV3" in operations(step, inputs)
 
 
-def both(make, inputs: tf.Tensor, **arguments) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
-    ours, fused = trained(make(), inputs, **arguments)
+def train_both(make_layer: Callable, inputs: tf.Tensor, **arguments) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
+    """Returns the results of `train` with fast kernels, those of Keras, and whether the fused operation was used."""
+    fast, fused = train(make_layer(), inputs, **arguments)
     with original_implementations(keras.layers.BatchNormalization):
-        theirs, _ = trained(make(), inputs, **arguments)
-    return ours, theirs, fused
+        original, _ = train(make_layer(), inputs, **arguments)
+    return fast, original, fused
 
 
 def images(dtype: str = "float32", shape: tuple[int, ...] = (6, 5, 4, 3)) -> tf.Tensor:
@@ -41,19 +44,21 @@ def images(dtype: str = "float32", shape: tuple[int, ...] = (6, 5, 4, 3)) -> tf.
 @pytest.mark.parametrize(
     "options", [{}, {"scale": False}, {"center": False}, {"momentum": 0.5, "epsilon": 1e-5}, {"axis": 3}]
 )
-def test_numbers_gradients_and_averages_are_keras(options: dict) -> None:
-    ours, theirs, fused = both(lambda: keras.layers.BatchNormalization(**options), images())
+def test_outputs_gradients_and_moving_statistics_equal_keras(options: dict) -> None:
+    fast, original, fused = train_both(lambda: keras.layers.BatchNormalization(**options), images())
     assert fused
-    for got, expected in zip(ours, theirs, strict=True):
+    for got, expected in zip(fast, original, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_in_bfloat16_the_averages_are_float32() -> None:
-    ours, theirs, fused = both(lambda: keras.layers.BatchNormalization(dtype="mixed_bfloat16"), images("bfloat16"))
+def test_moving_statistics_of_bfloat16_layer_are_float32() -> None:
+    fast, original, fused = train_both(
+        lambda: keras.layers.BatchNormalization(dtype="mixed_bfloat16"), images("bfloat16")
+    )
     assert fused
-    for got, expected in zip(ours, theirs, strict=True):
+    for got, expected in zip(fast, original, strict=True):
         np.testing.assert_allclose(got, expected, rtol=0.05, atol=0.3)
-    for got, expected in zip(ours[-2:], theirs[-2:], strict=True):  # the averages
+    for got, expected in zip(fast[-2:], original[-2:], strict=True):  # the moving statistics
         np.testing.assert_allclose(got, expected, rtol=1e-3)
 
 
@@ -70,15 +75,16 @@ def test_in_bfloat16_the_averages_are_float32() -> None:
         ({}, {}, {"mask": np.ones((6, 5, 4), bool)}),
     ],
 )
-def test_what_the_kernel_does_not_do_is_left_to_keras(options: dict, inputs: dict, arguments: dict) -> None:
-    ours, theirs, fused = both(lambda: keras.layers.BatchNormalization(**options), images(**inputs), **arguments)
+def test_unsupported_layer_uses_keras(options: dict, inputs: dict, arguments: dict) -> None:
+    fast, original, fused = train_both(
+        lambda: keras.layers.BatchNormalization(**options), images(**inputs), **arguments
+    )
     assert not fused
-    for got, expected in zip(ours, theirs, strict=True):
+    for got, expected in zip(fast, original, strict=True):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_what_is_scored_is_left_to_keras() -> None:
+def test_inference_uses_keras() -> None:
     layer, inputs = keras.layers.BatchNormalization(), images()
     layer(inputs, training=True)
-    graph = tf.function(lambda x: layer(x, training=False)).get_concrete_function(inputs).graph
-    assert "FusedBatchNormV3" not in {op.type for op in graph.get_operations()}
+    assert "FusedBatchNormV3" not in operations(lambda inputs: layer(inputs, training=False), inputs)

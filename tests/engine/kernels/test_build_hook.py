@@ -1,7 +1,6 @@
-"""What is compiled when the wheel is built, and what is said where it cannot be."""
+"""The build hook of the wheel: what it compiles, and its warnings where it cannot compile."""
 
 import importlib.util
-import os
 import platform
 import stat
 import sys
@@ -16,8 +15,8 @@ FILE = Path(native.__file__).with_name("building.py")
 
 
 @pytest.fixture
-def building(monkeypatch, tmp_path: Path) -> ModuleType:
-    """The module as hatchling loads it, which makes its library elsewhere."""
+def building(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The module as hatchling loads it, on x86-64 Linux, with its library in `tmp_path`."""
     plugin = ModuleType("hatchling.builders.hooks.plugin.interface")
     plugin.BuildHookInterface = object
     monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
@@ -30,60 +29,62 @@ def building(monkeypatch, tmp_path: Path) -> ModuleType:
     return module
 
 
-def compiler(folder: Path, text: str) -> str:
-    """A compiler that is a shell script."""
+def write_compiler(folder: Path, commands: str) -> str:
+    """Writes a shell script that stands in for the compiler; returns its path."""
     script = folder / "compiler"
-    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.write_text(f"#!/bin/sh\n{commands}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return str(script)
 
 
-def built(building: ModuleType) -> tuple[dict, list[str]]:
-    """What a build of the wheel is told, and what the user is."""
-    hook, data, said = building.KernelsHook(), {"artifacts": []}, []
-    hook.root, hook.app = str(building.LIBRARY.parent), SimpleNamespace(display_warning=said.append)
+def run_hook(building: ModuleType) -> tuple[dict, list[str]]:
+    """Returns the build data after the hook, and its warnings."""
+    hook, data, warnings = building.KernelsHook(), {"artifacts": []}, []
+    hook.root, hook.app = str(building.LIBRARY.parent), SimpleNamespace(display_warning=warnings.append)
     hook.initialize("standard", data)
-    return data, said
+    return data, warnings
 
 
-def test_a_wheel_with_them_is_for_its_kind_of_machine(building, monkeypatch, tmp_path) -> None:
-    # It writes down its arguments, and makes what stands behind -o.
-    text = f'echo "$@" >> {tmp_path}/asked; while [ "$1" != -o ]; do shift; done; echo done > "$2"'
-    monkeypatch.setenv("CXX", compiler(tmp_path, text))
-    data, said = built(building)
+def test_compiled_library_makes_platform_wheel(building, monkeypatch, tmp_path) -> None:
+    # The script logs its arguments, and writes the file after -o.
+    commands = f'echo "$@" >> {tmp_path}/arguments; while [ "$1" != -o ]; do shift; done; echo done > "$2"'
+    monkeypatch.setenv("CXX", write_compiler(tmp_path, commands))
+    data, warnings = run_hook(building)
     assert data == {"artifacts": ["operations.so"], "pure_python": False, "tag": "py3-none-linux_x86_64"}
-    assert not said
+    assert not warnings
     assert building.LIBRARY.read_text() == "done\n"
-    stub, library = (tmp_path / "asked").read_text().splitlines()
+    stub, library = (tmp_path / "arguments").read_text().splitlines()
     assert "-soname,libtensorflow_framework.so.2" in stub
     assert str(FILE.with_name("operations.cc")) in library
 
 
 @pytest.mark.parametrize(
-    ("how", "why"),
+    ("problem", "reason"),
     [
-        ("none", "there is no C++ compiler"),
-        ("away", "No such file or directory"),
-        ("failing", "compiler says: error: unrecognized command-line option"),
-        ("arm", "they are for x86-64 processors under Linux"),
-        ("mac", "they are for x86-64 processors under Linux"),
+        ("no compiler", "no C++ compiler was found"),
+        ("missing file", "No such file or directory"),
+        ("compiler error", "compiler failed: error: unrecognized command-line option"),
+        ("arm", "they require x86-64 Linux"),
+        ("mac", "they require x86-64 Linux"),
     ],
 )
-def test_where_they_cannot_be_built_the_wheel_goes_without(building, monkeypatch, tmp_path, how: str, why: str) -> None:
-    monkeypatch.setenv("CXX", compiler(tmp_path, "echo 'error: unrecognized command-line option' >&2; exit 1"))
-    if how == "none":
+def test_failed_compilation_makes_pure_wheel_with_warning(
+    building, monkeypatch, tmp_path, problem: str, reason: str
+) -> None:
+    monkeypatch.setenv("CXX", write_compiler(tmp_path, "echo 'error: unrecognized command-line option' >&2; exit 1"))
+    if problem == "no compiler":
         monkeypatch.delenv("CXX")
         monkeypatch.setenv("PATH", str(tmp_path))
-    elif how == "away":
-        Path(os.environ["CXX"]).unlink()
-    elif how == "arm":
+    elif problem == "missing file":
+        (tmp_path / "compiler").unlink()
+    elif problem == "arm":
         monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    elif how == "mac":
+    elif problem == "mac":
         monkeypatch.setattr(sys, "platform", "darwin")
-    building.LIBRARY.write_text("an older one")
-    data, said = built(building)
+    building.LIBRARY.write_text("an earlier build")
+    data, warnings = run_hook(building)
     assert data == {"artifacts": []}
-    (message,) = said
-    assert message.startswith("tfloop goes without its own kernels: ")
-    assert why in message
+    (warning,) = warnings
+    assert warning.startswith("tfloop is installed without its C++ operations: ")
+    assert reason in warning
     assert not building.LIBRARY.exists()

@@ -1,47 +1,48 @@
-"""Tall, narrow dense layers by other products: Keras' numbers and gradients."""
+"""Dense layers with many inputs and few units as products of transposed weights equal Keras' within rounding."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from comparing import BATCH, both, same, sequences
+from comparison import BATCH, assert_close, compare_with_original, operations, random_tensor
 
+from tfloop_cli.engine.kernels import original_implementations
 from tfloop_cli.engine.kernels.native import MAX_UNITS, MIN_INPUTS
-from tfloop_cli.engine.kernels.patching import original_implementations
 
 
-def is_ours(layer: keras.layers.Layer, *shape: int) -> bool:
-    graph = tf.function(layer).get_concrete_function(tf.TensorSpec(shape, layer.compute_dtype)).graph
-    return "Transpose" in {op.type for op in graph.get_operations()}
+def uses_transposed_product(layer: keras.layers.Layer, shape: tuple[int | None, ...]) -> bool:
+    return "Transpose" in operations(layer, tf.TensorSpec(shape, layer.compute_dtype))
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
-    ("columns", "options"), [(MAX_UNITS, {}), (1, {"use_bias": False}), (10, {"activation": "softmax"})]
+    ("units", "options"), [(MAX_UNITS, {}), (1, {"use_bias": False}), (10, {"activation": "softmax"})]
 )
-def test_it_is_keras(columns: int, options: dict, dtype: str) -> None:
-    # Small numbers: what softmax makes of large ones has gradients that are 0.
-    inputs = sequences(dtype, (BATCH, MIN_INPUTS)) / MIN_INPUTS
-    ours, theirs, kinds, own_kinds = both(lambda: keras.layers.Dense(columns, dtype=dtype, **options), inputs)
-    assert "Transpose" in kinds
-    assert "Transpose" not in own_kinds
-    assert np.abs(ours[-1]).max() > 0
-    same(ours, theirs, dtype)
+def test_outputs_and_gradients_equal_keras(units: int, options: dict, dtype: str) -> None:
+    # Small inputs, because large ones saturate softmax: its gradients would be 0.
+    inputs = random_tensor(dtype, (BATCH, MIN_INPUTS)) / MIN_INPUTS
+    fast, original, fast_operations, original_operations = compare_with_original(
+        lambda: keras.layers.Dense(units, dtype=dtype, **options), inputs
+    )
+    assert "Transpose" in fast_operations
+    assert "Transpose" not in original_operations
+    assert np.abs(fast[-1]).max() > 0
+    assert_close(fast, original, dtype)
 
 
-def test_half_precision_is_keras_within_a_rounding() -> None:
-    layer, inputs = keras.layers.Dense(10, dtype="mixed_bfloat16"), sequences("float32", (BATCH, MIN_INPUTS))
-    ours = layer(inputs)
+def test_bfloat16_outputs_equal_keras_within_rounding() -> None:
+    layer, inputs = keras.layers.Dense(10, dtype="mixed_bfloat16"), random_tensor("float32", (BATCH, MIN_INPUTS))
+    fast = layer(inputs)
     with original_implementations():
-        theirs = layer(inputs)
-    assert is_ours(layer, BATCH, MIN_INPUTS)
-    assert ours.dtype == theirs.dtype == "bfloat16"
-    ours, theirs = (tf.cast(outputs, "float32").numpy() for outputs in (ours, theirs))
-    np.testing.assert_allclose(ours, theirs, atol=2**-7 * np.abs(theirs).max())
+        original = layer(inputs)
+    assert uses_transposed_product(layer, (BATCH, MIN_INPUTS))
+    assert fast.dtype == original.dtype == "bfloat16"
+    fast, original = (tf.cast(outputs, "float32").numpy() for outputs in (fast, original))
+    np.testing.assert_allclose(fast, original, atol=2**-7 * np.abs(original).max())
 
 
 @pytest.mark.parametrize(
-    ("columns", "shape", "ours"),
+    ("units", "shape", "expected"),
     [
         (MAX_UNITS, (BATCH, MIN_INPUTS), True),
         (MAX_UNITS, (None, MIN_INPUTS), True),
@@ -50,14 +51,16 @@ def test_half_precision_is_keras_within_a_rounding() -> None:
         (MAX_UNITS, (BATCH, 2, MIN_INPUTS), False),
     ],
 )
-def test_only_tall_narrow_weights_of_single_rows(columns: int, shape: tuple[int, ...], ours: bool) -> None:
-    layer = keras.layers.Dense(columns)
+def test_transposed_product_needs_many_inputs_few_units_and_two_axes(
+    units: int, shape: tuple[int | None, ...], expected: bool
+) -> None:
+    layer = keras.layers.Dense(units)
     layer.build(shape)
-    assert is_ours(layer, *shape) == ours
+    assert uses_transposed_product(layer, shape) == expected
 
 
-def test_sparse_inputs_are_left_to_keras() -> None:
+def test_sparse_inputs_use_keras() -> None:
     layer, inputs = keras.layers.Dense(MAX_UNITS), tf.sparse.from_dense(tf.eye(BATCH, MIN_INPUTS))
-    ours = layer(inputs)
+    outputs = layer(inputs)
     with original_implementations():
-        np.testing.assert_array_equal(ours, layer(inputs))
+        np.testing.assert_array_equal(outputs, layer(inputs))
