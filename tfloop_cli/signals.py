@@ -48,7 +48,7 @@ class Interrupts:
     wait for the main thread, which may be inside one long TensorFlow call.
 
     Args:
-        notify: prints the line that says what happens next; called in a thread.
+        notify: prints what happens next; called in a thread.
         idle: whether there is nothing new to save yet, so that the first signal may end the process at once.
             Compiling the first step takes seconds.
 

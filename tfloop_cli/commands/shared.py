@@ -138,8 +138,8 @@ def resolve(
 def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterator[None]:
     """A context to import TensorFlow in: sets its environment variables, and silences it.
 
-    The import creates half a million objects that stay. Garbage collection is disabled meanwhile, because it would
-    traverse all of them several times, and once more, for a quarter of a second, during training.
+    The import creates half a million objects that stay. Garbage collection is disabled during the import, because it
+    would traverse all of them several times, and once more, for a quarter of a second, during training.
     """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if verbose else "3"
     if offline:

@@ -1,7 +1,7 @@
 """The schema of a config: every key with its type, bounds, unit, default and description.
 
-The schema knows no files and no registered components. `loading` makes a Config from YAML and fills in the components'
-defaults. The descriptions appear in docs/config.md and, through `tfloop config schema`, in editors.
+The schema does not depend on files or on registered components. `loading` makes a Config from YAML and fills in the
+components' defaults. The descriptions appear in docs/config.md and, through `tfloop config schema`, in editors.
 """
 
 from collections.abc import Mapping

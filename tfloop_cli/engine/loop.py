@@ -1,7 +1,7 @@
 """The training loop: for each epoch, for each batch, one training step; then one pass over the validation split.
 
 It consists of two loops. The inner one is compiled and runs several steps per call. The outer one is this generator,
-which yields events. It knows no disk, no screen and no kind of model: consumers of the events save, record and draw.
+which yields events. It does not depend on disk, screen or model: consumers of the events save, record and draw.
 """
 
 import math
@@ -52,7 +52,7 @@ def fit(
     guard = NonFiniteGuard(compile_steps(task, state, config), state, data, batches, stop=config.on_nonfinite == "stop")
     evaluator = Evaluator(state, data, task, config)
     executions = StepsPerExecution(config.steps_per_execution, config.checkpoint.every_steps)
-    traces: list[int] = []
+    first_traces = 0
 
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
         if early_stopping.should_stop(state):
@@ -66,7 +66,7 @@ def fit(
             rate = count * config.batch_size / executions.seconds
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
-        traces.append(guard.traces)
+        first_traces = first_traces or guard.traces
 
         train, examples = means(state), float(state.metric_sums[-1]) - earlier_examples  # part of a resumed epoch
         started = time.perf_counter()
@@ -83,7 +83,7 @@ def fit(
             validation_seconds=time.perf_counter() - started,
             examples_per_second=examples / max(train_seconds, 1e-9),
             best=is_best,
-            retraces=traces[-1] - traces[0],
+            retraces=guard.traces - first_traces,
             skipped_batches=int(state.skipped_steps[0]),
         )
     yield Stopped("early_stopping" if early_stopping.should_stop(state) else "completed", int(state.step))

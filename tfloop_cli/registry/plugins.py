@@ -66,5 +66,5 @@ def _add(path: Path, module: str, by_path: bool) -> None:
     for registry, declaration in declared:
         REGISTRIES[registry].add(declaration)
     if not declared:
-        # The file may import other files that register components; only importing it tells.
+        # The file may import other files that register components; only importing it shows.
         import_source(module, path, by_path)

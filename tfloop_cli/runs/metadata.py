@@ -32,7 +32,7 @@ def gather(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the metadata of this process: versions, machine, command line, start time (UTC) and git commit.
 
     Args:
-        facts: what only the engine knows (device, threads, data fingerprint ...); added to the result.
+        facts: facts from the engine (device, threads, data fingerprint ...); added to the result.
     """
     model, flags = cpu()
     return {

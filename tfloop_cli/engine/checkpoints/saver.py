@@ -24,7 +24,7 @@ from tfloop_cli.runs.checkpoints import (
 
 
 class CheckpointSaver:
-    """Consumes events: saves as the config says, and knows the best and the last checkpoint.
+    """Consumes events: saves as configured, and tracks the best and the last checkpoint.
 
     Training waits only for a copy of the state. A save waits for the previous one. A disk error is reported once, and
     saving is tried again the next time; it is an error only if the last state is not saved when training ends.

@@ -1,1 +1,1 @@
-"""Models, one file per family. A builder knows only the shape of the data. Classifiers return logits."""
+"""Models, one file per family. A builder depends only on the shape of the data. Classifiers return logits."""

@@ -1,4 +1,4 @@
-"""What an update does besides Keras' own: gradient accumulation, the loss scale of float16, and EMA of the weights."""
+"""The optimizer of a run: Keras' own with gradient accumulation, the loss scale of float16, and EMA of the weights."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ SQUARING_OPTIMIZERS = (
 
 
 class RunOptimizer:
-    """A Keras optimizer with what a run needs besides.
+    """A Keras optimizer with gradient accumulation, loss scale and EMA.
 
     Args:
         optimizer: the Keras optimizer; it is built for `variables`.
