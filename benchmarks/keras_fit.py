@@ -1,4 +1,4 @@
-"""Trains a workload with Keras' `model.fit`, the baseline of tfloop. Prints JSON documents as `tfloop train --json` does.
+"""Trains a workload with Keras' `model.fit`, the baseline of tfloop. Prints JSON documents like `tfloop train --json`.
 
     python benchmarks/keras_fit.py mnist.yaml --epochs 3 [--seed 0] [--set KEY=VALUE ...] [--tutorial]
     python benchmarks/keras_fit.py mnist.yaml --search 1
@@ -128,9 +128,7 @@ def main() -> None:
     workload = keras_workload.open_workload(options.config, options.set, options.seed)
     if options.search:
         best = search(workload, options.search)
-        exported_workload.emit(
-            "choice", steps_per_execution=best.steps_per_execution, jit_compile=best.jit_compile
-        )
+        exported_workload.emit("choice", steps_per_execution=best.steps_per_execution, jit_compile=best.jit_compile)
         return
     with tempfile.TemporaryDirectory() as folder:
         if options.tutorial:

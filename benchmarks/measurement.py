@@ -112,8 +112,8 @@ def measure_rounds(
 ) -> dict[str, list[Measurement]]:
     """Measures every command once per round; returns one measurement per round for each name.
 
-    The order changes from round to round, because it affects the result: files of a process may have left the page cache
-    while others ran for minutes. Every second round is reversed, and every second pair of rounds starts with the next
+    The order changes from round to round, because it affects the result: files of a process may have left the page
+    cache while others ran for minutes. Every second round is reversed, and each pair of rounds starts with the next
     command. A command that fails is logged and skipped from then on.
 
     Args:

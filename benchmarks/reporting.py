@@ -108,17 +108,25 @@ def print_tables(options: argparse.Namespace, comparisons: Mapping[str, Comparis
     """Prints one table per workload, and writes the requested files."""
     facts = save(options, comparisons)
     print(f"{facts['cpu']}, {facts['cores']} cores; medians of {options.rounds} rounds, {options.epochs} epochs each")
-    print("a ratio over 1 means that tfloop is faster by that factor; `from` and `to`: the lowest and the highest round")
+    print(
+        "a ratio over 1 means that tfloop is faster by that factor; `from` and `to`: the lowest and the highest round"
+    )
     for name, comparison in comparisons.items():
         print(f"\n{table(name, comparison)}", flush=True)
 
 
-def save(options: argparse.Namespace, comparisons: Mapping[str, Comparison]) -> dict[str, Any]:
-    """Writes the requested files with all comparisons so far; returns the facts about the machine."""
+def save(options: argparse.Namespace, comparisons: Mapping[str, Comparison], **more: Any) -> dict[str, Any]:
+    """Writes the requested files with all comparisons so far; returns the facts about the machine.
+
+    Args:
+        options: `json` and `png`, the paths of the files.
+        comparisons: by workload.
+        more: further entries of the JSON document.
+    """
     facts = machine()
     if options.json:
         workloads = {name: to_mapping(comparison) for name, comparison in comparisons.items()}
-        content = {"machine": facts, "arguments": sys.argv, "workloads": workloads}
+        content = {"machine": facts, "arguments": sys.argv, "workloads": workloads} | more
         options.json.write_text(json.dumps(content, indent=1))
     if getattr(options, "png", None):
         plot(options.png, f"{facts['cpu']}, {facts['cores']} cores", comparisons)

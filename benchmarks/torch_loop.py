@@ -4,8 +4,8 @@
     python benchmarks/torch_loop.py mnist.npz --epochs 3 [--compiled] [--channels-last] [--bfloat16]
 
 It follows PyTorch's documentation for CPUs: data in memory as one tensor, one indexing operation and one augmentation
-per batch, `set_to_none`, a fused optimizer, and on request `torch.compile`, the channels-last memory format or autocast.
-The models are in `torch_models.py`, the augmentations in `torch_augmentations.py`.
+per batch, `set_to_none`, a fused optimizer, and on request `torch.compile`, the channels-last memory format or
+autocast. The models are in `torch_models.py`, the augmentations in `torch_augmentations.py`.
 """
 
 import math

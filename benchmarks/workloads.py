@@ -4,9 +4,9 @@
     python benchmarks/workloads.py --only resnet --torch /path/to/python
 
 Each workload is a built-in config. `tfloop train` runs it unchanged; the others use the same data, model, batch size,
-optimizer and schedule. The workload `images` consists of JPEG and PNG files that are generated first, and tfloop may not
-hold them in memory. PyTorch, which has no decoder, gets their pixels in memory. The fastest `steps_per_execution` for
-`fit`, with or without XLA, is found by a search first, whose time is not counted.
+optimizer and schedule. The workload `images` consists of JPEG and PNG files, which are generated first, and which
+tfloop may not hold in memory. PyTorch, which has no decoder, gets their pixels in memory. The fastest
+`steps_per_execution` for `fit`, with or without XLA, is found by a search first, whose time is not counted.
 
 tfloop enables huge pages for itself. Set GLIBC_TUNABLES=glibc.malloc.hugetlb=1 to enable them for all commands.
 """

@@ -1,6 +1,6 @@
-"""What many tests need: small configs, a training run in this process, and tfloop as a process of its own.
+"""Fixtures for all tests: small configs, a training run in this process, and tfloop in a separate process.
 
-TensorFlow is imported by the fixtures that need it, never by this file: a test of a room without it starts at once.
+TensorFlow is imported by the fixtures that need it and not by this file, so that tests without it start fast.
 """
 
 import json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tfloop_cli.engine.state import TrainState
     from tfloop_cli.engine.tasks import Task
 
-# The campaigns of benchmarks/ have short forms among the tests. Last, so that the installed tfloop is the one tested.
+# Tests run short forms of benchmarks/. The folder comes last, so that the installed tfloop is the one under test.
 sys.path.append(str(Path(__file__).parents[1]))
 
 SMALL: dict[str, Any] = {
@@ -35,13 +35,13 @@ SMALL: dict[str, Any] = {
     "batch_size": 16,
     "validation": 0,
     "device": "cpu",
-    "threads": 1,  # TensorFlow lets a process choose once, so every test chooses the same
+    "threads": 1,  # TensorFlow reads the number once per process, so all tests use the same one
 }
 
 
 @dataclass
 class Trainer:
-    """A run in this process: everything that `fit` takes."""
+    """A run in this process: the arguments of `fit`."""
 
     config: "Config"
     data: "Data"
@@ -56,11 +56,11 @@ class Trainer:
         return fit(self.state, self.data, self.task, self.config, best_metric, early_stopping)
 
     def fit(self) -> list[EpochDone]:
-        """Trains to the end; the epochs' events."""
+        """Trains to the end; returns one event per epoch."""
         return [event for event in self.events() if isinstance(event, EpochDone)]
 
     def fit_until(self, step: int) -> None:
-        """Trains until `step` steps are done, and leaves the state as it is then."""
+        """Trains until `step` steps are completed, and keeps that state."""
         for _ in self.events():
             if int(self.state.step) >= step:
                 return
@@ -69,21 +69,21 @@ class Trainer:
         return [weight for model in self.state.models.values() for weight in model.get_weights()]
 
     def everything(self) -> "dict[str, np.ndarray]":
-        """A copy of every variable that a step may change."""
+        """Returns a copy of each variable that a step may change."""
         return {name: variable.numpy().copy() for name, variable in self.state.variables().items()}
 
 
 @pytest.fixture(scope="session")
 def machine() -> None:
-    """Starts TensorFlow with one thread, before any test has computed anything in this process."""
+    """Starts TensorFlow with one thread, before the first computation of this process."""
     from tfloop_cli.engine import runtime
 
     runtime.limit_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def plain_keras() -> Iterator[None]:
-    """Takes back what a test's config has set for the whole process."""
+def reset_keras_dtype() -> Iterator[None]:
+    """Resets the dtypes that a test's config has set for the process."""
     yield
     if "keras" in sys.modules:
         import keras
@@ -94,7 +94,7 @@ def plain_keras() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def configure(machine: None) -> "Callable[..., Config]":
-    """Makes a config of `SMALL` and the changes, checked as the command line does, and sets the process up for it."""
+    """Returns a function that validates `SMALL` with changes, and sets up the process for the config."""
 
     def make(**changes: Any) -> "Config":
         from tfloop_cli.config.loading import from_mapping
@@ -107,7 +107,10 @@ def configure(machine: None) -> "Callable[..., Config]":
 
 @pytest.fixture(scope="session")
 def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
-    """Makes a run at step 0 of a config's changes; on a dataset or with a model of the test's own, if it gives one."""
+    """Returns a function that creates a run at step 0.
+
+    Its arguments are the changes to `SMALL`, and optionally a dataset (`own`) and a model (`net`) of the test.
+    """
 
     def make(own: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
         from tfloop_cli.engine.data import Data, build_data
@@ -126,7 +129,7 @@ def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
 
 @dataclass(frozen=True)
 class Process:
-    """What a process of tfloop left."""
+    """The exit code and the output of a tfloop process."""
 
     code: int
     out: str
@@ -138,23 +141,23 @@ class Process:
 
     @property
     def documents(self) -> list[dict[str, Any]]:
-        """stdout of `--json`: every line has to be a document."""
+        """The output of `--json`; fails if a line of stdout is not a document."""
         return [json.loads(line) for line in self.lines]
 
 
 class Shell:
-    """tfloop as a process of its own, with pipes instead of a terminal."""
+    """Runs tfloop in a separate process, with pipes instead of a terminal."""
 
     def run(self, *arguments: object, cwd: Path, stdin: str = "", **environment: str) -> Process:
-        """Runs tfloop to its end."""
-        done = subprocess.run(
+        """Runs tfloop to the end."""
+        completed = subprocess.run(
             self.command(*arguments), cwd=cwd, input=stdin, env=self.environment(**environment),
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
-        return Process(done.returncode, done.stdout, done.stderr)
+        return Process(completed.returncode, completed.stdout, completed.stderr)
 
     def start(self, *arguments: object, cwd: Path) -> "subprocess.Popen[str]":
-        """Starts tfloop, for a test that talks to it while it runs."""
+        """Starts tfloop, for a test that interacts with the running process."""
         return subprocess.Popen(
             self.command(*arguments), cwd=cwd, env=self.environment(), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -164,7 +167,7 @@ class Shell:
         return [sys.executable, "-m", "tfloop_cli", *map(str, arguments)]
 
     def environment(self, **changes: str) -> dict[str, str]:
-        """This process's, without what would change how tfloop speaks, and with the package that is tested here."""
+        """Returns this process's environment with the tested package, without variables that change the output."""
         ignored = {
             "CI",
             "NO_COLOR",
@@ -199,20 +202,20 @@ threads: 1
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that a process of tfloop has done."""
+    """A run that a tfloop process has completed."""
 
     process: Process
     cwd: Path
     folder: Path
 
     def read(self, name: str) -> Any:
-        """A JSON file of the run folder."""
+        """Returns the content of a JSON file in the run folder."""
         return json.loads((self.folder / name).read_text())
 
 
 @pytest.fixture(scope="session")
 def finished(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """`tfloop train -c small.yaml`, done once for all tests that look at what it left; they must not change it."""
+    """The result of `tfloop train -c small.yaml`, shared by all tests, which must not change its files."""
     cwd = tmp_path_factory.mktemp("finished")
     (cwd / "small.yaml").write_text(SMALL_RUN)
     process = shell.run("train", "--config", "small.yaml", "--fail-over", "loss=100", cwd=cwd)
@@ -223,7 +226,7 @@ def finished(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Finished
 
 @pytest.fixture(scope="session")
 def rerun(shell: Shell, finished: Finished) -> Finished:
-    """The same again, from the config that the first run left; as JSON, quietly, with a bar that no run can clear."""
+    """The same training from the config that the first run wrote; with --json, -q and a threshold that always fails."""
     arguments = ("--config", finished.folder / "config.yaml", "--output", "again", "--json", "-q")
     process = shell.run("train", *arguments, "--fail-under", "accuracy=1.01", cwd=finished.cwd)
     return Finished(process, finished.cwd, finished.cwd / "again")

@@ -1,4 +1,4 @@
-"""Signals: the first is told and remembered, the second ends the process, and all is as before afterwards."""
+"""Signals: the first one is stored and reported, the second one ends the process, and the old handlers are restored."""
 
 import os
 import signal
@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -19,6 +21,17 @@ def wait_for_signal(interrupts: Interrupts) -> None:
         time.sleep(0.001)
 
 
+@contextmanager
+def python_process(program: str) -> Iterator["subprocess.Popen[str]"]:
+    """A context with a Python process whose stdout is a pipe; it is killed if the test fails."""
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [
@@ -27,18 +40,18 @@ def wait_for_signal(interrupts: Interrupts) -> None:
         (signal.SIGUSR1, ExitCode.TRY_AGAIN),
     ],
 )
-def test_the_first_signal_is_remembered_and_told(number: signal.Signals, code: ExitCode) -> None:
-    told: list[str] = []
-    with Interrupts(told.append) as interrupts:
+def test_first_signal_is_stored_and_reported(number: signal.Signals, code: ExitCode) -> None:
+    messages: list[str] = []
+    with Interrupts(messages.append) as interrupts:
         assert interrupts.signal is None
         os.kill(os.getpid(), number)
         wait_for_signal(interrupts)
     assert interrupts.signal is not None
     assert (interrupts.signal.name, interrupts.signal.code) == (number.name, code)
-    assert told == [f"{number.name}: stopping after this step; once more to stop at once"]
+    assert messages == [f"{number.name}: stopping after this step; press again to stop at once"]
 
 
-def test_old_handlers_come_back() -> None:
+def test_old_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Interrupts(print):
         assert signal.getsignal(signal.SIGINT) is not before
@@ -46,8 +59,8 @@ def test_old_handlers_come_back() -> None:
     assert signal.set_wakeup_fd(-1) == -1
 
 
-# The main thread sits in one long call into C that looks at no signal, as a compilation does.
-DEAF = """
+# The main thread is inside one long C call, like a compilation, in which Python runs no signal handlers.
+BLOCKED_IN_C = """
     import ctypes, sys
     from tfloop_cli.signals import Interrupts
     sleep = ctypes.CDLL(None).sleep
@@ -59,17 +72,17 @@ DEAF = """
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 75)])
-def test_the_second_signal_ends_even_a_deaf_process_at_once(number: signal.Signals, code: int) -> None:
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(DEAF)], stdout=subprocess.PIPE, text=True) as process:
+def test_second_signal_ends_process_that_is_blocked_in_c(number: signal.Signals, code: int) -> None:
+    with python_process(BLOCKED_IN_C) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert "once more" in process.stdout.readline()
+        assert "press again" in process.stdout.readline()
         process.send_signal(number)
         assert process.wait(timeout=5) == code
 
 
-def test_a_forked_child_dies_of_its_signal_and_the_parent_does_not_hear_of_it() -> None:
+def test_forked_child_has_default_handlers_and_does_not_notify_parent() -> None:
     with Interrupts(print) as interrupts:
         child = os.fork()
         if child == 0:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from tfloop_cli.errors import TfloopError
 
 FOLDER, LIMIT = "TFLOOP_CACHE", "TFLOOP_CACHE_GIB"
-WHOLE, PART = ".rows", ".part"  # suffixes of a complete entry, and of one that is being written
+COMPLETE, PARTIAL = ".rows", ".part"  # suffixes of a complete entry, and of one that is being written
 HEADER = 4096  # bytes before the rows; one page, so that rows are aligned to pages of the file
 
 
@@ -59,7 +59,7 @@ def entries() -> list[Entry]:
     """Returns all entries of the cache, the least recently used first."""
     found = []
     for path in folder().glob("*"):
-        if path.suffix in (WHOLE, PART):
+        if path.suffix in (COMPLETE, PARTIAL):
             try:
                 with path.open("rb") as file:
                     status, header = os.fstat(file.fileno()), read_header(file)

@@ -56,10 +56,18 @@ def train(
     unset: Unsets = [],
     epochs: Annotated[str | None, shortcut("epochs=N")] = None,
     batch_size: Annotated[str | None, shortcut("batch_size=N")] = None,
-    device: Annotated[str | None, shortcut("device=...", " auto, cpu, gpu or gpu:N.", "devices")] = None,
+    device: Annotated[str | None, shortcut("device=DEVICE", " auto, cpu, gpu or gpu:N.", "devices")] = None,
     seed: Annotated[str | None, shortcut("seed=N")] = None,
-    name: Annotated[str | None, shortcut("name=...", " the name of the run folder.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run folder itself.")] = None,
+    name: Annotated[str | None, shortcut("name=NAME", " the name of the run folder.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="The run folder; it must be empty or not exist, unless --resume is used.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the newest run of this config, or the run in -o.")
     ] = False,
@@ -118,7 +126,7 @@ def evaluate(
     split: Annotated[
         str,
         typer.Option(
-            autocompletion=complete("splits"), help="test, validation, train, or another split of the dataset."
+            metavar="SPLIT", autocompletion=complete("splits"), help="test, validation, train, or another split."
         ),
     ] = "test",
     checkpoint: Annotated[
@@ -126,7 +134,7 @@ def evaluate(
         typer.Option(metavar="CHECKPOINT", help="best, last or a step; by default the best, if there is one."),
     ] = None,
     device: Annotated[
-        str, typer.Option(autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
+        str, typer.Option(metavar="DEVICE", autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
     ] = "auto",
     fail_under: FailUnder = [],
     fail_over: FailOver = [],
@@ -159,12 +167,14 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
+            metavar="KIND",
             autocompletion=complete("kinds"),
             help="datasets, models, tasks, optimizers, schedules, augmentations or configs.",
         ),
     ],
     name: Annotated[
-        str | None, typer.Argument(autocompletion=complete("components"), help="One of them, in detail.")
+        str | None,
+        typer.Argument(metavar="NAME", autocompletion=complete("components"), help="One of them, in detail."),
     ] = None,
     code: Code = [],
     json: Json = False,
@@ -197,7 +207,7 @@ def cache(
 
 @app.command(cls=Command)
 def completion(
-    shell: Annotated[str, typer.Argument(help="bash, zsh, fish or powershell.")],
+    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> None:
     """Print a shell completion script: eval "$(tfloop completion bash)"."""
     console = Console()

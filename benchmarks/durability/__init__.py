@@ -1,1 +1,1 @@
-"""The campaign of kills, damage and full disks: `python -m benchmarks.durability --help`."""
+"""Tests with kills, corrupted files and full disks: `python -m benchmarks.durability --help`."""

@@ -1,10 +1,10 @@
-"""Kills, damages and fills up, on this machine and this filesystem, and says what held.
+"""Tests fault tolerance on this machine and filesystem: kills processes, corrupts files, fills disks.
 
-    python -m benchmarks.durability                    everything: about an hour
+    python -m benchmarks.durability                    all sections: about an hour
     python -m benchmarks.durability --quick            the short form of each section: some minutes
-    python -m benchmarks.durability kills corruption       these sections
+    python -m benchmarks.durability kills corruption   these sections
 
-Sections: order, syscalls, disk, corruption, configs, resume, cost, kills, sigterm. Exit code 1 if anything did not hold.
+Sections: order, syscalls, disk, configs, kills, sigterm, corruption, resume, cost. The exit code is 1 if a check fails.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.durability.common import Campaign
 
-# Each section is the function of that name in a module. Those that compute with TensorFlow in this process come after
-# `kills`, which forks it: a process that has started TensorFlow's threads cannot be forked.
+# Section -> module; the section is the function of that name. `kills` forks this process, and a process in which
+# TensorFlow has started threads cannot be forked. So sections that run TensorFlow in this process come after it.
 SECTIONS = {
     "order": "commits",
     "syscalls": "commits",
@@ -33,32 +33,32 @@ SECTIONS = {
 
 
 def main() -> int:
-    """Runs the sections; 0 if everything held."""
+    """Runs the sections; returns 0 if all checks passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION")
-    parser.add_argument("--quick", action="store_true", help="the short form")
-    parser.add_argument("--folder", type=Path, default=Path(), help="where to work: on the filesystem to be tested")
+    parser.add_argument("--quick", action="store_true", help="run the short form")
+    parser.add_argument("--folder", type=Path, default=Path(), help="a folder on the filesystem to test")
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
-        parser.error(f"no such section: {', '.join(sorted(unknown))}")
-    chosen = [name for name in SECTIONS if not options.sections or name in options.sections]
+        parser.error(f"no such section: {', '.join(sorted(unknown))}; available: {', '.join(SECTIONS)}")
+    selected = [name for name in SECTIONS if not options.sections or name in options.sections]
 
     folder = Path(tempfile.mkdtemp(prefix="durability-", dir=options.folder.resolve()))
     campaign = Campaign(folder, options.quick)
-    campaign.say(f"working in {folder}")
-    for name in chosen:
+    campaign.log(f"working in {folder}")
+    for name in selected:
         started = time.monotonic()
         section = getattr(importlib.import_module(f"benchmarks.durability.{SECTIONS[name]}"), name)
         (folder / name).mkdir()
         section(campaign, folder / name)
-        campaign.say(f"{name} took {time.monotonic() - started:.0f} s")
-    print(
-        "\n" + "\n".join(f"{'held  ' if held else 'FAILED'}  {what}: {text}" for what, held, text in campaign.findings)
-    )
+        campaign.log(f"{name} took {time.monotonic() - started:.0f} s")
+    print()
+    for name, passed, details in campaign.findings:
+        print(f"{'passed' if passed else 'FAILED'}  {name}: {details}")
     if campaign.held:
         shutil.rmtree(folder)
     else:
-        print(f"what failed can be looked at in {folder}")
+        print(f"the files are kept in {folder}")
     return 0 if campaign.held else 1
 
 

@@ -1,4 +1,4 @@
-"""Bad configs by the hundred: mutations of every shipped one, each wrong in a known way and place."""
+"""Hundreds of invalid configs: mutations of every built-in config, each with a known error and a known line."""
 
 import random
 import re
@@ -17,11 +17,11 @@ Lines = list[str]
 
 
 class Mutation(NamedTuple):
-    """A config made wrong.
+    """An invalid config.
 
     Attributes:
-        content: the file.
-        line: where the error has to be told; None where the file as a whole is wrong.
+        content: of the file.
+        line: the line that the error must name; None if the file as a whole is invalid.
     """
 
     content: bytes
@@ -29,37 +29,36 @@ class Mutation(NamedTuple):
 
 
 def replaced(lines: Lines, number: int, text: str) -> Mutation:
-    """Another text for a line, which is told of there."""
+    """Replaces a line; the error must name it."""
     return Mutation("\n".join([*lines[:number], text, *lines[number + 1 :]]).encode() + b"\n", number + 1)
 
 
 def appended(lines: Lines, text: str, line: int = 0) -> Mutation:
-    """Lines at the end; the error lies in one of these, the first unless said otherwise."""
+    """Appends lines; the error must name one of these, the first by default."""
     return Mutation("\n".join([*lines, text]).encode() + b"\n", len(lines) + 1 + line)
 
 
-def misspelled(lines: Lines, number: int, chance: random.Random) -> Mutation:
-    """A key with a letter too many."""
+def misspelled_key(lines: Lines, number: int, chance: random.Random) -> Mutation:
+    """Adds a letter to a key."""
     key, colon, rest = lines[number].partition(":")
-    place = chance.randrange(len(key.rstrip()))
-    return replaced(lines, number, key[:place] + chance.choice("qxz") + key[place:] + colon + rest)
+    position = chance.randrange(len(key.rstrip()))
+    return replaced(lines, number, key[:position] + chance.choice("qxz") + key[position:] + colon + rest)
 
 
 def wrong_type(lines: Lines, number: int, chance: random.Random) -> Mutation:
-    """What no key can have."""
+    """Replaces a value by one that no key accepts."""
     key = lines[number].partition(":")[0]
-    return replaced(
-        lines, number, f"{key}: {chance.choice(['[[1]]', '[null]', '-3.5', '1e400', '!!python/name:os.system'])}"
-    )
+    value = chance.choice(["[[1]]", "[null]", "-3.5", "1e400", "!!python/name:os.system"])
+    return replaced(lines, number, f"{key}: {value}")
 
 
-def twice(lines: Lines, number: int, chance: random.Random) -> Mutation:
-    """A key that is there already."""
+def duplicate_key(lines: Lines, number: int, chance: random.Random) -> Mutation:
+    """Repeats a key."""
     return appended(lines, lines[number].partition(":")[0] + ": 3")
 
 
-def bad_value(lines: Lines, number: int, chance: random.Random) -> Mutation:
-    """A key that is not in the file yet, with a value that it cannot have."""
+def invalid_value(lines: Lines, number: int, chance: random.Random) -> Mutation:
+    """Adds a key that the file does not have, with a value that it does not accept."""
     values = {
         "warmup_steps": ["-1", "1.5", "no", "ten"], "drop_remainder": ["yes", "1", "off"], "device": ["gpuu", "gpu:x"],
         "precision": ["float8", "16", "true"], "compile": ["xls", "yes"], "threads": ["0", "many", "-2"],
@@ -71,13 +70,13 @@ def bad_value(lines: Lines, number: int, chance: random.Random) -> Mutation:
         "augment": ["flipp", "[shfit]", "{name: flip}", "[{name: shift, pixels: -1}]"], "extends": ["gone.yaml"],
         "steps_per_execution": ["0", "autto", "1.0"], "runs_dir": ["''", "[a]", "3"], "epoch": ["3"], "lr": ["0.1"],
     }  # fmt: skip
-    there = {line.partition(":")[0] for line in lines}
-    key = chance.choice([key for key in values if key not in there])
+    present = {line.partition(":")[0] for line in lines}
+    key = chance.choice([key for key in values if key not in present])
     return appended(lines, f"{key}: {chance.choice(values[key])}")
 
 
-def trap(lines: Lines, number: int, chance: random.Random) -> Mutation:
-    """What YAML is known for."""
+def yaml_pitfall(lines: Lines, number: int, chance: random.Random) -> Mutation:
+    """Appends one of the known pitfalls of YAML."""
     text, line = chance.choice([
         ("\tepochs: 3", 0), ("compile: [none", None), ("compile: 'none", None), ("compile: {a: b", None),
         ("? [a]\n: 3", 0),
@@ -86,12 +85,12 @@ def trap(lines: Lines, number: int, chance: random.Random) -> Mutation:
         ("---\na: 1", 0),
         ("compile: " + "[" * 200 + "]" * 200, 0), ("threads: " + "9" * 6000, 0), ("compile: !!binary aGVsbG8=", 0),
     ])  # fmt: skip
-    made = appended(lines, text)
-    return made if line is not None else Mutation(made.content, None)
+    mutation = appended(lines, text)
+    return mutation if line is not None else Mutation(mutation.content, None)
 
 
-def encoded(lines: Lines, number: int, chance: random.Random) -> Mutation:
-    """No text, no mapping, or not all of it."""
+def unreadable(lines: Lines, number: int, chance: random.Random) -> Mutation:
+    """Makes the content not a text, not a mapping, or incomplete."""
     text = "\n".join(lines) + "\n"
     return Mutation(
         chance.choice([
@@ -104,80 +103,83 @@ def encoded(lines: Lines, number: int, chance: random.Random) -> Mutation:
 
 
 MUTATIONS: list[Callable[[Lines, int, random.Random], Mutation]]
-MUTATIONS = [
-    misspelled,
-    misspelled,
+MUTATIONS = [  # repeated ones are more frequent
+    misspelled_key,
+    misspelled_key,
     wrong_type,
     wrong_type,
-    twice,
-    bad_value,
-    bad_value,
-    bad_value,
-    trap,
-    trap,
-    encoded,
+    duplicate_key,
+    invalid_value,
+    invalid_value,
+    invalid_value,
+    yaml_pitfall,
+    yaml_pitfall,
+    unreadable,
 ]
 
 
 def configs(campaign: Campaign, folder: Path) -> None:
-    """Loads each mutation in this process, and gives some of them to a process of its own."""
+    """Loads each mutation in this process, and some of them in a separate one."""
     from tfloop_cli.config.loading import load
     from tfloop_cli.config.precedence import shipped_folder
     from tfloop_cli.errors import ExitCode, TfloopError
 
     chance = random.Random(11)
     shipped = sorted(Path(str(shipped_folder())).glob("*.yaml"))
-    count, kinds, wrong, slowest = 100 if campaign.quick else 500, Counter[str](), [], (0.0, "")
+    count, kinds, failures, slowest = 100 if campaign.quick else 500, Counter[str](), [], (0.0, "")
     for number in range(count):
         source = shipped[number % len(shipped)]
         lines = source.read_text().splitlines()
-        keys = [place for place, line in enumerate(lines) if re.match(r"(?!extends)\w+: .", line)]
-        how = chance.choice(MUTATIONS)
-        made = how(lines, chance.choice(keys), chance)
+        keys = [index for index, line in enumerate(lines) if re.match(r"(?!extends)\w+: .", line)]
+        mutate = chance.choice(MUTATIONS)
+        mutation = mutate(lines, chance.choice(keys), chance)
         file = folder / f"{number:03d}.yaml"
-        file.write_bytes(made.content)
-        kinds[how.__name__] += 1
-        said, code, mute, seconds = "", 0, list[str](), time.process_time()
+        file.write_bytes(mutation.content)
+        kinds[mutate.__name__] += 1
+        message, code, unhelpful, seconds = "", 0, list[str](), time.process_time()
         try:
             load([str(file)])
         except TfloopError as error:
-            code, said = error.code, str(error)
-            mute = [problem.message for problem in error.problems if not says_what_to_do(problem)]
+            code, message = error.code, str(error)
+            unhelpful = [problem.message for problem in error.problems if not is_helpful(problem)]
         except Exception as error:
-            said = f"Traceback: {error!r}"
-        slowest = max(slowest, (time.process_time() - seconds, f"{file.name}: {how.__name__}"))
-        place = f"{file}:{made.line}" if made.line else str(file)
-        if code != ExitCode.USAGE or place not in said or mute:
-            wrong.append(f"{file.name} ({how.__name__} of {source.name}, line {made.line}): {said[-300:] or 'taken'}")
+            message = f"Traceback: {error!r}"
+        slowest = max(slowest, (time.process_time() - seconds, f"{file.name}: {mutate.__name__}"))
+        place = f"{file}:{mutation.line}" if mutation.line else str(file)
+        if code != ExitCode.USAGE or place not in message or unhelpful:
+            what = f"{file.name} ({mutate.__name__} of {source.name}, line {mutation.line})"
+            failures.append(f"{what}: {message[-300:] or 'accepted'}")
         if (number + 1) % 100 == 0:
-            campaign.say(f"{number + 1} configs, {len(wrong)} wrong")
-    figures = f"{count} configs ({dict(kinds)}), slowest {slowest[0]:.2f} s, wrong: {wrong or 0}"
-    figures += f" ({slowest[1]})" if slowest[0] >= 1 else ""
-    campaign.hold("bad configs: exit 2, the line and what to do, no traceback", not wrong and slowest[0] < 1, figures)
-    as_processes(campaign, folder, chance.sample(range(count), 5 if campaign.quick else 50))
+            campaign.log(f"{number + 1} configs, {len(failures)} failures")
+    details = f"{count} configs ({dict(kinds)}), slowest {slowest[0]:.2f} s, failures: {failures or 0}"
+    details += f" ({slowest[1]})" if slowest[0] >= 1 else ""
+    passed = not failures and slowest[0] < 1
+    campaign.check("invalid configs: exit code 2, line and hint, no traceback", passed, details)
+    load_in_processes(campaign, folder, chance.sample(range(count), 5 if campaign.quick else 50))
 
 
-def says_what_to_do(problem: Problem) -> bool:
-    """By a hint, or because the message itself names what is allowed or missing."""
+def is_helpful(problem: Problem) -> bool:
+    """Whether a problem has a hint, or a message that names what is allowed or missing."""
     return bool(problem.hint) or " must be " in problem.message or " is required: " in problem.message
 
 
-def as_processes(campaign: Campaign, folder: Path, numbers: list[int]) -> None:
-    """What a shell sees: the exit code, the time, and that TensorFlow was not loaded."""
-    wrong, slowest = [], 0.0
+def load_in_processes(campaign: Campaign, folder: Path, numbers: list[int]) -> None:
+    """Checks exit code and time of separate processes, and that they do not load TensorFlow."""
+    failures, slowest = [], 0.0
     for number in numbers:
         command = [sys.executable, "-X", "importtime", "-m", "tfloop_cli", "train", "-c", f"{number:03d}.yaml"]
         environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
-        spent: list[float] = []
-        while len(spent) < 3 and min(spent, default=1) >= 1:  # other work on the machine may slow one, not three
+        seconds: list[float] = []
+        while len(seconds) < 3 and min(seconds, default=1) >= 1:  # other load on the machine may slow down one of three
             started = time.monotonic()
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-            spent.append(time.monotonic() - started)
-        slowest = max(slowest, min(spent))
+            seconds.append(time.monotonic() - started)
+        slowest = max(slowest, min(seconds))
         loaded = re.search(r"\| +(tensorflow|keras|numpy)$", done.stderr, re.MULTILINE)
         if done.returncode != 2 or loaded or "Traceback" in done.stderr or done.stdout:
-            wrong.append(f"{number:03d}.yaml: exit {done.returncode}, {loaded}")
-    made = [path.name for path in folder.iterdir() if path.suffix != ".yaml"]
-    figures = f"{len(numbers)} processes, slowest {slowest:.2f} s, files left {made or 'none'}, wrong: {wrong or 0}"
-    good = not wrong and not made and slowest < 1
-    campaign.hold("bad configs as processes: exit 2 under a second, TensorFlow not loaded", good, figures)
+            failures.append(f"{number:03d}.yaml: exit code {done.returncode}, {loaded}")
+    created = [path.name for path in folder.iterdir() if path.suffix != ".yaml"]
+    details = f"{len(numbers)} processes, slowest {slowest:.2f} s, files created: {created or 'none'}, "
+    details += f"failures: {failures or 0}"
+    passed = not failures and not created and slowest < 1
+    campaign.check("invalid configs in processes: exit code 2 within 1 s, TensorFlow not loaded", passed, details)

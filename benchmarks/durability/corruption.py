@@ -1,4 +1,4 @@
-"""Damaged checkpoints: bits flipped, files cut, swapped, emptied, replaced. None may be loaded or be a traceback."""
+"""Corrupted checkpoints: flipped bits; truncated, swapped, empty and replaced files. Each must cause an error."""
 
 import os
 import random
@@ -9,29 +9,30 @@ from pathlib import Path
 
 from benchmarks.durability.common import SMALL, Campaign
 
-Damage = Callable[[Path, Path, random.Random], None]  # of a file, given the same file of another checkpoint
+# Corrupts a file; the second path is the same file of another checkpoint.
+Corruption = Callable[[Path, Path, random.Random], None]
 
 
-def flip(file: Path, other: Path, chance: random.Random) -> None:
-    """One bit or some."""
+def flip_bits(file: Path, other: Path, chance: random.Random) -> None:
+    """Flips one or a few bits."""
     content = bytearray(file.read_bytes())
     for _ in range(chance.choice([1, 1, 1, 2, 9])):
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
     file.write_bytes(content)
 
 
-def cut(file: Path, other: Path, chance: random.Random) -> None:
-    """The end is gone."""
+def truncate(file: Path, other: Path, chance: random.Random) -> None:
+    """Removes the end."""
     os.truncate(file, chance.randrange(file.stat().st_size))
 
 
-def grow(file: Path, other: Path, chance: random.Random) -> None:
-    """Bytes behind the end."""
+def append(file: Path, other: Path, chance: random.Random) -> None:
+    """Appends random bytes."""
     file.write_bytes(file.read_bytes() + chance.randbytes(chance.randint(1, 5000)))
 
 
-def blank(file: Path, other: Path, chance: random.Random) -> None:
-    """A block of zeros, as a filesystem leaves that lost a write."""
+def zero_block(file: Path, other: Path, chance: random.Random) -> None:
+    """Overwrites a block with zeros, as a filesystem does that lost a write."""
     content = bytearray(file.read_bytes())
     start = chance.randrange(len(content))
     end = min(len(content), start + 4096)
@@ -39,40 +40,40 @@ def blank(file: Path, other: Path, chance: random.Random) -> None:
     file.write_bytes(content)
 
 
-def shuffle(file: Path, other: Path, chance: random.Random) -> None:
-    """Two pieces in each other's place."""
+def reorder(file: Path, other: Path, chance: random.Random) -> None:
+    """Swaps the two parts of the content."""
     content = file.read_bytes()
     middle = chance.randrange(1, len(content))
     file.write_bytes(content[middle:] + content[:middle])
 
 
-def swap(file: Path, other: Path, chance: random.Random) -> None:
-    """The file of another checkpoint."""
+def swap_file(file: Path, other: Path, chance: random.Random) -> None:
+    """Replaces the file by that of another checkpoint."""
     shutil.copyfile(other, file)
 
 
 def swap_folder(file: Path, other: Path, chance: random.Random) -> None:
-    """The whole of another checkpoint under this one's name."""
+    """Replaces the content of the folder by that of another checkpoint."""
     shutil.copytree(other.parent, file.parent, dirs_exist_ok=True)
 
 
 def empty(file: Path, other: Path, chance: random.Random) -> None:
-    """No bytes."""
+    """Removes all bytes."""
     file.write_bytes(b"")
 
 
-def noise(file: Path, other: Path, chance: random.Random) -> None:
-    """Other bytes."""
+def randomize(file: Path, other: Path, chance: random.Random) -> None:
+    """Replaces all bytes by random ones."""
     file.write_bytes(chance.randbytes(file.stat().st_size))
 
 
-def lose(file: Path, other: Path, chance: random.Random) -> None:
-    """No file."""
+def remove(file: Path, other: Path, chance: random.Random) -> None:
+    """Removes the file."""
     file.unlink()
 
 
 def replace(file: Path, other: Path, chance: random.Random) -> None:
-    """Something that is no file, or a link to another one."""
+    """Replaces the file by a folder, a pipe or a link."""
     file.unlink()
     kind = chance.choice(["folder", "pipe", "link", "dangling", "endless"])
     if kind == "folder":
@@ -83,26 +84,26 @@ def replace(file: Path, other: Path, chance: random.Random) -> None:
         file.symlink_to({"link": other, "dangling": "nowhere", "endless": "/dev/zero"}[kind])
 
 
-DAMAGES: list[Damage] = [
-    flip,
-    flip,
-    flip,
-    cut,
-    cut,
-    grow,
-    blank,
-    shuffle,
-    swap,
+CORRUPTIONS: list[Corruption] = [  # repeated ones are more frequent
+    flip_bits,
+    flip_bits,
+    flip_bits,
+    truncate,
+    truncate,
+    append,
+    zero_block,
+    reorder,
+    swap_file,
     swap_folder,
     empty,
-    noise,
-    lose,
+    randomize,
+    remove,
     replace,
 ]
 
 
 def corruption(campaign: Campaign, folder: Path) -> None:
-    """Damages a checkpoint in many ways and loads it."""
+    """Corrupts a checkpoint in many ways and tries to restore it."""
     from tfloop_cli.engine.checkpoints.format import STATE, restore
     from tfloop_cli.errors import ExitCode, TfloopError
     from tfloop_cli.runs.checkpoints import MANIFEST, Checkpoint
@@ -110,36 +111,36 @@ def corruption(campaign: Campaign, folder: Path) -> None:
     good, other, state = two_checkpoints(folder)
     before = {name: variable.numpy().tobytes() for name, variable in state.variables().items()}
     chance = random.Random(5)
-    outcomes, wrong = Counter[str](), []
+    outcomes, failures = Counter[str](), []
     for number in range(100 if campaign.quick else 1000):
-        broken = Path(shutil.copytree(good, folder / "broken" / good.name))
-        how, name = chance.choice(DAMAGES), chance.choice([STATE, MANIFEST])
-        how(broken / name, other / name, chance)
+        corrupted = Path(shutil.copytree(good, folder / "corrupted" / good.name))
+        corrupt, name = chance.choice(CORRUPTIONS), chance.choice([STATE, MANIFEST])
+        corrupt(corrupted / name, other / name, chance)
         try:
-            restore(Checkpoint.open(broken), state)
-            outcomes["loaded"] += 1
-            wrong.append(f"{number}: {how.__name__} {name} was loaded")
+            restore(Checkpoint.open(corrupted), state)
+            outcomes["restored"] += 1
+            failures.append(f"{number}: {corrupt.__name__} {name} was restored")
         except TfloopError as error:
-            outcomes["refused"] += 1
-            if error.code != ExitCode.CHECKPOINT or str(broken) not in str(error):
-                wrong.append(f"{number}: {how.__name__} {name}: {error}")
+            outcomes["error message"] += 1
+            if error.code != ExitCode.CHECKPOINT or str(corrupted) not in str(error):
+                failures.append(f"{number}: {corrupt.__name__} {name}: {error}")
         except Exception as error:
-            outcomes["a traceback"] += 1
-            wrong.append(f"{number}: {how.__name__} {name}: {error!r}")
-        shutil.rmtree(folder / "broken")
+            outcomes["traceback"] += 1
+            failures.append(f"{number}: {corrupt.__name__} {name}: {error!r}")
+        shutil.rmtree(folder / "corrupted")
     changed = [name for name, variable in state.variables().items() if variable.numpy().tobytes() != before[name]]
-    figures = f"{dict(outcomes)}, state changed: {changed or 'never'} {wrong[:5] or ''}"
-    campaign.hold("damaged checkpoints are named and refused", not wrong and not changed, figures)
+    details = f"{dict(outcomes)}, variables changed: {changed or 'none'} {failures[:5] or ''}"
+    campaign.check("corrupted checkpoints cause an error that names them", not failures and not changed, details)
 
 
 def two_checkpoints(folder: Path) -> tuple[Path, Path, "object"]:
-    """Two good checkpoints of one run, and a state that they fit."""
+    """Returns two good checkpoints of one run, and a training state that they match."""
     from benchmarks.durability.resumes import Run
     from tfloop_cli.engine.checkpoints.format import restore
     from tfloop_cli.runs.checkpoints import Checkpoint
 
     run = Run(SMALL)
-    saved = [run.save(folder / "checkpoints") for _ in run.steps()]
+    saved = [run.save(folder / "checkpoints") for _ in run.events()]
     for path in saved:
-        restore(Checkpoint.open(path), run.state)  # undamaged, they do load
+        restore(Checkpoint.open(path), run.state)  # without corruption, it succeeds
     return saved[0], saved[1], run.state

@@ -1,4 +1,4 @@
-"""What it costs to lose nothing: checkpoints on MNIST, and the checks for numbers that are not finite."""
+"""The cost of fault tolerance: checkpoints on MNIST, and the checks for non-finite values."""
 
 import time
 from collections.abc import Iterator
@@ -10,61 +10,65 @@ from unittest import mock
 from benchmarks.durability.common import Campaign, median
 
 MNIST: dict[str, Any] = {"dataset": "mnist", "model": {"name": "conv_net", "filters": [32]}, "device": "cpu"}
+CALLS_PER_EPOCH = 10  # of about 0.2 s, as in training
 
 
 def cost(campaign: Campaign, folder: Path) -> None:
-    """Seconds of checkpoints an epoch; steps with and without the checks, taking turns."""
+    """Measures the time of checkpoints per epoch, and the time of steps with and without checks."""
     from benchmarks.durability.resumes import Run
-    from tfloop_cli.config.loading import to_mapping
     from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
     from tfloop_cli.events import EpochDone
 
     run = Run(MNIST | {"epochs": 2 if campaign.quick else 5, "validation": 5000})
-    about = {"config": to_mapping(run.config), "data": run.data.fingerprint, "code": {}, "run_id": "one"}
-    waited: list[float] = []
-    written: list[float] = []
+    waiting: list[float] = []
+    writing: list[float] = []
     epochs: list[float] = []
-    with CheckpointSaver(
-        folder / "checkpoints", run.state, run.config.checkpoint, about | {"total_steps": 1}, print
-    ) as saver:
+    checkpoints = folder / "checkpoints"
+    with CheckpointSaver(checkpoints, run.state, run.config.checkpoint, run.manifest_facts(), print) as saver:
         write = saver._write
 
-        def timed(*arguments: Any) -> None:
+        def timed_write(*arguments: Any) -> None:
             started = time.thread_time()
             write(*arguments)
-            written.append(time.thread_time() - started)  # of a processor, which the training might have used
+            writing.append(time.thread_time() - started)  # CPU time, which the training could have used
 
-        saver._write = timed
-        (folder / "checkpoints").parent.mkdir(exist_ok=True)
+        saver._write = timed_write
+        checkpoints.parent.mkdir(exist_ok=True)
         started = time.perf_counter()
-        for event in run.steps():
+        for event in run.events():
             before = time.perf_counter()
             saver.handle(event)
             if isinstance(event, EpochDone):
-                waited.append(time.perf_counter() - before)
+                waiting.append(time.perf_counter() - before)
                 epochs.append(time.perf_counter() - started)
                 started = time.perf_counter()
-    share = (median(waited) + median(written)) / median(epochs)
-    figures = f"epoch {median(epochs):.2f} s; training waits {median(waited) * 1000:.1f} ms, the writer takes "
-    figures += f"{median(written) * 1000:.1f} ms of a processor: {share:.2%}"
-    campaign.hold("a checkpoint every epoch on MNIST costs under 1%", share < 0.01, figures)
-    checks(campaign)
+    fraction = (median(waiting) + median(writing)) / median(epochs)
+    details = f"epoch {median(epochs):.2f} s; training waits {median(waiting) * 1000:.1f} ms, the writer uses "
+    details += f"{median(writing) * 1000:.1f} ms of CPU time: {fraction:.2%}"
+    campaign.check("one checkpoint per epoch on MNIST takes less than 1% of the time", fraction < 0.01, details)
+    check_cost(campaign)
 
 
-def checks(campaign: Campaign) -> None:
-    """The same steps with and without the checks for numbers that are not finite: several pairs of loops.
+def check_cost(campaign: Campaign) -> None:
+    """Compares steps with and without the checks for non-finite values, in several pairs of loops.
 
-    Where a loop's tensors happen to lie in memory gives or takes a percent for as long as it lives, so one pair says
-    little.
+    The placement of tensors in memory changes the speed of a loop by about a percent for its lifetime, so one pair is
+    not sufficient.
     """
     pairs, turns = (1, 20) if campaign.quick else (7, 40)
-    shares = [share_of_checks(turns, first=pair % 2 == 0) for pair in range(pairs)]
-    figures = f"{median(shares):+.2%} of a step; {pairs} pairs of loops: {', '.join(f'{one:+.2%}' for one in shares)}"
-    campaign.hold("the checks for numbers that are not finite cost under 1%", median(shares) < 0.01, figures)
+    fractions = [measure_checks(turns, checked_first=pair % 2 == 0) for pair in range(pairs)]
+    each = ", ".join(f"{one:+.2%}" for one in fractions)
+    details = f"{median(fractions):+.2%} of a step; {pairs} pairs of loops: {each}"
+    campaign.check("the checks for non-finite values take less than 1% of the time", median(fractions) < 0.01, details)
 
 
-def share_of_checks(turns: int, first: bool) -> float:
-    """Of a step without them; a loop with them and one without take turns. `first` is built first."""
+def measure_checks(turns: int, checked_first: bool) -> float:
+    """Returns the time of the checks as a fraction of a step without them.
+
+    Args:
+        turns: calls per loop; the two loops take turns.
+        checked_first: whether the loop with checks is built first.
+    """
     import tensorflow as tf
 
     from benchmarks.durability.resumes import Run
@@ -72,46 +76,48 @@ def share_of_checks(turns: int, first: bool) -> float:
     from tfloop_cli.engine.training.non_finite import NonFiniteGuard
 
     guards: dict[bool, Any] = {}
-    for checked in (first, not first):
+    for checked in (checked_first, not checked_first):
         run = Run(MNIST | {"epochs": 50, "validation": 5000})
-        feed = run.data.batch_iterator(0, 10**5)
-        with nullcontext() if checked else unchecked():
-            steps = compile_steps(run.task, run.state, run.config)
-            steps(feed.batches, tf.constant(0, tf.int64))  # traced within
-        guards[checked] = (
-            NonFiniteGuard(steps, run.state, run.data, feed, stop=True) if checked else Unguarded(steps, feed)
-        )
-    count = run.data.steps_per_epoch // 10  # a call, as many as training takes in 0.2 s
-    assert count * 10 == run.data.steps_per_epoch
-    spent: dict[bool, list[float]] = {True: [], False: []}
+        batches = run.data.batch_iterator(0, 10**5)
+        with nullcontext() if checked else without_checks():
+            inner_loop = compile_steps(run.task, run.state, run.config)
+            inner_loop(batches.batches, tf.constant(0, tf.int64))  # traced in this context
+        if checked:
+            guards[checked] = NonFiniteGuard(inner_loop, run.state, run.data, batches, stop=True)
+        else:
+            guards[checked] = Unguarded(inner_loop, batches)
+    count = run.data.steps_per_epoch // CALLS_PER_EPOCH
+    assert count * CALLS_PER_EPOCH == run.data.steps_per_epoch
+    seconds: dict[bool, list[float]] = {True: [], False: []}
     for turn in range(turns):
         for checked in ((True, False), (False, True))[turn % 2]:
             started = time.perf_counter()
-            if turn % 10 == 0:
-                guards[checked].set_epoch(turn // 10)
-            guards[checked].take(count)
-            spent[checked].append(time.perf_counter() - started)
-    # Other work on the machine only ever adds.
-    lower = {checked: sorted(times)[len(times) // 4] for checked, times in spent.items()}
-    return lower[True] / lower[False] - 1
+            if turn % CALLS_PER_EPOCH == 0:
+                guards[checked].start_epoch(turn // CALLS_PER_EPOCH)
+            guards[checked].run_steps(count)
+            seconds[checked].append(time.perf_counter() - started)
+    # The lower quartile, because other load on the machine only adds time.
+    quartile = {checked: sorted(times)[len(times) // 4] for checked, times in seconds.items()}
+    return quartile[True] / quartile[False] - 1
 
 
 class Unguarded:
-    """What is left of a `NonFiniteGuard` that neither looks nor copies."""
+    """A replacement for `NonFiniteGuard` without checks and snapshots."""
 
-    def __init__(self, steps: Any, feed: Any) -> None:
-        self._steps, self._feed = steps, feed
-        self.turn_to = feed.turn_to
+    def __init__(self, inner_loop: Any, batches: Any) -> None:
+        self._inner_loop, self._batches = inner_loop, batches
+        self.start_epoch = batches.set_epoch
 
-    def take(self, count: int) -> None:
+    def run_steps(self, count: int) -> None:
+        """Runs `count` steps and waits for the result."""
         import tensorflow as tf
 
-        bool(self._steps(self._feed.batches, tf.constant(count, tf.int64)))  # waits for it
+        bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int64)))
 
 
 @contextmanager
-def unchecked() -> Iterator[None]:
-    """Steps that are traced within it do not look for bad numbers."""
+def without_checks() -> Iterator[None]:
+    """A context in which steps are traced without the checks for non-finite values."""
     from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
     from tfloop_cli.engine.state import TrainState
 

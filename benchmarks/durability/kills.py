@@ -1,4 +1,4 @@
-"""SIGKILL and SIGTERM at random instants of whole trainings, resumed each time, to the end."""
+"""SIGKILL and SIGTERM at random moments of a training, which is resumed until it is finished."""
 
 import os
 import random
@@ -9,9 +9,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.durability.common import SMALL, Campaign, history, median, tfloop, whole, write_config
+from benchmarks.durability.common import (
+    OUTPUT,
+    SMALL,
+    Campaign,
+    history,
+    median,
+    tfloop,
+    verified_checkpoints,
+    write_config,
+)
 
-# Everything that a step changes is in it; a save every few steps, so that a random instant often falls into one.
+# It uses all parts of the training state, and saves every few steps, so that many kills happen during a save.
 CONFIG: dict[str, Any] = SMALL | {
     "dataset": SMALL["dataset"] | {"train_examples": 2400, "test_examples": 200},
     "model": {"name": "conv_net", "filters": [4], "batch_norm": True, "hidden": [16], "dropout": 0.3},
@@ -28,10 +37,10 @@ CONFIG: dict[str, Any] = SMALL | {
 }
 
 
-def forked(folder: Path, *arguments: object) -> int:
-    """Runs the command line in a fork of this process, in which TensorFlow is loaded but not started; its pid.
+def fork(folder: Path, *arguments: object) -> int:
+    """Runs the command line in a fork of this process, where TensorFlow is loaded but not started; returns the pid.
 
-    A process of its own takes some seconds to load TensorFlow, and a kill in that time shows little.
+    A new process would load TensorFlow for some seconds, and kills in that time test little.
     """
     import tfloop_cli.commands.train  # noqa: F401
     from tfloop_cli.cli import app
@@ -43,9 +52,9 @@ def forked(folder: Path, *arguments: object) -> int:
     code = 1
     try:
         os.chdir(folder)
-        said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
+        output = os.open(OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         exit_on_signals()
         app([str(argument) for argument in arguments])
     except SystemExit as error:
@@ -57,10 +66,10 @@ def forked(folder: Path, *arguments: object) -> int:
         os._exit(code)
 
 
-def seconds_to_a_save(folder: Path) -> float:
-    """From the start of a process to its first checkpoint."""
+def seconds_to_first_checkpoint(folder: Path) -> float:
+    """Returns the seconds from the start of a process to its first checkpoint."""
     started = time.monotonic()
-    pid = forked(folder, "train", "-c", "run.yaml", "-o", "timed", "-q")
+    pid = fork(folder, "train", "-c", "run.yaml", "-o", "timed", "-q")
     while not any((folder / "timed" / "checkpoints").glob("step-*")):
         time.sleep(0.01)
     seconds = time.monotonic() - started
@@ -69,8 +78,8 @@ def seconds_to_a_save(folder: Path) -> float:
     return seconds
 
 
-def killed_after(pid: int, seconds: float) -> bool:
-    """Whether the process was still there to be killed after so many seconds."""
+def kill_after(pid: int, seconds: float) -> bool:
+    """Kills a process after some seconds; returns False if it had finished before."""
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
@@ -79,75 +88,78 @@ def killed_after(pid: int, seconds: float) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def kills(campaign: Campaign, folder: Path) -> None:
-    """SIGKILL at random instants of a training, resumed each time, to the end: the bits of a run never stopped."""
-    wanted, instants = (4, random.Random(7)) if campaign.quick else (200, random.Random(1))
-    write_config(folder / "run.yaml", CONFIG | ({"epochs": 1} if campaign.quick else {}))
-    ended(forked(folder, "train", "-c", "run.yaml", "-o", "unbroken", "-q"))
-    expected = history(folder / "unbroken")
-    length = seconds_to_a_save(folder) + 2.0
-    campaign.say(f"kills come within {length:.1f} s of each start")
-
-    kill_count, runs, wrong, torn = 0, 0, [], []
-    reached = Counter[str]()
-    while kill_count < wanted:
-        name, alive = f"killed-{runs}", True
-        while alive:
-            last = kill_count >= wanted
-            pid = forked(folder, "train", "-c", "run.yaml", "-o", name, "--resume", "-q")
-            alive = ended(pid) if last else killed_after(pid, instants.uniform(0, length))
-            kill_count += alive
-            try:
-                there = whole(folder / name / "checkpoints")
-                reached["with a checkpoint" if there else "before the first"] += alive
-            except Exception as error:
-                torn.append(repr(error))
-            if alive and kill_count % 20 == 0:
-                campaign.say(f"{kill_count} kills, {runs} runs to the end, {len(wrong)} wrong")
-        runs += 1
-        if history(folder / name) != expected:
-            wrong.append(name)
-        if left := [path.name for path in (folder / name / "checkpoints").iterdir() if path.name.startswith(".")]:
-            torn.append(f"{name}: {left}")
-    figures = (
-        f"{kill_count} kills ({dict(reached)}), {runs} runs to the end, not equal: {wrong or 0}, torn: {torn or 0}"
-    )
-    campaign.hold("SIGKILL at random instants; weights, metrics and score bit-equal", not wrong and not torn, figures)
-
-
-def ended(pid: int) -> bool:
-    """Waits for a process that nobody kills; False, for it is no longer alive."""
+def wait(pid: int) -> None:
+    """Waits for a process to finish."""
     _, status = os.waitpid(pid, 0)
     if status:
         raise RuntimeError(f"tfloop ended with status {status}")
-    return False
+
+
+def kills(campaign: Campaign, folder: Path) -> None:
+    """Kills a training with SIGKILL at random moments, and compares the result with an uninterrupted run."""
+    wanted, chance = (4, random.Random(7)) if campaign.quick else (200, random.Random(1))
+    write_config(folder / "run.yaml", CONFIG | ({"epochs": 1} if campaign.quick else {}))
+    wait(fork(folder, "train", "-c", "run.yaml", "-o", "uninterrupted", "-q"))
+    expected = history(folder / "uninterrupted")
+    longest = seconds_to_first_checkpoint(folder) + 2.0
+    campaign.log(f"each process is killed within {longest:.1f} s of its start")
+
+    kill_count, runs, different, damaged = 0, 0, [], []
+    moments = Counter[str]()
+    while kill_count < wanted:
+        name, killed = f"killed-{runs}", True
+        while killed:
+            last = kill_count >= wanted
+            pid = fork(folder, "train", "-c", "run.yaml", "-o", name, "--resume", "-q")
+            if last:
+                wait(pid)
+                killed = False
+            else:
+                killed = kill_after(pid, chance.uniform(0, longest))
+            kill_count += killed
+            try:
+                found = verified_checkpoints(folder / name / "checkpoints")
+                moments["after the first checkpoint" if found else "before the first checkpoint"] += killed
+            except Exception as error:
+                damaged.append(repr(error))
+            if killed and kill_count % 20 == 0:
+                campaign.log(f"{kill_count} kills, {runs} finished runs, {len(different)} different")
+        runs += 1
+        if history(folder / name) != expected:
+            different.append(name)
+        checkpoints = folder / name / "checkpoints"
+        if leftovers := [path.name for path in checkpoints.iterdir() if path.name.startswith(".")]:
+            damaged.append(f"{name}: {leftovers}")
+    details = f"{kill_count} kills ({dict(moments)}), {runs} finished runs, "
+    details += f"different: {different or 0}, damaged: {damaged or 0}"
+    campaign.check("SIGKILL at random moments: history and weights are equal", not different and not damaged, details)
 
 
 def sigterm(campaign: Campaign, folder: Path) -> None:
-    """SIGTERM at random instants of MNIST, start-up included: seconds to exit, and each time it goes on."""
-    wanted, instants = (3, random.Random(3)) if campaign.quick else (50, random.Random(2))
-    run, taken, codes, bad = 0, [], Counter[int](), []
-    while len(taken) < wanted:
+    """Sends SIGTERM at random moments of a training on MNIST, from its start; measures the seconds to exit."""
+    wanted, chance = (3, random.Random(3)) if campaign.quick else (50, random.Random(2))
+    run, seconds, codes, failures = 0, [], Counter[int](), []
+    while len(seconds) < wanted:
         name = f"run-{run}"
         process = tfloop("train", "-c", "mnist", "-o", name, "--resume", "--epochs", "2", "-q", folder=folder)
-        time.sleep(instants.uniform(0, 9))  # two epochs take about so long
-        if process.poll() is not None:  # it came to its end
-            bad += [f"exit {process.returncode}"] * bool(process.returncode)
+        time.sleep(chance.uniform(0, 9))  # about as long as two epochs take
+        if process.poll() is not None:
+            failures += [f"exit code {process.returncode}"] * bool(process.returncode)
             run += 1
             continue
         process.send_signal(signal.SIGTERM)
         sent = time.monotonic()
         codes[process.wait()] += 1
-        taken.append(time.monotonic() - sent)
-        there = whole(folder / name / "checkpoints") if (folder / name / "config.yaml").exists() else []
-        campaign.say(f"SIGTERM {len(taken)}: {taken[-1]:.2f} s, {there[-1].name if there else 'nothing to save yet'}")
+        seconds.append(time.monotonic() - sent)
+        started = (folder / name / "config.yaml").exists()
+        found = verified_checkpoints(folder / name / "checkpoints") if started else []
+        saved = found[-1].name if found else "no checkpoint yet"
+        campaign.log(f"SIGTERM {len(seconds)}: {seconds[-1]:.2f} s, {saved}")
     resumed = tfloop("train", "-c", "mnist", "-o", f"run-{run}", "--resume", "--epochs", "2", "-q", folder=folder)
-    bad += [f"resume: exit {resumed.returncode}"] * bool(resumed.wait())
-    bad += ["a traceback"] * ("Traceback" in (folder / "said.txt").read_text())
-    figures = (
-        f"median {median(taken):.2f} s, worst {max(taken):.2f} s, exit codes {dict(codes)}, {bad or 'all resumed'}"
-    )
-    good = not bad and not set(codes) - {143, -signal.SIGTERM}  # before Python runs a line, the signal itself ends it
-    campaign.hold(
-        f"SIGTERM to exit on MNIST, {wanted} instants", good and median(taken) < 1 and max(taken) < 3, figures
-    )
+    failures += [f"resume: exit code {resumed.returncode}"] * bool(resumed.wait())
+    failures += ["a traceback"] * ("Traceback" in (folder / OUTPUT).read_text())
+    details = f"median {median(seconds):.2f} s, maximum {max(seconds):.2f} s, exit codes {dict(codes)}, "
+    details += str(failures or "all resumed")
+    # The signal itself ends a process in which Python has not started yet.
+    passed = not failures and not set(codes) - {143, -signal.SIGTERM} and median(seconds) < 1 and max(seconds) < 3
+    campaign.check(f"SIGTERM on MNIST: {wanted} processes exit soon and resume", passed, details)

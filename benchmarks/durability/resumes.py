@@ -1,4 +1,4 @@
-"""Resuming from every step of a run, with every stateful feature that the registries know."""
+"""Resumes a run from each of its steps, with all stateful components of the registries."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from typing import Any
 
 from benchmarks.durability.common import SMALL, Campaign
 
-# Arguments of components that have no default: a new component that needs some is asked for here.
-REQUIRED_CPU_FLAGS: dict[str, dict[str, Any]] = {"piecewise": {"boundaries_steps": [3], "factors": [1.0, 0.1]}}
+# Arguments of components that have no default. A new component with such arguments must be added here.
+REQUIRED_ARGUMENTS: dict[str, dict[str, Any]] = {"piecewise": {"boundaries_steps": [3], "factors": [1.0, 0.1]}}
 REGRESSION = {"dataset": SMALL["dataset"] | {"classes": 0, "targets": 2}}
 TEXTS = {"dataset": {"name": "synthetic_text", "words": 48, "longest": 9, "train_examples": 64, "test_examples": 16}}
 
 
 class Run:
-    """A training in this process, from a config.
+    """A training in this process.
 
     Args:
         config: plain data; TensorFlow is set up for it.
@@ -28,34 +28,42 @@ class Run:
         from tfloop_cli.engine.training.setup import create_state
         from tfloop_cli.registry import models, tasks
 
-        self.config = runtime.setup(from_mapping(config, "the campaign"))
+        self.config = runtime.setup(from_mapping(config, "benchmarks.durability"))
         self.data = build_data(self.config)
         self.task = tasks.build(self.config.task, self.data.spec)
-        self.choices = BestMetric(self.task, self.config), EarlyStopping(self.task, self.config)
-        total = self.config.epochs * self.data.steps_per_epoch
+        self.best_metric = BestMetric(self.task, self.config)
+        self.early_stopping = EarlyStopping(self.task, self.config)
+        total_steps = self.config.epochs * self.data.steps_per_epoch
         model = models.build(self.config.model, self.data.spec)
-        self.state = create_state(model, self.task, self.data.spec, self.config, total)
+        self.state = create_state(model, self.task, self.data.spec, self.config, total_steps)
 
-    def steps(self) -> Iterator[Any]:
-        """The events of the training, to its end."""
+    def events(self) -> Iterator[Any]:
+        """Trains to the end and yields the events."""
         from tfloop_cli.engine.loop import fit
 
-        return fit(self.state, self.data, self.task, self.config, *self.choices)
+        return fit(self.state, self.data, self.task, self.config, self.best_metric, self.early_stopping)
+
+    def manifest_facts(self) -> dict[str, Any]:
+        """Returns the facts for the manifest of a checkpoint."""
+        from tfloop_cli.config.loading import to_mapping
+
+        config = to_mapping(self.config)
+        return {"config": config, "data": self.data.fingerprint, "code": {}, "run_id": "one", "total_steps": 1}
 
     def save(self, folder: Path) -> Path:
-        from tfloop_cli.config.loading import to_mapping
+        """Writes a checkpoint of the current state; returns its folder."""
         from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
 
-        about = {"config": to_mapping(self.config), "data": self.data.fingerprint, "code": {}, "run_id": "one"}
         folder.mkdir(parents=True, exist_ok=True)
-        return write_checkpoint(folder, Snapshot.of(self.state), about | {"total_steps": 1})
+        return write_checkpoint(folder, Snapshot.of(self.state), self.manifest_facts())
 
-    def everything(self) -> dict[str, bytes]:
+    def values(self) -> dict[str, bytes]:
+        """Returns the bytes of all variables of the training state."""
         return {name: variable.numpy().tobytes() for name, variable in self.state.variables().items()}
 
 
-def told(events: list[Any]) -> list[Any]:
-    """What the epochs' events say, without what the clock decides."""
+def epochs_of(events: list[Any]) -> list[Any]:
+    """Returns the content of the events of epochs, without times."""
     from tfloop_cli.events import EpochDone
 
     return [
@@ -64,52 +72,50 @@ def told(events: list[Any]) -> list[Any]:
 
 
 def features() -> dict[str, dict[str, Any]]:
-    """A config for each component of every registry, with whatever of it can be turned on turned on."""
+    """Returns a config for each component of every registry, with all optional features of the component enabled."""
     from tfloop_cli.registry import augmentations, models, optimizers, schedules, tasks
 
     base = SMALL | {"steps_per_execution": 1, "early_stopping": {"patience_epochs": 9}, "ema_decay": 0.9}
     found: dict[str, dict[str, Any]] = {}
     pairs = [(model, task) for model in models.names() for task in tasks.names()]
     for model, task in pairs:
-        found[f"{model} {task}"] = base | {"model": turned_on(models, model), "task": task}
+        found[f"{model} {task}"] = base | {"model": all_enabled(models, model), "task": task}
     for optimizer in optimizers.names():
-        found[optimizer] = base | {"optimizer": turned_on(optimizers, optimizer)}
+        found[optimizer] = base | {"optimizer": all_enabled(optimizers, optimizer)}
     for schedule in schedules.names():
-        found[schedule] = base | {"schedule": turned_on(schedules, schedule), "warmup_steps": 2}
+        found[schedule] = base | {"schedule": all_enabled(schedules, schedule), "warmup_steps": 2}
     for augmentation in augmentations.names():
-        found[augmentation] = base | {"augment": [turned_on(augmentations, augmentation)]}
+        found[augmentation] = base | {"augment": [all_enabled(augmentations, augmentation)]}
     for precision in ("float16", "bfloat16", "float64"):
         found[precision] = base | {"precision": precision}
     return found
 
 
-def turned_on(registry: Any, name: str) -> dict[str, Any]:
-    """A component with its switches on: what is False becomes True, a rate that is 0 a half."""
-    chosen: dict[str, Any] = {"name": name, **REQUIRED_CPU_FLAGS.get(name, {})}
+def all_enabled(registry: Any, name: str) -> dict[str, Any]:
+    """Returns a component with its features enabled: flags are True, dropout and momentum are 0.5."""
+    arguments: dict[str, Any] = {"name": name, **REQUIRED_ARGUMENTS.get(name, {})}
     for parameter in registry.declaration(name).parameters:
-        if parameter.name in chosen:
+        if parameter.name in arguments:
             continue
         if parameter.required:
-            raise LookupError(
-                f"`{name}` needs `{parameter.name}`: give an example of it in {__file__}, REQUIRED_CPU_FLAGS"
-            )
+            raise LookupError(f"`{name}` requires `{parameter.name}`: add it to REQUIRED_ARGUMENTS in {__file__}")
         if parameter.default is False:
-            chosen[parameter.name] = True
+            arguments[parameter.name] = True
         elif (
             parameter.default == 0.0
             and isinstance(parameter.default, float)
             and parameter.name in ("dropout", "momentum")
         ):
-            chosen[parameter.name] = 0.5
-    return chosen
+            arguments[parameter.name] = 0.5
+    return arguments
 
 
 def fitting(configs: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], Run]]:
-    """Those that can be built: a model and a task that do not belong together are left out."""
+    """Yields the configs that can be built, with a suitable dataset; skips models that do not support the task."""
     from tfloop_cli.errors import TfloopError
 
     for name, config in configs.items():
-        for changes in ({}, REGRESSION, TEXTS, {"early_stopping": None}):  # the last for a task that judges nothing
+        for changes in ({}, REGRESSION, TEXTS, {"early_stopping": None}):  # the last for tasks without a default metric
             try:
                 run = Run(config | changes)
             except (TfloopError, ValueError):
@@ -119,44 +125,46 @@ def fitting(configs: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str,
 
 
 def resume(campaign: Campaign, folder: Path) -> None:
-    """Saves at every step and in every validation of two epochs, goes on from each, and compares every bit."""
+    """Saves at every step and in every validation of two epochs, resumes from each, and compares all variables."""
     configs = features()
-    if campaign.quick:  # one of everything, instead of everything
-        chosen = ("conv_net classification", "text_classifier classification", "dcgan gan", "float16")
-        configs = {name: configs[name] for name in chosen}
-        for name in chosen[1:]:
+    if campaign.quick:  # one config that combines features, and three others
+        selected = ("conv_net classification", "text_classifier classification", "dcgan gan", "float16")
+        configs = {name: configs[name] for name in selected}
+        for name in selected[1:]:
             configs[name]["epochs"] = 1
-        full = configs["conv_net classification"]
-        full |= {"augment": ["flip", "shift", "affine"], "schedule": "cosine", "warmup_steps": 2, "clip_norm": 1.0}
-    parts, resumed, wrong = set[str](), 0, []
+        combined = configs["conv_net classification"]
+        combined |= {"augment": ["flip", "shift", "affine"], "schedule": "cosine", "warmup_steps": 2, "clip_norm": 1.0}
+    tested, resumed, different = set[str](), 0, []
     for name, config, run in fitting(configs):
         saved, events = [], []
-        for event in run.steps():
+        for event in run.events():
             events.append(event)
-            saved.append((run.save(folder / "checkpoints"), len(told(events))))
-        wrong += [f"{name} from {where}" for where in differing(config, run, events, saved)]
+            saved.append((run.save(folder / "checkpoints"), len(epochs_of(events))))
+        different += [f"{name} from {checkpoint}" for checkpoint in differing(config, run, events, saved)]
         resumed += len(saved)
-        parts |= set(name.split())
-        campaign.say(f"{name}: {len(saved)} places, {len(wrong)} wrong so far")
+        tested |= set(name.split())
+        campaign.log(f"{name}: {len(saved)} checkpoints, {len(different)} different so far")
         shutil.rmtree(folder / "checkpoints")
-    missed = {word for name in configs for word in name.split()} - parts
-    figures = f"{resumed} resumes, {len(parts)} components ({', '.join(sorted(parts))}), not equal: {wrong or 0}"
-    figures += f", not tried: {', '.join(missed)}" if missed else ""
-    campaign.hold("resume from every step, every bit equal", not wrong and not missed, figures)
+    untested = {word for name in configs for word in name.split()} - tested
+    details = f"{resumed} resumes, {len(tested)} components ({', '.join(sorted(tested))}), different: {different or 0}"
+    details += f", not tested: {', '.join(untested)}" if untested else ""
+    campaign.check("resume from every step: all variables are equal", not different and not untested, details)
 
 
-def differing(config: dict[str, Any], unbroken: Run, events: list[Any], saved: list[tuple[Path, int]]) -> Iterator[str]:
-    """Where a resumed run ends otherwise than the unbroken one."""
+def differing(
+    config: dict[str, Any], uninterrupted: Run, events: list[Any], saved: list[tuple[Path, int]]
+) -> Iterator[str]:
+    """Yields the names of checkpoints from which a resumed run ends differently from the uninterrupted one."""
     from tfloop_cli.engine.checkpoints.format import restore
     from tfloop_cli.runs.checkpoints import Checkpoint
 
-    expected = unbroken.everything()
+    expected = uninterrupted.values()
     other = Run(config | {"seed": 0})
     for path, epochs in saved:
-        # What is not in the checkpoint is wrong on purpose.
+        # Wrong values on purpose, so that a variable that the checkpoint lacks is found.
         for variable in other.state.variables().values():
             variable.assign(variable + 1 if variable.dtype.name != "bool" else variable)
         restore(Checkpoint.open(path), other.state)
-        rest = list(other.steps())
-        if other.everything() != expected or told(rest) != told(events)[epochs:]:
+        rest = list(other.events())
+        if other.values() != expected or epochs_of(rest) != epochs_of(events)[epochs:]:
             yield path.name

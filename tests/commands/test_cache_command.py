@@ -1,4 +1,4 @@
-"""`tfloop cache`: what is there, and clearing it."""
+"""`tfloop cache`: lists the entries and clears the cache."""
 
 import fcntl
 import json
@@ -18,42 +18,42 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def entry(folder: Path, name: str, about: str) -> Path:
+def add_entry(folder: Path, name: str, about: str) -> Path:
     path = folder / name
     path.write_bytes(cache_folder.write_header({"about": about}) + bytes(2**20))
     return path
 
 
 def run(*arguments: str) -> str:
-    done = CliRunner().invoke(app, ["cache", *arguments])
-    assert done.exit_code == 0, done.output
-    return done.stdout
+    result = CliRunner().invoke(app, ["cache", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
-def test_it_shows_what_is_there_and_how_much_there_may_be(folder: Path) -> None:
-    entry(folder, "a.rows", "train images of /data, 8x8x3")
+def test_entries_and_size_limit_are_listed(folder: Path) -> None:
+    add_entry(folder, "a.rows", "train images of /data, 8x8x3")
     (folder / "b.part").write_bytes(b"x")
     out = run()
     assert out.startswith(f"{folder}: 1.0 MiB of at most 2.0 GiB\n")
     assert "train images of /data, 8x8x3" in out
-    assert "not finished, or damaged" in out
+    assert "incomplete or damaged" in out
     document = json.loads(run("--json"))
     assert document["event"] == "cache"
     assert document["bytes"] == sum(one["bytes"] for one in document["entries"]) == 2**20 + 4097
     assert {one["file"] for one in document["entries"]} == {"a.rows", "b.part"}
 
 
-def test_a_folder_that_is_not_there_is_empty(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TFLOOP_CACHE", str(folder / "none"))
+def test_missing_folder_is_an_empty_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFLOOP_CACHE", str(folder / "missing"))
     assert json.loads(run("--json"))["entries"] == []
     assert "0.0 MiB" in run("--clear")
 
 
-def test_clear_leaves_what_is_in_use_and_what_is_not_ours(folder: Path) -> None:
-    entry(folder, "a.rows", "free")
-    held = entry(folder, "b.rows", "in use")
-    (folder / "notes.txt").write_text("mine")
-    with held.open("rb") as file:
+def test_clear_keeps_entries_in_use_and_other_files(folder: Path) -> None:
+    add_entry(folder, "a.rows", "free")
+    locked = add_entry(folder, "b.rows", "in use")
+    (folder / "notes.txt").write_text("a note")
+    with locked.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         out = run("--clear")
     assert "removed 1.0 MiB" in out
@@ -62,6 +62,6 @@ def test_clear_leaves_what_is_in_use_and_what_is_not_ours(folder: Path) -> None:
     assert json.loads(run("--clear", "--json"))["removed_bytes"] == 2**20 + 4096
 
 
-def test_a_bound_that_is_no_number_is_exit_2(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_size_limit_exits_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFLOOP_CACHE_GIB", "much")
     assert CliRunner().invoke(app, ["cache"]).exit_code == 2

@@ -1,5 +1,6 @@
-"""The schema: what each key takes, in types and in words."""
+"""The schema: accepted values, descriptions of types, JSON Schemas, and `tfloop config` and `tfloop list`."""
 
+import io
 import json
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,7 @@ from tfloop_cli.registry.argument_types import (
 )
 
 
-def make(**keys: Any) -> Config:
+def make_config(**keys: Any) -> Config:
     return Config(dataset=Component("mnist"), model=Component("mlp"), **keys)
 
 
@@ -47,9 +48,9 @@ def make(**keys: Any) -> Config:
         ("checkpoint", {"keep": 3, "best": None}),
     ],
 )
-def test_takes(key: str, value: Any) -> None:
-    taken = getattr(make(**{key: value}), key)
-    assert taken == value or taken.keep == 3
+def test_valid_value_is_accepted(key: str, value: Any) -> None:
+    accepted = getattr(make_config(**{key: value}), key)
+    assert accepted == value or accepted.keep == 3
 
 
 @pytest.mark.parametrize(
@@ -82,30 +83,30 @@ def test_takes(key: str, value: Any) -> None:
         ("unknown", 1),
     ],
 )
-def test_refuses(key: str, value: Any) -> None:
+def test_invalid_value_is_rejected(key: str, value: Any) -> None:
     with pytest.raises(ValidationError):
-        make(**{key: value})
+        make_config(**{key: value})
 
 
-def test_is_frozen() -> None:
+def test_config_is_frozen() -> None:
     with pytest.raises(ValidationError):
-        make().epochs = 3
+        make_config().epochs = 3
 
 
-def test_a_string_is_short_for_a_component() -> None:
+def test_string_is_a_component_without_arguments() -> None:
     config = Config.model_validate({"dataset": "mnist", "model": {"name": "mlp", "hidden": [3]}})
     assert config.model == Component("mlp", {"hidden": [3]})
     assert config.dataset == Component("mnist")
 
 
-def test_every_key_is_described() -> None:
+def test_each_key_has_a_description() -> None:
     for key, field in Config.model_fields.items():
         assert field.description, key
         assert field.description.endswith("."), key
 
 
 @pytest.mark.parametrize(
-    ("annotation", "words"),
+    ("annotation", "description"),
     [
         (PositiveInt, "integer, at least 1"),
         (Fraction, "number from 0 to 1"),
@@ -124,15 +125,15 @@ def test_every_key_is_described() -> None:
         (list, "list"),
         (dict, "mapping"),
         (Any, "anything"),
-        (Annotated[str, Description("colour")], "colour"),
+        (Annotated[str, Description("color")], "color"),
         (list[Annotated[int, Ge(3)] | None], "list of null or integer, at least 3"),
     ],
 )
-def test_words(annotation: Any, words: str) -> None:
-    assert describe(annotation) == words
+def test_type_descriptions(annotation: Any, description: str) -> None:
+    assert describe(annotation) == description
 
 
-def test_words_with_an_article() -> None:
+def test_type_descriptions_with_article() -> None:
     assert [
         with_article(one) for one in ("integer, at least 1", "list of text", "text", "`a` or `b`", "null or number")
     ] == [
@@ -144,7 +145,7 @@ def test_words_with_an_article() -> None:
     ]
 
 
-def test_schema_knows_every_key_and_component() -> None:
+def test_json_schema_contains_each_key_and_component() -> None:
     schema = json.loads(command.schema())
     assert schema["$schema"].endswith("2020-12/schema")
     assert set(schema["properties"]) == {*Config.model_fields, "extends"}
@@ -152,7 +153,9 @@ def test_schema_knows_every_key_and_component() -> None:
     names, *mappings = schema["properties"]["optimizer"]["oneOf"]
     assert "adam" in names["enum"]
     adam = next(one for one in mappings if one["properties"]["name"] == {"const": "adam"})
-    assert adam["properties"]["learning_rate"] == {"type": "number", "minimum": 0, "default": 0.001}
+    learning_rate = adam["properties"]["learning_rate"]
+    assert "learning rate" in learning_rate.pop("description")
+    assert learning_rate == {"type": "number", "minimum": 0, "default": 0.001}
     assert adam["required"] == []  # a mapping without a name merges into the default optimizer
     piecewise = next(
         one for one in schema["properties"]["schedule"]["oneOf"] if "boundaries_steps" in one.get("properties", {})
@@ -161,18 +164,18 @@ def test_schema_knows_every_key_and_component() -> None:
     assert schema["properties"]["epochs"]["description"]
 
 
-def test_show_and_check() -> None:
+def test_shown_config_loads_and_shows_sources() -> None:
     resolved = load(["mnist"], sets=["seed=3"])
-    assert load(["-"], stdin=__import__("io").StringIO(command.show(resolved))).config == resolved.config
+    assert load(["-"], stdin=io.StringIO(command.show(resolved))).config == resolved.config
     lines = command.show(resolved, sources=True).splitlines()
     assert any(line.startswith("seed: 3 ") and line.endswith("# --set seed=3") for line in lines)
     assert any(line.startswith("epochs: 5 ") and "# mnist.yaml:" in line for line in lines)
     assert any(line.startswith("optimizer.beta_1: 0.9 ") and line.endswith("# default") for line in lines)
-    assert command.check(resolved).startswith("ok")
+    assert command.check(resolved) == "ok: conv_net on mnist, 5 epochs"
 
 
 @pytest.mark.parametrize("kind", list_command.KINDS)
-def test_lists(kind: str) -> None:
+def test_list_contains_each_component_and_argument(kind: str) -> None:
     text, documents = list_command.list_components(kind), json.loads(list_command.list_components(kind, as_json=True))
     assert max(len(line) for line in text.splitlines()) <= 80
     for one in documents:
@@ -181,7 +184,62 @@ def test_lists(kind: str) -> None:
         assert all(argument["name"] in text for argument in one.get("arguments", []))
 
 
-def test_list_of_nothing() -> None:
+def test_list_accepts_singular_and_suggests_nearest_kind() -> None:
     assert list_command.list_components("model") == list_command.list_components("models")
     with pytest.raises(TfloopError, match="did you mean `models`"):
         list_command.list_components("modles")
+
+
+def test_list_shows_one_component_in_detail() -> None:
+    text = list_command.list_components("models", "conv_net")
+    document = json.loads(list_command.list_components("models", "conv_net", as_json=True))
+    assert text.startswith("conv_net\n  A CNN: convolutions, then one dense layer. By default a small one")
+    assert set(document) == {"name", "summary", "source", "arguments"}
+    assert document["source"] in text
+    arguments = {one["name"]: one for one in document["arguments"]}
+    assert arguments["filters"] == {
+        "name": "filters",
+        "type": "list of integers, at least 1",
+        "required": False,
+        "description": "number of filters of each convolution.",
+        "default": [32],
+    }
+    assert (
+        "  filters  list of integers, at least 1; default [32]\n      number of filters of each convolution.\n" in text
+    )
+    assert all(one["description"] for one in arguments.values())
+    # The short form has the first sentence of a description, the detailed one has all sentences.
+    assert "With pooling" in " ".join(text.split())
+    assert "With pooling" not in " ".join(list_command.list_components("models").split())
+
+
+def test_list_shows_required_arguments_without_default() -> None:
+    document = json.loads(list_command.list_components("schedules", "piecewise", as_json=True))
+    assert [(one["required"], "default" in one) for one in document["arguments"]] == [(True, False), (True, False)]
+    assert "factors  list of numbers, at least 0; required" in list_command.list_components("schedules", "piecewise")
+
+
+def test_list_shows_one_built_in_config() -> None:
+    document = json.loads(list_command.list_components("configs", "mnist", as_json=True))
+    assert document["name"] == "mnist"
+    assert "MNIST" in document["summary"]
+    assert list_command.list_components("config", "mnist.yaml") == list_command.list_components("configs", "mnist")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        ("models", "conv_nett", "did you mean `conv_net`?"),
+        ("configs", "mnsit", "did you mean `mnist`?"),
+        ("datasets", "mnits", "did you mean `mnist`"),
+    ],
+)
+def test_list_suggests_nearest_component(kind: str, name: str, hint: str) -> None:
+    with pytest.raises(TfloopError, match=f"unknown {kind.removesuffix('s')} `{name}`") as caught:
+        list_command.list_components(kind, name)
+    assert hint in str(caught.value)
+
+
+def test_list_shows_descriptions_of_keras_arguments() -> None:
+    arguments = json.loads(list_command.list_components("optimizers", "adam", as_json=True))["arguments"]
+    assert "exponential decay rate" in {one["name"]: one["description"] for one in arguments}["beta_1"]

@@ -56,7 +56,7 @@ def mnist_examples(machine: None) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def make_run(trainer, mnist_examples):
-    """Makes a run for one of the cases, with further changes of its config."""
+    """Returns a function that creates the run of a case, with further changes to its config."""
 
     def make_run(case: str, precision: str, **changes: object):
         from tfloop_cli.engine.data import from_arrays

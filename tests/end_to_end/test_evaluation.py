@@ -15,7 +15,7 @@ TEST_EXAMPLES = 37  # with a batch size of 16, the last batch has 5
 
 @pytest.fixture(scope="module")
 def train_model(trainer):
-    """Trains for two epochs; `run.epochs` are the events."""
+    """Returns a function that trains a model for two epochs; `run.epochs` has one event per epoch."""
 
     def train_model(**changes):
         dataset = DATASET | {"train_examples": 100, "test_examples": TEST_EXAMPLES}

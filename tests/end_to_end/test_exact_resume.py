@@ -1,9 +1,11 @@
-"""Promise: a run that was stopped and resumed ends as one that never stopped, and says what it does."""
+"""Guarantee: a run that was stopped and resumed ends like an uninterrupted one; what may make it differ is reported.
+
+`python -m benchmarks.durability resume` resumes from every step with every component; test_fault_tolerance.py runs its
+short form.
+"""
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,6 @@ import pytest
 from tfloop_cli.config.loading import from_mapping, to_mapping
 from tfloop_cli.errors import ExitCode
 
-ROOT = Path(__file__).parents[2]
 CONFIG: dict[str, Any] = {
     "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 96, "test_examples": 16},
     "model": {"name": "mlp", "hidden": [8], "dropout": 0.3},
@@ -24,254 +25,251 @@ CONFIG: dict[str, Any] = {
     "checkpoint": {"every_steps": 1, "keep": 99},
     "device": "cpu",
     "threads": 1,
-}  # four steps an epoch
+}  # 4 steps per epoch
+FINISHED = "is finished; `--epochs N` trains more epochs"
+NOT_AFFECTED = "completed steps are not affected"
+DIFFERS = "the result differs from an uninterrupted run"
 
 
-def test_from_every_step_with_every_feature(tmp_path: Path) -> None:
-    """The registries are walked: what is new is tried too."""
-    command = [sys.executable, "-m", "benchmarks.durability", "resume", "--quick", "--folder", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
-def test_every_component_is_among_those_features_and_has_data_that_fits(machine: None) -> None:
+def test_resume_benchmark_covers_every_component(machine: None) -> None:
     from benchmarks.durability.resumes import features, fitting
     from tfloop_cli.registry import augmentations, models, optimizers, schedules, tasks
 
-    tried = {word for name, _, _ in fitting(features()) for word in name.split()}
+    covered = {word for name, _, _ in fitting(features()) for word in name.split()}
     for registry in (models, tasks, optimizers, schedules, augmentations):
-        assert tried.issuperset(registry.names())
+        assert covered.issuperset(registry.names())
 
 
 # The command
 
 
 @pytest.fixture(scope="session")
-def finished(shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a config and a finished run of it."""
+def finished_folder(shell, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a config and a finished run of it; tests must not change it."""
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "net.yaml").write_text(json.dumps(CONFIG))
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", cwd=folder)
-    assert done.code == 0, done.err
+    (folder / "mlp.yaml").write_text(json.dumps(CONFIG))
+    process = shell.run("train", "-c", "mlp.yaml", "-o", "run", cwd=folder)
+    assert process.code == 0, process.err
     return folder
 
 
 @pytest.fixture
-def folder(finished: Path, tmp_path: Path) -> Path:
-    """A copy to go on with."""
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+def finished_history(finished_folder: Path) -> list[dict[str, Any]]:
+    return history(finished_folder / "run")
+
+
+@pytest.fixture
+def folder(finished_folder: Path, tmp_path: Path) -> Path:
+    """A copy of `finished_folder`."""
+    shutil.copytree(finished_folder, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
+@pytest.fixture
+def run(folder: Path) -> Path:
+    """The run folder in `folder`."""
+    return folder / "run"
+
+
+@pytest.fixture
+def resume(shell, folder: Path):
+    """Returns a function that resumes the run in `folder`, with or without the config file."""
+
+    def resume(*arguments: str, code: int = ExitCode.DONE, config: bool = True):
+        options = ["-c", "mlp.yaml"] if config else []
+        process = shell.run("train", *options, "-o", "run", "--resume", *arguments, cwd=folder)
+        assert process.code == code, process.err
+        return process
+
+    return resume
+
+
 def history(run: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    """Returns the documents of metrics.jsonl without measured times."""
+    documents = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     timed = ("train_seconds", "validation_seconds", "examples_per_second", "seconds")
-    return [{key: value for key, value in line.items() if key not in timed} for line in lines]
+    return [{key: value for key, value in document.items() if key not in timed} for document in documents]
 
 
-def steps(run: Path) -> list[str]:
+def events(run: Path) -> list[str]:
+    return [document["event"] for document in history(run)]
+
+
+def checkpoint_names(run: Path) -> list[str]:
     return sorted(path.name for path in (run / "checkpoints").iterdir())
 
 
-def forget(run: Path, after: int) -> None:
-    """As if the run had been killed after a step; what it had written since is where a kill would leave it."""
+def simulate_kill(run: Path, after_step: int) -> None:
+    """Changes a finished run to the state after a kill: later checkpoints are missing, the history is ahead."""
     for path in (run / "checkpoints").iterdir():
-        if int(path.name.split("-")[1]) > after:
+        if int(path.name.split("-")[1]) > after_step:
             shutil.rmtree(path)
     (run / "summary.json").unlink()
 
 
-@pytest.mark.parametrize("after", [1, 4, 6])
-def test_weights_metrics_and_score_are_those_of_the_unbroken_run(
-    shell, finished: Path, folder: Path, after: int
-) -> None:
-    """Killed mid-epoch, at an epoch's end and later; metrics.jsonl has neither holes nor doubles."""
-    forget(folder / "run", after)
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", cwd=folder)
-    assert done.code == 0, done.err
-    assert f"step-{after:08d}" in done.err
-    assert history(folder / "run") == history(finished / "run")
+@pytest.mark.parametrize("after_step", [1, 4, 6])
+def test_resume_matches_uninterrupted_run(resume, run: Path, finished_history, after_step: int) -> None:
+    """Resumes in the middle and at the end of an epoch; the history has each epoch exactly once."""
+    simulate_kill(run, after_step)
+    process = resume()
+    assert f"step-{after_step:08d}" in process.err
+    assert history(run) == finished_history
 
 
-def test_a_finished_run_is_a_no_op_and_its_bars_are_judged(shell, folder: Path) -> None:
-    before = {
-        path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file() and path.name != ".lock"
-    }
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", "--json", "--fail-over", "loss=99", cwd=folder)
-    assert done.code == 0
-    assert [told["event"] for told in done.documents] == ["evaluation", "end"]
-    assert "nothing to do" in done.err
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", "--fail-under", "accuracy=1.1", cwd=folder)
-    assert done.code == ExitCode.THRESHOLD_FAILED
+def test_resume_of_finished_run_changes_nothing_and_checks_thresholds(resume, run: Path) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    process = resume("--json", "--fail-over", "loss=99")
+    assert [document["event"] for document in process.documents] == ["evaluation", "end"]
+    assert FINISHED in process.err
+    resume("--fail-under", "accuracy=1.1", code=ExitCode.THRESHOLD_FAILED)
     assert before == {path: path.read_bytes() for path in before}
 
 
 @pytest.mark.parametrize("summary", ["", "[]", '{"reason": "completed"}', '{"reason": "completed", "evaluations": 3}'])
-def test_a_summary_that_is_none_is_made_again(shell, finished: Path, folder: Path, summary: str) -> None:
-    (folder / "run" / "summary.json").write_text(summary)
-    done = shell.run("train", "-o", "run", "--resume", "--fail-over", "loss=99", cwd=folder)
-    assert done.code == 0, done.err
-    assert history(folder / "run") == history(finished / "run")
+def test_resume_replaces_damaged_summary(resume, run: Path, finished_history, summary: str) -> None:
+    (run / "summary.json").write_text(summary)
+    resume("--fail-over", "loss=99", config=False)
+    assert history(run) == finished_history
 
 
-def test_more_epochs_keep_the_horizon_and_say_so(shell, finished: Path, folder: Path) -> None:
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", "--epochs", "3", cwd=folder)
-    assert done.code == 0, done.err
-    assert "the schedule ends at step 8, as the run began; `--set schedule.steps=12` stretches it" in done.err
-    assert history(folder / "run")[:2] == history(finished / "run")[:2]
-    assert json.loads((folder / "run" / "meta.json").read_text())["total_steps"] == 8
-    # At the end of the cosine nothing is learned any more.
-    told = [json.loads(path.read_text()) for path in sorted((folder / "run").glob("checkpoints/*8/manifest.json"))]
-    assert json.loads((folder / "run" / "summary.json").read_text())["weights_sha256"] == told[-1]["weights_sha256"]
+def test_more_epochs_keep_the_length_of_the_schedule(resume, run: Path, finished_history) -> None:
+    process = resume("--epochs", "3")
+    message = "the schedule ends at step 8, as at the start; `--set schedule.decay_steps=12` extends it"
+    assert message in process.err
+    assert history(run)[:2] == finished_history[:2]
+    assert json.loads((run / "meta.json").read_text())["total_steps"] == 8
+    # At the end of the cosine schedule the learning rate is 0.
+    *_, manifest = sorted(run.glob("checkpoints/*8/manifest.json"))
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["weights_sha256"] == json.loads(manifest.read_text())["weights_sha256"]
 
 
-def test_a_new_horizon_by_the_command_line(shell, folder: Path) -> None:
-    arguments = "-o", "run", "--resume", "--epochs", "3", "--set", "schedule.steps=12"
-    done = shell.run("train", "-c", "net.yaml", *arguments, cwd=folder)
-    assert done.code == 0, done.err
-    assert "`schedule` is" in done.err
-    assert "the result is not that of one unbroken run" in done.err
-    assert "the schedule ends" not in done.err
+def test_changed_schedule_length_is_reported(resume) -> None:
+    process = resume("--epochs", "3", "--set", "schedule.decay_steps=12")
+    assert "`schedule` changes" in process.err
+    assert DIFFERS in process.err
+    assert "the schedule ends" not in process.err
 
 
-def test_from_best_leaves_the_later_ones_aside(shell, folder: Path) -> None:
-    """The abandoned branch stays on disk; neither a later resume nor a save mistakes it for its own."""
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", "--from", "3", "--max-time", "0s", cwd=folder)
-    assert done.code == 0, done.err
-    assert "aside-" in done.err
-    there = steps(folder / "run")
-    assert "aside-step-00000008" in there
-    assert [name for name in there if name.startswith("step-")][-1] in ("step-00000003", "step-00000004")
-    assert [told["event"] for told in history(folder / "run")] == ["end"]
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", cwd=folder)
-    assert "from step-0000000" in done.err
-    assert "step-00000008" not in done.err.partition("going on")[0]
-    assert [told["event"] for told in history(folder / "run")] == ["epoch", "epoch", "evaluation", "end"]
-    done = shell.run("train", "-o", "run", "--resume", "--from", "aside-step-00000008", cwd=folder)
-    assert done.code == 0, done.err  # by name it can be had
+def test_resume_from_earlier_step_backs_up_later_checkpoints(resume, run: Path) -> None:
+    """Neither a later resume nor a save uses the backups, unless one is named."""
+    process = resume("--from", "3", "--max-time", "0s")
+    assert "aside-" in process.err
+    names = checkpoint_names(run)
+    assert "aside-step-00000008" in names
+    assert [name for name in names if name.startswith("step-")][-1] in ("step-00000003", "step-00000004")
+    assert events(run) == ["end"]
+    process = resume()
+    assert "from step-0000000" in process.err
+    assert "step-00000008" not in process.err
+    assert events(run) == ["epoch", "epoch", "evaluation", "end"]
+    resume("--from", "aside-step-00000008", config=False)
 
 
-def test_what_differs_is_named_and_what_breaks_exactness(shell, folder: Path) -> None:
-    arguments = (
-        "-o",
-        "run",
-        "--resume",
-        "--epochs",
-        "3",
-        "--seed",
-        "5",
-        "--set",
-        "checkpoint.keep=2",
-        "--set",
-        "threads=2",
-    )
-    done = shell.run("train", "-c", "net.yaml", *arguments, cwd=folder)
-    assert done.code == 0, done.err
-    for key, free in (("epochs", True), ("checkpoint", True), ("seed", False), ("threads", False)):
-        (line,) = [line for line in done.err.splitlines() if f"`{key}` is" in line]
-        assert ("changes no step" in line) is free
-        assert ("not that of one unbroken run" in line) is not free
+def test_changed_keys_are_reported_with_their_effect(resume) -> None:
+    changes = "--epochs", "3", "--seed", "5", "--set", "checkpoint.keep=2", "--set", "threads=2"
+    lines = resume(*changes).err.splitlines()
+    for key, affected in {"epochs": False, "checkpoint": False, "seed": True, "threads": True}.items():
+        (line,) = [line for line in lines if f"`{key}` changes" in line]
+        assert (NOT_AFFECTED in line) is not affected
+        assert (DIFFERS in line) is affected
 
 
-def test_another_model_is_refused_and_the_run_stays_what_it_was(shell, folder: Path) -> None:
-    before = (folder / "run" / "config.yaml").read_text()
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", "--set", "model.hidden=[9]", cwd=folder)
-    assert done.code == ExitCode.CHECKPOINT
-    assert "of another model" in done.err
-    assert (folder / "run" / "config.yaml").read_text() == before
-    assert "step-00000008" in steps(folder / "run")
+def test_resume_with_another_model_is_an_error_and_changes_nothing(resume, run: Path) -> None:
+    before = (run / "config.yaml").read_text()
+    process = resume("--set", "model.hidden=[9]", code=ExitCode.CHECKPOINT)
+    assert "does not match this model" in process.err
+    assert (run / "config.yaml").read_text() == before
+    assert "step-00000008" in checkpoint_names(run)
 
 
-def test_nothing_to_resume_starts_fresh_and_says_so(shell, tmp_path: Path) -> None:
-    (tmp_path / "net.yaml").write_text(json.dumps(CONFIG | {"epochs": 1}))
-    done = shell.run("train", "-c", "net.yaml", "--resume", cwd=tmp_path)
-    assert done.code == 0, done.err
-    assert "no run of `net` to resume yet" in done.err
-    done = shell.run("train", "-c", "net.yaml", "--resume", cwd=tmp_path)
-    assert "nothing to do" in done.err
+def test_resume_without_a_run_starts_a_new_one(shell, tmp_path: Path) -> None:
+    def resume(*arguments: str, code: int = ExitCode.DONE):
+        process = shell.run("train", "-c", "mlp.yaml", "--resume", *arguments, cwd=tmp_path)
+        assert process.code == code, process.err
+        return process
+
+    (tmp_path / "mlp.yaml").write_text(json.dumps(CONFIG | {"epochs": 1}))
+    assert "no run of `mlp` to resume yet" in resume().err
+    assert FINISHED in resume().err
     (run,) = (tmp_path / "runs").iterdir()
     shutil.rmtree(run / "checkpoints")
-    (run / "meta.json").write_bytes(b"{")  # the folder's name still tells whose run it is
-    done = shell.run("train", "-c", "net.yaml", "--resume", cwd=tmp_path)
-    assert done.code == 0, done.err
-    assert "no checkpoint in" in done.err
+    (run / "meta.json").write_bytes(b"{")  # the name of the folder still contains the name of the config
+    assert "no checkpoint in" in resume().err
     assert list((tmp_path / "runs").iterdir()) == [run]
-    done = shell.run("train", "-c", "net.yaml", "-o", "new", "--resume", "--from", "best", cwd=tmp_path)
-    assert done.code == ExitCode.CHECKPOINT
+    resume("-o", "new", "--from", "best", code=ExitCode.CHECKPOINT)
     assert not (tmp_path / "new").exists()
 
 
-def test_a_damaged_meta_is_made_good_by_the_checkpoints(shell, finished: Path, folder: Path) -> None:
-    forget(folder / "run", 6)
-    (folder / "run" / "meta.json").write_bytes(b"\0" * 100)
-    done = shell.run("train", "-o", "run", "--resume", cwd=folder)
-    assert done.code == 0, done.err
-    assert history(folder / "run") == history(finished / "run")
+def test_damaged_metadata_is_restored_from_checkpoints(resume, run: Path, finished_history) -> None:
+    simulate_kill(run, after_step=6)
+    (run / "meta.json").write_bytes(b"\0" * 100)
+    resume(config=False)
+    assert history(run) == finished_history
 
 
-def test_a_damaged_config_is_an_error_with_its_line(shell, folder: Path) -> None:
-    config = folder / "run" / "config.yaml"
+def test_damaged_config_is_an_error_with_its_line(resume, run: Path) -> None:
+    config = run / "config.yaml"
     config.write_text(config.read_text()[:40] + "\nmodel: [\n")
-    done = shell.run("train", "-c", "net.yaml", "-o", "run", "--resume", cwd=folder)
-    assert done.code == ExitCode.USAGE
-    assert "config.yaml:" in done.err
-    assert "Traceback" not in done.err
+    process = resume(code=ExitCode.USAGE)
+    assert "config.yaml:" in process.err
+    assert "Traceback" not in process.err
 
 
-# Without a process
+# In this process
 
-MANIFEST = {"versions": {"tensorflow": "2.0"}, "cpu": "6502", "cpu_flags": ["bcd"], "code": {"mine.py": "ab"}}
+MANIFEST = {
+    "versions": {"tensorflow": "2.0"}, "cpu": "6502", "cpu_flags": ["bcd"], "code": {"mine.py": "ab"}, "data": "before",
+}  # fmt: skip
 
 
-def test_what_auto_was_decided_to_be_stays(tmp_path: Path) -> None:
-    from tfloop_cli.config.loading import from_mapping
+def test_resume_keeps_what_auto_was_resolved_to(tmp_path: Path) -> None:
     from tfloop_cli.runs.folder import RunFolder
     from tfloop_cli.runs.resume import reconcile
 
-    decided = {"device": "cpu", "threads": 3, "compile": "xla", "kernels": "native", "precision": "bfloat16"}
+    resolved = {"device": "cpu", "threads": 3, "compile": "xla", "kernels": "native", "precision": "bfloat16"}
     run = RunFolder(tmp_path)
-    run.config.write_text(json.dumps(CONFIG | decided))
-    config, notes = reconcile(run, from_mapping(CONFIG | dict.fromkeys(decided, "auto"), "a test"))
-    assert {key: getattr(config, key) for key in decided} == decided
+    run.config.write_text(json.dumps(CONFIG | resolved))
+    config, notes = reconcile(run, from_mapping(CONFIG | dict.fromkeys(resolved, "auto"), "a test"))
+    assert {key: getattr(config, key) for key in resolved} == resolved
     assert notes == []
-    config, notes = reconcile(run, from_mapping(CONFIG | decided | {"kernels": "tensorflow"}, "a test"))
+    config, notes = reconcile(run, from_mapping(CONFIG | resolved | {"kernels": "tensorflow"}, "a test"))
     assert config.kernels == "tensorflow"
-    assert notes == ['`kernels` is "tensorflow", and was "native": the result is not that of one unbroken run']
+    assert notes == [f'`kernels` changes from "native" to "tensorflow": {DIFFERS}']
 
 
-def test_another_machine_and_other_code_are_named(tmp_path: Path) -> None:
+def test_changed_machine_code_and_data_are_reported(tmp_path: Path) -> None:
     from tfloop_cli.runs import metadata
-    from tfloop_cli.runs.code_copies import changed_code
-    from tfloop_cli.runs.resume import changed_environment
+    from tfloop_cli.runs.resume import changed_environment, resume_warnings
 
     changes = " ".join(changed_environment(MANIFEST))
     assert "tensorflow 2.0 -> 2." in changes
     assert "instruction set (6502 ->" in changes
-    assert changed_environment(metadata.gather({})) == []
-    assert changed_environment({"versions": 3}) != []  # a manifest of strangers
-    (tmp_path / "mine.py").write_text("x = 1\n")
-    assert changed_code(MANIFEST, [tmp_path / "mine.py"]) == [f"the code in {tmp_path / 'mine.py'}"]
+    same = metadata.gather({})
+    assert changed_environment(same) == []
+    assert changed_environment({"versions": 3}) != []  # not a manifest of tfloop
+    code = tmp_path / "mine.py"
+    code.write_text("x = 1\n")
+    rounding = "results may differ in rounding from an uninterrupted run"
+    data = f"the data has changed since the run started: {DIFFERS}"
+    assert resume_warnings(MANIFEST | same, [code], "after") == [f"{rounding}: the code in {code}", data]
+    assert resume_warnings(MANIFEST | same, [], "before") == []
 
 
-def test_early_stopping_counts_on(trainer, tmp_path: Path) -> None:
-    """Stopped after its second epoch without an improvement, it has one left of three."""
+def test_early_stopping_continues_counting_after_resume(trainer, tmp_path: Path) -> None:
+    """The run is stopped after its second epoch without an improvement; its patience is three epochs."""
     from tfloop_cli.engine.checkpoints.format import Snapshot, restore, write_checkpoint
     from tfloop_cli.runs.checkpoints import Checkpoint
 
     changes = {"validation": 10, "epochs": 50, "early_stopping": {"patience_epochs": 3, "min_delta": 100.0}}
-    unbroken = trainer(**changes)
-    assert len(unbroken.fit()) == 4
-    first = trainer(**changes)
-    first.fit_until(3 * first.data.steps_per_epoch)
-    about = {
-        "config": to_mapping(from_mapping(CONFIG, "a test")),
-        "data": "",
-        "code": {},
-        "run_id": "",
-        "total_steps": 1,
-    }
-    saved = write_checkpoint(tmp_path, Snapshot.of(first.state), about)
-    second = trainer(**changes)
-    restore(Checkpoint.open(saved), second.state)
-    assert [epoch.epoch for epoch in second.fit()] == [3, 4]
-    assert int(second.state.step) == int(unbroken.state.step)
+    uninterrupted = trainer(**changes)
+    assert len(uninterrupted.fit()) == 4
+    stopped = trainer(**changes)
+    stopped.fit_until(3 * stopped.data.steps_per_epoch)
+    config = to_mapping(from_mapping(CONFIG, "a test"))
+    facts = {"config": config, "data": "", "code": {}, "run_id": "", "total_steps": 1}
+    saved = write_checkpoint(tmp_path, Snapshot.of(stopped.state), facts)
+    resumed = trainer(**changes)
+    restore(Checkpoint.open(saved), resumed.state)
+    assert [epoch.epoch for epoch in resumed.fit()] == [3, 4]
+    assert int(resumed.state.step) == int(uninterrupted.state.step)

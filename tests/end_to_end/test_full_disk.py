@@ -1,11 +1,9 @@
-"""Promise: a disk that is full, read-only or gone costs no training: it is told once, and tried again."""
+"""Guarantee: training continues if the disk is full, read-only or missing; one warning is printed, and saves retry."""
 
 import json
 import resource
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +12,14 @@ from typing import Any
 
 import pytest
 
-from tfloop_cli.engine.checkpoints import saver as saving
-from tfloop_cli.engine.checkpoints.format import Snapshot, restore
+from tfloop_cli.engine.checkpoints import saver as saver_module
+from tfloop_cli.engine.checkpoints.format import Snapshot, read_arrays, restore
 from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 
-ROOT = Path(__file__).parents[2]
-ABOUT = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
+FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
 CONFIG: dict[str, Any] = {
     "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 512, "test_examples": 16},
     "model": {"name": "mlp", "hidden": [512]},  # its state is larger than the rest of a run folder
@@ -33,214 +30,237 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
-def test_each_phase_of_a_save(tmp_path: Path) -> None:
-    """The short form of `python -m benchmarks.durability disk`."""
-    command = [sys.executable, "-m", "benchmarks.durability", "disk", "--quick", "--folder", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-
-
 @contextmanager
-def full_disk(size: int = 1000) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes."""
-    limits, before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+def full_disk(max_bytes: int = 1000) -> Iterator[None]:
+    """A context in which no file of this process may become larger than `max_bytes`."""
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, limits[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.fixture
-def saver(trainer, tmp_path: Path):
-    run, warnings = trainer(epochs=4), []
-    with CheckpointSaver(
-        tmp_path / "checkpoints", run.state, run.config.checkpoint, ABOUT, warnings.append
-    ) as checkpoints:
-        yield run, checkpoints, warnings
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
 
 
-def epochs(run, checkpoints) -> Iterator[int]:
-    """Trains; gives the number of each epoch before its checkpoint is asked for, and waits for it."""
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def make_saver(trainer, directory: Path, warnings: list[str]):
+    """Returns a function that creates a run and its checkpoint saver."""
+
+    def make_saver(**config):
+        run = trainer(**config)
+        return run, CheckpointSaver(directory, run.state, run.config.checkpoint, FACTS, warnings.append)
+
+    return make_saver
+
+
+@pytest.fixture
+def four_epochs(make_saver):
+    run, saver = make_saver(epochs=4)
+    with saver:
+        yield run, saver
+
+
+def train(run, saver, best_epoch: int | None = None) -> Iterator[int]:
+    """Trains; yields the number of each epoch before its checkpoint is requested, and waits until it is written."""
     for event in run.events():
         if isinstance(event, EpochDone):
             yield event.epoch
-        checkpoints.handle(event)
-        checkpoints._wait()
+            if best_epoch is not None:
+                event = EpochDone(**(vars(event) | {"best": event.epoch == best_epoch}))
+        saver.handle(event)
+        saver._wait()
 
 
-def test_a_full_disk_is_told_once_and_tried_again(saver, tmp_path: Path) -> None:
-    run, checkpoints, warnings = saver
-    training = epochs(run, checkpoints)
-    next(training)
-    next(training)  # the first epoch is saved
-    first = list_checkpoints(tmp_path / "checkpoints")
+def count_failures(warnings: list[str]) -> int:
+    return len([line for line in warnings if "could not be saved" in line])
+
+
+def epoch_of(checkpoint: Path) -> int:
+    return Checkpoint.open(checkpoint).manifest["epoch"]
+
+
+def test_full_disk_is_reported_once_and_the_save_retried(four_epochs, directory: Path, warnings: list[str]) -> None:
+    epochs = train(*four_epochs)
+    next(epochs)
+    next(epochs)  # the first epoch is saved
+    saved = list_checkpoints(directory)
     with full_disk():
-        next(training)
-        next(training)
-        assert list_checkpoints(tmp_path / "checkpoints") == first
-        assert len([line for line in warnings if "could not be saved" in line]) == 1
+        next(epochs)
+        next(epochs)
+        assert list_checkpoints(directory) == saved
+        assert count_failures(warnings) == 1
         assert "File too large" in warnings[0]
-    assert not list(training)  # there is room again
-    (last,) = list_checkpoints(tmp_path / "checkpoints")
-    assert Checkpoint.open(last).manifest["epoch"] == 4
+    assert not list(epochs)  # the disk has space again
+    (last,) = list_checkpoints(directory)
+    assert epoch_of(last) == 4
 
 
-def test_a_disk_that_stays_full_is_exit_75_and_the_old_one_loads(saver, tmp_path: Path) -> None:
-    run, checkpoints, warnings = saver
-    training = epochs(run, checkpoints)
-    next(training)
-    next(training)
+def test_permanently_full_disk_exits_75_and_keeps_the_old_checkpoint(
+    four_epochs, directory: Path, warnings: list[str]
+) -> None:
+    run, _ = four_epochs
+    epochs = train(*four_epochs)
+    next(epochs)
+    next(epochs)
     with full_disk(), pytest.raises(TfloopError, match="could not be saved") as caught:
-        list(training)
+        list(epochs)
     assert caught.value.code == ExitCode.TRY_AGAIN
-    (first,) = list_checkpoints(tmp_path / "checkpoints")
-    restore(Checkpoint.open(first), run.state)
-    assert [path.name for path in first.parent.iterdir()] == [first.name]
-    assert len([line for line in warnings if "could not be saved" in line]) == 1
+    (saved,) = list_checkpoints(directory)
+    restore(Checkpoint.open(saved), run.state)
+    assert [path.name for path in directory.iterdir()] == [saved.name]
+    assert count_failures(warnings) == 1
 
 
-def test_the_best_one_is_not_lost_by_a_save_that_failed(trainer, tmp_path: Path) -> None:
-    run = trainer(epochs=3, validation=10)
-    with CheckpointSaver(tmp_path, run.state, run.config.checkpoint, ABOUT, lambda text: None) as checkpoints:
-        for event in run.events():
-            if isinstance(event, EpochDone):
-                with full_disk(1000 if event.epoch == 1 else 2**40):
-                    checkpoints.handle(EpochDone(**(vars(event) | {"best": event.epoch == 1})))
-                    checkpoints._wait()
-    assert Checkpoint.open(checkpoints.best).manifest["epoch"] == 1
-    assert Checkpoint.open(checkpoints.last).manifest["epoch"] == 3
+def test_failed_save_of_the_best_epoch_is_retried(make_saver) -> None:
+    run, saver = make_saver(epochs=3, validation=10)
+    with saver:
+        epochs = train(run, saver, best_epoch=1)
+        next(epochs)
+        with full_disk():
+            next(epochs)
+        assert list(epochs) == [3]
+    assert epoch_of(saver.best) == 1
+    assert epoch_of(saver.last) == 3
 
 
-def test_the_best_one_is_written_once_whatever_becomes_of_the_next(trainer, tmp_path: Path, monkeypatch) -> None:
-    """The disk fails at the first save, of the best epoch, and at the third, which is the second epoch's own."""
-    tried: list[int] = []
+def test_best_checkpoint_is_written_once_if_the_next_save_fails(make_saver, monkeypatch) -> None:
+    """The first save, of the best epoch, fails. It is repeated before the save of the second epoch, which fails too."""
+    requested: list[int] = []
+    write_checkpoint = saver_module.write_checkpoint
 
-    def write_checkpoint(folder: Path, snapshot: Snapshot, about: dict[str, Any]) -> Path:
-        tried.append(int(snapshot.facts["epoch"]))
-        if len(tried) in (1, 3):
+    def fail_first_and_third(directory: Path, snapshot: Snapshot, facts: dict[str, Any]) -> Path:
+        requested.append(int(snapshot.facts["epoch"]))
+        if len(requested) in (1, 3):
             raise OSError(28, "No space left on device")
-        return real(folder, snapshot, about)
+        return write_checkpoint(directory, snapshot, facts)
 
-    real = saving.write_checkpoint
-    monkeypatch.setattr(saving, "write_checkpoint", write_checkpoint)
-    run = trainer(epochs=3, validation=10)
-    with CheckpointSaver(tmp_path, run.state, run.config.checkpoint, ABOUT, lambda text: None) as checkpoints:
-        for event in run.events():
-            if isinstance(event, EpochDone):
-                checkpoints.handle(EpochDone(**(vars(event) | {"best": event.epoch == 1})))
-                checkpoints._wait()
-    assert tried == [1, 1, 2, 3]
-    assert Checkpoint.open(checkpoints.best).manifest["epoch"] == 1
-    assert Checkpoint.open(checkpoints.last).manifest["epoch"] == 3
+    monkeypatch.setattr(saver_module, "write_checkpoint", fail_first_and_third)
+    run, saver = make_saver(epochs=3, validation=10)
+    with saver:
+        list(train(run, saver, best_epoch=1))
+    assert requested == [1, 1, 2, 3]
+    assert epoch_of(saver.best) == 1
+    assert epoch_of(saver.last) == 3
 
 
-def test_an_old_checkpoint_that_cannot_be_removed_is_no_failed_save(saver, tmp_path: Path, monkeypatch) -> None:
-    run, checkpoints, warnings = saver
+def permission_denied(path: Path, *arguments: object, **keywords: object) -> None:
+    raise PermissionError(13, "Permission denied", str(path))
 
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("tfloop_cli.engine.checkpoints.saver.remove", refuse)
-    list(epochs(run, checkpoints))
-    assert Checkpoint.open(checkpoints.last).manifest["epoch"] == 4
-    assert len(list_checkpoints(tmp_path / "checkpoints")) == 4
+def test_failed_removal_of_an_old_checkpoint_does_not_fail_the_save(
+    four_epochs, directory: Path, warnings: list[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(saver_module, "remove", permission_denied)
+    list(train(*four_epochs))
+    _, saver = four_epochs
+    assert epoch_of(saver.last) == 4
+    assert len(list_checkpoints(directory)) == 4
     assert len(warnings) == 1
     assert "could not be removed" in warnings[0]
 
 
-@pytest.mark.parametrize("call", ["mkdir", "rename"])
-def test_no_permission(saver, tmp_path: Path, monkeypatch, call: str) -> None:
-    run, checkpoints, warnings = saver
-    training = epochs(run, checkpoints)
-    next(training)
-    next(training)
-    kept = getattr(Path, call)
-
-    def refuse(path: Path, *arguments: object, **keywords: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(Path, call, refuse)
-    next(training)
-    assert "Permission denied" in warnings[0]
-    next(training)
-    monkeypatch.setattr(Path, call, kept)
-    assert not list(training)
-    assert Checkpoint.open(checkpoints.last).manifest["epoch"] == 4
+@pytest.mark.parametrize("method", ["mkdir", "rename"])
+def test_save_is_retried_after_permission_error(four_epochs, warnings: list[str], monkeypatch, method: str) -> None:
+    epochs = train(*four_epochs)
+    next(epochs)
+    next(epochs)
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, method, permission_denied)
+        next(epochs)
+        assert "Permission denied" in warnings[0]
+        next(epochs)
+    assert not list(epochs)
+    _, saver = four_epochs
+    assert epoch_of(saver.last) == 4
 
 
-# Whole processes
-
-
-def tmpfs(folder: Path, *options: str) -> bool:
-    folder.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
-    return not subprocess.run(command, capture_output=True, check=False).returncode
+# The command
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MB, on which one checkpoint has room and two have not."""
-    if not tmpfs(tmp_path / "disk", "size=1000k"):
-        pytest.skip("no right to mount a tmpfs")
-    yield tmp_path / "disk"
-    subprocess.run(["umount", "-l", str(tmp_path / "disk")], check=True)
+    """A disk of 1 MB, which has space for one checkpoint but not for two."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a tmpfs is not permitted")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_whole_training_on_a_small_disk(shell, small_disk: Path, tmp_path: Path) -> None:
-    (tmp_path / "net.yaml").write_text(json.dumps(CONFIG))
-    done = shell.run("train", "-c", "net.yaml", "-o", small_disk / "run", cwd=tmp_path)
-    assert done.code == ExitCode.TRY_AGAIN, done.err
-    assert "Traceback" not in done.err
-    assert done.err.count("could not be saved to") == 2  # the warning, and the error at the end
-    assert "No space left on device" in done.err
-    assert "epoch 3/3" in done.err  # the training went on
-    for path in list_checkpoints(small_disk / "run" / "checkpoints"):
-        Checkpoint.open(path).arrays()
-    assert Checkpoint.open(path).manifest["epoch"] < 3
-
-    subprocess.run(["mount", "-o", "remount,size=9000k", str(small_disk)], check=True)
-    done = shell.run("train", "-o", small_disk / "run", "--resume", cwd=tmp_path)
-    assert done.code == 0, done.err
-    assert Checkpoint.open(list_checkpoints(small_disk / "run" / "checkpoints")[-1]).manifest["epoch"] == 3
+def remount(disk: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
 
 
-def test_a_read_only_disk_is_said_before_the_training(shell, small_disk: Path, tmp_path: Path) -> None:
-    (tmp_path / "net.yaml").write_text(json.dumps(CONFIG))
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    done = shell.run("train", "-c", "net.yaml", "-o", small_disk / "run", cwd=tmp_path)
-    assert done.code == ExitCode.USAGE
-    assert "Read-only file system" in done.err
-    assert "Traceback" not in done.err
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mlp.yaml").write_text(json.dumps(CONFIG))
+    return tmp_path
 
 
-@pytest.mark.parametrize("back", [False, True], ids=["for good", "for a while"])
-def test_the_run_folder_is_taken_away_while_it_trains(shell, tmp_path: Path, back: bool) -> None:
-    (tmp_path / "net.yaml").write_text(json.dumps(CONFIG | {"epochs": 100_000}))
-    process = shell.start("train", "-c", "net.yaml", "-o", "run", cwd=tmp_path)
+def test_run_on_a_full_disk_can_be_resumed(shell, small_disk: Path, folder: Path) -> None:
+    checkpoints = small_disk / "run" / "checkpoints"
+    process = shell.run("train", "-c", "mlp.yaml", "-o", small_disk / "run", cwd=folder)
+    assert process.code == ExitCode.TRY_AGAIN, process.err
+    assert "Traceback" not in process.err
+    assert process.err.count("could not be saved to") == 2  # the warning, and the error at the end
+    assert "No space left on device" in process.err
+    assert "epoch 3/3" in process.err  # training continued
+    for path in list_checkpoints(checkpoints):
+        read_arrays(Checkpoint.open(path))
+    assert epoch_of(path) < 3
+
+    remount(small_disk, "size=9000k")
+    process = shell.run("train", "-o", small_disk / "run", "--resume", cwd=folder)
+    assert process.code == 0, process.err
+    assert epoch_of(list_checkpoints(checkpoints)[-1]) == 3
+
+
+def test_read_only_disk_is_reported_before_training(shell, small_disk: Path, folder: Path) -> None:
+    remount(small_disk, "ro")
+    process = shell.run("train", "-c", "mlp.yaml", "-o", small_disk / "run", cwd=folder)
+    assert process.code == ExitCode.USAGE
+    assert "Read-only file system" in process.err
+    assert "Traceback" not in process.err
+
+
+@pytest.mark.parametrize("moved_back", [False, True])
+def test_run_folder_is_moved_away_during_training(shell, folder: Path, moved_back: bool) -> None:
+    (folder / "mlp.yaml").write_text(json.dumps(CONFIG | {"epochs": 100_000}))
+    run, elsewhere = folder / "run", folder / "elsewhere"
+    process = shell.start("train", "-c", "mlp.yaml", "-o", "run", cwd=folder)
     try:
-        while not list((tmp_path / "run" / "checkpoints").glob("step-*")):
+        while not list((run / "checkpoints").glob("step-*")):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        run.rename(elsewhere)
         time.sleep(1.5)
-        if back:
-            (tmp_path / "elsewhere").rename(tmp_path / "run")
+        if moved_back:
+            elsewhere.rename(run)
             time.sleep(1.5)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
         process.communicate()
-    assert "Traceback" not in said, said
-    assert process.returncode == (ExitCode.TERMINATED if back else ExitCode.TRY_AGAIN), said
-    assert said.count("training goes on; it will be tried again") == 1
-    folder = tmp_path / ("run" if back else "elsewhere")
-    Checkpoint.open(list_checkpoints(folder / "checkpoints")[-1]).arrays()
-    if back:
-        told = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        numbers = [line["epoch"] for line in told if line["event"] == "epoch"]
-        assert numbers == list(range(1, len(numbers) + 1))
-        assert (folder / "summary.json").exists()
+    assert "Traceback" not in stderr, stderr
+    assert process.returncode == (ExitCode.TERMINATED if moved_back else ExitCode.TRY_AGAIN), stderr
+    assert stderr.count("training continues; the next save tries again") == 1
+    remaining = run if moved_back else elsewhere
+    read_arrays(Checkpoint.open(list_checkpoints(remaining / "checkpoints")[-1]))
+    if moved_back:
+        documents = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        epochs = [document["epoch"] for document in documents if document["event"] == "epoch"]
+        assert epochs == list(range(1, len(epochs) + 1))
+        assert (run / "summary.json").exists()

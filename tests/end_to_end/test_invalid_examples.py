@@ -27,7 +27,7 @@ def isolated_cache(machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def open_data(configure):
-    """Builds a dataset from its part of a config; `warn` receives the lines about skipped examples."""
+    """Returns a function that builds a dataset; `warn` receives the lines about skipped examples."""
 
     def open_data(
         dataset: dict[str, Any], *, skip: bool = True, warn: Callable[[str], None] = print, **changes: Any

@@ -1,8 +1,5 @@
 """Guarantee: one config gives bitwise equal weights in every process, for any steps_per_execution."""
 
-import json
-from pathlib import Path
-
 RANDOM_CONFIG = {
     "model": {"name": "conv_net", "filters": [4], "batch_norm": True, "hidden": [8], "dropout": 0.3},
     "augment": ["flip", {"name": "affine", "degrees": 20.0}],
@@ -13,7 +10,7 @@ RANDOM_CONFIG = {
 
 def test_two_processes_end_with_equal_weights(finished, rerun) -> None:
     """The second process trains from the config in the run folder of the first."""
-    first, second = (json.loads((Path(run.folder) / "summary.json").read_text()) for run in (finished, rerun))
+    first, second = (run.read("summary.json") for run in (finished, rerun))
     assert first["run"] != second["run"]
     assert first["weights_sha256"] == second["weights_sha256"]
     assert len(first["weights_sha256"]) == 64
@@ -25,14 +22,13 @@ def test_this_process_ends_with_the_weights_of_another(finished, trainer) -> Non
     """The config has dropout and augmentation, and this process has built another model before."""
     from tfloop_cli.config.loading import load, to_mapping
 
-    config = to_mapping(load([str(Path(finished.folder) / "config.yaml")]).config)
+    config = to_mapping(load([str(finished.folder / "config.yaml")]).config)
     assert config["model"]["dropout"] > 0
     assert config["augment"]
     trainer(**RANDOM_CONFIG)
     run = trainer(**config)
     run.fit()
-    summary = json.loads((Path(finished.folder) / "summary.json").read_text())
-    assert run.state.weights_sha256() == summary["weights_sha256"]
+    assert run.state.weights_sha256() == finished.read("summary.json")["weights_sha256"]
 
 
 def test_steps_per_execution_does_not_change_the_result_and_the_seed_does(trainer) -> None:

@@ -1,28 +1,30 @@
-"""The machine: devices that are not there, and what `auto` becomes."""
+"""Device, threads, kernels and precision of a run; what `auto` becomes on a machine."""
 
 import os
+from collections.abc import Callable
 
 import keras
 import pytest
 import tensorflow as tf
 
 from tfloop_cli.config.loading import from_mapping
+from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.kernels import native
+from tfloop_cli.engine.kernels import KernelSettings, native
 from tfloop_cli.errors import ExitCode, TfloopError
 
 CONFIG = {"dataset": "synthetic", "model": "linear"}
 
 
 @pytest.fixture
-def machine_with(monkeypatch):
-    """Pretends that the machine has so many GPUs; returns the calls that would have set them up."""
+def fake_gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[tuple]]:
+    """Returns a function that gives the machine a number of GPUs; it returns the list of calls that configure them."""
 
-    def make(gpus: int) -> list[tuple]:
+    def make(count: int) -> list[tuple]:
         calls: list[tuple] = []
-        devices = [f"GPU {number}" for number in range(gpus)]
-        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: devices)
-        monkeypatch.setattr(tf.config, "set_visible_devices", lambda shown, kind: calls.append(("visible", shown)))
+        gpus = [f"GPU {number}" for number in range(count)]
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+        monkeypatch.setattr(tf.config, "set_visible_devices", lambda visible, kind: calls.append(("visible", visible)))
         monkeypatch.setattr(
             tf.config.experimental, "set_memory_growth", lambda gpu, on: calls.append(("growth", gpu, on))
         )
@@ -31,29 +33,34 @@ def machine_with(monkeypatch):
     return make
 
 
+def setup(**changes: object) -> Config:
+    return runtime.setup(from_mapping(CONFIG | {"threads": 1} | changes, "a test"))
+
+
 @pytest.mark.parametrize(
-    ("gpus", "wanted", "there"),
+    ("count", "device", "available"),
     [
-        (0, "gpu", "has cpu"),
-        (0, "gpu:0", "has cpu"),
-        (1, "gpu:1", "has cpu, gpu:0"),
-        (2, "gpu:7", "has cpu, gpu:0, gpu:1"),
+        (0, "gpu", "cpu"),
+        (0, "gpu:0", "cpu"),
+        (1, "gpu:1", "cpu, gpu:0"),
+        (2, "gpu:7", "cpu, gpu:0, gpu:1"),
     ],
 )
-def test_an_absent_device_is_a_usage_error_that_names_what_is_there(
-    machine_with, gpus: int, wanted: str, there: str
+def test_missing_device_is_usage_error_with_available_devices(
+    fake_gpus, count: int, device: str, available: str
 ) -> None:
-    calls = machine_with(gpus)
+    calls = fake_gpus(count)
     with pytest.raises(TfloopError) as caught:
-        runtime.choose_device(wanted)
+        runtime.choose_device(device)
     assert caught.value.code == ExitCode.USAGE
-    assert f"`device: {wanted}` is not there; this machine {there}" in str(caught.value)
-    assert "`auto`" in str(caught.value)
+    (problem,) = caught.value.problems
+    assert problem.message == f"`device: {device}` was not found; available: {available}"
+    assert "`auto`" in problem.hint
     assert calls == []
 
 
 @pytest.mark.parametrize(
-    ("gpus", "wanted", "got", "visible"),
+    ("count", "device", "expected", "visible"),
     [
         (0, "auto", "cpu", None),
         (0, "cpu", "cpu", []),
@@ -63,66 +70,76 @@ def test_an_absent_device_is_a_usage_error_that_names_what_is_there(
         (12, "gpu:11", "gpu:11", "GPU 11"),
     ],
 )
-def test_the_device_is_chosen_and_the_others_are_hidden(
-    machine_with, gpus: int, wanted: str, got: str, visible
-) -> None:
-    calls = machine_with(gpus)
-    assert runtime.choose_device(wanted) == got
-    shown = [call[1] for call in calls if call[0] == "visible"]
-    assert shown == ([] if visible is None else [visible])
+def test_chosen_device_is_the_only_visible_one(fake_gpus, count: int, device: str, expected: str, visible) -> None:
+    calls = fake_gpus(count)
+    assert runtime.choose_device(device) == expected
+    assert [call[1] for call in calls if call[0] == "visible"] == ([] if visible is None else [visible])
     assert [call for call in calls if call[0] == "growth"] == ([("growth", visible, True)] if visible else [])
 
 
-def test_every_auto_is_decided_and_frozen(machine_with) -> None:
-    machine_with(0)
-    config = runtime.setup(from_mapping(CONFIG | {"threads": 1, "compile": "auto"}, "a test"))
+def test_setup_replaces_auto_once(fake_gpus) -> None:
+    fake_gpus(0)
+    config = setup(compile="auto")
     assert (config.device, config.threads, config.compile) == ("cpu", 1, "none")
-    assert runtime.setup(config) == config  # a rerun decides nothing anew
+    assert runtime.setup(config) == config
 
 
-def test_auto_compiles_on_a_gpu_only(machine_with) -> None:
-    machine_with(1)
-    config = runtime.setup(from_mapping(CONFIG | {"threads": 1, "compile": "auto"}, "a test"))
+def test_compile_auto_is_xla_on_gpu_only(fake_gpus) -> None:
+    fake_gpus(1)
+    config = setup(compile="auto")
     assert (config.device, config.compile) == ("gpu:0", "xla")
-    assert runtime.setup(from_mapping(CONFIG | {"threads": 1, "compile": "none"}, "a test")).compile == "none"
+    assert setup(compile="none").compile == "none"
 
 
-def test_kernels_of_our_own_are_taken_where_they_are_there(machine_with, monkeypatch) -> None:
-    machine_with(0)
-
+def test_native_kernels_are_used_where_available(fake_gpus, monkeypatch) -> None:
     def decided(**changes: object) -> tuple[str, int]:
-        config = runtime.setup(from_mapping(CONFIG | {"threads": 1} | changes, "a test"))
+        config = setup(**changes)
         return config.kernels, runtime.kernel_settings(config).native_threads
 
+    fake_gpus(0)
     monkeypatch.setattr(native, "unavailable_reason", lambda: None)
     assert decided() == decided(kernels="native") == ("native", 1)
     assert decided(kernels="tensorflow") == ("tensorflow", 0)
     assert decided(compile="xla") == ("tensorflow", 0)
     with pytest.raises(TfloopError, match="`kernels: native` is not available: XLA does not support them"):
         decided(compile="xla", kernels="native")
-    monkeypatch.setattr(native, "unavailable_reason", lambda: "nobody built them")
+    monkeypatch.setattr(native, "unavailable_reason", lambda: "not compiled")
     assert decided() == ("tensorflow", 0)
-    with pytest.raises(TfloopError, match="`kernels: native` is not available: nobody built them") as error:
+    with pytest.raises(TfloopError, match="`kernels: native` is not available: not compiled") as caught:
         decided(kernels="native")
-    assert error.value.code == ExitCode.USAGE
-    machine_with(1)
+    assert caught.value.code == ExitCode.USAGE
+    fake_gpus(1)
     monkeypatch.setattr(native, "unavailable_reason", lambda: None)
     assert decided() == ("tensorflow", 0)
-    with pytest.raises(TfloopError, match="they are for the CPU"):
+    with pytest.raises(TfloopError, match="they run on the CPU only"):
         decided(kernels="native")
 
 
-def test_auto_threads_are_the_cores_that_this_process_may_use(monkeypatch) -> None:
-    seen = []
-    monkeypatch.setattr(runtime, "limit_threads", seen.append)
-    config = runtime.setup(from_mapping(CONFIG | {"device": "cpu"}, "a test"))
-    assert seen == [config.threads] == [len(os.sched_getaffinity(0))]
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"kernels": "native"}, KernelSettings(enabled=True, native_threads=3)),
+        ({"kernels": "tensorflow"}, KernelSettings(enabled=True)),
+        ({"kernels": "tensorflow", "compile": "xla"}, KernelSettings(enabled=True, xla=True)),
+        ({"kernels": "tensorflow", "device": "gpu:0"}, KernelSettings()),
+    ],
+)
+def test_kernel_settings_of_config(changes: dict, expected: KernelSettings) -> None:
+    decided = {"device": "cpu", "threads": 3, "compile": "none"}
+    assert runtime.kernel_settings(from_mapping(CONFIG | decided | changes, "a test")) == expected
 
 
-def test_threads_cannot_be_changed_behind_the_runs_back() -> None:
-    """They decide the bits: better an error than other bits than the config promises."""
-    tf.constant(1.0)  # TensorFlow has started
-    with pytest.raises(TfloopError, match="`threads: 5` cannot be set any more"):
+def test_threads_auto_is_number_of_available_cores(monkeypatch) -> None:
+    limits = []
+    monkeypatch.setattr(runtime, "limit_threads", limits.append)
+    config = setup(device="cpu", threads="auto")
+    assert limits == [config.threads] == [len(os.sched_getaffinity(0))]
+
+
+def test_changing_threads_after_start_is_error() -> None:
+    """The number of threads affects rounding, so the config's must be the one that is used."""
+    tf.constant(1.0)  # starts TensorFlow
+    with pytest.raises(TfloopError, match="`threads: 5` cannot be changed any more in this process"):
         runtime.limit_threads(5)
     runtime.limit_threads(1)
 
@@ -131,57 +148,54 @@ def test_threads_cannot_be_changed_behind_the_runs_back() -> None:
     ("precision", "policy", "floatx"),
     [("float32", "float32", "float32"), ("float64", "float64", "float64"), ("bfloat16", "mixed_bfloat16", "float32")],
 )
-def test_precision(configure, precision: str, policy: str, floatx: str) -> None:
+def test_precision_sets_policy_and_floatx(configure, precision: str, policy: str, floatx: str) -> None:
     configure(precision=precision)
     assert keras.config.dtype_policy().name == policy
     assert keras.config.floatx() == floatx
     assert keras.layers.Dense(1).compute_dtype == policy.removeprefix("mixed_")
 
 
-def test_the_users_own_keras_settings_do_not_reach_a_run(configure) -> None:
+def test_keras_settings_of_user_do_not_affect_run(configure) -> None:
     keras.config.set_image_data_format("channels_first")
     configure()
     assert keras.config.image_data_format() == "channels_last"
 
 
-def test_the_seed_decides_the_first_weights(configure) -> None:
-    def first(seed: int) -> list[float]:
+def test_random_values_depend_on_seed(configure) -> None:
+    def sample(seed: int) -> list[float]:
         configure(seed=seed)
         return keras.random.uniform([3]).numpy().tolist()
 
-    assert first(1) == first(1) != first(2)
+    assert sample(1) == sample(1) != sample(2)
 
 
-def test_keras_runs_on_tensorflow() -> None:
+def test_keras_backend_is_tensorflow() -> None:
     assert keras.config.backend() == "tensorflow"
 
 
 @pytest.mark.parametrize(
-    ("flags", "means"),
+    ("flags", "expected"),
     [([], "float32"), (["avx2", "avx512f"], "float32"), (["avx512_bf16"], "bfloat16"), (["amx_bf16"], "bfloat16")],
 )
-def test_precision_auto_is_what_the_cpu_multiplies_by_itself(monkeypatch, flags: list[str], means: str) -> None:
-    monkeypatch.setattr(runtime.meta, "cpu", lambda: ("a CPU", flags))
-    assert (
-        runtime.setup(from_mapping(CONFIG | {"precision": "auto", "device": "cpu", "threads": 1}, "t")).precision
-        == means
-    )
+def test_precision_auto_on_cpu_depends_on_its_instructions(monkeypatch, flags: list[str], expected: str) -> None:
+    monkeypatch.setattr("tfloop_cli.hardware.cpu", lambda: ("a CPU", flags))
+    assert setup(precision="auto", device="cpu").precision == expected
 
 
-@pytest.mark.parametrize(("capability", "means"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
-def test_precision_auto_on_a_gpu_goes_by_its_generation(
-    machine_with, monkeypatch, capability: tuple[int, int], means: str
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_precision_auto_on_gpu_depends_on_its_compute_capability(
+    fake_gpus, monkeypatch, capability: tuple[int, int], expected: str
 ) -> None:
-    machine_with(2)
-    asked = []
+    fake_gpus(2)
+    gpus = []
     monkeypatch.setattr(
         tf.config.experimental,
         "get_device_details",
-        lambda gpu: asked.append(gpu) or {"compute_capability": capability},
+        lambda gpu: gpus.append(gpu) or {"compute_capability": capability},
     )
-    assert runtime.choose_precision("gpu:1") == means
-    assert asked == ["GPU 1"]
+    assert runtime.choose_precision("gpu:1") == expected
+    assert gpus == ["GPU 1"]
 
 
-def test_what_is_not_auto_stays() -> None:
-    assert runtime.setup(from_mapping(CONFIG | {"precision": "float32", "threads": 1}, "a test")).precision == "float32"
+def test_given_precision_is_kept() -> None:
+    assert setup(precision="float32").precision == "float32"

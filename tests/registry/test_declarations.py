@@ -1,4 +1,4 @@
-"""What is read from source is what importing would say; what cannot be read is imported instead."""
+"""Declarations: what is read from source equals what importing gives; a file that cannot be read raises an error."""
 
 import inspect
 import subprocess
@@ -9,29 +9,31 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from tfloop_cli.registry import REGISTRIES, argument_types, declarations, optimizers
+import tfloop_cli
+from tfloop_cli.registry import REGISTRIES, Component, argument_types, optimizers
 from tfloop_cli.registry.catalogs import OWNED_BY_TFLOOP, KerasOptimizers, TfdsDatasets
 from tfloop_cli.registry.declarations import Declaration, UnreadableError, read_file
+from tfloop_cli.registry.docstrings import argument_descriptions
 from tfloop_cli.registry.registry import import_source
 
-HEAD = """
+IMPORTS = """
 from typing import Annotated, Any, Literal
 import typing
+import tfloop_cli
 from tfloop_cli import registry
-from tfloop_cli.registry import argument_types
-from tfloop_cli.registry.argument_types import PositiveInt as Count, FractionBelowOne
-from tfloop_cli.registry import models, datasets as data
+from tfloop_cli import PositiveInt as Count, FractionBelowOne
+from tfloop_cli import models, datasets as data
 """
 
 
-def read(tmp_path: Path, text: str) -> list[tuple[str, Declaration]]:
+def read(tmp_path: Path, text: str, imports: str = IMPORTS) -> list[tuple[str, Declaration]]:
     path = tmp_path / "mine.py"
-    path.write_text(HEAD + text)
+    path.write_text(imports + text)
     read_file.cache_clear()
     return list(read_file(path, "mine"))
 
 
-def test_reads_names_types_defaults_and_docstring(tmp_path: Path) -> None:
+def test_name_types_defaults_and_docstring_are_read(tmp_path: Path) -> None:
     ((kind, found),) = read(
         tmp_path,
         '''
@@ -40,15 +42,20 @@ def build(spec: "Spec", *, sizes: list[Count] = [3, 4], rate: FractionBelowOne =
     """My net.
 
     More.
+
+    Args:
+        sizes: units of each layer,
+            in order.
+        must: a required argument.
     """
 ''',
     )
-    assert (kind, found.name, found.qualname, found.summary, found.line) == ("models", "my_net", "build", "My net.", 8)
-    assert [(one.name, one.required, one.default) for one in found.parameters] == [
-        ("sizes", False, [3, 4]),
-        ("rate", False, 0.0),
-        ("must", True, None),
-        ("free", False, None),
+    assert (kind, found.name, found.qualname, found.summary, found.line) == ("models", "my_net", "build", "My net.", 9)
+    assert [(one.name, one.required, one.default, one.description) for one in found.parameters] == [
+        ("sizes", False, [3, 4], "units of each layer, in order."),
+        ("rate", False, 0.0, ""),
+        ("must", True, None, "a required argument."),
+        ("free", False, None, ""),
     ]
     assert [one.annotation for one in found.parameters] == [
         list[argument_types.PositiveInt],
@@ -70,17 +77,44 @@ def build(spec: "Spec", *, sizes: list[Count] = [3, 4], rate: FractionBelowOne =
         ("dict[str, Count]", dict[str, argument_types.PositiveInt]),
         ("Literal['a', 1, -1]", Literal["a", 1, -1]),
         ("typing.Optional[int]", typing.Optional[int]),  # noqa: UP045 (as a user may write it)
-        ("argument_types.FractionBelowOne", argument_types.FractionBelowOne),
-        ("Annotated[int, 'metres']", Annotated[int, "metres"]),
+        ("tfloop_cli.FractionBelowOne", argument_types.FractionBelowOne),
+        ("Annotated[int, 'meters']", Annotated[int, "meters"]),
         ("Any", Any),
     ],
 )
-def test_vocabulary(text: str, annotation: Any, tmp_path: Path) -> None:
+def test_annotation_is_evaluated(text: str, annotation: Any, tmp_path: Path) -> None:
     ((_, found),) = read(tmp_path, f"@models.register('x')\ndef x(*, a: {text}): ...\n")
     assert found.parameters[0].annotation == annotation
 
 
-def test_classes_methods_aliases_and_several_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("imports", "registry", "argument_type"),
+    [
+        ("from tfloop_cli import models, PositiveInt", "models", "PositiveInt"),
+        ("from tfloop_cli import models as nets, PositiveInt as Count", "nets", "Count"),
+        ("import tfloop_cli", "tfloop_cli.models", "tfloop_cli.PositiveInt"),
+        ("import tfloop_cli as tl", "tl.models", "tl.PositiveInt"),
+        ("from tfloop_cli.registry import models\nfrom tfloop_cli.registry.argument_types import PositiveInt", "models",
+         "PositiveInt"),
+        ("from tfloop_cli import registry\nfrom tfloop_cli.registry import argument_types", "registry.models",
+         "argument_types.PositiveInt"),
+    ],
+)  # fmt: skip
+def test_all_import_styles_are_read(imports: str, registry: str, argument_type: str, tmp_path: Path) -> None:
+    text = f"\n@{registry}.register('x')\ndef x(spec, *, size: list[{argument_type}] = [1]): ...\n"
+    ((kind, found),) = read(tmp_path, text, imports)
+    assert (kind, found.name) == ("models", "x")
+    assert found.parameters[0].annotation == list[argument_types.PositiveInt]
+
+
+@pytest.mark.parametrize("name", [name for name in tfloop_cli.ARGUMENT_TYPES if name != "Description"])
+def test_public_argument_types_are_read(name: str, tmp_path: Path) -> None:
+    imports = f"from tfloop_cli import models, {name}\n"
+    ((_, found),) = read(tmp_path, f"@models.register('x')\ndef x(*, a: {name}): ...\n", imports)
+    assert found.parameters[0].annotation == getattr(argument_types, name)
+
+
+def test_classes_and_several_decorators_are_read(tmp_path: Path) -> None:
     found = read(
         tmp_path,
         """
@@ -113,29 +147,32 @@ class Three:
         "add = models.register\n",
         "more = models\nmore.register('x')(print)\n",
         "from tfloop_cli.registry import *\nmodels.register('x')(print)\n",
+        "from tfloop_cli import *\nmodels.register('x')(print)\n",
+        "tfloop_cli.models.register('x')(print)\n",
+        "@models.register('x')\ndef x(*, a: tfloop_cli.DataSpec): ...\n",
     ],
 )
-def test_what_only_running_can_tell_is_unreadable(text: str, tmp_path: Path) -> None:
+def test_dynamic_registration_is_unreadable(text: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableError):
         read(tmp_path, text)
 
 
-def test_annotations_are_never_run(tmp_path: Path) -> None:
+def test_annotations_are_never_executed(tmp_path: Path) -> None:
     with pytest.raises(UnreadableError):
         read(tmp_path, "@models.register('x')\ndef x(*, a: typing.sys.exit(3)): ...\n")
 
 
-def test_defaults_are_not_shared(tmp_path: Path) -> None:
+def test_defaults_are_copies(tmp_path: Path) -> None:
     ((_, found),) = read(tmp_path, "@models.register('x')\ndef x(*, a: list[int] = [1]): ...\n")
     found.defaults()["a"].append(2)
     assert found.defaults() == {"a": [1]}
 
 
-SHIPPED = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names() if kind != "optimizers"]
+BUILT_IN = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names() if kind != "optimizers"]
 
 
-@pytest.mark.parametrize(("kind", "name"), SHIPPED)
-def test_every_shipped_component_is_read_as_it_would_be_imported(kind: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), BUILT_IN)
+def test_declaration_of_built_in_component_equals_import(kind: str, name: str) -> None:
     found = REGISTRIES[kind].declaration(name)
     builder = getattr(import_source(found.module, Path(found.file), by_path=False), found.qualname)
     signature = inspect.signature(builder, eval_str=True)
@@ -147,20 +184,24 @@ def test_every_shipped_component_is_read_as_it_would_be_imported(kind: str, name
         one.default for one in keys if one.default is not one.empty
     ]
     assert found.doc == inspect.getdoc(builder)
+    assert {one.name: one.description for one in found.parameters if one.description}.items() <= (
+        argument_descriptions(inspect.getdoc(builder)).items()
+    )
     assert found.summary
 
 
-def test_every_registration_of_ours_is_static() -> None:
-    package = Path(declarations.__file__).parent
-    for path in (package / "engine").rglob("*.py"):
-        read_file(path, "any")  # raises where it must be imported
+def test_built_in_registrations_are_static() -> None:
+    files = Path(tfloop_cli.__file__).parent.glob("engine/**/*.py")
+    found = [one for path in files for one in read_file(path, "any")]  # raises for a file that must be imported
+    assert {kind for kind, _ in found} == set(REGISTRIES) - {"optimizers"}
+    assert len(found) >= len(BUILT_IN)
 
 
-def test_every_keras_optimizer_is_read_as_inspect_says() -> None:
+def test_declarations_of_keras_optimizers_equal_inspect() -> None:
     import keras
 
-    library = KerasOptimizers()
-    assert len(library.names()) == 14
+    catalog = KerasOptimizers()
+    assert len(catalog.names()) == 14
     classes = {
         cls.__module__.rpartition(".")[2]: cls
         for cls in vars(keras.optimizers).values()
@@ -168,7 +209,7 @@ def test_every_keras_optimizer_is_read_as_inspect_says() -> None:
     }
     for wrapper in ("optimizer", "loss_scale_optimizer", "multi_optimizer"):
         classes.pop(wrapper, None)
-    assert sorted(classes) == library.names()
+    assert sorted(classes) == catalog.names()
     for name, cls in classes.items():
         found = optimizers.declaration(name)
         expected = {
@@ -177,22 +218,18 @@ def test_every_keras_optimizer_is_read_as_inspect_says() -> None:
             if one.kind is one.POSITIONAL_OR_KEYWORD and one.name not in OWNED_BY_TFLOOP
         }
         assert {one.name: one.default for one in found.parameters} == expected, name
-        assert type(optimizers.build(_component(name), learning_rate=0.5)) is cls
+        assert found.summary, name
+        assert next(one for one in found.parameters if one.name == "learning_rate").description, name
+        assert type(optimizers.build(Component(name, {"learning_rate": 0.5}))) is cls
 
 
-def _component(name: str) -> Any:
-    from tfloop_cli.registry import Component
-
-    return Component(name)
-
-
-def test_the_list_of_tfds_is_what_tfds_says() -> None:
-    said = subprocess.run(
+def test_names_of_tfds_datasets_equal_list_builders() -> None:
+    completed = subprocess.run(
         [sys.executable, "-c", "import tensorflow_datasets as t; print('\\n'.join(t.list_builders()))"],
         capture_output=True,
         text=True,
         check=True,
         timeout=300,
     )
-    assert TfdsDatasets().names() == [line for line in said.stdout.splitlines() if line.isidentifier()]
+    assert TfdsDatasets().names() == [line for line in completed.stdout.splitlines() if line.isidentifier()]
     assert len(TfdsDatasets().names()) > 400

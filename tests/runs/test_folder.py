@@ -1,4 +1,4 @@
-"""Run folders: made, found, locked, and written to in whole files."""
+"""Run folders: creation, lookup, locking, atomic writes and metadata."""
 
 import errno
 import json
@@ -29,32 +29,32 @@ def make_run(runs_dir: Path, name: str, *, started: float | None = None, checkpo
     return run
 
 
-def test_a_stamped_name(tmp_path: Path) -> None:
+def test_default_name_has_prefix_and_timestamp(tmp_path: Path) -> None:
     run = folder.create(tmp_path / "a" / "runs", "my net/é", name=None)
     assert run.path.is_dir()
     assert re.fullmatch(r"my-net-é-\d{8}-\d{6}-[0-9a-f]{4}", run.path.name)
 
 
-def test_stamped_names_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    draws = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr("tfloop_cli.runs.folder.secrets.token_hex", lambda size: next(draws))
+def test_default_names_do_not_collide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suffixes = iter(["aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr("tfloop_cli.runs.folder.secrets.token_hex", lambda size: next(suffixes))
     names = {folder.create(tmp_path, "x").path.name[-4:] for _ in range(2)}
     assert names == {"aaaa", "bbbb"}
 
 
-def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
+def test_taken_name_gets_number(tmp_path: Path) -> None:
     names = [folder.create(tmp_path, "x", name="mnist").path.name for _ in range(3)]
     assert names == ["mnist", "mnist-2", "mnist-3"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "last", "-x", "/etc", "a/"])
-def test_a_name_that_is_no_folder_name(tmp_path: Path, name: str) -> None:
+def test_invalid_folder_name_is_usage_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(TfloopError) as caught:
         folder.create(tmp_path / "runs", "x", name=name)
     assert caught.value.code == ExitCode.USAGE
 
 
-def test_output_may_be_absent_or_empty_but_not_full(tmp_path: Path) -> None:
+def test_output_must_be_missing_or_empty(tmp_path: Path) -> None:
     output = tmp_path / "deep" / "out"
     assert folder.create(tmp_path, "x", output=output).path == output
     assert folder.create(tmp_path, "x", output=output).path == output
@@ -64,29 +64,29 @@ def test_output_may_be_absent_or_empty_but_not_full(tmp_path: Path) -> None:
     assert caught.value.code == ExitCode.USAGE
 
 
-def test_a_runs_dir_that_is_a_file(tmp_path: Path) -> None:
+def test_runs_dir_that_is_a_file_is_usage_error(tmp_path: Path) -> None:
     (tmp_path / "runs").touch()
-    for runs_dir in (tmp_path / "runs", tmp_path / "runs" / "below"):
+    for runs_dir in (tmp_path / "runs", tmp_path / "runs" / "nested"):
         with pytest.raises(TfloopError, match="runs") as caught:
             folder.create(runs_dir, "x")
         assert caught.value.code == ExitCode.USAGE
 
 
-def test_a_full_disk_says_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
+def test_full_disk_exits_with_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_disk_full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs")
 
-    monkeypatch.setattr(Path, "mkdir", full)
+    monkeypatch.setattr(Path, "mkdir", raise_disk_full)
     with pytest.raises(TfloopError, match="runs: No space left") as caught:
         folder.create(tmp_path / "runs", "x")
     assert caught.value.code == ExitCode.TRY_AGAIN
 
 
-def test_find_by_path_name_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_accepts_path_name_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = make_run(tmp_path, "old", started=1000)
     new = make_run(tmp_path, "new", started=2000)
     make_run(tmp_path, "newer-but-empty", started=3000, checkpoint=False)
-    os.utime(old.path)  # touched since: what counts is when it began
+    os.utime(old.path)  # the start time counts, not the modification time
     checkpoint = old.checkpoints / "step-00000001"
     assert folder.find(str(old.path), tmp_path) == old.path
     assert folder.find("old", tmp_path) == old.path
@@ -99,8 +99,8 @@ def test_find_by_path_name_and_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert folder.find("new/", Path("elsewhere")) == Path("new")
 
 
-def test_a_run_without_a_readable_meta_counts_by_its_folder(tmp_path: Path) -> None:
-    for name, text in [("none", None), ("torn", b'{"started"'), ("list", b"[1]")]:
+def test_started_falls_back_to_modification_time_of_folder(tmp_path: Path) -> None:
+    for name, text in [("none", None), ("truncated", b'{"started"'), ("list", b"[1]")]:
         run = make_run(tmp_path, name)
         if text is not None:
             run.metadata.write_bytes(text)
@@ -108,7 +108,7 @@ def test_a_run_without_a_readable_meta_counts_by_its_folder(tmp_path: Path) -> N
         assert run.started() == files.utc(5)
 
 
-def test_what_cannot_be_found_names_the_nearest(tmp_path: Path) -> None:
+def test_unknown_run_suggests_nearest_name(tmp_path: Path) -> None:
     make_run(tmp_path, "mnist-20261123")
     with pytest.raises(TfloopError, match=r"did you mean `mnist-20261123`\?") as caught:
         folder.find("mnist-20261132", tmp_path)
@@ -116,10 +116,10 @@ def test_what_cannot_be_found_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(TfloopError, match="neither a run folder nor a checkpoint"):
         folder.find(str(tmp_path), tmp_path)
     with pytest.raises(TfloopError, match="no such run"):
-        folder.find("x", tmp_path / "absent")
+        folder.find("x", tmp_path / "missing")
 
 
-def test_last_of_nothing(tmp_path: Path) -> None:
+def test_last_requires_complete_checkpoint(tmp_path: Path) -> None:
     run = make_run(tmp_path, "staged", checkpoint=False)
     (run.checkpoints / ".step-1").mkdir(parents=True)
     (run.checkpoints / ".step-1" / folder.MANIFEST).touch()
@@ -127,7 +127,7 @@ def test_last_of_nothing(tmp_path: Path) -> None:
         folder.find("last", tmp_path)
 
 
-def test_the_lock_names_who_holds_it_and_falls_with_its_process(tmp_path: Path) -> None:
+def test_lock_error_names_process_and_lock_ends_with_it(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     holder = textwrap.dedent(f"""
         import time
@@ -149,60 +149,62 @@ def test_the_lock_names_who_holds_it_and_falls_with_its_process(tmp_path: Path) 
         pass
 
 
-def test_an_error_under_the_lock_stays_what_it_is(tmp_path: Path) -> None:
+def test_lock_does_not_change_errors_of_body(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), RunFolder(tmp_path).lock():
-        raise FileNotFoundError("of the training")
+        raise FileNotFoundError("from training")
 
 
-def test_write_atomic_leaves_the_old_file_when_the_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_atomic_keeps_old_file_if_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "summary.json"
     files.write_atomic(path, b"old")
 
-    def failing(descriptor: int) -> None:
+    def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="Input/output"):
         files.write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_the_order_of_a_durable_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_atomic_syncs_file_then_renames_then_syncs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[str] = []
     fsync, replace = os.fsync, os.replace
 
-    def noted_fsync(descriptor: int) -> None:
+    def recording_fsync(descriptor: int) -> None:
         calls.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         fsync(descriptor)
 
-    def noted_replace(old: Path, new: Path) -> None:
+    def recording_replace(old: Path, new: Path) -> None:
         calls.append("rename")
         replace(old, new)
 
-    monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", recording_fsync)
+    monkeypatch.setattr(os, "replace", recording_replace)
     files.write_atomic(tmp_path / "a.json", b"x")
-    staged, rename, folder = calls
-    assert Path(staged).name.startswith(".a.json.")
-    assert (rename, folder) == ("rename", str(tmp_path))
+    staging, rename, synced_folder = calls
+    assert Path(staging).name.startswith(".a.json.")
+    assert (rename, synced_folder) == ("rename", str(tmp_path))
 
 
-def test_json_has_no_nan(tmp_path: Path) -> None:
+def test_write_json_replaces_nan_and_infinity_by_null(tmp_path: Path) -> None:
     files.write_json(tmp_path / "x.json", {"loss": float("nan"), "all": (float("inf"), 0.1)})
     assert json.loads((tmp_path / "x.json").read_text()) == {"loss": None, "all": [None, 0.1]}
 
 
-def test_meta_says_what_a_run_was_made_of() -> None:
-    told = json.loads(json.dumps(metadata.gather({"device": "cpu", "threads": 2})))
-    assert told["versions"]["tensorflow"].startswith("2.")
-    assert told["device"] == "cpu"
-    assert told["command"] == sys.argv
-    assert told["pid"] == os.getpid()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", told["started"])
+def test_metadata_contains_versions_command_and_start_time() -> None:
+    document = json.loads(json.dumps(metadata.gather({"device": "cpu", "threads": 2})))
+    assert document["versions"]["tensorflow"].startswith("2.")
+    assert document["device"] == "cpu"
+    assert document["command"] == sys.argv
+    assert document["pid"] == os.getpid()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", document["started"])
 
 
-def test_meta_outside_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_commit_is_none_outside_of_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert metadata.gather({})["git_commit"] is None
     monkeypatch.setenv("PATH", "")

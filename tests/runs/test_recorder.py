@@ -1,4 +1,4 @@
-"""The recorder: metrics.jsonl and summary.json, on a good disk and on a bad one."""
+"""The recorder: metrics.jsonl and summary.json, also when the disk fails."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,9 @@ import pytest
 from tfloop_cli.events import EpochDone, Evaluated, Event, Progress, RunEnded, RunStarted, Stopped
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.recorder import Recorder
-from tfloop_cli.terminal.console import Console
 
 NAN = float("nan")
-END = RunEnded("completed", "runs/x", "runs/x/checkpoints/step-00000003", "ab12", 7.5)
+ENDED = RunEnded("completed", "runs/x", "runs/x/checkpoints/step-00000003", "ab12", 7.5)
 
 
 def epoch(number: int, loss: float, *, best: bool = False) -> EpochDone:
@@ -27,24 +26,35 @@ EVENTS: list[Event] = [
     epoch(3, NAN),
     Stopped("completed", 30),
     Evaluated("test", 100, {"loss": 0.125}, "c"),
-    END,
+    ENDED,
 ]
 
 
-def lines(run: RunFolder) -> list[Any]:
+@pytest.fixture
+def warnings() -> list[str]:
+    return []
+
+
+def documents(run: RunFolder) -> list[Any]:
     return [json.loads(line) for line in run.metrics.read_text().splitlines()]
 
 
-def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
+def test_events_are_recorded_immediately(tmp_path: Path, warnings: list[str]) -> None:
     run = RunFolder(tmp_path)
-    recorder = Recorder(run, Console())
+    recorder = Recorder(run, warnings.append)
     for event in EVENTS[:3]:
         recorder.handle(event)
-    assert [told["event"] for told in lines(run)] == ["epoch"]
+    assert [one["event"] for one in documents(run)] == ["epoch"]
     for event in EVENTS[3:]:
         recorder.handle(event)
-    assert [told["event"] for told in lines(run)] == ["epoch", "epoch", "epoch", "evaluation", "end"]
-    assert lines(run)[2] == {
+    assert [one["event"] for one in documents(run)] == [
+        "epoch",
+        "epoch",
+        "epoch",
+        "evaluation",
+        "end",
+    ]
+    assert documents(run)[2] == {
         "event": "epoch",
         "epoch": 3,
         "step": 30,
@@ -68,42 +78,44 @@ def test_a_run_is_recorded_as_it_happens(tmp_path: Path) -> None:
     }
 
 
-def test_a_run_that_goes_on_appends(tmp_path: Path) -> None:
+def test_second_recorder_appends(tmp_path: Path, warnings: list[str]) -> None:
     run = RunFolder(tmp_path)
-    Recorder(run, Console()).handle(epoch(1, 1.0))
-    Recorder(run, Console()).handle(epoch(2, 1.0))
-    assert [told["epoch"] for told in lines(run)] == [1, 2]
+    Recorder(run, warnings.append).handle(epoch(1, 1.0))
+    Recorder(run, warnings.append).handle(epoch(2, 1.0))
+    assert [one["epoch"] for one in documents(run)] == [1, 2]
 
 
-def test_a_failing_disk_is_told_once_and_made_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_disk_error_is_reported_once_and_lines_are_written_later(tmp_path: Path, warnings: list[str]) -> None:
     run = RunFolder(tmp_path / "run")
-    recorder = Recorder(run, Console())
-    recorder.handle(epoch(1, 1.0))  # the folder is not there
+    recorder = Recorder(run, warnings.append)
+    recorder.handle(epoch(1, 1.0))  # the folder does not exist
     recorder.handle(epoch(2, 1.0))
-    assert capsys.readouterr().err.count("warning: the run's history is not being written") == 1
+    assert len(warnings) == 1
+    assert warnings[0].startswith("the run's history cannot be written: ")
     run.path.mkdir()
     recorder.handle(epoch(3, 1.0))
-    assert [told["epoch"] for told in lines(run)] == [1, 2, 3]
+    assert [one["epoch"] for one in documents(run)] == [1, 2, 3]
     run.summary.mkdir()  # cannot be replaced by a file
-    recorder.handle(END)
-    assert capsys.readouterr().err == ""
+    recorder.handle(ENDED)
+    assert len(warnings) == 1
 
 
-def test_half_a_line_of_a_full_disk_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_incomplete_line_is_removed_after_full_disk(tmp_path: Path, warnings: list[str]) -> None:
     resource = pytest.importorskip("resource")
     signal = pytest.importorskip("signal")
     run = RunFolder(tmp_path)
-    recorder = Recorder(run, Console())
+    recorder = Recorder(run, warnings.append)
     recorder.handle(epoch(1, 1.0))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    old_handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (run.metrics.stat().st_size + 10, limits[1]))
         recorder.handle(epoch(2, 1.0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
-    assert "File too large" in capsys.readouterr().err
+        signal.signal(signal.SIGXFSZ, old_handler)
+    assert len(warnings) == 1
+    assert "File too large" in warnings[0]
     assert not run.metrics.read_bytes().endswith(b"\n")
     recorder.handle(epoch(3, 1.0))
-    assert [told["epoch"] for told in lines(run)] == [1, 2, 3]
+    assert [one["epoch"] for one in documents(run)] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""The three faces of the display, the table of epochs, and the scores of `evaluate`."""
+"""The three displays (plain lines, progress bar, JSON), the table of epochs, and the scores of `evaluate`."""
 
 import io
 import json
@@ -28,7 +28,7 @@ EPOCH_KEYS += ["train_seconds", "validation_seconds", "examples_per_second", "be
 EVENTS: list[Event] = [
     STARTED,
     Progress(1, 43, 43, {"loss": 0.7, "accuracy": 0.8}, 20000.0),
-    Progress(1, 430, 20, {"loss": 0.6, "accuracy": 0.9}, 50000.0, "validation", 40),
+    Progress(1, 430, 20, {"loss": 0.6, "accuracy": 0.9}, 0.0, "validation", 40),
     FIRST,
     SECOND,
     Stopped("completed", 860),
@@ -38,7 +38,7 @@ EVENTS: list[Event] = [
 
 
 class Terminal(io.StringIO):
-    """Stands for a terminal's stream."""
+    """A stream in memory that looks like a terminal."""
 
     def __init__(self, encoding: str = "utf-8") -> None:
         super().__init__()
@@ -51,15 +51,18 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
+    def clear(self) -> None:
+        self.seek(0)
+        self.truncate()
+
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     for name, value in {"CI": "", "NO_COLOR": "", "TERM": "xterm-256color", "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
     stream = Terminal()
-    monkeypatch.setattr(
-        "tfloop_cli.terminal.console._private_copy", lambda stderr: stream
-    )  # pytest swaps sys.stderr itself
+    # Not sys.stderr, which pytest replaces.
+    monkeypatch.setattr("tfloop_cli.terminal.console._private_copy", lambda stderr: stream)
     return stream
 
 
@@ -69,11 +72,11 @@ def show(console: Console, events: Sequence[Event] = EVENTS) -> None:
             display.handle(event)
 
 
-def without_codes(text: str) -> str:
+def without_control_codes(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
-def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_display_prints_one_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     show(Console())
     out, err = capsys.readouterr()
     assert out == f"test  loss 0.0612  accuracy 0.9812  (10,000 examples)\n{RUN}\n"
@@ -87,120 +90,147 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_quiet_shows_results_only(capsys: pytest.CaptureFixture[str], terminal: Terminal) -> None:
+def test_quiet_display_prints_only_results(capsys: pytest.CaptureFixture[str], terminal: Terminal) -> None:
     show(Console(quiet=True))
     assert capsys.readouterr().out.splitlines()[-1] == RUN
     assert terminal.getvalue() == ""
 
 
-def test_json_documents(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_display_prints_one_document_per_event(capsys: pytest.CaptureFixture[str]) -> None:
     show(Console(json=True))
     out, err = capsys.readouterr()
-    told = [json.loads(line) for line in out.splitlines()]
-    assert [list(document) for document in told] == [
+    documents = [json.loads(line) for line in out.splitlines()]
+    assert [list(document) for document in documents] == [
         ["event", "schema", "run", "step", "config"],
         EPOCH_KEYS,
         EPOCH_KEYS,
         ["event", "split", "examples", "metrics"],
         ["event", "reason", "run", "checkpoint", "weights_sha256", "seconds"],
     ]
-    assert [document["event"] for document in told] == ["start", "epoch", "epoch", "evaluation", "end"]
-    assert told[2]["train"]["loss"] is None
-    assert told[3]["metrics"]["loss"] == 0.061234567
+    assert [document["event"] for document in documents] == ["start", "epoch", "epoch", "evaluation", "end"]
+    assert documents[2]["train"]["loss"] is None
+    assert documents[3]["metrics"]["loss"] == 0.061234567
     assert err == ""
 
 
-def test_the_rich_face_draws_a_bar_and_keeps_the_table(
+def test_rich_display_draws_bar_and_table(
     terminal: Terminal, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tfloop_cli.terminal.display.REFRESH_SECONDS", 0)
+    monkeypatch.setenv("COLUMNS", "90")
     show(Console())
     drawn = terminal.getvalue()
-    text = without_codes(drawn)
-    assert re.search(r"epoch 1/2 [━╺╸]+ +43/430  loss 0.7000  accuracy 0.8000  20,000/s  -:-- left", text)
-    assert re.search(r"valid 1/2 [━╺╸]+ 20/40  loss 0.6000", text)
-    assert re.search(r"[\r\n]    1    0.5000    0.9100    0.2500    0.9500     2.7s      24,113  ★\n", text)
+    text = without_control_codes(drawn)
+    assert re.search(r"epoch 1/2 [━╺╸]+ +43/430  loss 0.7000  accuracy 0.8000  20,000 examples/s  -:-- left", text)
+    assert re.search(r"valid 1/2 [━╺╸]+ 20/40  loss 0.6000  accuracy 0.9000  \d:\d\d left", text)
+    assert re.search(r"[\r\n]    1    0.5000    0.9100    0.2500    0.9500     2.7s      24,113     ★\n", text)
     assert "\x1b[?25l" not in drawn  # the cursor is never hidden
     assert capsys.readouterr().out.splitlines()[-1] == RUN
 
 
-def test_no_progress_keeps_the_table(terminal: Terminal) -> None:
+def test_bar_shows_speed_in_training_and_not_in_validation(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfloop_cli.terminal.display.REFRESH_SECONDS", 0)
+    show(Console(), [STARTED, EVENTS[1]])
+    assert "20,000 examples/s" in terminal.getvalue()
+    terminal.clear()
+    show(Console(), [STARTED, EVENTS[2]])
+    assert "valid 1/2" in terminal.getvalue()
+    assert "examples/s" not in terminal.getvalue()
+
+
+def test_bar_drops_metrics_and_speed_on_narrow_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfloop_cli.terminal.display.REFRESH_SECONDS", 0)
+    for columns, shown in [
+        ("90", "43/430  loss 0.7000  accuracy 0.8000  20,000 examples/s  -:-- left"),
+        ("70", "43/430  loss 0.7000  20,000 examples/s  -:-- left"),
+        ("60", "43/430  loss 0.7000  -:-- left"),
+        ("40", "43/430  -:-- left"),
+    ]:
+        monkeypatch.setenv("COLUMNS", columns)
+        terminal.clear()
+        show(Console(), [STARTED, EVENTS[1]])
+        assert re.search(rf"epoch 1/2 [━╺╸]+ +{shown}", without_control_codes(terminal.getvalue()))
+
+
+def test_no_progress_option_hides_bar_and_keeps_table(terminal: Terminal) -> None:
     show(Console(progress=False))
-    text = without_codes(terminal.getvalue())
+    text = without_control_codes(terminal.getvalue())
     assert "★" in text
     assert "━" not in text
 
 
-def test_a_warning_lands_above_the_bar(terminal: Terminal) -> None:
+def test_warning_is_printed_above_bar(terminal: Terminal) -> None:
     console = Console()
     with make_display(console) as display:
         display.handle(EVENTS[0])
         display.handle(EVENTS[1])
         console.warn("the disk is nearly full")
-        assert re.search(r"\r\s*warning: the disk is nearly full\n", without_codes(terminal.getvalue()))
+        assert re.search(r"\r\s*warning: the disk is nearly full\n", without_control_codes(terminal.getvalue()))
     assert console.print_above is None
 
 
-def test_ascii_where_the_terminal_has_no_more(
+def test_rich_display_is_ascii_on_ascii_terminal(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    poor = Terminal("ascii")
-    monkeypatch.setattr("tfloop_cli.terminal.console._private_copy", lambda stderr: poor)
+    ascii_terminal = Terminal("ascii")
+    monkeypatch.setattr("tfloop_cli.terminal.console._private_copy", lambda stderr: ascii_terminal)
     show(Console())
-    assert poor.getvalue().isascii()
-    assert "24,113  *" in poor.getvalue()
+    assert ascii_terminal.getvalue().isascii()
+    assert "24,113     *" in ascii_terminal.getvalue()
 
 
-def test_drawing_is_bounded_and_cheap(terminal: Terminal) -> None:
+def test_bar_updates_are_rate_limited_and_cheap(terminal: Terminal) -> None:
     with make_display(Console()) as display:
         display.handle(STARTED)
-        began = time.process_time()
+        started = time.process_time()
         for step in range(1000):
             display.handle(Progress(1, step, step % 430, {"loss": 0.5, "accuracy": 0.9}, 24113.0))
-        spent = time.process_time() - began
+        seconds = time.process_time() - started
     assert terminal.getvalue().count("epoch 1/2") < 10
-    assert spent < 0.05
+    assert seconds < 0.05
 
 
-def test_a_stopped_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopped_run_prints_resume_command(capsys: pytest.CaptureFixture[str]) -> None:
     show(Console(), [STARTED, RunEnded("SIGINT", RUN, "c", "ab", 61.0)])
     out, err = capsys.readouterr()
     assert out == f"{RUN}\n"
     assert err.endswith(f"stopped (SIGINT) after 1:01\nnext: tfloop train --resume --output {RUN}\n")
 
 
-@pytest.mark.parametrize("width", [60, 70, 80, 120])
-def test_the_table_lines_up_and_fits(width: int) -> None:
+@pytest.mark.parametrize("width", [60, 71, 72, 80, 120])
+def test_table_columns_are_aligned_and_fit_width(width: int) -> None:
     table = EpochTable(STARTED, FIRST, width, unicode=True)
     groups, names = table.header()
     rows = [table.row(FIRST), table.row(SECOND)]
     assert max(map(len, (groups, names, *rows))) <= width
-    for name in ("epoch", "accuracy", "time"):
+    for name in ("epoch", "accuracy", "time"):  # columns without empty cells
         end = names.index(name) + len(name)
         assert all(row[end - 1] != " " and row[end : end + 1] in ("", " ") for row in rows)
-    assert ("examples/s" in names) == (width >= 70)
-    assert rows[0].endswith("★")
+    assert ("examples/s" in names) == (width >= 72)
+    assert names.endswith("  best")
+    assert (rows[0][-5:], len(rows[0])) == ("    ★", len(names))
+    assert "★" not in rows[1]
 
 
-def test_the_table_of_a_gan_has_its_own_columns_and_no_validation() -> None:
+def test_table_has_columns_of_task_and_no_validation_group() -> None:
     names = ("generator_loss", "discriminator_loss")
     started = RunStarted(RUN, 0, {}, 2, 430, 55000, names)
     first = EpochDone(1, 430, dict(zip(names, (1.0, 0.7), strict=True)), None, 2.5, 0.0, 9000.0)
     table = EpochTable(started, first, 80, unicode=False)
     groups, header = table.header()
     assert groups.strip(" -") == "train"
-    assert header.split() == ["epoch", *names, "time", "examples/s"]
+    assert header.split() == ["epoch", *names, "time", "examples/s", "best"]
     assert table.row(first).split() == ["1", "1.0000", "0.7000", "2.5s", "9,000"]
 
 
-def test_numbers_fit_their_column() -> None:
+def test_numbers_have_at_most_8_characters() -> None:
     values = [0.0, 0.98312, -0.5, 12.3456, 99.99999, 123456.78, 1e9, -1e30, 1e-7, NAN, float("-inf")]
     texts = "0.0000 0.9831 -0.5000 12.3456 100.0000 123456.8 1.0e+09 -1.0e+30 1.0e-07 nan -inf"
     assert [number(value) for value in values] == texts.split()
     assert all(len(number(value)) <= 8 for value in values)
 
 
-def test_durations() -> None:
+def test_durations_have_seconds_minutes_and_hours() -> None:
     assert [duration(seconds) for seconds in (0.04, 59.94, 59.96, 61, 3599.6, 3723)] == (
         ["0.0s", "59.9s", "1:00", "1:01", "1:00:00", "1:02:03"]
     )
@@ -210,7 +240,7 @@ CLASSES = [ClassScore("shoe", 0.98, NAN, 0.97, 1028), ClassScore("t-shirt", 1.0,
 CONFUSED = [Confusion("shoe", "t-shirt", 12, 0.01167)]
 
 
-def test_scores_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_are_printed_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
     show_scores(Console(), TEST, CLASSES, CONFUSED)
     assert capsys.readouterr().out.splitlines() == [
         "test  loss 0.0612  accuracy 0.9812  (10,000 examples)",
@@ -219,16 +249,16 @@ def test_scores_as_tables(capsys: pytest.CaptureFixture[str]) -> None:
         "shoe        0.9800     nan  0.9700    1,028",
         "t-shirt     1.0000  0.9000  0.9500      980",
         "",
-        "true  predicted  count  share of true",
-        "shoe  t-shirt       12           1.2%",
+        "true  predicted  count  fraction of class",
+        "shoe  t-shirt       12               1.2%",
     ]
 
 
-def test_scores_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_are_printed_as_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
     show_scores(Console(json=True), TEST, CLASSES, CONFUSED)
-    told = json.loads(capsys.readouterr().out)
-    assert (told["event"], told["metrics"]["loss"]) == ("evaluation", 0.061234567)
-    assert told["classes"][0] == {"name": "shoe", "precision": 0.98, "recall": None, "f1": 0.97, "support": 1028}
-    assert told["confused"][0]["count"] == 12
+    document = json.loads(capsys.readouterr().out)
+    assert (document["event"], document["metrics"]["loss"]) == ("evaluation", 0.061234567)
+    assert document["classes"][0] == {"name": "shoe", "precision": 0.98, "recall": None, "f1": 0.97, "support": 1028}
+    assert document["confused"][0]["count"] == 12
     show_scores(Console(json=True), TEST)
     assert list(json.loads(capsys.readouterr().out)) == ["event", "split", "examples", "metrics"]

@@ -54,19 +54,23 @@ def shortcut(assignment: str, text: str = "", kind: str = "") -> Any:
     """Returns the option for a shortcut of `--set`.
 
     Args:
-        assignment: what it sets: "epochs=N".
+        assignment: what it sets, with a placeholder for the value: "epochs=N".
         text: added to its help.
         kind: the kind of candidates for completion, if any.
     """
     help_ = f"Shortcut for --set {assignment}{':' if text else '.'}{text}"
-    metavar = "N" if assignment.endswith("=N") else None
-    return typer.Option(metavar=metavar, help=help_, autocompletion=complete(kind) if kind else None)
+    return typer.Option(
+        metavar=assignment.partition("=")[2], help=help_, autocompletion=complete(kind) if kind else None
+    )
 
 
 ConfigArguments = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="CONFIG", help="The same as --config.", autocompletion=complete("configs"), show_default=False
+        metavar="CONFIG",
+        help="Config files or built-in configs; the same as --config.",
+        autocompletion=complete("configs"),
+        show_default=False,
     ),
 ]
 Configs = Annotated[

@@ -60,7 +60,7 @@ Device = Annotated[
 RunName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"),
-    Description("null or a name of at most 100 letters, digits, `_`, `-` and `.` that does not begin with `-` or `.`"),
+    Description("a name of at most 100 letters, digits, `_`, `-` and `.` that does not begin with `-` or `.`"),
 ]
 _MODE = "Whether lower (`min`) or higher (`max`) values are better; null: the task decides."
 
@@ -122,9 +122,7 @@ class Config(BaseModel):
         default=Component("classification"), description="The kind of training: loss, metrics and training step."
     )
     epochs: PositiveInt = Field(default=5, description="The number of passes over the training examples.")
-    batch_size: PositiveInt = Field(
-        default=128, description="The number of examples per training step, over all devices together."
-    )
+    batch_size: PositiveInt = Field(default=128, description="The number of examples per training step.")
     micro_batch_size: Literal["auto"] | PositiveInt = Field(
         default="auto",
         description="Gradient accumulation: the number of examples per forward and backward pass. The gradients of "
@@ -141,9 +139,11 @@ class Config(BaseModel):
         default=0,
         description="The number of steps over which the learning rate rises linearly from 0, before the schedule.",
     )
-    augment: Annotated[tuple[ComponentField, ...], Strict(False)] = Field(
-        default=(), description="Random augmentations of the training examples, applied in this order."
-    )
+    augment: Annotated[
+        tuple[ComponentField, ...],
+        Strict(False),
+        Description("list of names, or of mappings with `name` and arguments"),
+    ] = Field(default=(), description="Random augmentations of the training examples, applied in this order.")
     validation: Annotated[
         Literal["auto"] | NonNegativeInt | ExclusiveFraction,
         Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
@@ -213,7 +213,9 @@ class Config(BaseModel):
         default="runs", description="The parent folder of all run folders."
     )
     name: RunName | None = Field(
-        default=None, description="The beginning of the name of the run folder; null: the name of the config file."
+        default=None,
+        description="The name of the run folder; `-2`, `-3` ... is appended if it exists. null: the name of the config file, "
+        "date, time and four hex digits.",
     )
 
     @property

@@ -48,6 +48,8 @@ def describe(annotation: Any) -> str:
         return " or ".join(describe(one) for one in sorted(arguments, key=lambda one: one is not type(None)))
     if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
         return f"list of {_plural(arguments[0])}"
+    if origin is tuple and len(set(arguments)) == 1:
+        return f"list of {len(arguments)} {_plural(arguments[0])}"
     if origin is tuple:
         return f"list of {len(arguments)}: {'; '.join(describe(one) for one in arguments)}"
     if origin is dict:

@@ -26,6 +26,13 @@ OWNED_BY_TFLOOP = frozenset({
     "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",
     "loss_scale_factor", "gradient_accumulation_steps", "name",
 })  # fmt: skip
+# Keras' descriptions of these arguments offer schedules, callables and tensors, which YAML cannot express.
+_DESCRIPTIONS: Mapping[str, str] = {
+    "learning_rate": "the learning rate, which `schedule` multiplies",
+    "beta_1": "the decay rate of the first moment estimates",
+    "beta_2": "the decay rate of the second moment estimates",
+    "weight_decay": "the decoupled weight decay per step; null: none",
+}
 _NOT_OPTIMIZERS = frozenset({"loss_scale_optimizer", "multi_optimizer", "optimizer"})
 
 _OptionalDecay: TypeAlias = NonNegativeFloat | None
@@ -89,24 +96,13 @@ class KerasOptimizers:
             if node.module.removeprefix(prefix) not in _NOT_OPTIMIZERS
         }
 
-    @functools.cached_property
-    def _common_descriptions(self) -> dict[str, str]:
-        """The descriptions that Keras inserts into the docstring of every optimizer."""
-        tree = ast.parse((self._folder / "src" / "optimizers" / "base_optimizer.py").read_bytes())
-        for node in tree.body:
-            match node:
-                case ast.Assign(targets=[ast.Name(id="base_optimizer_keyword_args")], value=ast.Constant(value=text)):
-                    return argument_descriptions(f"Args:\n    {text!s}")
-        return {}
-
     def _read(self, name: str, class_name: str) -> Declaration:
         path = self._folder / "src" / "optimizers" / f"{name}.py"
         for node in ast.parse(path.read_bytes()).body:
             if isinstance(node, ast.ClassDef) and node.name == class_name:
                 init = next(one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__")
                 doc = ast.get_docstring(node) or ""
-                descriptions = self._common_descriptions | argument_descriptions(doc)
-                parameters = tuple(_optimizer_parameters(init.args, descriptions))
+                parameters = tuple(_optimizer_parameters(init.args, argument_descriptions(doc)))
                 return Declaration(name, "keras.optimizers", class_name, str(path), node.lineno, doc, parameters)
         raise UnreadableError(f"{path} contains no class {class_name}")
 
@@ -118,7 +114,7 @@ def _optimizer_parameters(arguments: ast.arguments, descriptions: Mapping[str, s
         annotation = _BOUNDS.get(argument.arg, type(default))
         # An argument with default None that is not in the table may even be a callable, which YAML cannot express.
         if argument.arg not in OWNED_BY_TFLOOP and annotation is not type(None):
-            description = descriptions.get(argument.arg, "")
+            description = _DESCRIPTIONS.get(argument.arg) or descriptions.get(argument.arg, "")
             yield Parameter(argument.arg, annotation, required=False, default=default, description=description)
 
 

@@ -75,7 +75,7 @@ def test_moving_statistics_of_bfloat16_layer_are_float32() -> None:
         ({}, {}, {"mask": np.ones((6, 5, 4), bool)}),
     ],
 )
-def test_unsupported_layer_uses_keras(options: dict, inputs: dict, arguments: dict) -> None:
+def test_unsupported_batch_norm_uses_keras(options: dict, inputs: dict, arguments: dict) -> None:
     fast, original, fused = train_both(
         lambda: keras.layers.BatchNormalization(**options), images(**inputs), **arguments
     )

@@ -30,7 +30,7 @@ def building(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 def write_compiler(folder: Path, commands: str) -> str:
-    """Writes a shell script that stands in for the compiler; returns its path."""
+    """Writes a shell script that replaces the compiler; returns its path."""
     script = folder / "compiler"
     script.write_text(f"#!/bin/sh\n{commands}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)

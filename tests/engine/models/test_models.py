@@ -1,4 +1,4 @@
-"""The models by name: each builds, puts out what its data asks for, and says so where it cannot."""
+"""The shipped models: layers, output shapes, saving, and errors for unsuitable data; defaults of all components."""
 
 import contextlib
 
@@ -22,40 +22,47 @@ def build(name: str, spec: DataSpec, **arguments):
     return models.build(Component(name, arguments), spec)
 
 
+def layer_types(model: keras.Model) -> list[str]:
+    return [type(layer).__name__ for layer in model.layers]
+
+
+def assert_usage_error(name: str, spec: DataSpec, message: str, **arguments) -> TfloopError:
+    with pytest.raises(TfloopError, match=message) as caught:
+        build(name, spec, **arguments)
+    assert caught.value.code == ExitCode.USAGE
+    return caught.value
+
+
 @pytest.mark.parametrize("name", IMAGE_CLASSIFIERS)
 @pytest.mark.parametrize(("spec", "outputs"), [(DIGITS, 10), (SMALL, 2), (NUMBERS, 4)])
-def test_a_model_puts_out_a_number_for_each_class_or_target(name: str, spec: DataSpec, outputs: int) -> None:
+def test_model_has_one_logit_per_class_or_one_output_per_number(name: str, spec: DataSpec, outputs: int) -> None:
+    keras.utils.set_random_seed(0)
     model = build(name, spec)
     assert model.built
     assert model.input_shape == (None, *spec.input_shape)
-    got = model(np.random.default_rng(0).random((5, *spec.input_shape), np.float32) - 0.5, training=False).numpy()
-    assert got.shape == (5, outputs)
-    assert np.isfinite(got).all()
-    assert got.min() < 0  # logits, not probabilities
+    inputs = np.random.default_rng(0).random((5, *spec.input_shape), np.float32) - 0.5
+    values = model(inputs, training=False).numpy()
+    assert values.shape == (5, outputs)
+    assert np.isfinite(values).all()
+    assert values.min() < 0  # logits, not probabilities
 
 
-def test_the_default_conv_net_is_the_tutorials() -> None:
-    """Conv2D(32, 3, relu), Flatten, Dense: tensorflow.org's quickstart for experts, without its hidden layer."""
+def test_default_conv_net_is_a_small_cnn() -> None:
+    """Conv2D(32, 3, relu), Flatten, Dense: the model of TensorFlow's expert quickstart without its hidden layer."""
     model = build("conv_net", DIGITS)
-    assert [type(layer).__name__ for layer in model.layers] == ["Conv2D", "Flatten", "Dense"]
+    assert layer_types(model) == ["Conv2D", "Flatten", "Dense"]
     assert model.layers[0].get_config()["activation"] == "relu"
     assert model.layers[-1].get_config()["activation"] == "linear"
     assert model.count_params() == (3 * 3 + 1) * 32 + (26 * 26 * 32 + 1) * 10 == 216_650
 
 
-def test_conv_nets_layers() -> None:
+def test_conv_net_has_the_configured_layers() -> None:
     model = build(
-        "conv_net",
-        DIGITS,
-        filters=[4, 4, 8, 8, 8],
-        kernel_size=5,
-        pool_every=2,
-        batch_norm=True,
-        hidden=[7],
+        "conv_net", DIGITS, filters=[4, 4, 8, 8, 8], kernel_size=5, pool_every=2, batch_norm=True, hidden=[7],
         dropout=0.5,
-    )
+    )  # fmt: skip
     convolution = ["Conv2D", "BatchNormalization", "ReLU"]
-    assert [type(layer).__name__ for layer in model.layers] == [
+    assert layer_types(model) == [
         *convolution, *convolution, "MaxPooling2D", *convolution, *convolution, "MaxPooling2D", *convolution,
         "Flatten", "Dropout", "Dense", "Dropout", "Dense",
     ]  # fmt: skip
@@ -76,16 +83,14 @@ def test_conv_nets_layers() -> None:
         ({"filters": []}, True),
     ],
 )
-def test_conv_net_says_when_an_image_is_too_small(arguments: dict, fits: bool) -> None:
+def test_conv_net_of_too_small_images_is_an_error(arguments: dict, fits: bool) -> None:
     if fits:
         assert build("conv_net", SMALL, **arguments).output_shape == (None, 2)
-        return
-    with pytest.raises(TfloopError, match="side of 8 pixels") as caught:
-        build("conv_net", SMALL, **arguments)
-    assert caught.value.code == ExitCode.USAGE
+    else:
+        assert_usage_error("conv_net", SMALL, "too many for images of 8 pixels", **arguments)
 
 
-def test_mlp_drops_in_training_only() -> None:
+def test_mlp_has_the_configured_layers_and_drops_in_training_only() -> None:
     model = build("mlp", SMALL, hidden=[64, 32], dropout=0.5)
     inputs = np.ones((1, 8, 8, 3), np.float32)
     assert not np.allclose(model(inputs, training=True), model(inputs, training=True))
@@ -93,39 +98,35 @@ def test_mlp_drops_in_training_only() -> None:
     assert [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)] == [64, 32, 2]
 
 
-def test_every_activation_that_mlp_names_is_known_to_keras() -> None:
-    allowed = next(one for one in models.declaration("mlp").parameters if one.name == "activation")
-    names = allowed.annotation.__args__
+def test_activations_of_mlp_exist_in_keras() -> None:
+    (parameter,) = (one for one in models.declaration("mlp").parameters if one.name == "activation")
+    names = parameter.annotation.__args__
     assert len(names) > 5
     for name in names:
         assert callable(keras.activations.get(name))
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(8, 75_290), (20, 269_722)])
-def test_resnet_has_the_papers_size(depth: int, parameters: int) -> None:
+def test_resnet_has_as_many_parameters_as_in_the_paper(depth: int, parameters: int) -> None:
     """He et al. 2015, table 6: 0.27 million for 20 layers on 32x32x3, without the 1x1 convolutions of option B."""
     model = build("resnet", DataSpec((32, 32, 3), "uint8", (), DIGITS.class_names), depth=depth)
-    main = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)]
-    assert len(main) == depth - 1  # and the dense layer
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert sum(layer.kernel_size == (3, 3) for layer in convolutions) == depth - 1  # the dense layer is the last one
     trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     shortcuts = sum(
-        int(np.prod(layer.kernel.shape)) + 2 * layer.filters
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (1, 1)
+        int(np.prod(layer.kernel.shape)) + 2 * layer.filters for layer in convolutions if layer.kernel_size == (1, 1)
     )
     assert trainable - shortcuts == parameters
 
 
-@pytest.mark.parametrize(("depth", "near"), [(1, 8), (2, 8), (7, 8), (10, 8), (18, 20), (52, 50), (101, 98)])
-def test_resnet_says_which_depths_there_are(depth: int, near: int) -> None:
-    with pytest.raises(TfloopError, match="must be 6n") as caught:
-        build("resnet", SMALL, depth=depth)
-    assert f"did you mean {near}?" in str(caught.value)
-    assert caught.value.code == ExitCode.USAGE
+@pytest.mark.parametrize(("depth", "nearest"), [(1, 8), (2, 8), (7, 8), (10, 8), (18, 20), (52, 50), (101, 98)])
+def test_unsupported_resnet_depth_suggests_nearest(depth: int, nearest: int) -> None:
+    error = assert_usage_error("resnet", SMALL, "must be 6n", depth=depth)
+    assert f"did you mean {nearest}?" in str(error)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 16, 3), (4, 4, 2)])
-def test_dcgan_makes_and_judges_images_of_the_datas_shape(shape: tuple[int, int, int]) -> None:
+def test_dcgan_generates_and_classifies_images_of_the_input_shape(shape: tuple[int, int, int]) -> None:
     pair = build("dcgan", DataSpec(shape, "uint8", (), ("a",)), latent=5, width=2)
     images = pair["generator"](tf.random.stateless_normal([3, 5], [0, 0]), training=False).numpy()
     assert images.shape == (3, *shape)
@@ -135,93 +136,111 @@ def test_dcgan_makes_and_judges_images_of_the_datas_shape(shape: tuple[int, int,
 
 
 @pytest.mark.parametrize("shape", [(30, 28, 1), (28, 30, 1), (7, 7, 3)])
-def test_dcgan_needs_sides_that_it_can_halve_twice(shape: tuple[int, int, int]) -> None:
-    with pytest.raises(TfloopError, match=f"these are {shape[0]}x{shape[1]}") as caught:
-        build("dcgan", DataSpec(shape, "uint8", (), ("a",)))
-    assert caught.value.code == ExitCode.USAGE
+def test_dcgan_of_sides_not_divisible_by_4_is_an_error(shape: tuple[int, int, int]) -> None:
+    assert_usage_error("dcgan", DataSpec(shape, "uint8", (), ("a",)), f"the images are {shape[0]}x{shape[1]}")
 
 
-@pytest.mark.parametrize("name", ["conv_net", "resnet", "dcgan"])
+@pytest.mark.parametrize("name", ["conv_net", "resnet", "dcgan", "vit"])
 @pytest.mark.parametrize("shape", [(10,), (28, 28), (4, 28, 28, 1), ()])
-def test_image_models_need_images(name: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(TfloopError, match="needs images") as caught:
-        build(name, DataSpec(shape, "float32", (), ("a",)))
-    assert caught.value.code == ExitCode.USAGE
+def test_image_model_of_other_inputs_is_an_error(name: str, shape: tuple[int, ...]) -> None:
+    assert_usage_error(name, DataSpec(shape, "float32", (), ("a",)), f"`{name}` needs images")
 
 
 @pytest.mark.parametrize("shape", [(10,), (28, 28), (4, 3, 2, 1)])
 @pytest.mark.parametrize("name", ["linear", "mlp"])
-def test_other_models_take_any_shape(name: str, shape: tuple[int, ...]) -> None:
+def test_dense_models_accept_any_input_shape(name: str, shape: tuple[int, ...]) -> None:
     assert build(name, DataSpec(shape, "float32", (), ("a", "b"))).output_shape == (None, 2)
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "conv_net", "resnet", "dcgan"])
-def test_models_of_one_size_refuse_texts(name: str) -> None:
-    with pytest.raises(TfloopError, match="needs ") as caught:
-        build(name, TEXT)
-    assert caught.value.code == ExitCode.USAGE
+@pytest.mark.parametrize("name", ["linear", "mlp", "conv_net", "resnet", "dcgan", "vit"])
+def test_model_of_fixed_input_shape_with_texts_is_an_error(name: str) -> None:
+    assert_usage_error(name, TEXT, "needs ")
 
 
-def test_the_same_seed_makes_the_same_weights() -> None:
-    built = []
+def test_initial_weights_depend_only_on_the_seed() -> None:
+    weights = []
     for seed in (1, 1, 2):
         keras.utils.set_random_seed(seed)
-        built.append(np.concatenate([weight.ravel() for weight in build("conv_net", SMALL).get_weights()]))
-    np.testing.assert_array_equal(built[0], built[1])
-    assert not np.array_equal(built[0], built[2])
+        weights.append(np.concatenate([weight.ravel() for weight in build("conv_net", SMALL).get_weights()]))
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
 
 
-# Every component that is registered, also those that do not exist yet
-
-SPECS = (DIGITS, NUMBERS, TEXT)  # one of them suits any model and any task
-REQUIRED_CPU_FLAGS = {"piecewise": {"boundaries_steps": [5], "factors": [1.0, 0.5]}}
-
-
-def by_default(kind: str) -> list[str]:
-    """Names of all that need no argument; those that need a file or a folder have tests of their own."""
-    return [one.name for one in REGISTRIES[kind].declarations() if not any(p.required for p in one.parameters)]
+def test_text_classifier_graph_has_no_strided_slice_with_a_new_axis() -> None:
+    """LiteRT converts ExpandDims, but not a StridedSlice that adds an axis."""
+    model = tf.function(build("text_classifier", TEXT))
+    operations = model.get_concrete_function(tf.TensorSpec([None, None], tf.int32)).graph.get_operations()
+    assert "ExpandDims" in {op.type for op in operations}
+    assert not [op.name for op in operations if op.type == "StridedSlice" and op.get_attr("new_axis_mask")]
 
 
-@pytest.mark.parametrize("kind", ["datasets", "optimizers", "schedules", "augmentations"])
-def test_every_components_defaults_build(kind: str) -> None:
-    names = by_default(kind)
-    assert names
-    for name in names:
-        given = (10,) if kind == "schedules" else ()
-        assert REGISTRIES[kind].build(Component(name, REQUIRED_CPU_FLAGS.get(name, {})), *given) is not None, name
+# All registered components, also those that are added later
+
+SPECS = (DIGITS, NUMBERS, TEXT)  # every model and every task supports one of them
+# Components that require a file or a folder have their own tests.
+REQUIRED_ARGUMENTS = {"piecewise": {"boundaries_steps": [5], "factors": [1.0, 0.5]}}
 
 
-@pytest.mark.parametrize("name", models.names())
-def test_every_models_defaults_build_and_compute(name: str) -> None:
-    built = []
-    for spec in SPECS:
-        with contextlib.suppress(TfloopError):  # it says that it wants other data
-            built.append((spec, models.build(Component(name), spec)))
-    assert built
-    for spec, model in built:
-        if isinstance(model, keras.Model):
-            inputs = np.ones([2, *(side or 5 for side in spec.input_shape)], "int32" if spec.vocabulary else "float32")
-            got = model(inputs, training=False).numpy()
-            assert got.shape == (2, spec.outputs)
-            assert np.isfinite(got).all()
-
-
-@pytest.mark.parametrize("name", tasks.names())
-def test_every_tasks_defaults_build(name: str) -> None:
+def supported(registry, name: str) -> list[tuple[DataSpec, object]]:
+    """Returns the specs that a model or task supports, and what it builds for each with its default arguments."""
     built = []
     for spec in SPECS:
         with contextlib.suppress(TfloopError):
-            built.append(tasks.build(Component(name), spec))
+            built.append((spec, registry.build(Component(name), spec)))
     assert built
-    for task in built:
+    return built
+
+
+def random_inputs(model: keras.Model) -> np.ndarray:
+    """Returns a batch of two: token ids below 50 for integer inputs, else numbers in [0, 1]."""
+    shape, random = [length or 5 for length in model.input_shape[1:]], np.random.default_rng(0)
+    if model.inputs[0].dtype == "int32":
+        return random.integers(50, size=(2, *shape), dtype=np.int32)
+    return random.random((2, *shape), np.float32)
+
+
+@pytest.mark.parametrize("kind", ["datasets", "optimizers", "schedules", "augmentations"])
+def test_components_build_with_their_defaults(kind: str) -> None:
+    registry, positional = REGISTRIES[kind], (10,) if kind == "schedules" else ()
+    required = {one.name for one in registry.declarations() if any(parameter.required for parameter in one.parameters)}
+    names = set(registry.names()) - (required - set(REQUIRED_ARGUMENTS))
+    assert names
+    for name in names:
+        assert registry.build(Component(name, REQUIRED_ARGUMENTS.get(name, {})), *positional) is not None, name
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_model_builds_with_its_defaults_and_has_finite_outputs(name: str) -> None:
+    for spec, model in supported(models, name):
+        if isinstance(model, keras.Model):
+            outputs = model(random_inputs(model), training=False).numpy()
+            assert outputs.shape == (2, spec.outputs)
+            assert np.isfinite(outputs).all()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras' own saving
+@pytest.mark.parametrize("name", models.names())
+def test_saved_and_loaded_model_has_equal_outputs(name: str, tmp_path) -> None:
+    _, built = supported(models, name)[0]
+    for role, model in (built if isinstance(built, dict) else {name: built}).items():
+        model.save(tmp_path / f"{role}.keras")
+        loaded = keras.saving.load_model(tmp_path / f"{role}.keras")
+        assert layer_types(loaded) == layer_types(model)
+        inputs = random_inputs(model)
+        np.testing.assert_array_equal(loaded(inputs, training=False), model(inputs, training=False))
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_task_builds_with_its_defaults(name: str) -> None:
+    for _, task in supported(tasks, name):
         assert task.metrics
         assert task.models
         assert task.monitor is None or task.monitor[0] in task.metrics
 
 
-def test_the_registries_hold_what_was_promised() -> None:
-    """So that the tests above have walked over something."""
-    assert {"linear", "mlp", "conv_net", "resnet", "dcgan"} <= set(models.names())
+def test_registries_contain_the_documented_components() -> None:
+    """The tests above are empty if a registry is."""
+    assert {"linear", "mlp", "conv_net", "resnet", "vit", "text_classifier", "dcgan"} <= set(models.names())
     assert {"mnist", "synthetic"} <= set(datasets.names())
     assert {"classification", "regression", "gan"} <= set(tasks.names())
     assert {"constant", "cosine", "exponential", "piecewise"} <= set(schedules.names())

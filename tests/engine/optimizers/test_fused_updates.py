@@ -1,4 +1,4 @@
-"""Updates in one kernel: Keras' numbers, in Keras' slots."""
+"""Fused optimizer updates equal Keras', weights and slots."""
 
 import keras
 import numpy as np
@@ -14,11 +14,11 @@ OPTIMIZERS = {
     "sgd, momentum": lambda: keras.optimizers.SGD(0.01, momentum=0.9),
     "sgd, nesterov": lambda: keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
 }
-SHAPES = [(MIN_FUSED_SIZE // 64, 64), (7, 3)]  # one that is fused, one that is too small
+SHAPES = [(MIN_FUSED_SIZE // 64, 64), (7, 3)]  # the first is fused, the second is too small
 
 
-def trained(name: str, dtype: str, fused: bool) -> tuple[list[np.ndarray], set[str]]:
-    """All variables after 50 updates, and the operations of one."""
+def train(name: str, dtype: str, fused: bool) -> tuple[list[np.ndarray], set[str]]:
+    """Returns all variables after 50 updates, and the types of the operations of an update."""
     random = np.random.default_rng(0)
     variables = [keras.Variable(random.normal(size=shape).astype(dtype)) for shape in SHAPES]
     gradients = [tf.constant(random.normal(size=(50, *shape)), dtype) for shape in SHAPES]
@@ -33,26 +33,28 @@ def trained(name: str, dtype: str, fused: bool) -> tuple[list[np.ndarray], set[s
 
     for step in range(50):
         update(tf.constant(step))
-    operations = {operation.type for operation in update.get_concrete_function(tf.constant(0)).graph.get_operations()}
-    return [variable.numpy() for variable in (*variables, *optimizer.variables)], operations
+    graph = update.get_concrete_function(tf.constant(0)).graph
+    arrays = [variable.numpy() for variable in (*variables, *optimizer.variables)]
+    return arrays, {operation.type for operation in graph.get_operations()}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_weights_and_slots_are_keras_own(machine: None, name: str, dtype: str) -> None:
+def test_weights_and_slots_equal_keras(name: str, dtype: str) -> None:
     keras.config.set_floatx(dtype)  # of the slots
-    (ours, operations), (theirs, plain) = trained(name, dtype, fused=True), trained(name, dtype, fused=False)
-    kernels = {"ResourceApplyAdam", "ResourceApplyKerasMomentum"}
-    assert len(operations & kernels) == 1
-    assert not plain & kernels
-    for got, expected in zip(ours, theirs, strict=True):
+    fused, operations = train(name, dtype, fused=True)
+    original, original_operations = train(name, dtype, fused=False)
+    fused_operations = {"ResourceApplyAdam", "ResourceApplyKerasMomentum"}
+    assert len(operations & fused_operations) == 1
+    assert not original_operations & fused_operations
+    for got, expected in zip(fused, original, strict=True):
         assert got.dtype == expected.dtype
         tolerance = 1e-9 if got.dtype == np.float64 else 2e-5
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_what_has_no_kernel_stays_as_it_is(machine: None) -> None:
+def test_other_optimizers_are_unchanged() -> None:
     for optimizer in (keras.optimizers.RMSprop(), keras.optimizers.SGD(), keras.optimizers.Adam(amsgrad=True)):
-        own = optimizer.update_step
+        update_step = optimizer.update_step
         fuse(optimizer)
-        assert optimizer.update_step == own
+        assert optimizer.update_step == update_step

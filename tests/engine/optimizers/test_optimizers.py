@@ -1,27 +1,29 @@
-"""Schedules' factors at known steps, warm-up, and an update by every optimizer."""
+"""Learning rate schedules at known steps, warm-up, clipping, and an update by every optimizer."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfloop_cli import PositiveFloat
 from tfloop_cli.engine.optimizers.build import build_optimizer
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, optimizers, schedules
 
-TOTAL = 100
+TOTAL_STEPS = 100
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "factors"),
+    ("name", "arguments", "multipliers"),
     [
         ("constant", {}, {0: 1, 50: 1, 1000: 1}),
         ("cosine", {}, {0: 1, 25: (2 + math.sqrt(2)) / 4, 50: 0.5, 100: 0, 150: 0}),
-        ("cosine", {"final": 0.2}, {0: 1, 50: 0.6, 100: 0.2, 1000: 0.2}),
-        ("cosine", {"steps": 40, "final": 0.1}, {0: 1, 20: 0.55, 40: 0.1, 100: 0.1}),
-        ("exponential", {"decay": 0.5, "every_steps": 10}, {0: 1, 5: math.sqrt(0.5), 10: 0.5, 30: 0.125}),
+        ("cosine", {"alpha": 0.2}, {0: 1, 50: 0.6, 100: 0.2, 1000: 0.2}),
+        ("cosine", {"decay_steps": 40, "alpha": 0.1}, {0: 1, 20: 0.55, 40: 0.1, 100: 0.1}),
+        ("exponential", {"decay_rate": 0.5, "decay_steps": 10}, {0: 1, 5: math.sqrt(0.5), 10: 0.5, 30: 0.125}),
         ("exponential", {}, {0: 1, 1000: 0.96, 500: math.sqrt(0.96)}),
         (
             "piecewise",
@@ -32,68 +34,68 @@ TOTAL = 100
         ("piecewise", {"boundaries_steps": [0], "factors": [0.5, 2.0]}, {0: 2, 99: 2}),
     ],
 )
-def test_a_schedules_factor(name: str, arguments: dict, factors: dict[int, float]) -> None:
-    factor = schedules.build(Component(name, arguments), TOTAL)
-    for step, expected in factors.items():
-        assert float(factor(tf.constant(float(step)))) == pytest.approx(expected, abs=1e-6), step
+def test_schedule_multipliers(name: str, arguments: dict, multipliers: dict[int, float]) -> None:
+    schedule = schedules.build(Component(name, arguments), TOTAL_STEPS)
+    for step, expected in multipliers.items():
+        assert float(schedule(tf.constant(float(step)))) == pytest.approx(expected, abs=1e-6), step
 
 
 @pytest.mark.parametrize("name", schedules.names())
-def test_a_schedule_works_in_a_graph(name: str) -> None:
-    needed = {"piecewise": {"boundaries_steps": [5], "factors": [1.0, 0.5]}}.get(name, {})
-    factor = schedules.build(Component(name, needed), TOTAL)
-    compiled = tf.function(factor)
+def test_schedule_in_graph_equals_eager(name: str) -> None:
+    required = {"piecewise": {"boundaries_steps": [5], "factors": [1.0, 0.5]}}.get(name, {})
+    schedule = schedules.build(Component(name, required), TOTAL_STEPS)
+    compiled = tf.function(schedule)
     for step in (0.0, 3.0, 99.0):
-        assert float(compiled(tf.constant(step))) == pytest.approx(float(factor(tf.constant(step))), abs=1e-6)
+        assert float(compiled(tf.constant(step))) == pytest.approx(float(schedule(tf.constant(step))), abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("boundaries", "factors"),
     [([1], [1.0]), ([1], [1.0, 0.5, 0.1]), ([2, 1], [1.0, 0.5, 0.1]), ([1, 1], [1.0, 0.5, 0.1])],
 )
-def test_piecewise_refuses_what_does_not_fit(boundaries: list[int], factors: list[float]) -> None:
-    with pytest.raises(TfloopError, match="one longer than") as caught:
-        schedules.build(Component("piecewise", {"boundaries_steps": boundaries, "factors": factors}), TOTAL)
+def test_mismatched_piecewise_lists_are_usage_error(boundaries: list[int], factors: list[float]) -> None:
+    with pytest.raises(TfloopError, match="one item more than") as caught:
+        schedules.build(Component("piecewise", {"boundaries_steps": boundaries, "factors": factors}), TOTAL_STEPS)
     assert caught.value.code == ExitCode.USAGE
 
 
-def rates(optimizer: keras.Optimizer, updates: int) -> list[float]:
-    """The learning rate of each update."""
+def learning_rates(optimizer: keras.Optimizer, updates: int) -> list[float]:
+    """Returns the learning rate of each update."""
     variable = keras.Variable(np.ones(2, "float32"))
     optimizer.build([variable])
-    seen = []
+    rates = []
     for _ in range(updates):
-        seen.append(float(optimizer.learning_rate))
+        rates.append(float(optimizer.learning_rate))
         optimizer.apply([tf.ones(2)], [variable])
-    return seen
+    return rates
 
 
-def test_the_learning_rate_follows_warm_up_then_the_schedule(configure) -> None:
+def test_learning_rate_follows_warmup_then_schedule(configure) -> None:
     config = configure(
-        optimizer={"name": "sgd", "learning_rate": 0.5}, schedule={"name": "cosine", "final": 0.1}, warmup_steps=4
+        optimizer={"name": "sgd", "learning_rate": 0.5}, schedule={"name": "cosine", "alpha": 0.1}, warmup_steps=4
     )
-    seen = rates(build_optimizer(config, 14), 15)
-    assert seen[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])  # rising, and never 0
+    rates = learning_rates(build_optimizer(config, 14), 15)
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     cosine = [0.5 * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / 10))) for step in range(11)]
-    assert seen[4:] == pytest.approx(cosine, rel=1e-5)
+    assert rates[4:] == pytest.approx(cosine, rel=1e-5)
 
 
-def test_warm_up_alone(configure) -> None:
-    seen = rates(build_optimizer(configure(optimizer={"name": "sgd", "learning_rate": 1.0}, warmup_steps=1), 10), 4)
-    assert seen == pytest.approx([0.5, 1, 1, 1])
+def test_warmup_without_schedule(configure) -> None:
+    config = configure(optimizer={"name": "sgd", "learning_rate": 1.0}, warmup_steps=1)
+    assert learning_rates(build_optimizer(config, 10), 4) == pytest.approx([0.5, 1, 1, 1])
 
 
-def test_a_warm_up_longer_than_the_run(configure) -> None:
+def test_warmup_longer_than_run(configure) -> None:
     config = configure(optimizer={"name": "sgd", "learning_rate": 1.0}, schedule="cosine", warmup_steps=100)
-    assert rates(build_optimizer(config, 3), 3) == pytest.approx([1 / 101, 2 / 101, 3 / 101])
+    assert learning_rates(build_optimizer(config, 3), 3) == pytest.approx([1 / 101, 2 / 101, 3 / 101])
 
 
-def test_the_rate_is_kept_where_nothing_changes_it(configure) -> None:
+def test_learning_rate_without_schedule_is_constant(configure) -> None:
     optimizer = build_optimizer(configure(optimizer={"name": "sgd", "learning_rate": 0.25}), 10)
-    assert rates(optimizer, 3) == [0.25] * 3
+    assert learning_rates(optimizer, 3) == [0.25] * 3
 
 
-def test_clip_norm_bounds_all_gradients_together(configure) -> None:
+def test_clip_norm_limits_global_norm(configure) -> None:
     config = configure(optimizer={"name": "sgd", "learning_rate": 1.0}, clip_norm=1.0)
     optimizer = build_optimizer(config, 10)
     variables = [keras.Variable(np.zeros(2, "float32")), keras.Variable(np.zeros(1, "float32"))]
@@ -104,7 +106,7 @@ def test_clip_norm_bounds_all_gradients_together(configure) -> None:
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("name", optimizers.names())
-def test_every_optimizer_updates(configure, name: str, schedule: str) -> None:
+def test_every_optimizer_updates_downhill(configure, name: str, schedule: str) -> None:
     optimizer = build_optimizer(configure(optimizer=name, schedule=schedule, clip_norm=10.0), 10)
     keras.utils.set_random_seed(0)
     variables = [
@@ -122,15 +124,15 @@ def test_every_optimizer_updates(configure, name: str, schedule: str) -> None:
     after = variables[0].numpy()
     assert np.isfinite(after).all()
     assert not np.array_equal(after, before)
-    if name != "ftrl":  # which forgets the first weights: it makes new ones of its sums
-        assert np.sum((after - before) * gradient.numpy()) < 0  # downhill
+    if name != "ftrl":  # it computes weights from its sums only, without the initial weights
+        assert np.sum((after - before) * gradient.numpy()) < 0
     assert int(optimizer.iterations) == 1
 
 
 @pytest.mark.parametrize(
     "arguments", [{"name": "sgd", "momentum": 0.9, "nesterov": True}, {"name": "adamw", "weight_decay": 0.1}]
 )
-def test_an_optimizers_own_arguments_reach_keras(configure, arguments: dict) -> None:
+def test_optimizer_arguments_are_passed_to_keras(configure, arguments: dict) -> None:
     optimizer = build_optimizer(configure(optimizer=arguments), 10)
     assert type(optimizer).__module__.endswith(arguments["name"])
     for key, value in arguments.items():
@@ -138,7 +140,7 @@ def test_an_optimizers_own_arguments_reach_keras(configure, arguments: dict) -> 
             assert getattr(optimizer, key) == value
 
 
-def test_what_keras_refuses_is_told_without_a_traceback(configure, monkeypatch) -> None:
+def test_error_of_keras_is_usage_error(configure, monkeypatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise ValueError("`momentum` must be smaller")
 
@@ -147,3 +149,79 @@ def test_what_keras_refuses_is_told_without_a_traceback(configure, monkeypatch) 
     with pytest.raises(TfloopError, match="optimizer `sgd`: `momentum` must be smaller") as caught:
         build_optimizer(config, 10)
     assert caught.value.code == ExitCode.USAGE
+
+
+# Optimizers of users
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Returns a decorator that registers a builder as optimizer `mine` until the end of the test."""
+    for attribute in ("_added", "_builders"):
+        monkeypatch.setattr(optimizers, attribute, dict(getattr(optimizers, attribute)))
+    return optimizers.register("mine")
+
+
+OPTIONS = {"schedule": "cosine", "warmup_steps": 2, "clip_norm": 0.1, "ema_decay": 0.9}
+
+
+@pytest.mark.parametrize("options", [*({key: value} for key, value in OPTIONS.items()), OPTIONS], ids="+".join)
+def test_user_optimizer_equals_keras_optimizer(trainer, register, assert_bitwise_equal, options: dict) -> None:
+    """The builder receives only its own arguments, and the options of the run work with it."""
+    received = []
+
+    @register
+    def mine(*, learning_rate: PositiveFloat = 0.01) -> keras.Optimizer:
+        received.append(learning_rate)
+        return keras.optimizers.SGD(learning_rate)
+
+    run, expected = (trainer(optimizer=name, **options) for name in ("mine", "sgd"))
+    run.fit()
+    expected.fit()
+    assert received == [0.01]
+    assert run.config.optimizer.arguments == {"learning_rate": 0.01}
+    assert_bitwise_equal(run.everything(), expected.everything())
+
+
+def own_schedule() -> keras.Optimizer:
+    return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5))
+
+
+def test_user_optimizer_keeps_own_schedule(configure, register) -> None:
+    register(own_schedule)
+    rates = learning_rates(build_optimizer(configure(optimizer="mine"), 10), 3)
+    assert rates == pytest.approx([0.1 * 0.5 ** (step / 10) for step in range(3)])
+
+
+CLIPS = "optimizer `mine` clips gradients by itself, and the config has `clip_norm: 1.0`"
+CLIP_HINT = "use one of the two: `--set clip_norm=null`, or remove the clipping from the optimizer's builder"
+SCHEDULES = "optimizer `mine` has its own learning rate schedule, and the config has `schedule` or `warmup_steps`"
+
+
+@pytest.mark.parametrize(
+    ("build", "config", "message", "hint"),
+    [
+        (
+            lambda: "sgd",
+            {},
+            "optimizer `mine`: its builder returned str, not a Keras optimizer",
+            "return an instance of keras.optimizers.Optimizer",
+        ),
+        (lambda: keras.optimizers.SGD(clipnorm=1.0), {"clip_norm": 1.0}, CLIPS, CLIP_HINT),
+        (lambda: keras.optimizers.SGD(clipvalue=1.0), {"clip_norm": 1.0}, CLIPS, CLIP_HINT),
+        (lambda: keras.optimizers.SGD(global_clipnorm=1.0), {"clip_norm": 1.0}, CLIPS, CLIP_HINT),
+        (own_schedule, {"schedule": "cosine"}, SCHEDULES, "use one of the two"),
+        (own_schedule, {"warmup_steps": 3}, SCHEDULES, "use one of the two"),
+    ],
+    ids=["no optimizer", "clipnorm", "clipvalue", "global_clipnorm", "schedule", "warmup"],
+)
+def test_user_optimizer_in_conflict_with_config_is_usage_error(
+    configure, register, build: Callable[[], object], config: dict, message: str, hint: str
+) -> None:
+    register(build)
+    with pytest.raises(TfloopError) as caught:
+        build_optimizer(configure(optimizer="mine", **config), 10)
+    assert caught.value.code == ExitCode.USAGE
+    (problem,) = caught.value.problems
+    assert problem.message == message
+    assert problem.hint.startswith(hint)

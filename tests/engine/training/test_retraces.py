@@ -1,4 +1,4 @@
-"""The step is compiled once, whatever batches come."""
+"""The training step is traced once, and later traces are reported."""
 
 import json
 
@@ -7,12 +7,13 @@ import pytest
 from tfloop_cli.config.loading import load, to_mapping
 from tfloop_cli.config.precedence import shipped_names
 from tfloop_cli.engine import loop
+from tfloop_cli.engine.training.executor import InnerLoop
 from tfloop_cli.events import EpochDone, RunStarted
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
 
-# Less of the same kind of data, with a ragged last batch.
-SMALLER = {
+# A small synthetic dataset in the place of each dataset of the shipped configs.
+SMALL_DATASETS = {
     "mnist": {"name": "synthetic", "shape": [28, 28, 1]},
     "synthetic": {},
     "synthetic_text": {"name": "synthetic_text", "classes": 4, "longest": 20},
@@ -21,47 +22,47 @@ SMALLER = {
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_no_shipped_config_compiles_its_step_again(trainer, name: str) -> None:
+def test_shipped_config_does_not_retrace(trainer, name: str) -> None:
     config = to_mapping(load([name]).config)
-    dataset = config["dataset"] | SMALLER[config["dataset"]["name"]]
+    dataset = config["dataset"] | SMALL_DATASETS[config["dataset"]["name"]]
     known = ("name", "shape", "classes", "longest", "noise", "words")
     config["dataset"] = {key: dataset[key] for key in known if key in dataset}
-    config["dataset"] |= {"train_examples": 37, "test_examples": 8}
+    config["dataset"] |= {"train_examples": 37, "test_examples": 8}  # the last of the batches is smaller
     changes = {"epochs": 2, "batch_size": 8, "validation": 0, "device": "cpu", "threads": 1, "early_stopping": None}
     run = trainer(**config | changes)
     epochs = [event for event in run.events() if isinstance(event, EpochDone)]
     assert [epoch.retraces for epoch in epochs] == [0, 0]
 
 
-class Compiled:
-    """A compiled step that was traced once more in its third epoch."""
+class RetracedSteps:
+    """An inner loop that reports a second trace from its third epoch on."""
 
-    def __init__(self, steps, per_epoch: int) -> None:
-        self._steps, self._per_epoch, self._done = steps, per_epoch, 0
+    def __init__(self, inner_loop: InnerLoop, steps_per_epoch: int) -> None:
+        self._inner_loop, self._steps_per_epoch, self._steps = inner_loop, steps_per_epoch, 0
 
     def __call__(self, batches, count):
-        self._done += int(count)
-        return self._steps(batches, count)
+        self._steps += int(count)
+        return self._inner_loop(batches, count)
 
     def experimental_get_tracing_count(self) -> int:
-        return 1 + (self._done > 2 * self._per_epoch)
+        return 1 + (self._steps > 2 * self._steps_per_epoch)
 
 
-def test_a_retrace_is_counted_from_the_epoch_on_in_which_it_comes(trainer, monkeypatch) -> None:
+def test_retrace_is_counted_from_its_epoch_on(trainer, monkeypatch) -> None:
     run, compile_steps = trainer(epochs=4), loop.compile_steps
     steps = run.data.steps_per_epoch
-    monkeypatch.setattr(loop, "compile_steps", lambda *parts: Compiled(compile_steps(*parts), steps))
+    monkeypatch.setattr(loop, "compile_steps", lambda *arguments: RetracedSteps(compile_steps(*arguments), steps))
     assert [epoch.retraces for epoch in run.fit()] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("retraces", [0, 2])
-def test_it_is_told(capsys: pytest.CaptureFixture[str], retraces: int) -> None:
-    start = RunStarted("runs/a", 0, {}, 1, 1, 1, ("loss",))
-    done = EpochDone(1, 1, {"loss": 1.0}, None, 1.0, 0.0, 1.0, retraces=retraces)
+def test_retraces_are_displayed(capsys: pytest.CaptureFixture[str], retraces: int) -> None:
+    run_started = RunStarted("runs/a", 0, {}, 1, 1, 1, ("loss",))
+    epoch_done = EpochDone(1, 1, {"loss": 1.0}, None, 1.0, 0.0, 1.0, retraces=retraces)
     for console in (Console(), Console(json=True)):
         with make_display(console) as display:
-            display.handle(start)
-            display.handle(done)
+            display.handle(run_started)
+            display.handle(epoch_done)
     out, err = capsys.readouterr()
     assert ("warning: compiled again (2)" in err) == (retraces == 2)
     assert json.loads(out.splitlines()[-1]).get("retraces", 0) == retraces

@@ -77,23 +77,26 @@ def cached(
     """
     header = {"format": FORMAT, "fingerprint": fingerprint, "about": about[-500:], "shape": list(shape), "dtype": dtype}
     folder = cache_folder.folder()
-    whole, part = folder / f"{fingerprint}{cache_folder.WHOLE}", folder / f"{fingerprint}{cache_folder.PART}"
+    complete, partial = (
+        folder / f"{fingerprint}{cache_folder.COMPLETE}",
+        folder / f"{fingerprint}{cache_folder.PARTIAL}",
+    )
     needed = cache_folder.HEADER + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        while (rows := _open(whole, header, needed)) is None:
-            with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
-                if not _wait(file, part):
+        while (rows := _open(complete, header, needed)) is None:
+            with open(os.open(partial, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+                if not _wait(file, partial):
                     continue
                 if not cache_folder.make_room(needed):
-                    part.unlink()
+                    partial.unlink()
                     _warn(
                         about,
                         f"its {needed / 2**30:.2g} GiB do not fit: {cache_folder.LIMIT} limits all entries together to "
                         f"{cache_folder.limit() / 2**30:.2g}",
                     )
                     return None
-                _write(file, part, whole, header, blocks())
+                _write(file, partial, complete, header, blocks())
                 cache_folder.lock(file, fcntl.LOCK_SH)
                 return MemoryMappedArray(file, shape, dtype)
         return rows
@@ -124,8 +127,10 @@ def _touch(path: Path) -> None:
         pass
 
 
-def _write(file: IO[bytes], part: Path, whole: Path, header: dict[str, object], blocks: Iterator[np.ndarray]) -> None:
-    """Fills `file`, which is at `part`, and renames it to `whole`; removes it if that fails."""
+def _write(
+    file: IO[bytes], partial: Path, complete: Path, header: dict[str, object], blocks: Iterator[np.ndarray]
+) -> None:
+    """Fills `file`, which is at `partial`, and renames it to `complete`; removes it if that fails."""
     try:
         file.truncate(0)
         file.write(cache_folder.write_header(header))
@@ -134,20 +139,20 @@ def _write(file: IO[bytes], part: Path, whole: Path, header: dict[str, object], 
             file.write(np.ascontiguousarray(block))
         file.flush()
         os.fsync(file.fileno())
-        os.replace(part, whole)
+        os.replace(partial, complete)
     except BaseException:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
-def _wait(file: IO[bytes], part: Path) -> bool:
+def _wait(file: IO[bytes], partial: Path) -> bool:
     """Locks the file to be written; False if another process has completed or abandoned the same entry."""
     while not cache_folder.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
         # Not a blocking lock: the process that wrote the entry holds it as long as it uses the entry.
-        if not _is_at(file, part):
+        if not _is_at(file, partial):
             return False
         time.sleep(0.1)
-    return _is_at(file, part)
+    return _is_at(file, partial)
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

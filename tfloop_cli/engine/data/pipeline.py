@@ -59,8 +59,8 @@ class Data:
         self._splits = _split(dataset, config.validation)
         if not self.steps_per_epoch:
             raise TfloopError(
-                f"`batch_size` is {config.batch_size}, and there are {self.examples('train')} training examples: "
-                "with `drop_remainder` there is no batch",
+                f"`batch_size` is {config.batch_size}, and there are only {self.examples('train')} training examples: "
+                "`drop_remainder` drops every batch",
                 hint="lower `batch_size`",
             )
         if self._augment and len(self.spec.input_shape) != 3:

@@ -102,7 +102,7 @@ def _read_csv(file: str, split: str, stream: Iterable[str]) -> Iterator[Row]:
             elif len(cells) == len(names):
                 yield Row(split, file, line, dict(zip(names, cells, strict=True)))
             elif cells:
-                problem = f"the row has {len(cells)} cells, and the header has {len(names)} columns"
+                problem = f"the row has {len(cells)} cell(s), and the header has {len(names)} columns"
                 skip_example(split, invalid_row(split, file, line, problem))
             line = reader.line_num + 1  # where the next row begins: a quoted cell may contain line breaks
     except csv.Error as error:

@@ -200,10 +200,15 @@ def _list(folder: Path, classes: tuple[str, ...]) -> Files:
     paths, names, sizes, times, labels = [], [], [], [], []
     for kind in _entries(folder):
         if kind.name not in classes or not kind.is_dir():
-            refuse(kind.path, None, "this is not a class of the training split", hint=f"it has {', '.join(classes)}")
+            refuse(
+                kind.path,
+                None,
+                "this is not a class of the training split",
+                hint=f"its classes are {', '.join(classes)}",
+            )
         for entry in _entries(Path(kind.path)):
             if not entry.name.lower().endswith(EXTENSIONS) or not entry.is_file():
-                refuse(entry.path, None, f"this is not a {', '.join(EXTENSIONS)} file", hint="remove it, or convert it")
+                refuse(entry.path, None, "this is not a .png, .jpg or .jpeg file", hint="remove it, or convert it")
             status = entry.stat()
             paths.append(entry.path)
             names.append(f"{kind.name}/{entry.name}")

@@ -10,7 +10,7 @@ from tfloop_cli.engine.data.spec import Dataset, from_arrays
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import datasets
 
-# sha256 of the uncompressed files; assets/mnist/NOTICE.md has authors and licence
+# sha256 of the uncompressed files; assets/mnist/NOTICE.md has authors and license
 SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",

@@ -44,9 +44,8 @@ def synthetic_text(
         labels = random.integers(classes, size=examples, dtype=np.int32)
         lengths = random.integers(shortest, longest + 1, size=examples)
         label_of_word = np.repeat(labels, lengths)
-        frequent = (random.random(label_of_word.size) ** 3 * words).astype(
-            np.int64
-        )  # half of them from an eighth of all words
+        # Half of them are an eighth of all words.
+        frequent = (random.random(label_of_word.size) ** 3 * words).astype(np.int64)
         special = preferred[label_of_word, random.integers(preferred.shape[1], size=label_of_word.size)]
         tokens = np.where(random.random(label_of_word.size) < signal, special, frequent) + FIRST_WORD
         return tokens.astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]), labels

@@ -75,7 +75,7 @@ def _check_filled(row: Row, columns: list[str], exactly: bool = False) -> None:
             row.refuse(f"column `{column}`: the value is missing", hint="add the value, or remove the row")
     if exactly and len(row.cells) > len(columns):
         extra = next(column for column in row.cells if column not in columns)
-        row.refuse(f"column `{extra}` is not in the rows before")
+        row.refuse(f"earlier rows have no column `{extra}`")
 
 
 def _check_numbers(row: Row, columns: list[str]) -> None:

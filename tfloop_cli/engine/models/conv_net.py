@@ -27,7 +27,7 @@ def conv_net(
         filters: number of filters of each convolution.
         kernel_size: height and width of the kernels, in pixels.
         pool_every: number of convolutions between max pooling layers; 0 for no pooling. With pooling the convolutions
-            have "same" padding, without it "valid", which removes `kernel_size` - 1 pixels per side.
+            have "same" padding, without it "valid", which removes `kernel_size` - 1 pixels of height and of width.
         batch_norm: whether to add batch normalization between each convolution and its relu.
         hidden: units of the dense layers before the last one.
         dropout: dropout rate before each dense layer.
@@ -58,6 +58,6 @@ def check_minimum_size(side: int, convolutions: int, kernel_size: int, pool_ever
     left = side >> (convolutions // pool_every) if pool_every else side - convolutions * (kernel_size - 1)
     if left < 1:
         raise TfloopError(
-            f"model `conv_net`: {convolutions} convolutions are too many for images of {side} pixels",
+            f"model `conv_net`: images with a side of {side} pixels are too small for {convolutions} convolution(s)",
             hint="use fewer `filters`, a smaller `kernel_size`, or a larger `pool_every` (0 for no pooling)",
         )
