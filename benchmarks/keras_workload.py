@@ -61,18 +61,20 @@ class Workload:
         return models.build(self.config.model, self.spec)
 
     def optimizer(self, epochs: int) -> keras.Optimizer:
-        """Returns Keras' optimizer with Keras' schedule."""
-        config, arguments = self.config, {}
-        steps = epochs * -(-len(self.splits["train"]) // config.batch_size)
-        rate = config.optimizer.arguments["learning_rate"]
+        """Returns Keras' optimizer with Keras' clipping and schedule."""
+        config = self.config
+        optimizer = optimizers.build(config.optimizer)
+        optimizer.global_clipnorm = config.clip_norm
         if config.schedule.name == "cosine":
+            steps = epochs * -(-len(self.splits["train"]) // config.batch_size)
+            rate = config.optimizer.arguments["learning_rate"]
             initial, target = (0.0, rate) if config.warmup_steps else (rate, None)
-            arguments["learning_rate"] = keras.optimizers.schedules.CosineDecay(
+            optimizer.learning_rate = keras.optimizers.schedules.CosineDecay(
                 initial, max(1, steps - config.warmup_steps), warmup_target=target, warmup_steps=config.warmup_steps
             )
         elif config.schedule.name != "constant":
             raise SystemExit(f"the benchmarks do not support the schedule `{config.schedule.name}`")
-        return optimizers.build(config.optimizer, global_clipnorm=config.clip_norm, **arguments)
+        return optimizer
 
     @property
     def has_fixed_shape(self) -> bool:

@@ -2,7 +2,8 @@
 
 Every command prints JSON documents as `tfloop train --json` does: one line per epoch, and one for the test split. The
 time at which a line arrives is measured here, so that one clock times all commands, and what happens between two epochs
-counts. `tfloop train` draws its progress bar instead; the same documents are read from metrics.jsonl in its run folder.
+counts. `tfloop train` draws its progress bar instead; the same documents are read from metrics.jsonl in its run folder,
+and a line arrives when the file is modified.
 """
 
 import json
@@ -159,7 +160,11 @@ def summarize(command: Sequence[str], documents: Documents, total_seconds: float
     if not epochs or not tests:
         raise CommandError(f"{' '.join(command)} printed no epoch, or no result on the test split")
     printed = [one["train_seconds"] for _, one in epochs]
-    between = [arrival - before - (one["validation_seconds"] or 0) for (before, _), (arrival, one) in pairwise(epochs)]
+    # At least the epoch's own seconds: two lines within one poll of the file seem to arrive at the same time.
+    between = [
+        max(arrival - before - (one["validation_seconds"] or 0), one["train_seconds"])
+        for (before, _), (arrival, one) in pairwise(epochs)
+    ]
     arrival, first = epochs[0]
     return Measurement(
         startup_seconds=arrival - printed[0] - (first["validation_seconds"] or 0),
@@ -211,7 +216,7 @@ def observe(
         stdout = terminal if history else subprocess.PIPE
         process = subprocess.Popen(command, stdout=stdout, stderr=terminal, text=True, env=variables, cwd=folder)
         os.close(terminal)
-        lines = process.stdout or _follow(Path(folder) / (history or ""), ended)
+        lines = _receive(process.stdout) if process.stdout else _follow(Path(folder) / (history or ""), ended)
         threads = [
             threading.Thread(target=_read_terminal, args=(controller, output), daemon=True),
             threading.Thread(target=_read_documents, args=(lines, documents, started), daemon=True),
@@ -231,22 +236,28 @@ def observe(
     return documents, seconds, usage.ru_maxrss * 1024  # Linux reports KiB
 
 
-def _read_documents(lines: Iterable[str], documents: Documents, started: float) -> None:
-    for line in lines:
+def _read_documents(lines: Iterable[tuple[float, str]], documents: Documents, started: float) -> None:
+    for arrival, line in lines:
         if line.startswith("{"):
-            documents.append((time.perf_counter() - started, json.loads(line)))
+            documents.append((arrival - started, json.loads(line)))
 
 
-def _follow(path: Path, ended: threading.Event) -> Iterator[str]:
-    """Yields the lines of a file as they are written, until the writer has ended."""
-    position, last = 0, False
+def _receive(stream: Iterable[str]) -> Iterator[tuple[float, str]]:
+    """Yields the lines of a pipe with the times of their arrival."""
+    for line in stream:
+        yield time.perf_counter(), line
+
+
+def _follow(path: Path, ended: threading.Event) -> Iterator[tuple[float, str]]:
+    """Yields the lines of a file as they are written, with the times of modification, until the writer has ended."""
+    position, last, epoch = 0, False, time.time() - time.perf_counter()
     while not last:
         last = ended.wait(POLL_SECONDS)
         with suppress(FileNotFoundError), path.open("rb") as file:
             file.seek(position)
             while (line := file.readline()).endswith(b"\n"):
                 position += len(line)
-                yield line.decode()
+                yield os.fstat(file.fileno()).st_mtime - epoch, line.decode()
 
 
 def _read_terminal(controller: int, output: list[str]) -> None:

@@ -61,12 +61,7 @@ def train(
     name: Annotated[str | None, shortcut("name=NAME", " the name of the run folder.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="The run folder; it must be empty or not exist, unless --resume is used.",
-        ),
+        typer.Option("--output", "-o", metavar="DIR", help="The run folder; empty or new, unless --resume is used."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume the newest run of this config, or the run in -o.")

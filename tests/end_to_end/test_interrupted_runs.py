@@ -1,4 +1,4 @@
-"""Promise: the first signal saves and stops, whenever it comes; the second stops at once."""
+"""Interrupted runs: the first signal saves a checkpoint and stops, at any time; the second one stops at once."""
 
 import json
 import re
@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from tfloop_cli.engine.checkpoints.format import read_arrays
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints, step_of
 
-# Long enough for a signal to meet it: hundreds of epochs, a validation of some length.
+# Long enough to be interrupted: hundreds of epochs, each with a validation of some length.
 CONFIG: dict[str, Any] = {
     "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 9000, "test_examples": 16},
     "model": "linear",
@@ -26,8 +27,8 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.fixture
-def run(shell, tmp_path: Path):
-    """Starts a run and waits for its first epoch; gives the process and the run folder."""
+def start_run(shell, tmp_path: Path):
+    """Returns a function that starts a run and waits for its first epoch; returns the process and the run folder."""
     (tmp_path / "net.yaml").write_text(json.dumps(CONFIG))
     started = []
 
@@ -46,100 +47,100 @@ def run(shell, tmp_path: Path):
         process.communicate()
 
 
-def newest(folder: Path) -> int:
-    """The step of the newest checkpoint; 0 before the first."""
+def newest_step(folder: Path) -> int:
+    """Returns the step of the newest checkpoint; 0 if there is none."""
     return max((step_of(path) for path in list_checkpoints(folder / "checkpoints")), default=0)
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 75)])
-def test_the_first_signal_saves_and_says_how_to_go_on(run, number: str, code: int) -> None:
-    process, folder = run()
+def test_first_signal_saves_and_prints_resume_command(start_run, number: str, code: int) -> None:
+    process, folder = start_run()
     process.send_signal(signal.Signals[number])
-    _, said = process.communicate(timeout=60)  # the campaign measures how long it takes
-    assert process.returncode == code, said
-    assert f"{number}: stopping after this step; once more to stop at once" in said
-    assert f"stopped ({number})" in said
-    assert "next: tfloop train --resume --output run" in said
+    _, stderr = process.communicate(timeout=60)  # benchmarks/durability measures how long it takes
+    assert process.returncode == code, stderr
+    assert f"{number}: stopping after this step; press again to stop at once" in stderr
+    assert f"stopped ({number})" in stderr
+    assert "next: tfloop train --resume --output run" in stderr
     assert json.loads((folder / "summary.json").read_text())["reason"] == number
     newest = Checkpoint.open(list_checkpoints(folder / "checkpoints")[-1])
-    newest.arrays()
+    read_arrays(newest)
     assert newest.manifest["step"] > 0
 
 
-def test_a_signal_again_and_again_and_the_run_goes_on(run) -> None:
-    """Training, validation or a save: whatever it meets, the next one goes on from there."""
-    reached = 0
+def test_repeatedly_interrupted_run_continues(start_run) -> None:
+    """A signal during training, validation or a save: the next process continues from there."""
+    last_step = 0
     for wait in (0.0, 0.11, 0.23):
-        process, folder = run("--resume", wait=False)
-        while newest(folder) <= reached:
+        process, folder = start_run("--resume", wait=False)
+        while newest_step(folder) <= last_step:
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         time.sleep(wait)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 143, said
-        assert newest(folder) > reached
-        reached = newest(folder)
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 143, stderr
+        assert newest_step(folder) > last_step
+        last_step = newest_step(folder)
     epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     numbers = [line["epoch"] for line in epochs if line["event"] == "epoch"]
     assert numbers == list(range(1, len(numbers) + 1))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_signal_stops_at_once_and_the_disk_is_good(run, number: signal.Signals) -> None:
-    process, folder = run()
+def test_second_signal_stops_at_once_and_checkpoints_are_complete(start_run, number: signal.Signals) -> None:
+    process, folder = start_run()
     process.send_signal(signal.SIGTERM)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode in (128 + number, 143)
     for path in list_checkpoints(folder / "checkpoints"):
-        Checkpoint.open(path).arrays()
+        read_arrays(Checkpoint.open(path))
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 75)])
-@pytest.mark.parametrize("after", [0.1, 1.0, 2.0])
-def test_during_start_up(run, number: str, code: int, after: float) -> None:
-    """Nothing is there to be saved: it ends with the code and without a traceback."""
-    process, folder = run(wait=False)
-    time.sleep(after)
+@pytest.mark.parametrize("delay", [0.1, 1.0, 2.0])
+def test_signal_during_startup_exits_with_its_code(start_run, number: str, code: int, delay: float) -> None:
+    """There is nothing to save yet: the process prints no traceback."""
+    process, folder = start_run(wait=False)
+    time.sleep(delay)
     process.send_signal(signal.Signals[number])
-    _, said = process.communicate(timeout=60)
-    if process.returncode != code:  # Python itself was starting, or the module that minds signals
-        assert "exit_on_signals()" not in said
+    _, stderr = process.communicate(timeout=60)
+    if process.returncode != code:  # Python was starting, or importing the module that handles signals
+        assert "exit_on_signals()" not in stderr
         return
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
     if (folder / "metrics.jsonl").exists():
-        assert "nothing new to save" in said or "stopped" in said
+        assert "nothing new to save" in stderr or "stopped" in stderr
 
 
-def test_max_time_stops_the_same_way_with_exit_0(shell, run) -> None:
-    process, folder = run("--max-time", "1s", "--json", wait=False)
-    out, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
-    assert json.loads(out.splitlines()[-1])["reason"] == "max_time"
+def test_max_time_saves_and_exits_with_0(start_run) -> None:
+    process, folder = start_run("--max-time", "1s", "--json", wait=False)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout.splitlines()[-1])["reason"] == "max_time"
     assert list_checkpoints(folder / "checkpoints")
 
 
-# The console hangs: a stopped terminal, a pipe that nobody reads. The second signal is heard all the same.
-HUNG = """
+# Printing the message blocks: a paused terminal, or a full pipe.
+BLOCKED_CONSOLE = """
     import os, time
     from tfloop_cli.signals import Interrupts
-    def tell(text):
-        print("told", flush=True)
+    def notify(text):
+        print("notified", flush=True)
         time.sleep(60)
-    with Interrupts(tell):
+    with Interrupts(notify):
         print("ready", flush=True)
         time.sleep(60)
         time.sleep(60)
 """
 
 
-def test_the_second_signal_is_heard_while_the_first_cannot_be_told() -> None:
-    program = re.sub("(?m)^    ", "", HUNG)
+def test_second_signal_ends_process_while_message_of_first_is_blocked() -> None:
+    program = re.sub("(?m)^    ", "", BLOCKED_CONSOLE)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "told\n"
+        assert process.stdout.readline() == "notified\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=5) == 130

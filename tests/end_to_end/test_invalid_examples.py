@@ -140,7 +140,7 @@ def table(tmp_path: Path) -> dict[str, str]:
     ("rows", "message"),
     [
         ("1,red,b\n,blue,a\n", "a.csv:3: split `train`: column `size`: the value is missing"),
-        ("1,red,b\n2,red\n", "a.csv:3: split `train`: the row has 2 cells"),
+        ("1,red,b\n2,red\n", "a.csv:3: split `train`: the row has 2 cell(s)"),
         ("inf,red,b\n2,red,a\n", "a.csv:2: split `train`: column `size`: inf is not finite"),
         ("1,red,b\n2,red,a\n", "b.csv:3: split `test`: column `size`: `two` is not a number"),
     ],
@@ -154,7 +154,7 @@ def test_invalid_rows_are_skipped(open_data, table) -> None:
     warnings: list[str] = []
     data = open_data(table, warn=warnings.append)
     assert data.skipped == {"train": 4, "test": 2}
-    assert "a.csv:7: split `train`: the row has 2 cells" in warnings[0]  # rows are parsed before values are checked
+    assert "a.csv:7: split `train`: the row has 2 cell(s)" in warnings[0]  # rows are parsed before values are checked
     inputs, targets = read_all(data)
     # Standardized sizes, then one column each for green and red. Values of skipped rows do not count.
     sizes = np.array([1, 3, 6])
@@ -409,7 +409,7 @@ def test_run_stops_at_invalid_example(shell, folder: Path) -> None:
 def test_run_reports_skipped_examples(shell, folder: Path) -> None:
     process = shell.run(*TRAIN_COMMAND, *SKIP, "-o", "run", cwd=folder)
     assert process.code == 0, process.err
-    assert "warning: train: 1 invalid example skipped; the first: dataset split `train`: example 7" in process.err
+    assert "warning: train: 1 invalid example skipped: dataset split `train`: example 7" in process.err
     assert "; train: 1 invalid example skipped; test: 1 invalid example skipped)" in process.err
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["skipped_examples"] == {"train": 1, "test": 1}

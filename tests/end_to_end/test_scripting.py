@@ -1,6 +1,6 @@
-"""The promise to scripts: what goes where, in which shape, and which exit code says what.
+"""The interface for scripts: stdout and stderr, JSON documents, exit codes and the files of a run.
 
-Every process here is a real one. TensorFlow takes seconds to load, so most tests look at what a few processes left.
+All tests use real processes. TensorFlow takes seconds to load, so most tests share the results of a few processes.
 """
 
 import json
@@ -17,19 +17,19 @@ from pathlib import Path
 import pytest
 
 ESCAPE = "\x1b"
-LONG = ("--epochs", "100000", "--set", "steps_per_execution=1")
+LONG_RUN = ("--epochs", "100000", "--set", "steps_per_execution=1")
 
 
-# A run, as a person sees it through pipes
+# A run whose output is piped
 
 
 def test_results_go_to_stdout(finished) -> None:
-    score, folder = finished.process.lines
-    assert re.fullmatch(r"test  loss \d\.\d{4}  accuracy [01]\.\d{4}  \(50 examples\)", score)
+    metrics, folder = finished.process.lines
+    assert re.fullmatch(r"test  loss \d\.\d{4}  accuracy [01]\.\d{4}  \(50 examples\)", metrics)
     assert finished.cwd / folder == finished.folder
 
 
-def test_progress_goes_to_stderr_a_line_an_epoch(finished) -> None:
+def test_progress_goes_to_stderr_with_one_line_per_epoch(finished) -> None:
     lines = finished.process.err.splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
@@ -41,37 +41,61 @@ def test_progress_goes_to_stderr_a_line_an_epoch(finished) -> None:
     assert any(line.startswith("model") and "conv_net" in line for line in lines)
 
 
-def test_tensorflow_says_nothing(finished, rerun) -> None:
-    """What is on stderr is ours to the last line."""
-    known = r"(run|dataset|model|optimizer|device|epoch|completed|next|note)\b"
-    strange = [line for line in finished.process.err.splitlines() if line and not re.match(known, line)]
-    assert strange == []
+def test_header_shows_dataset_model_optimizer_and_batches(finished) -> None:
+    header = dict(re.split(r" {2,}", line, maxsplit=1) for line in finished.process.err.splitlines() if "  " in line)
+    assert header["run"] == f"runs/{finished.folder.name}"
+    assert header["dataset"] == "synthetic (180 train, 20 validation, 50 test)"
+    assert re.fullmatch(r"conv_net \([\d,]+ parameters\)", header["model"])
+    assert header["optimizer"] == "adam, learning rate 0.001, constant schedule"
+    assert header["batches"] == "32 examples per batch, 6 steps per epoch"
+    assert header["device"].startswith("cpu, 1 thread")
 
 
-def test_pipes_carry_no_control_codes(finished, rerun) -> None:
+def test_start_event_describes_schedule_warm_up_and_splits(trainer, tmp_path: Path) -> None:
+    from tfloop_cli.engine.start_event import start_event
+    from tfloop_cli.runs.folder import RunFolder
+
+    run = trainer(
+        dataset={"name": "synthetic", "shape": [8, 8, 1], "train_examples": 2200, "test_examples": 23},
+        optimizer={"name": "sgd", "learning_rate": 0.05}, schedule="cosine", warmup_steps=1200, batch_size=8,
+        validation=200,
+    )  # fmt: skip
+    facts = start_event(RunFolder(tmp_path), run.config, run.data, run.state).facts
+    assert list(facts) == ["dataset", "model", "optimizer", "batches", "device"]
+    assert facts["dataset"] == "synthetic (2,000 train, 200 validation, 23 test)"
+    assert facts["optimizer"] == "sgd, learning rate 0.05, cosine schedule after 1,200 warm-up steps"
+    assert facts["batches"] == "8 examples per batch, 250 steps per epoch"
+
+
+def test_stderr_has_no_lines_of_tensorflow(finished) -> None:
+    known = r"(loading TensorFlow|run|dataset|model|optimizer|batches|device|epoch|completed|next|note)\b"
+    assert [line for line in finished.process.err.splitlines() if line and not re.match(known, line)] == []
+
+
+def test_piped_output_has_no_control_codes(finished, rerun) -> None:
     for process in (finished.process, rerun.process):
         assert ESCAPE not in process.out + process.err
         assert "\r" not in process.out + process.err
 
 
-def test_the_run_folder_holds_what_was_promised(finished) -> None:
+def test_run_folder_has_documented_files(finished) -> None:
     names = {path.name for path in finished.folder.iterdir() if not path.name.startswith(".")}
     assert {"config.yaml", "meta.json", "metrics.jsonl", "summary.json", "checkpoints"} <= names
     assert re.fullmatch(r"small-\d{8}-\d{6}-[0-9a-f]{4}", finished.folder.name)
-    summary, meta = finished.read("summary.json"), finished.read("meta.json")
+    summary, metadata = finished.read("summary.json"), finished.read("meta.json")
     assert summary["reason"] == "completed"
     assert summary["evaluations"]["test"]["examples"] == 50
-    assert meta["command"][1:] == ["train", "--config", "small.yaml", "--fail-over", "loss=100"]
-    assert meta["versions"]["tensorflow"]
+    assert metadata["command"][1:] == ["train", "--config", "small.yaml", "--fail-over", "loss=100"]
+    assert metadata["versions"]["tensorflow"]
     (checkpoint, *_) = (finished.folder / "checkpoints").glob("step-*")
     assert {path.name for path in checkpoint.iterdir()} == {"state.safetensors", "manifest.json"}
 
 
-def test_the_history_is_the_table(finished) -> None:
-    told = [json.loads(line) for line in (finished.folder / "metrics.jsonl").read_text().splitlines()]
-    assert [one["event"] for one in told] == ["epoch", "epoch", "evaluation", "end"]
-    shown = [line for line in finished.process.err.splitlines() if line.startswith("epoch ")]
-    for one, line in zip(told, shown, strict=False):
+def test_history_equals_printed_epochs(finished) -> None:
+    documents = [json.loads(line) for line in (finished.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [one["event"] for one in documents] == ["epoch", "epoch", "evaluation", "end"]
+    printed = [line for line in finished.process.err.splitlines() if line.startswith("epoch ")]
+    for one, line in zip(documents, printed, strict=False):
         assert f"  loss {one['train']['loss']:.4f}  " in line
         assert f"  val_accuracy {one['validation']['accuracy']:.4f}  " in line
 
@@ -79,7 +103,7 @@ def test_the_history_is_the_table(finished) -> None:
 # --json, --quiet, --fail-under
 
 
-def test_json_documents(rerun) -> None:
+def test_json_documents_have_documented_keys(rerun) -> None:
     documents = rerun.process.documents
     assert [one["event"] for one in documents] == ["start", "epoch", "epoch", "evaluation", "end", "error"]
     start, epoch, _, evaluation, end, _ = documents
@@ -102,51 +126,53 @@ def test_json_documents(rerun) -> None:
     assert end["seconds"] > 0
 
 
-def test_json_numbers_are_not_rounded(finished, rerun) -> None:
+def test_json_numbers_have_full_precision(finished, rerun) -> None:
     evaluation = rerun.process.documents[3]
     assert evaluation["metrics"]["loss"] == finished.read("summary.json")["evaluations"]["test"]["loss"]
     assert len(str(evaluation["metrics"]["loss"])) > 10
 
 
-def test_a_bar_that_was_missed_is_exit_3_and_says_by_how_much(rerun) -> None:
+def test_failed_threshold_exits_with_3_and_distance(rerun) -> None:
     assert rerun.process.code == 3
     accuracy = rerun.process.documents[3]["metrics"]["accuracy"]
-    said = f"test accuracy {accuracy:.6g} is under 1.01, by {1.01 - accuracy:.6g}"
-    assert said in rerun.process.err
+    message = f"test accuracy {accuracy:.6g} is under 1.01, by {1.01 - accuracy:.6g}"
+    assert message in rerun.process.err
     error = rerun.process.documents[-1]
     assert error["code"] == 3
-    assert error["errors"][0]["message"] == said
+    assert error["errors"][0]["message"] == message
 
 
-def test_quiet_leaves_errors_alone_on_stderr(rerun) -> None:
+def test_quiet_prints_only_errors_to_stderr(rerun) -> None:
     assert len(rerun.process.err.splitlines()) == 1
 
 
-def test_a_bar_that_was_cleared_is_exit_0(finished) -> None:
+def test_passed_threshold_exits_with_0(finished) -> None:
     assert finished.process.code == 0  # --fail-over loss=100
 
 
 # evaluate
 
 
-def test_evaluate_says_what_train_said(shell, finished) -> None:
-    done = shell.run("evaluate", finished.folder.name, "--fail-under", "accuracy=1.01", cwd=finished.cwd)
-    assert done.code == 3
-    assert "accuracy" in done.err
-    assert done.lines[0] == finished.process.lines[0]
-    header = next(line for line in done.lines if line.startswith("class"))
+def test_evaluate_prints_same_metrics_as_train(shell, finished) -> None:
+    process = shell.run("evaluate", finished.folder.name, "--fail-under", "accuracy=1.01", cwd=finished.cwd)
+    assert process.code == 3
+    assert process.lines[0] == finished.process.lines[0]
+    header = next(line for line in process.lines if line.startswith("class"))
     assert header.split() == ["class", "precision", "recall", "f1", "support"]
-    rows = done.lines[done.lines.index(header) + 1 :][:3]
+    rows = process.lines[process.lines.index(header) + 1 :][:3]
     assert [row.split()[0] for row in rows] == ["0", "1", "2"]
     assert sum(int(row.split()[-1]) for row in rows) == 50
-    assert "most" not in done.err
-    assert any(line.split()[:2] == ["true", "predicted"] for line in done.lines)
-    assert ESCAPE not in done.out + done.err
+    assert [line.split()[:3] for line in process.err.splitlines()] == [
+        ["loading", "TensorFlow", "..."],
+        ["error:", "test", "accuracy"],
+    ]
+    assert any(line.split()[:2] == ["true", "predicted"] for line in process.lines)
+    assert ESCAPE not in process.out + process.err
 
 
 @pytest.fixture
-def score(machine: None, capsys: pytest.CaptureFixture[str]):
-    """`tfloop evaluate FOLDER --json` in this process, which spares the seconds that TensorFlow takes to load."""
+def evaluate_json(machine: None, capsys: pytest.CaptureFixture[str]):
+    """Returns a function that returns the document of `tfloop evaluate FOLDER --json`, run in this process."""
 
     def evaluate(folder: Path, **options) -> dict:
         from tfloop_cli.commands.evaluate import Options, evaluate
@@ -159,101 +185,102 @@ def score(machine: None, capsys: pytest.CaptureFixture[str]):
     return evaluate
 
 
-def test_evaluate_as_json(finished, score, tmp_path: Path) -> None:
-    """On a checkpoint's folder that was moved away from its run."""
+def test_evaluate_json_of_moved_checkpoint(finished, evaluate_json, tmp_path: Path) -> None:
     (best,) = (finished.folder / "checkpoints").glob("step-00000012")
     shutil.copytree(best, tmp_path / "moved")
-    document = score(tmp_path / "moved", split="validation")
+    document = evaluate_json(tmp_path / "moved", split="validation")
     assert {"event": "evaluation", "split": "validation", "examples": 20}.items() <= document.items()
     assert document["metrics"] == finished.read("summary.json")["final"]["validation"]
     assert sum(row["support"] for row in document["classes"]) == 20
-    wrong = sum(row["count"] for row in document["confused"])
-    assert wrong == round(20 * (1 - document["metrics"]["accuracy"]))
+    confused = sum(row["count"] for row in document["confused"])
+    assert confused == round(20 * (1 - document["metrics"]["accuracy"]))
 
 
-def test_a_damaged_checkpoint_is_exit_6_and_named(shell, finished, tmp_path: Path) -> None:
+def test_damaged_checkpoint_exits_with_6_and_file_name(shell, finished, tmp_path: Path) -> None:
     shutil.copytree(finished.folder, tmp_path / "run", symlinks=True)
     for state in (tmp_path / "run").glob("checkpoints/*/state.safetensors"):
         content = bytearray(state.read_bytes())
         content[-5] ^= 4
         state.write_bytes(bytes(content))
-    done = shell.run("evaluate", "run", "--json", cwd=tmp_path)
-    assert done.code == 6
-    assert "state.safetensors" in done.err
-    assert "Traceback" not in done.err
-    (document,) = done.documents
+    process = shell.run("evaluate", "run", "--json", cwd=tmp_path)
+    assert process.code == 6
+    assert "state.safetensors" in process.err
+    assert "Traceback" not in process.err
+    (document,) = process.documents
     assert (document["event"], document["code"]) == ("error", 6)
 
 
-# Exit code 2, which needs no TensorFlow
+# Exit code 2, without TensorFlow
 
 
-WRONG = [
+INVALID = [
     (("train", "-c", "small.yaml", "--set", "model.filter=[3]"), "did you mean `filters`?"),
     (("train", "-c", "small.yaml", "--output", "full"), "full is not an empty folder"),
     (("train", "-c", "small.yaml", "--fail-under", "accuracy=high"), "METRIC=NUMBER"),
-    (("train", "-c", "small.yaml", "--from", "best"), "--resume"),
-    (("evaluate", "nowhere"), "nowhere"),
+    (("train", "-c", "small.yaml", "--from", "best"), "`--from` requires `--resume`"),
+    (("evaluate", "missing"), "missing"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "said"), WRONG, ids=lambda one: one[-1] if isinstance(one, tuple) else "")
-def test_a_wrong_command_line_is_exit_2(shell, finished, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+@pytest.mark.parametrize(("arguments", "message"), INVALID, ids=lambda one: one[-1] if isinstance(one, tuple) else "")
+def test_invalid_command_line_exits_with_2(
+    shell, finished, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
     shutil.copy(finished.cwd / "small.yaml", tmp_path)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    done = shell.run(*arguments, "--json", cwd=tmp_path)
-    assert done.code == 2
-    assert said in done.err
-    assert "Traceback" not in done.err
-    (document,) = done.documents
+    process = shell.run(*arguments, "--json", cwd=tmp_path)
+    assert process.code == 2
+    assert message in process.err
+    assert "Traceback" not in process.err
+    (document,) = process.documents
     assert (document["event"], document["code"]) == ("error", 2)
     assert set(document["errors"][0]) == {"message", "file", "line", "column", "hint"}
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(("environ", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"CI": "true"}, False)])
-def test_a_terminal_gets_colors_unless_told_otherwise(shell, tmp_path: Path, environ: dict, colored: bool) -> None:
-    ours, theirs = pty.openpty()
+def test_terminal_output_is_colored_unless_disabled(shell, tmp_path: Path, environ: dict, colored: bool) -> None:
+    controller, terminal = pty.openpty()
     try:
-        done = subprocess.run(
-            shell.command("train", "-c", "absent.yaml"), cwd=tmp_path, env=shell.environment(**environ),
-            stdin=theirs, stdout=theirs, stderr=theirs, timeout=60,
+        process = subprocess.run(
+            shell.command("train", "-c", "missing.yaml"), cwd=tmp_path, env=shell.environment(**environ),
+            stdin=terminal, stdout=terminal, stderr=terminal, timeout=60,
         )  # fmt: skip
-        said = os.read(ours, 100_000).decode()
+        output = os.read(controller, 100_000).decode()
     finally:
-        os.close(ours)
-        os.close(theirs)
-    assert done.returncode == 2
-    assert "absent.yaml" in said
-    assert (ESCAPE in said) == colored
+        os.close(controller)
+        os.close(terminal)
+    assert process.returncode == 2
+    assert "missing.yaml" in output
+    assert (ESCAPE in output) == colored
 
 
 # Runs that end early
 
 
-def test_a_run_that_diverges_is_exit_5_and_keeps_nothing_spoiled(shell, finished, tmp_path: Path) -> None:
+def test_diverged_run_exits_with_5_and_saves_no_checkpoint(shell, finished, tmp_path: Path) -> None:
     shutil.copy(finished.cwd / "small.yaml", tmp_path)
     optimizer = "optimizer={name: sgd, learning_rate: 1e30}"
-    done = shell.run("train", "-c", "small.yaml", "-o", "run", "--set", optimizer, "--json", cwd=tmp_path)
-    assert done.code == 5
-    assert "diverged" in done.err
-    assert "learning_rate" in done.err
-    assert "Traceback" not in done.err
-    assert [document["event"] for document in done.documents] == ["start", "error"]
-    assert done.documents[-1]["code"] == 5
+    process = shell.run("train", "-c", "small.yaml", "-o", "run", "--set", optimizer, "--json", cwd=tmp_path)
+    assert process.code == 5
+    assert "diverged" in process.err
+    assert "learning_rate" in process.err
+    assert "Traceback" not in process.err
+    assert [document["event"] for document in process.documents] == ["start", "error"]
+    assert process.documents[-1]["code"] == 5
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["reason"] == "diverged"
     assert list((tmp_path / "run").glob("checkpoints/step-*")) == []
 
 
 @pytest.fixture
 def long_run(shell, finished, tmp_path: Path) -> Iterator:
-    """Starts a run that would take very long; whatever happens in the test, it ends."""
+    """Returns a function that starts a very long run; the process is killed after the test."""
     started = []
 
     def start(*arguments: str) -> subprocess.Popen:
         shutil.copy(finished.cwd / "small.yaml", tmp_path)
-        process = shell.start("train", "-c", "small.yaml", "-o", "run", *LONG, *arguments, cwd=tmp_path)
+        process = shell.start("train", "-c", "small.yaml", "-o", "run", *LONG_RUN, *arguments, cwd=tmp_path)
         watchdog = threading.Timer(60, process.kill)
         watchdog.start()
         started.append((process, watchdog))
@@ -266,22 +293,22 @@ def long_run(shell, finished, tmp_path: Path) -> Iterator:
         process.communicate()
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(long_run, score, tmp_path: Path) -> None:
+def test_ctrl_c_saves_and_prints_resume_command(long_run, evaluate_json, tmp_path: Path) -> None:
     process = long_run()
     for line in process.stderr:
         if line.startswith("epoch 1/"):
             break
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "Traceback" not in err
-    assert "tfloop train --resume --output run" in err
-    assert out.splitlines() == ["run"]
+    assert "Traceback" not in stderr
+    assert "tfloop train --resume --output run" in stderr
+    assert stdout.splitlines() == ["run"]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["reason"] == "SIGINT"
-    assert score(tmp_path / "run")["examples"] == 50
+    assert evaluate_json(tmp_path / "run")["examples"] == 50
 
 
-def test_a_closed_pipe_ends_quietly(long_run) -> None:
+def test_closed_pipe_ends_run_quietly(long_run) -> None:
     """`tfloop train --json | head -1`."""
     process = long_run("--json", "--quiet")
     assert json.loads(process.stdout.readline())["event"] == "start"

@@ -1,4 +1,4 @@
-"""Untrusted files: reading them runs no code, writes to no other folder, needs little memory, and fails with an error."""
+"""Untrusted files: reading them runs no code, writes to no other folder and needs little memory; errors are clear."""
 
 import hashlib
 import importlib

@@ -1,7 +1,4 @@
-"""The promise: `--code my.py` adds a model, a dataset and a kind of training of one's own.
-
-A run folder's copy of it runs only when one says so.
-"""
+"""User code: `--code my.py` adds a model, a dataset and a task; the copy in a run folder runs only if it is trusted."""
 
 import hashlib
 import json
@@ -12,24 +9,22 @@ import pytest
 
 from tfloop_cli.errors import ExitCode, TfloopError
 
-# As a user would write it: a dataset of curves, a subclassed model, and an autoencoder's training step.
+# As a user would write it: a dataset of curves, a subclassed model, and a task with its own training step.
 CODE = '''\
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.data import from_arrays
-from tfloop_cli.registry.argument_types import PositiveFloat, PositiveInt
-from tfloop_cli.registry import datasets, models, tasks
+from tfloop_cli import PositiveFloat, PositiveInt, datasets, from_arrays, models, tasks
 
 
 @datasets.register("waves")
 def waves(*, examples: PositiveInt = 64, points: PositiveInt = 12):
-    """Sine curves of any phase.
+    """Sine curves with random phases.
 
     Args:
-        examples: in the training split.
-        points: of each curve.
+        examples: size of the training split.
+        points: number of points per curve.
     """
     def split(count, seed):
         phases = np.random.default_rng(seed).uniform(0, 6.28, (count, 1))
@@ -42,21 +37,21 @@ def waves(*, examples: PositiveInt = 64, points: PositiveInt = 12):
 class Bottleneck(keras.Model):
     def __init__(self, size, points):
         super().__init__()
-        self.squeeze, self.restore = keras.layers.Dense(size), keras.layers.Dense(points)
+        self.encode, self.decode = keras.layers.Dense(size), keras.layers.Dense(points)
 
     def call(self, inputs, training=False):
-        return self.restore(self.squeeze(inputs))
+        return self.decode(self.encode(inputs))
 
 
 @models.register("bottleneck")
 def bottleneck(spec, *, size: PositiveInt = 2):
-    """Through a few numbers and back."""
+    """Compresses each input to a few numbers, and reconstructs it."""
     return Bottleneck(size, *spec.input_shape)
 
 
 @tasks.register("autoencoder")
 class Autoencoder:
-    """Learns to give back what it was given."""
+    """Reconstructs the inputs."""
 
     models = ("model",)
     metrics = ("loss", "largest_error")
@@ -102,43 +97,43 @@ threads: 1
 
 
 @pytest.fixture(scope="session")
-def own_run(shell, tmp_path_factory):
-    """A run with code of one's own; other tests copy its folder and change the copy."""
-    cwd = tmp_path_factory.mktemp("own")
+def code_run(shell, tmp_path_factory):
+    """A run with user code: its working directory and its process. Tests copy the run folder before they change it."""
+    cwd = tmp_path_factory.mktemp("code")
     (cwd / "my.py").write_text(CODE)
     (cwd / "waves.yaml").write_text(CONFIG)
-    done = shell.run("train", "-c", "waves.yaml", "--code", "my.py", "-o", "run", "--json", cwd=cwd)
-    assert done.code == 0, done.err
-    return cwd, done
+    process = shell.run("train", "-c", "waves.yaml", "--code", "my.py", "-o", "run", "--json", cwd=cwd)
+    assert process.code == 0, process.err
+    return cwd, process
 
 
 @pytest.fixture
-def copied(own_run, tmp_path: Path) -> Path:
-    """The run's folder by itself, as a colleague would get it."""
-    shutil.copytree(own_run[0] / "run", tmp_path / "run", symlinks=True)
+def copied(code_run, tmp_path: Path) -> Path:
+    """A folder with a copy of the run folder and nothing else."""
+    shutil.copytree(code_run[0] / "run", tmp_path / "run", symlinks=True)
     return tmp_path
 
 
-def test_own_code_trains(own_run) -> None:
-    _, done = own_run
-    epochs = [document for document in done.documents if document["event"] == "epoch"]
+def test_user_code_trains(code_run) -> None:
+    _, process = code_run
+    epochs = [document for document in process.documents if document["event"] == "epoch"]
     assert len(epochs) == 15
     assert set(epochs[0]["train"]) == {"loss", "largest_error"}
-    # Two numbers are enough for any phase, so nearly all of the error goes.
+    # Two numbers encode any phase, so the loss becomes small.
     assert epochs[-1]["validation"]["loss"] < 0.05 * epochs[0]["validation"]["loss"]
-    for epoch in epochs:  # the columns are not mixed up: a largest error is larger than a mean square of errors below 1
+    for epoch in epochs:  # the metrics are not mixed up: of errors below 1, the largest exceeds the mean square
         assert epoch["train"]["largest_error"] ** 2 > epoch["train"]["loss"]
 
 
-def test_the_run_keeps_a_copy_of_the_code(own_run) -> None:
-    cwd, _ = own_run
+def test_run_folder_contains_copy_of_code(code_run) -> None:
+    cwd, _ = code_run
     assert (cwd / "run" / "code" / "my.py").read_text() == CODE
-    meta = json.loads((cwd / "run" / "meta.json").read_text())
-    assert meta["code"] == {"my.py": hashlib.sha256(CODE.encode()).hexdigest()}
+    metadata = json.loads((cwd / "run" / "meta.json").read_text())
+    assert metadata["code"] == {"my.py": hashlib.sha256(CODE.encode()).hexdigest()}
 
 
-def refused(folder: Path, **options) -> str:
-    """Evaluates in this process, which spares the seconds that TensorFlow takes to load; what the error says."""
+def evaluation_error(folder: Path, **options) -> str:
+    """Returns the error of an evaluation in this process, which is faster than a new process."""
     from tfloop_cli.commands.evaluate import Options, evaluate
     from tfloop_cli.terminal.console import Console
 
@@ -148,78 +143,78 @@ def refused(folder: Path, **options) -> str:
     return str(caught.value)
 
 
-def test_the_copy_does_not_run_unasked(copied: Path) -> None:
-    said = refused(copied / "run")
-    assert "my.py" in said
-    assert "--trust-code" in said
-    assert "--code" in said
+def test_copy_is_not_executed_without_trust_code(copied: Path) -> None:
+    message = evaluation_error(copied / "run")
+    assert "trained with custom code: my.py" in message
+    assert "--trust-code" in message
+    assert "--code FILE" in message
 
 
-def test_the_copy_runs_when_it_is_trusted(shell, own_run, copied: Path) -> None:
-    done = shell.run("evaluate", "run", "--trust-code", "--json", cwd=copied)
-    assert done.code == 0, done.err
-    scored = next(document for document in own_run[1].documents if document["event"] == "evaluation")
-    assert done.documents[0]["metrics"] == scored["metrics"]
-    assert done.documents[0]["examples"] == 20
+def test_trusted_copy_evaluates_like_training(shell, code_run, copied: Path) -> None:
+    process = shell.run("evaluate", "run", "--trust-code", "--json", cwd=copied)
+    assert process.code == 0, process.err
+    evaluated = next(document for document in code_run[1].documents if document["event"] == "evaluation")
+    assert process.documents[0]["metrics"] == evaluated["metrics"]
+    assert process.documents[0]["examples"] == 20
 
 
-def test_code_of_ones_own_runs_instead_of_the_copy(shell, own_run, copied: Path) -> None:
+def test_code_option_replaces_copy(shell, code_run, copied: Path) -> None:
     (copied / "run" / "code" / "my.py").write_text("raise SystemExit(99)")
     (copied / "mine.py").write_text(CODE.replace("self.scale * tf", "1000 * self.scale * tf"))
-    done = shell.run("evaluate", "run", "--code", "mine.py", "--json", cwd=copied)
-    assert done.code == 0, done.err
-    scored = next(document for document in own_run[1].documents if document["event"] == "evaluation")
-    assert done.documents[0]["metrics"]["loss"] == pytest.approx(1000 * scored["metrics"]["loss"], rel=1e-5)
+    process = shell.run("evaluate", "run", "--code", "mine.py", "--json", cwd=copied)
+    assert process.code == 0, process.err
+    evaluated = next(document for document in code_run[1].documents if document["event"] == "evaluation")
+    assert process.documents[0]["metrics"]["loss"] == pytest.approx(1000 * evaluated["metrics"]["loss"], rel=1e-5)
 
 
-def test_a_copy_that_was_changed_is_not_run(copied: Path) -> None:
+def test_changed_copy_is_not_executed(copied: Path) -> None:
     with (copied / "run" / "code" / "my.py").open("a") as file:
-        file.write(f"\nopen({str(copied / 'evidence')!r}, 'w')\n")
-    assert "code/my.py" in refused(copied / "run", trust_code=True)
-    assert not (copied / "evidence").exists()
+        file.write(f"\nopen({str(copied / 'executed')!r}, 'w')\n")
+    assert "code/my.py" in evaluation_error(copied / "run", trust_code=True)
+    assert not (copied / "executed").exists()
 
 
-def test_the_arguments_of_own_components_are_checked_before_anything_runs(shell, own_run, tmp_path: Path) -> None:
-    cwd, _ = own_run
-    done = shell.run(
+def test_arguments_of_user_components_are_validated_before_training(shell, code_run, tmp_path: Path) -> None:
+    cwd, _ = code_run
+    process = shell.run(
         "train", "-c", cwd / "waves.yaml", "--code", cwd / "my.py", "--set", "model.size=none", "--set", "task.skale=2",
         cwd=tmp_path,
     )  # fmt: skip
-    assert done.code == 2
-    assert "`model.size` must be an integer, at least 1; found" in done.err
-    assert "did you mean `scale`?" in done.err
+    assert process.code == 2
+    assert "`model.size` must be an integer, at least 1; found" in process.err
+    assert "did you mean `scale`?" in process.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_own_component_needs_its_code(shell, own_run, tmp_path: Path) -> None:
-    done = shell.run("train", "-c", own_run[0] / "waves.yaml", cwd=tmp_path)
-    assert done.code == 2
-    assert "unknown dataset `waves`" in done.err
-    assert "--code FILE" in done.err
+def test_missing_code_option_is_usage_error(shell, code_run, tmp_path: Path) -> None:
+    process = shell.run("train", "-c", code_run[0] / "waves.yaml", cwd=tmp_path)
+    assert process.code == 2
+    assert "unknown dataset `waves`" in process.err
+    assert "--code FILE" in process.err
 
 
-def everything(run: Path) -> dict[str, tuple[bytes, int]]:
-    """Contents and times of all files in a run folder."""
+def contents(run: Path) -> dict[str, tuple[bytes, int]]:
+    """Returns the contents and modification times of all files in a run folder."""
     files = [path for path in run.rglob("*") if path.is_file()]
     return {str(path.relative_to(run)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 @pytest.mark.parametrize("config", [["-c", "waves.yaml"], []])
-def test_going_on_without_the_code_changes_nothing(shell, own_run, copied: Path, config: list[str]) -> None:
-    """With the config at hand, and with the run folder alone."""
-    shutil.copy(own_run[0] / "waves.yaml", copied)
-    before = everything(copied / "run")
-    done = shell.run("train", *config, "-o", "run", "--resume", "--epochs", "16", cwd=copied)
-    assert done.code == ExitCode.USAGE
-    assert "unknown dataset `waves`" in done.err
-    assert "--code FILE" in done.err
-    assert "Traceback" not in done.err
-    assert everything(copied / "run") == before
+def test_resume_without_code_does_not_change_run(shell, code_run, copied: Path, config: list[str]) -> None:
+    """With the config file, and with the run folder alone."""
+    shutil.copy(code_run[0] / "waves.yaml", copied)
+    before = contents(copied / "run")
+    process = shell.run("train", *config, "-o", "run", "--resume", "--epochs", "16", cwd=copied)
+    assert process.code == ExitCode.USAGE
+    assert "unknown dataset `waves`" in process.err
+    assert "--code FILE" in process.err
+    assert "Traceback" not in process.err
+    assert contents(copied / "run") == before
 
 
-def test_going_on_with_the_code_trains_on(shell, own_run, copied: Path) -> None:
-    shutil.copy(own_run[0] / "my.py", copied)
-    done = shell.run("train", "-o", "run", "--resume", "--code", "my.py", "--epochs", "16", "--json", cwd=copied)
-    assert done.code == 0, done.err
-    assert done.documents[0]["step"] == 15 * 6
-    assert [document["epoch"] for document in done.documents if document["event"] == "epoch"][-1] == 16
+def test_resume_with_code_trains_more_epochs(shell, code_run, copied: Path) -> None:
+    shutil.copy(code_run[0] / "my.py", copied)
+    process = shell.run("train", "-o", "run", "--resume", "--code", "my.py", "--epochs", "16", "--json", cwd=copied)
+    assert process.code == 0, process.err
+    assert process.documents[0]["step"] == 15 * 6
+    assert [document["epoch"] for document in process.documents if document["event"] == "epoch"][-1] == 16

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
+from tfloop_cli.registry import optimizers
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -25,3 +27,11 @@ def assert_bitwise_equal() -> Callable[[Arrays, Arrays], None]:
             assert got[name].tobytes() == expected[name].tobytes(), name
 
     return compare
+
+
+@pytest.fixture
+def register_optimizer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Returns a decorator that registers a builder as optimizer `mine` until the end of the test."""
+    for attribute in ("_added", "_builders"):
+        monkeypatch.setattr(optimizers, attribute, dict(getattr(optimizers, attribute)))
+    return optimizers.register("mine")

@@ -197,7 +197,7 @@ def test_built_in_registrations_are_static() -> None:
     assert len(found) >= len(BUILT_IN)
 
 
-def test_declarations_of_keras_optimizers_equal_inspect() -> None:
+def test_declarations_of_keras_optimizers_equal_inspect(machine: None) -> None:
     import keras
 
     catalog = KerasOptimizers()

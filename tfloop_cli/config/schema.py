@@ -214,8 +214,8 @@ class Config(BaseModel):
     )
     name: RunName | None = Field(
         default=None,
-        description="The name of the run folder; `-2`, `-3` ... is appended if it exists. null: the name of the config file, "
-        "date, time and four hex digits.",
+        description="The name of the run folder; `-2`, `-3` ... is appended if it exists. null: the name of the "
+        "config file, date, time and four hex digits.",
     )
 
     @property

@@ -66,7 +66,7 @@ _BOUNDS: Mapping[str, Any] = {
 
 
 class KerasOptimizers:
-    """Every optimizer of the installed Keras by its file's name_prefix: `adam`, `adamw`, `schedule_free_adamw`."""
+    """Every optimizer of the installed Keras by the name of its file: `adam`, `adamw`, `schedule_free_adamw`."""
 
     def names(self) -> list[str]:
         """Returns all names, sorted."""

@@ -176,7 +176,7 @@ class Registry:
 
 
 class Datasets(Registry):
-    """Shipped datasets, and every dataset name of TensorFlow Datasets or that is prepared in `data_dir`.
+    """Shipped datasets, and every name of a dataset that TensorFlow Datasets has or that is prepared in `data_dir`.
 
     The arguments of a TFDS name are those of the dataset `tfds`, except `builder`, which is the name itself.
     """

@@ -158,8 +158,8 @@ def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
 def damaged(path: Path, problem: str) -> TfloopError:
     """Returns the error for a checkpoint that cannot be used (exit code 6)."""
     return TfloopError(
-        f"checkpoint {path} is missing or damaged: {problem}",
-        hint="use another checkpoint of the run: `--checkpoint last`, `best` or a step",
+        f"checkpoint {path} cannot be used: {problem}",
+        hint="use another one: `--checkpoint` of `tfloop evaluate`, or `--from` with `--resume` of `tfloop train`",
         code=ExitCode.CHECKPOINT,
     )
 

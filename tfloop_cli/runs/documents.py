@@ -55,7 +55,7 @@ def read_epoch(line: bytes) -> EpochDone | None:
         if values.pop("event") != "epoch" or not line.endswith(b"\n"):
             return None
         train, validation = _metrics(values["train"]), values["validation"]
-        values |= {"train": train, "validation": validation and _metrics(validation)}
+        values |= {"train": train, "validation": None if validation is None else _metrics(validation)}
         numbers = {key: value for key, value in values.items() if key not in ("train", "validation")}
         return EpochDone(**values) if all(isinstance(value, int | float) for value in numbers.values()) else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -208,8 +208,9 @@ class RichDisplay(PlainDisplay):
 
 def _warnings(event: EpochDone) -> str:
     """Returns what is appended to the line of an epoch with skipped batches or retraces."""
-    skipped = f"  {event.skipped_batches} batches skipped" if event.skipped_batches else ""
-    return skipped + (f"  warning: compiled again ({event.retraces})" if event.retraces else "")
+    count = event.skipped_batches
+    skipped = f"  {count} batch{'es' if count > 1 else ''} skipped" if count else ""
+    return skipped + (f"  warning: the training step was retraced ({event.retraces})" if event.retraces else "")
 
 
 class _Screen(RichConsole):

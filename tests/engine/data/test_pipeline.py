@@ -112,7 +112,7 @@ def test_drop_remainder_drops_nothing_without_a_remainder(make_data) -> None:
 
 
 def test_drop_remainder_that_drops_all_batches_is_an_error(make_data) -> None:
-    with pytest.raises(TfloopError, match="with `drop_remainder` there is no batch") as caught:
+    with pytest.raises(TfloopError, match="`drop_remainder` drops every batch") as caught:
         make_data(batch_size=61, drop_remainder=True)
     assert caught.value.code == ExitCode.USAGE
 

@@ -200,8 +200,8 @@ def test_image_removed_during_training_error_contains_its_path(folder: Path, con
     [
         ("test/bird/a.png", "test/bird: this is not a class of the training split"),
         ("train/notes.txt", "train/notes.txt: this is not a class of the training split"),
-        ("train/cat/a.webp", "a.webp: this is not a .png, .jpg, .jpeg file"),
-        ("train/cat/deep/a.png", "cat/deep: this is not a .png, .jpg, .jpeg file"),
+        ("train/cat/a.webp", "a.webp: this is not a .png, .jpg or .jpeg file"),
+        ("train/cat/deep/a.png", "cat/deep: this is not a .png, .jpg or .jpeg file"),
     ],
 )
 def test_unexpected_file_or_folder_error_contains_its_path(folder: Path, name: str, message: str) -> None:

@@ -99,7 +99,7 @@ def test_invalid_row_error_contains_file_line_and_column(build, train: str, test
 
 
 def test_json_line_with_other_columns_is_an_error(build) -> None:
-    with pytest.raises(TfloopError, match=r"train\.jsonl:2: split `train`: column `y` is not in the rows before"):
+    with pytest.raises(TfloopError, match=r"train\.jsonl:2: split `train`: earlier rows have no column `y`"):
         build('{"x": 1, "kind": "a"}\n{"x": 1, "y": 2, "kind": "b"}\n', kind="jsonl")
     with pytest.raises(TfloopError, match=r"train\.jsonl:2: split `train`: there is no column `x`"):
         build('{"x": 1, "kind": "a"}\n{"y": 2, "kind": "b"}\n', kind="jsonl")

@@ -92,7 +92,11 @@ def test_fingerprint_depends_on_words_and_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "text,label\nx,1\ny\n", "a.csv:3: split `train`: the row has 1 cells, and the header has 2 columns"),
+        (
+            "a.csv",
+            "text,label\nx,1\ny\n",
+            "a.csv:3: split `train`: the row has 1 cell(s), and the header has 2 columns",
+        ),
         ("a.csv", 'text,label\n"x\ny",1\n"z,2\n', "a.csv:4: this row cannot be read"),
         ("a.csv", "text,text\nx,1\n", "a.csv:1: two columns are called `text`"),
         ("a.csv", "text,label\nx,1\ny,\n", "a.csv:3: split `train`: the label is missing (column `label`)"),

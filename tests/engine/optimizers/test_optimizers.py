@@ -154,23 +154,17 @@ def test_error_of_keras_is_usage_error(configure, monkeypatch) -> None:
 # Optimizers of users
 
 
-@pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., object]], Callable[..., object]]:
-    """Returns a decorator that registers a builder as optimizer `mine` until the end of the test."""
-    for attribute in ("_added", "_builders"):
-        monkeypatch.setattr(optimizers, attribute, dict(getattr(optimizers, attribute)))
-    return optimizers.register("mine")
-
-
 OPTIONS = {"schedule": "cosine", "warmup_steps": 2, "clip_norm": 0.1, "ema_decay": 0.9}
 
 
 @pytest.mark.parametrize("options", [*({key: value} for key, value in OPTIONS.items()), OPTIONS], ids="+".join)
-def test_user_optimizer_equals_keras_optimizer(trainer, register, assert_bitwise_equal, options: dict) -> None:
+def test_user_optimizer_equals_keras_optimizer(
+    trainer, register_optimizer, assert_bitwise_equal, options: dict
+) -> None:
     """The builder receives only its own arguments, and the options of the run work with it."""
     received = []
 
-    @register
+    @register_optimizer
     def mine(*, learning_rate: PositiveFloat = 0.01) -> keras.Optimizer:
         received.append(learning_rate)
         return keras.optimizers.SGD(learning_rate)
@@ -187,8 +181,8 @@ def own_schedule() -> keras.Optimizer:
     return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5))
 
 
-def test_user_optimizer_keeps_own_schedule(configure, register) -> None:
-    register(own_schedule)
+def test_user_optimizer_keeps_own_schedule(configure, register_optimizer) -> None:
+    register_optimizer(own_schedule)
     rates = learning_rates(build_optimizer(configure(optimizer="mine"), 10), 3)
     assert rates == pytest.approx([0.1 * 0.5 ** (step / 10) for step in range(3)])
 
@@ -216,9 +210,9 @@ SCHEDULES = "optimizer `mine` has its own learning rate schedule, and the config
     ids=["no optimizer", "clipnorm", "clipvalue", "global_clipnorm", "schedule", "warmup"],
 )
 def test_user_optimizer_in_conflict_with_config_is_usage_error(
-    configure, register, build: Callable[[], object], config: dict, message: str, hint: str
+    configure, register_optimizer, build: Callable[[], object], config: dict, message: str, hint: str
 ) -> None:
-    register(build)
+    register_optimizer(build)
     with pytest.raises(TfloopError) as caught:
         build_optimizer(configure(optimizer="mine", **config), 10)
     assert caught.value.code == ExitCode.USAGE

@@ -113,6 +113,14 @@ def test_infinite_norm_is_detected_with_clip_norm(trainer, optimizer: str) -> No
     assert run.state.skipped_steps.numpy()[0] == 1
 
 
+@pytest.mark.parametrize("option", ["clipnorm", "clipvalue", "global_clipnorm"])
+def test_infinite_norm_is_detected_with_clipping_of_own_optimizer(trainer, register_optimizer, option: str) -> None:
+    register_optimizer(lambda: keras.optimizers.Adam(**{option: 1.0}))
+    run = trainer(dataset_with(1e30), epochs=1, optimizer={"name": "mine"}, on_nonfinite="skip")
+    run.fit()
+    assert run.state.skipped_steps.numpy()[0] == 1
+
+
 @pytest.mark.parametrize("steps_per_execution", [1, 64])
 def test_training_stops_before_faulty_step_and_names_it(
     trainer, assert_bitwise_equal, steps_per_execution: int

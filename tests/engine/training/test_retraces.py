@@ -55,6 +55,14 @@ def test_retrace_is_counted_from_its_epoch_on(trainer, monkeypatch) -> None:
     assert [epoch.retraces for epoch in run.fit()] == [0, 0, 1, 1]
 
 
+def test_resume_at_end_of_epoch_is_no_retrace(trainer) -> None:
+    """The step is then traced in the second epoch: the first one has no steps left."""
+    run = trainer(epochs=2)
+    run.fit_until(run.data.steps_per_epoch)
+    assert int(run.state.epoch) == 0
+    assert [epoch.retraces for epoch in run.fit()] == [0, 0]
+
+
 @pytest.mark.parametrize("retraces", [0, 2])
 def test_retraces_are_displayed(capsys: pytest.CaptureFixture[str], retraces: int) -> None:
     run_started = RunStarted("runs/a", 0, {}, 1, 1, 1, ("loss",))
@@ -64,5 +72,5 @@ def test_retraces_are_displayed(capsys: pytest.CaptureFixture[str], retraces: in
             display.handle(run_started)
             display.handle(epoch_done)
     out, err = capsys.readouterr()
-    assert ("warning: compiled again (2)" in err) == (retraces == 2)
+    assert ("warning: the training step was retraced (2)" in err) == (retraces == 2)
     assert json.loads(out.splitlines()[-1]).get("retraces", 0) == retraces

@@ -136,16 +136,28 @@ def read_arrays(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         raise damaged(checkpoint.path, f"{STATE}: {reason_of(error)}") from error
 
 
+class ModelMismatchError(TfloopError):
+    """A checkpoint is not damaged, but does not match the model (exit code 6)."""
+
+    def __init__(self, checkpoint: Checkpoint, problem: str) -> None:
+        super().__init__(
+            f"checkpoint {checkpoint.path} does not match this model: {problem}",
+            hint="use the same config and the same code as for training",
+            code=ExitCode.CHECKPOINT,
+        )
+
+
 def restore(checkpoint: Checkpoint, state: TrainState) -> None:
     """Assigns the values of a checkpoint to `state`: all of them, or none.
 
     Raises:
-        TfloopError: the checkpoint is damaged, or does not match the model (exit code 6).
+        TfloopError: the checkpoint is damaged (exit code 6).
+        ModelMismatchError: the checkpoint does not match the model.
     """
     variables, size = state.variables(), checkpoint.manifest["size"]
     expected = sum(variable.dtype.size * variable.shape.num_elements() for variable in variables.values())
     if size > expected + MAX_HEADER_BYTES:  # it could be larger than the memory
-        raise _mismatch(checkpoint, f"it has {size} bytes, and this model needs {expected}")
+        raise ModelMismatchError(checkpoint, f"it has {size} bytes, and this model needs {expected}")
     arrays = read_arrays(checkpoint)
     for name in sorted(arrays.keys() | variables.keys()):
         array, variable = arrays.get(name), variables.get(name)
@@ -155,17 +167,9 @@ def restore(checkpoint: Checkpoint, state: TrainState) -> None:
             problem = f"`{name}` is {array.dtype} {array.shape} in it and {variable.dtype.name} {variable.shape} here"
         else:
             continue
-        raise _mismatch(checkpoint, problem)
+        raise ModelMismatchError(checkpoint, problem)
     for name, variable in variables.items():
         variable.assign(arrays[name])
-
-
-def _mismatch(checkpoint: Checkpoint, problem: str) -> TfloopError:
-    return TfloopError(
-        f"checkpoint {checkpoint.path} does not match this model: {problem}",
-        hint="use the same config and the same code as for training",
-        code=ExitCode.CHECKPOINT,
-    )
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tfloop_cli.config.schema import CheckpointConfig
-from tfloop_cli.engine.checkpoints.format import Snapshot, restore, write_checkpoint
+from tfloop_cli.engine.checkpoints.format import ModelMismatchError, Snapshot, restore, write_checkpoint
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Event, Progress, Stopped
@@ -118,7 +118,8 @@ class CheckpointSaver:
             The checkpoint; None if there is none yet.
 
         Raises:
-            TfloopError: the given checkpoint is damaged, or of another model or run; or all are (exit code 6).
+            TfloopError: the given checkpoint, or each of them, is damaged or of another run (exit code 6).
+            ModelMismatchError: the checkpoint does not match the model.
         """
         available, skipped = list_checkpoints(self._directory), set()
         for candidate in [path] if path else reversed(available):
@@ -127,6 +128,8 @@ class CheckpointSaver:
                 if checkpoint.manifest["run_id"] != self.facts["run_id"]:
                     raise damaged(candidate, "it belongs to another run")
                 restore(checkpoint, self._state)
+            except ModelMismatchError:
+                raise  # the others are of the same model
             except TfloopError as error:
                 if path:
                     raise

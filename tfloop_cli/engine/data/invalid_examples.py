@@ -34,10 +34,11 @@ class InvalidExamples:
 
     def messages(self) -> list[str]:
         """Returns one line for each split with skipped examples."""
-        return [
-            f"{split}: {count:,} invalid example{'s' if count > 1 else ''} skipped; the first: {self.reasons[split]}"
-            for split, count in self.counts.items()
-        ]
+        lines = []
+        for split, count in self.counts.items():
+            what = f"{count:,} invalid examples skipped; the first" if count > 1 else "1 invalid example skipped"
+            lines.append(f"{split}: {what}: {self.reasons[split]}")
+        return lines
 
 
 _CURRENT: ContextVar[InvalidExamples | None] = ContextVar("invalid_examples", default=None)

@@ -77,7 +77,8 @@ def _set_schedule(optimizer: keras.Optimizer, name: str, multiplier: Multiplier,
     if not isinstance(optimizer._learning_rate, keras.Variable):
         raise TfloopError(
             f"optimizer `{name}` has its own learning rate schedule, and the config has `schedule` or `warmup_steps`",
-            hint="use one of the two",
+            hint="use one of the two: `schedule: constant` and `warmup_steps: 0`, or a constant learning rate in the "
+            "optimizer's builder",
         )
     base = float(optimizer.learning_rate)
     optimizer.learning_rate = LearningRateSchedule(base, multiplier, warmup_steps)

@@ -114,7 +114,9 @@ class RunOptimizer:
     @property
     def _may_hide_overflow(self) -> bool:
         """Whether a gradient with a square too large for its dtype may leave only finite values in the state."""
-        return not isinstance(self.keras, SQUARING_OPTIMIZERS) or self.keras.global_clipnorm is not None
+        keras = self.keras
+        clips = any(limit is not None for limit in (keras.clipnorm, keras.clipvalue, keras.global_clipnorm))
+        return clips or not isinstance(keras, SQUARING_OPTIMIZERS)
 
     def _update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> tf.Operation:
         self.keras.apply(gradients, variables)
