@@ -63,7 +63,7 @@ class Autoencoder:
     def train_step(self, state, batch):
         inputs, _ = batch
         with tf.GradientTape() as tape:
-            values = self.measure(inputs, state.model(inputs, training=True))
+            values = self.compute_metrics(inputs, state.model(inputs, training=True))
             loss = tf.reduce_mean(values["loss"])
         variables = state.model.trainable_variables
         state.optimizer.apply(tape.gradient(loss, variables), variables, loss)
@@ -71,7 +71,7 @@ class Autoencoder:
 
     def eval_step(self, state, batch):
         inputs, _ = batch
-        return self.measure(inputs, state.model(inputs, training=False))
+        return self.compute_metrics(inputs, state.model(inputs, training=False))
 
     def predict(self, state, inputs):
         return None
@@ -79,7 +79,7 @@ class Autoencoder:
     def samples(self, state):
         return None
 
-    def measure(self, inputs, outputs):
+    def compute_metrics(self, inputs, outputs):
         error = tf.abs(inputs - outputs)
         return {"largest_error": tf.reduce_max(error, axis=1), "loss": self.scale * tf.reduce_mean(error**2, axis=1)}
 '''

@@ -61,14 +61,14 @@ class NewTask:
 
     def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
         with tf.GradientTape() as tape:
-            values = self.measure(state.model(batch[0], training=True))
+            values = self.compute_metrics(state.model(batch[0], training=True))
             loss = tf.reduce_mean(values["loss"])
         variables = state.model.trainable_variables
         state.optimizer.apply(tape.gradient(loss, variables, state.optimizer.loss_scale), variables, loss)
         return values
 
     def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
-        return self.measure(state.model(batch[0], training=False))
+        return self.compute_metrics(state.model(batch[0], training=False))
 
     def predict(self, state: TrainState, inputs: tf.Tensor) -> None:
         return None
@@ -76,7 +76,7 @@ class NewTask:
     def samples(self, state: TrainState) -> None:
         return None
 
-    def measure(self, outputs: tf.Tensor) -> MetricValues:
+    def compute_metrics(self, outputs: tf.Tensor) -> MetricValues:
         return {"loss": tf.reduce_mean(tf.square(outputs - self.target), axis=1)}
 ''',
     "optimizers": '''\

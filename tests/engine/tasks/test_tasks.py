@@ -22,7 +22,7 @@ ONE_HOT = np.eye(6, dtype=np.float32)[LABELS]
 def measure(name: str, spec: DataSpec, targets: np.ndarray, outputs: np.ndarray, **arguments) -> dict[str, np.ndarray]:
     """Returns the metrics of a task, each [batch]; asserts that they are those of `task.metrics`, in order."""
     task = tasks.build(Component(name, arguments), spec)
-    values = task.measure(tf.constant(targets), tf.constant(outputs))
+    values = task.compute_metrics(tf.constant(targets), tf.constant(outputs))
     assert list(values) == list(task.metrics)
     assert {tuple(value.shape) for value in values.values()} == {(len(targets),)}
     return {key: value.numpy() for key, value in values.items()}
@@ -379,7 +379,10 @@ def test_label_smoothing_lowers_the_target_of_real_images() -> None:
     spec = DataSpec((8, 8, 1), "float32")
     plain, smooth = (tasks.build(Component("gan", {"label_smoothing": smoothing}), spec) for smoothing in (0.0, 0.25))
     real, fake = tf.constant([[3.0]]), tf.constant([[-1.0]])
-    difference = smooth.measure(real, fake)["discriminator_loss"] - plain.measure(real, fake)["discriminator_loss"]
+    difference = (
+        smooth.compute_metrics(real, fake)["discriminator_loss"]
+        - plain.compute_metrics(real, fake)["discriminator_loss"]
+    )
     assert_close(difference, [0.25 * 3.0])  # the cross entropy of a target t is softplus(x) - t x
 
 
@@ -387,8 +390,8 @@ def test_user_task_may_return_metrics_in_any_order(trainer) -> None:
     run = trainer(epochs=1)
 
     class ReversedMetrics(type(run.task)):
-        def measure(self, targets, outputs):
-            return dict(reversed(super().measure(targets, outputs).items()))
+        def compute_metrics(self, targets, outputs):
+            return dict(reversed(super().compute_metrics(targets, outputs).items()))
 
     other = trainer(epochs=1)
     other.task = ReversedMetrics(other.task.loss, other.task.other_metrics, other.task.monitor, other.task.classes)

@@ -38,7 +38,7 @@ class Gan:
             fakes = generator(noise, training=True)
             real_logits = discriminator(images, training=True)  # [batch, 1]
             fake_logits = discriminator(fakes, training=True)  # [batch, 1]
-            values = self.measure(real_logits, fake_logits)
+            values = self.compute_metrics(real_logits, fake_logits)
             discriminator_loss = tf.reduce_mean(values["discriminator_loss"])
             generator_loss = tf.reduce_mean(values["generator_loss"])
         for name, tape, loss in (
@@ -56,7 +56,7 @@ class Gan:
         noise = self.noise(state, images, tf.bitcast(tf.reduce_sum(tf.cast(images, tf.float32)), tf.int32))
         fakes = state.models["generator"](noise, training=False)
         discriminator = state.models["discriminator"]
-        return self.measure(discriminator(images, training=False), discriminator(fakes, training=False))
+        return self.compute_metrics(discriminator(images, training=False), discriminator(fakes, training=False))
 
     def predict(self, state: TrainState, inputs: tf.Tensor) -> None:
         return None
@@ -80,7 +80,7 @@ class Gan:
         seed = tf.stack([state.seed, tf.cast(number, tf.int32)])
         return tf.random.stateless_normal([tf.shape(images)[0], latent], seed)
 
-    def measure(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> MetricValues:
+    def compute_metrics(self, real_logits: tf.Tensor, fake_logits: tf.Tensor) -> MetricValues:
         """Returns losses and scores for each pair of a real and a generated image, each float [batch]."""
         real, fake = tf.cast(real_logits[:, 0], tf.float32), tf.cast(fake_logits[:, 0], tf.float32)
         entropy = tf.nn.sigmoid_cross_entropy_with_logits

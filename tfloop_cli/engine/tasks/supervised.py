@@ -44,7 +44,7 @@ class Supervised:
         inputs, targets = batch
         with tf.GradientTape() as tape:
             outputs = state.model(inputs, training=True)  # [batch, outputs]
-            values = self.measure(targets, outputs)
+            values = self.compute_metrics(targets, outputs)
             loss = tf.reduce_mean(values["loss"]) + sum(state.model.losses)
         variables = state.model.trainable_variables
         gradients = tape.gradient(loss, variables, state.optimizer.loss_scale)
@@ -53,7 +53,7 @@ class Supervised:
 
     def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
         inputs, targets = batch
-        return self.measure(targets, state.model(inputs, training=False))
+        return self.compute_metrics(targets, state.model(inputs, training=False))
 
     def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
         return tf.argmax(state.model(inputs, training=False), axis=-1) if self.classes else None
@@ -73,7 +73,7 @@ class Supervised:
             hint="the last layer of a model has `spec.outputs` units",
         )
 
-    def measure(self, targets: tf.Tensor, outputs: tf.Tensor) -> MetricValues:
+    def compute_metrics(self, targets: tf.Tensor, outputs: tf.Tensor) -> MetricValues:
         """Returns loss and metrics of each example, in at least float32, whatever the precision of the model."""
         if outputs.dtype != tf.float64:
             outputs = tf.cast(outputs, tf.float32)
