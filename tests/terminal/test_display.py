@@ -130,6 +130,7 @@ def test_rich_display_draws_bar_and_table(
 
 def test_bar_shows_speed_in_training_and_not_in_validation(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfloop_cli.terminal.display.REFRESH_SECONDS", 0)
+    monkeypatch.setenv("COLUMNS", "90")
     show(Console(), [STARTED, EVENTS[1]])
     assert "20,000 examples/s" in terminal.getvalue()
     terminal.clear()
@@ -138,12 +139,14 @@ def test_bar_shows_speed_in_training_and_not_in_validation(terminal: Terminal, m
     assert "examples/s" not in terminal.getvalue()
 
 
-def test_bar_drops_metrics_and_speed_on_narrow_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_drops_speed_and_then_metrics_on_narrow_terminal(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tfloop_cli.terminal.display.REFRESH_SECONDS", 0)
     for columns, shown in [
         ("90", "43/430  loss 0.7000  accuracy 0.8000  20,000 examples/s  -:-- left"),
-        ("70", "43/430  loss 0.7000  20,000 examples/s  -:-- left"),
-        ("60", "43/430  loss 0.7000  -:-- left"),
+        ("80", "43/430  loss 0.7000  accuracy 0.8000  -:-- left"),
+        ("50", "43/430  loss 0.7000  -:-- left"),
         ("40", "43/430  -:-- left"),
     ]:
         monkeypatch.setenv("COLUMNS", columns)

@@ -29,8 +29,8 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState) -
             "model": f"{config.model.name} ({parameters:,} parameters)",
             "optimizer": _optimizer(config),
             "batches": f"{config.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
-            "device": f"{config.device}, {config.threads} threads, {config.precision}, compile: {config.compile}, "
-            f"kernels: {config.kernels}",
+            "device": f"{config.device}, {config.threads} thread{'s' if config.threads != 1 else ''}, "
+            f"{config.precision}, compile: {config.compile}, kernels: {config.kernels}",
         },
         skipped_examples=dict(data.skipped),
     )

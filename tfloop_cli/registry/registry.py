@@ -12,6 +12,7 @@ import copy
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -161,10 +162,10 @@ class Registry:
 
     def _shipped(self, name: str | None) -> list[Declaration]:
         """Returns the shipped components in those files that may register `name` (None: in all files)."""
-        wanted = f'register("{name or ""}'.encode()
+        wanted = re.compile(rf"""register\(\s*['"]{re.escape(name or "")}""".encode())
         found: list[Declaration] = []
         for file in sorted(self._folder.glob("*.py")):
-            if wanted in file.read_bytes():
+            if wanted.search(file.read_bytes()):
                 module = ".".join(file.relative_to(_PACKAGE.parent).with_suffix("").parts)
                 found += [one for registry, one in read_source(file, module) if registry == self.plural]
         return found

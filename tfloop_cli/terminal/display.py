@@ -5,7 +5,6 @@ results and go to stdout.
 """
 
 import time
-from collections.abc import Sequence
 from typing import Self
 
 from rich.console import Console as RichConsole
@@ -162,14 +161,14 @@ class RichDisplay(PlainDisplay):
         self._drawn = now
         total = event.phase_steps or self._started.steps_per_epoch
         label = f"{_PHASES.get(event.phase, event.phase)} {event.epoch}/{self._started.epochs}"
-        parts = [
-            f"{event.epoch_step:>{len(str(total))}}/{total}",
-            *(f"{name} {number(value)}" for name, value in event.metrics.items()),
-            *([f"{event.examples_per_second:>6,.0f} examples/s"] if event.examples_per_second else []),
-            self._time_left(now, event.step),
-        ]
+        metrics = [f"{name} {number(value)}" for name, value in event.metrics.items()]
+        speed = [f"{event.examples_per_second:>6,.0f} examples/s"] if event.examples_per_second else []
+        step, left = f"{event.epoch_step:>{len(str(total))}}/{total}", self._time_left(now, event.step)
         room = self._rich.width - len(label) - _MARGIN
-        state = _shortened(parts, room - _MIN_BAR)
+        # Without enough room, the speed is dropped first, then the last metrics.
+        choices = [[*metrics, *speed], *(metrics[:count] for count in range(len(metrics), -1, -1))]
+        states = ["  ".join([step, *choice, left]) for choice in choices]
+        state = next((one for one in states if len(one) <= room - _MIN_BAR), states[-1])
         self._column.bar_width = max(_MIN_BAR, room - len(state))
         self._bar.update(self._task, description=label, completed=event.epoch_step, total=total, state=state)
         self._bar.refresh()
@@ -218,11 +217,3 @@ class _Screen(RichConsole):
 
     def show_cursor(self, show: bool = True) -> bool:
         return False
-
-
-def _shortened(parts: Sequence[str], room: int) -> str:
-    """Joins step, metrics, speed and time left in `room` characters; drops the last metrics first, then the speed."""
-    left = list(parts)
-    while len("  ".join(left)) > room and len(left) > 2:
-        del left[-3 if len(left) > 4 else -2]
-    return "  ".join(left)
