@@ -71,7 +71,7 @@ class EpochDone:
         best: whether this epoch has the best validation metric so far.
         retraces: how often the training step was retraced since the first epoch of this process, because a batch had
             another shape or dtype. Each takes as long as the first compilation.
-        skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite` and `precision`.
+        skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite`.
     """
 
     epoch: int

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tfloop_cli.engine.checkpoints.format import read_arrays
+from tfloop_cli.engine.checkpoints.storage import read_arrays
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints, step_of
 
 # Long enough to be interrupted: hundreds of epochs, each with a validation of some length.

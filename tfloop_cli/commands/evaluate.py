@@ -7,7 +7,7 @@ import numpy as np
 
 from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.checkpoints.format import restore
+from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.training.setup import create_state

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.validation import DEFAULTS
-from tfloop_cli.config.yaml_nodes import MAX_BYTES, Node, Source, YamlError, map_text, parse
+from tfloop_cli.config.yaml_positions import MAX_BYTES, Node, Source, YamlError, map_text, parse
 from tfloop_cli.config.yaml_scalars import resolve
 from tfloop_cli.errors import Problem
 
@@ -139,7 +139,7 @@ class LayerReader:
         if path is None:
             message = f"config `{name}` not found"
             hint = nearest(Path(name).stem, shipped_names(), "built-in configs:")
-            problem = by.problem(message, hint) if by else Problem(message, f"--config {name}", hint=hint)
+            problem = by.problem(message, hint) if by else Problem(message, hint=hint)
         elif path in chain:
             names = " -> ".join(one.name for one in (*chain[chain.index(path) :], path))
             problem = by.problem(f"these files extend each other in a cycle: {names}") if by else None

@@ -251,9 +251,9 @@ NUMBERS = {"task": "regression", "dataset": {"name": "synthetic", "shape": [8, 8
 @pytest.mark.parametrize(
     ("output_shape", "changes", "message"),
     [
-        ((7,), {}, r"model `linear` has 7 outputs per example, and the task needs 3 \(one per class\)"),
+        ((7,), {}, r"model `linear` has 7 output\(s\) per example, and the task needs 3 \(one per class\)"),
         ((1, 3), {}, r"has outputs of shape \(1, 3\) per example, and the task needs 3 \(one per class\)"),
-        ((1,), NUMBERS, r"has 1 outputs per example, and the task needs 2 \(one per number of the target\)"),
+        ((1,), NUMBERS, r"has 1 output\(s\) per example, and the task needs 2 \(one per number of the target\)"),
     ],
 )
 def test_model_with_other_outputs_is_an_error(trainer, make, output_shape: tuple, changes: dict, message: str) -> None:
@@ -283,7 +283,7 @@ def changed_models(run, trained: str) -> set[str]:
     """Returns the models whose weights a step changes if the learning rates of all others are 0."""
     for name, optimizer in run.state.optimizers.items():
         if name != trained:
-            optimizer.keras.learning_rate = 0.0
+            optimizer.inner.learning_rate = 0.0
     before = {name: [weight.numpy() for weight in model.trainable_weights] for name, model in run.state.models.items()}
     run.task.train_step(run.state, next(iter(run.data.batches(0, 1))))
     return {
@@ -299,7 +299,7 @@ def changed_models(run, trained: str) -> set[str]:
 @pytest.mark.parametrize("name", ["generator", "discriminator"])
 def test_each_optimizer_of_a_gan_trains_one_model(trainer, name: str) -> None:
     run = trainer(**GAN)
-    assert {variable.path for variable in run.state.optimizers[name].keras._trainable_variables} == {
+    assert {variable.path for variable in run.state.optimizers[name].inner._trainable_variables} == {
         variable.path for variable in run.state.models[name].trainable_variables
     }
     assert changed_models(run, name) == {name}

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.state import TrainState
 
-Batch = tuple[tf.Tensor, tf.Tensor]  # inputs, float [batch, ...]; targets, [batch, ...]
+Batch = tuple[tf.Tensor, tf.Tensor]  # inputs [batch, ...]; targets [batch, ...]; dtypes as in `Data.batches`
 MetricValues = dict[str, tf.Tensor]  # name of a metric -> its value for each example, float [batch]
 
 
@@ -47,7 +47,7 @@ class Task(Protocol):
 def uses_autograph(task: Task) -> bool:
     """Whether AutoGraph converts the task's code before it is traced.
 
-    A user's task may use Python's `if` on a tensor. The shipped tasks do not, and converting them takes longer than
+    A user's task may use Python's `if` on a tensor. The built-in tasks do not, and converting them takes longer than
     tracing them.
     """
     return not type(task).__module__.startswith("tfloop_cli.")

@@ -73,13 +73,13 @@ class EarlyStopping:
         """Counts the epochs since the last improvement in `state`."""
         if not validation or not self._config or not self._monitor:
             return
-        value, (best, epochs) = validation[self._monitor.metric], state.patience.numpy().tolist()
+        value, (best, epochs) = validation[self._monitor.metric], state.early_stopping.numpy().tolist()
         improved = self._monitor.improves(value, best, self._config.min_delta)
-        state.patience.assign([value, 0] if improved else [best, epochs + 1])
+        state.early_stopping.assign([value, 0] if improved else [best, epochs + 1])
 
     def should_stop(self, state: TrainState) -> bool:
         """Whether the patience is used up."""
-        return self._config is not None and float(state.patience[1]) >= self._config.patience_epochs
+        return self._config is not None and float(state.early_stopping[1]) >= self._config.patience_epochs
 
 
 def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) -> Monitor | None:
