@@ -27,7 +27,8 @@ def create_state(
         total_steps: training steps in the whole run, which the schedule spans.
 
     Raises:
-        TfloopError: the models are not those of the task, or have other outputs than it needs (exit code 2).
+        TfloopError: the models are not those of the task, or have other outputs than it needs, or `micro_batch_size`
+            does not suit model or task, or the optimizer is invalid (exit code 2).
     """
     by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
     if set(by_name) != set(task.models):
@@ -56,14 +57,20 @@ def create_state(
 
 
 def _require_independent_examples(config: Config, task: Task, models: Mapping[str, keras.Model]) -> None:
-    """Raises TfloopError if examples of a batch affect each other, so that micro-batches would change the result."""
+    """Raises TfloopError if examples of a batch may affect each other, so that micro-batches may change the result."""
     has_statistics = any(model.non_trainable_weights for model in models.values())
     if has_statistics or getattr(task, "whole_batches", False):
-        cause = f"model `{config.model.name}` has batch norm" if has_statistics else f"task `{config.task.name}`"
+        cause = f"task `{config.task.name}`"
+        if has_statistics:
+            cause = (
+                f"model `{config.model.name}` has non-trainable weights, such as the moving statistics of batch norm"
+            )
         raise TfloopError(
-            f"`micro_batch_size: {config.micro_batch_size}` would divide batches whose examples affect each other: "
+            f"`micro_batch_size: {config.micro_batch_size}` would divide batches whose examples may affect each other: "
             f"{cause}",
-            hint="lower `batch_size` instead, or remove batch norm from the model",
+            hint="lower `batch_size` instead, or use a model whose weights are all trainable"
+            if has_statistics
+            else "lower `batch_size` instead",
         )
 
 
