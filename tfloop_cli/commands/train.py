@@ -62,7 +62,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
                     return ExitCode.DONE
             checkpoints.facts = save_metadata(run, config, options, facts)
-            emit(start_event(run, config, data, state))
+            emit(start_event(run, config, data, state, options.code))
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)
 

@@ -83,6 +83,8 @@ def key_hint(word: str, chosen: Mapping[str, Declaration]) -> str:
         word: the key.
         chosen: config key -> the component that the config uses for it; their arguments are searched too.
     """
+    if word == "code":
+        return "use the option `--code FILE`"
     path = key_path(word, chosen)
     return f"did you mean `{path}`?" if path else nearest(word, Config.model_fields, "the keys are")
 

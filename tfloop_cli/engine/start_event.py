@@ -1,5 +1,8 @@
 """The first event of a run: what the header shows before the first step."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
@@ -10,7 +13,7 @@ from tfloop_cli.runs.folder import RunFolder
 SPLIT_ORDER = ("train", "validation", "test")
 
 
-def start_event(run: RunFolder, config: Config, data: Data, state: TrainState) -> RunStarted:
+def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, code: Sequence[Path]) -> RunStarted:
     """Returns the start event of a new or resumed run."""
     parameters = sum(model.count_params() for model in state.models.values())
     splits = sorted(data.splits, key=lambda name: SPLIT_ORDER.index(name) if name in SPLIT_ORDER else 3)
@@ -33,6 +36,7 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState) -
             f"{config.precision}, compile: {config.compile}, kernels: {config.kernels}",
         },
         skipped_examples=dict(data.skipped),
+        code=tuple(map(str, code)),
     )
 
 

@@ -4,6 +4,7 @@ Progress bar, table and epoch lines go to stderr. The test metrics and, as the l
 results and go to stdout.
 """
 
+import shlex
 import time
 from typing import Self
 
@@ -66,14 +67,22 @@ class JsonDisplay(Display):
 class PlainDisplay(Display):
     """Prints one line per epoch, for logs and for terminals without colors."""
 
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._code: tuple[str, ...] = ()
+        self._best: int | None = None  # the best epoch so far
+        self._split = "train"  # the split to evaluate next
+
     def handle(self, event: Event) -> None:
         match event:
             case RunStarted():
-                self._started = event
+                self._started, self._code = event, event.code
                 self._start()
             case Progress():
                 self._progress(event)
             case EpochDone():
+                self._split = "validation" if event.validation else "train"
+                self._best = event.epoch if event.best else self._best
                 self._epoch(event)
             case Evaluated():
                 self._evaluated(event)
@@ -100,6 +109,9 @@ class PlainDisplay(Display):
         self._console.info("  ".join(parts) + ("  best" if event.best else "") + _warnings(event))
 
     def _evaluated(self, event: Evaluated) -> None:
+        self._split = event.split
+        if self._best:
+            self._console.info(f"the weights of epoch {self._best}, the best one in validation:")
         self._console.result(evaluated_text(event))
 
     def _ended(self, event: RunEnded) -> None:
@@ -107,8 +119,10 @@ class PlainDisplay(Display):
         how = event.reason if finished else f"stopped ({event.reason})"
         self._console.info(f"{how} after {duration(event.seconds)}")
         self._console.result(event.run)
-        command = f"tfloop evaluate {event.run}" if finished else f"tfloop train --resume --output {event.run}"
-        self._console.info(f"next: {command}")
+        split = f" --split {self._split}" if self._split != "test" else ""
+        command = f"evaluate {event.run}{split}" if finished else f"train --resume --output {event.run}"
+        code = "".join(f" --code {shlex.quote(path)}" for path in self._code)
+        self._console.info(f"next: tfloop {command}{code}")
 
 
 class RichDisplay(PlainDisplay):
