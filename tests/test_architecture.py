@@ -23,6 +23,7 @@ ALLOWED: dict[str, list[str]] = {
     "events": [],
     "hardware": [],
     "signals": ["errors", "events"],
+    "watchdog": ["events"],
     "thresholds": ["errors"],
     "files": ["errors"],
     "cache_folder": ["errors"],
@@ -53,7 +54,8 @@ ALLOWED: dict[str, list[str]] = {
     "engine.samples": ["events", "files", "runs", "engine.state", "engine.tasks"],
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
     "commands": [
-        "errors", "events", "signals", "thresholds", "files", "cache_folder", "registry", "config", "runs", "terminal",
+        "errors", "events", "signals", "watchdog", "thresholds", "files", "cache_folder", "registry", "config", "runs",
+        "terminal",
         "engine.runtime", "engine.data", "engine.evaluation", "engine.training", "engine.loop", "engine.checkpoints",
         "engine.samples", "engine.start_event",
     ],

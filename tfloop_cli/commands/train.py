@@ -25,6 +25,7 @@ from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import Display, make_display
 from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
+from tfloop_cli.watchdog import warn_if_stuck
 
 
 def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
@@ -67,6 +68,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 display.handle(epoch)
 
             events = fit(state, data, task, config, best_metric, early_stopping)
+            events = warn_if_stuck(events, console.warn)
             for event in until_stopped(events, interrupts, started + options.max_seconds):
                 emit(event)
             assert isinstance(event, Stopped)

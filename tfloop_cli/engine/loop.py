@@ -121,11 +121,11 @@ def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
         with fast_kernels(settings):
             return in_graph(batches, count)
 
-    compiled = tf.function(trace, autograph=False)
-    single_threaded = config.device == "cpu" and not xla
+    # AutoGraph and the loss scale of float16 need nested functions, which the single-threaded executor cannot run.
+    single_threaded = config.device == "cpu" and not (xla or autograph or config.precision == "float16")
     if single_threaded and suits_single_thread(state, use_native=settings.native_threads > 0):
-        return SingleThreadedExecutor(compiled)
-    return compiled
+        return SingleThreadedExecutor(trace)
+    return tf.function(trace, autograph=False)
 
 
 def sums(values: MetricValues, metrics: Sequence[str]) -> tf.Tensor:

@@ -1,6 +1,6 @@
 """Runs small models in a single thread: passing an operation to another thread takes longer than it saves."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import keras
@@ -34,17 +34,40 @@ def suits_single_thread(state: TrainState, *, use_native: bool) -> bool:
     """Whether a training step consists of small operations, and of C++ operations, which divide their own work.
 
     Small operations are those of dense layers with few weights. The rule is fixed, not measured: results differ in
-    rounding.
+    rounding. A model with weights outside of such layers is not known to consist of them.
 
     Args:
         state: its models are built.
         use_native: whether supported layers use the C++ operations.
     """
-    return all(
-        _is_small(layer) or (use_native and native.supports(layer))
-        for model in state.models.values()
-        for layer in model.layers
-    )
+    for model in state.models.values():
+        if not all(_is_small(layer) or (use_native and native.supports(layer)) for layer in model.layers):
+            return False
+        if len(model.weights) > sum(len(layer.weights) for layer in model.layers):
+            return False
+    return True
+
+
+def calls_functions(graph: tf.Graph) -> bool:
+    """Whether the loop body of an inner loop's graph calls functions: conditions, loops, nested functions.
+
+    Such an operation blocks its thread until another thread of the inter-op pool has run the function. With the
+    single-threaded executor it may wait for itself: the pool has as many threads as the process has CPUs.
+    """
+    definition = graph.as_graph_def()
+    functions = {function.signature.name: function.node_def for function in definition.library.function}
+    loops = [node for node in definition.node if _functions_of(node)]
+    bodies = [node for loop in loops for name in _functions_of(loop) for node in functions[name]]
+    return len(loops) != 1 or any(_functions_of(node) for node in bodies)
+
+
+def _functions_of(node: tf.compat.v1.NodeDef) -> list[str]:
+    """Returns the names of the functions that an operation calls."""
+    names = []
+    for attribute in node.attr.values():
+        names += [attribute.func.name] if attribute.HasField("func") else []
+        names += [function.name for function in attribute.list.func]
+    return names
 
 
 def _is_small(layer: keras.Layer) -> bool:
@@ -55,14 +78,34 @@ def _is_small(layer: keras.Layer) -> bool:
 class SingleThreadedExecutor:
     """A compiled function whose operations run one after another in the calling thread.
 
+    If its graph calls functions, it is traced again for TensorFlow's default executor, and runs there.
+
     Args:
-        function: not traced yet.
+        function: the Python function to compile.
     """
 
-    def __init__(self, function: tf.types.experimental.PolymorphicFunction) -> None:
-        self._function = function
-        self.experimental_get_tracing_count = function.experimental_get_tracing_count
+    def __init__(self, function: Callable[..., tf.Tensor]) -> None:
+        self._python_function = function
+        self._function = tf.function(function, autograph=False)
+        self._single_threaded = True
+        self._checked: set[tf.Graph] = set()
+
+    def experimental_get_tracing_count(self) -> int:
+        return self._function.experimental_get_tracing_count()
 
     def __call__(self, *arguments: object) -> tf.Tensor:
-        with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
-            return self._function(*arguments)
+        if self._single_threaded:
+            # The executor affects tracing too: for the default one, control flow is lowered to other operations.
+            with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
+                if self._is_safe(*arguments):
+                    return self._function(*arguments)
+            self._single_threaded = False
+            self._function = tf.function(self._python_function, autograph=False)
+        return self._function(*arguments)
+
+    def _is_safe(self, *arguments: object) -> bool:
+        graph = self._function.get_concrete_function(*arguments).graph
+        if graph not in self._checked and calls_functions(graph):
+            return False
+        self._checked.add(graph)
+        return True
