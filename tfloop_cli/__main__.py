@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -19,8 +20,10 @@ def restart_with_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-# Before the imports, which take time: the restart, and signal handling.
+# Before the imports, which take time: the restart, and signal handling. Signals wait until `exit_on_signals`, also
+# during the restart.
 if __name__ == "__main__" or sys.argv[0].endswith("tfloop"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
     restart_with_huge_pages()
 
 from tfloop_cli.signals import exit_on_signals  # noqa: E402

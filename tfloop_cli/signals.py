@@ -25,6 +25,7 @@ def exit_on_signals() -> None:
     """Lets a signal end the process at once, with its exit code and no traceback: nothing needs saving yet."""
     for number in _CODES:
         signal.signal(number, _exit)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _CODES)  # `__main__` blocks them
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

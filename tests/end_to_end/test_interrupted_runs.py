@@ -97,6 +97,24 @@ def test_second_signal_stops_at_once_and_checkpoints_are_complete(start_run, num
         read_arrays(Checkpoint.open(path))
 
 
+def blocks_or_handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has taken over a signal; False while Python is starting."""
+    masks = re.findall(r"^Sig(?:Blk|Cgt):\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 75)])
+def test_first_instant_of_tfloop_exits_with_code_of_signal(start_run, name: str, code: int) -> None:
+    """Python itself handles SIGINT from its start, so the other signals show when tfloop does."""
+    process, _ = start_run(wait=False)
+    while not blocks_or_handles(process.pid, signal.SIGTERM):
+        assert process.poll() is None
+    process.send_signal(signal.Signals[name])
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+
+
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 75)])
 @pytest.mark.parametrize("delay", [0.1, 1.0, 2.0])
 def test_signal_during_startup_exits_with_its_code(start_run, number: str, code: int, delay: float) -> None:

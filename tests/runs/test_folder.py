@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,49 @@ def test_output_must_be_missing_or_empty(tmp_path: Path) -> None:
     with pytest.raises(TfloopError, match="not an empty folder") as caught:
         folder.create(tmp_path, "x", output=output)
     assert caught.value.code == ExitCode.USAGE
+
+
+LEFTOVERS: dict[str, Callable[[Path], object]] = {
+    "lock": lambda path: None,
+    "temporary file": lambda path: (path / ".config.yaml.0123abcd.tmp").write_text("x"),
+    "code": lambda path: (path / "code").mkdir(),
+    "empty checkpoints": lambda path: (path / "checkpoints").mkdir(),
+    "empty history": lambda path: (path / "metrics.jsonl").write_text(""),
+}
+CONTENTS: dict[str, Callable[[Path], object]] = {
+    "a config": lambda path: (path / "config.yaml").write_text(""),
+    "history": lambda path: (path / "metrics.jsonl").write_text("{}"),
+    "a checkpoint": lambda path: (path / "checkpoints" / "step-00000001").mkdir(parents=True),
+    "another file": lambda path: (path / "notes.txt").write_text(""),
+}
+
+
+@pytest.mark.parametrize("case", LEFTOVERS)
+def test_leftovers_of_interrupted_start_count_as_empty(tmp_path: Path, case: str) -> None:
+    (tmp_path / ".lock").write_text("pid 1 on x")
+    LEFTOVERS[case](tmp_path)
+    run = folder.create(tmp_path, "x", output=tmp_path)
+    with run.lock():
+        assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("case", CONTENTS)
+def test_folder_with_contents_is_not_a_new_run(tmp_path: Path, case: str) -> None:
+    (tmp_path / ".lock").write_text("pid 1 on x")
+    CONTENTS[case](tmp_path)
+    with pytest.raises(TfloopError, match="is not an empty folder"):
+        folder.create(tmp_path, "x", output=tmp_path)
+
+
+def test_lock_removes_temporary_files_of_killed_process(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    temporary = [tmp_path / ".summary.json.0123abcd.tmp", tmp_path / "code" / ".a.py.89abcdef.tmp"]
+    kept = [tmp_path / ".mine.tmp", tmp_path / "summary.json"]
+    for file in (*temporary, *kept):
+        file.write_text("")
+    with folder.RunFolder(tmp_path).lock():
+        assert not any(file.exists() for file in temporary)
+        assert all(file.exists() for file in kept)
 
 
 def test_runs_dir_that_is_a_file_is_usage_error(tmp_path: Path) -> None:

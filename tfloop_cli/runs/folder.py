@@ -19,6 +19,7 @@ from tfloop_cli.files import disk_errors, read_json, sync_folder, utc
 from tfloop_cli.runs.checkpoints import MANIFEST, is_checkpoint
 
 _NO_LOCK_SUPPORT = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some cluster filesystems have no locks
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # see `write_atomic`
 _STAMP = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$|-\d+$")  # what `create` appends to a name prefix
 
 
@@ -108,7 +109,15 @@ class RunFolder:
         with file:
             with disk_errors(self.path):
                 _acquire_lock(file, self.path)
+                self._remove_temporary_files()
             yield
+
+    def _remove_temporary_files(self) -> None:
+        """Removes what the writes of a killed process left. Only the holder of the lock writes into the folder."""
+        for folder in (self.path, self.code, self.samples):
+            for file in folder.glob(".*.tmp"):
+                if _TEMPORARY.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
 
 
 def create(runs_dir: Path, name_prefix: str, *, name: str | None = None, output: Path | None = None) -> RunFolder:
@@ -144,11 +153,22 @@ def create(runs_dir: Path, name_prefix: str, *, name: str | None = None, output:
 def require_free(output: Path) -> None:
     """Raises TfloopError (exit code 2) if `output` cannot be the folder of a new run; called before slow work."""
     with disk_errors(output):
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        if output.exists() and (not output.is_dir() or not _is_empty(output)):
             raise TfloopError(
                 f"{output} is not an empty folder",
                 hint="use a folder that is empty or does not exist, or add --resume to continue the run in it",
             )
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a folder is empty, or contains only what a start that was interrupted before config.yaml leaves."""
+    names = {entry.name for entry in path.iterdir()}
+    if ".lock" in names:
+        run = RunFolder(path)
+        names -= {".lock", "code", *(name for name in names if _TEMPORARY.fullmatch(name))}
+        names -= {one.name for one in (run.checkpoints, run.samples) if one.is_dir() and not any(one.iterdir())}
+        names -= {run.metrics.name} if run.metrics.is_file() and not run.metrics.stat().st_size else set()
+    return not names
 
 
 def find(name: str, runs_dir: Path) -> Path:
