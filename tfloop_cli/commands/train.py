@@ -67,8 +67,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)
 
-            events = fit(state, data, task, config, best_metric, early_stopping)
-            events = warn_if_stuck(events, console.warn)
+            events = warn_if_stuck(fit(state, data, task, config, best_metric, early_stopping), console.warn)
             for event in until_stopped(events, interrupts, started + options.max_seconds):
                 emit(event)
             assert isinstance(event, Stopped)
@@ -93,9 +92,7 @@ def show_result(
     if (events := final_events(run, weights_sha256, thresholds)) is None:
         return False
     console.info(f"{run} is finished; `--epochs N` trains more epochs")
-    evaluated, ended = events
-    if evaluated:
-        display.handle(evaluated)
-    display.handle(ended)
-    require_passed(thresholds, "test", evaluated.metrics if evaluated else {})
+    for event in filter(None, events):
+        display.handle(event)
+    require_passed(thresholds, "test", events[0].metrics if events[0] else {})
     return True
