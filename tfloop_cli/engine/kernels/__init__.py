@@ -7,7 +7,7 @@ speedup of each.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tfloop_cli.engine.kernels import batch_norm, bias_gradient, convolutions, dense, transformers
+from tfloop_cli.engine.kernels import batch_norm, bias_gradient, convolutions, dense, pointwise_gradient, transformers
 from tfloop_cli.engine.kernels.patching import original_implementations, patched
 from tfloop_cli.engine.kernels.settings import KernelSettings, use_settings
 from tfloop_cli.engine.kernels.word_mean import WordMean
@@ -16,6 +16,7 @@ __all__ = ["PATCHES", "KernelSettings", "WordMean", "fast_kernels", "original_im
 
 PATCHES = (
     *bias_gradient.PATCHES,
+    *pointwise_gradient.PATCHES,
     *dense.PATCHES,
     *convolutions.PATCHES,
     *batch_norm.PATCHES,
