@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.graph_failures import explain_graph_errors
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
@@ -72,7 +73,13 @@ class Evaluator:
 
             return tf.function(trace, reduce_retracing=True, autograph=False)
 
-        self._measure = compiled(task.eval_step)
+        compiled_step = compiled(task.eval_step)
+
+        def measure(batch: Batch) -> MetricValues:
+            with explain_graph_errors(task, task.eval_step, state, lambda: [batch]):
+                return compiled_step(batch)
+
+        self._measure = measure
         self._predict = compiled(task.predict)
 
     def chunks(self, split: str) -> Iterator[list[MetricValues]]:
