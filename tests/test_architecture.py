@@ -59,7 +59,7 @@ ALLOWED: dict[str, list[str]] = {
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
     "commands": [
         "errors", "events", "signals", "thresholds", "files", "cache_folder", "registry", "config", "runs", "terminal",
-        "engine.runtime", "engine.data", "engine.evaluation", "engine.training", "engine.loop",
+        "engine.runtime", "engine.data", "engine.tasks", "engine.evaluation", "engine.training", "engine.loop",
         "engine.checkpoints", "engine.samples", "engine.start_event",
     ],
     "cli": ["errors", "terminal", "commands"],

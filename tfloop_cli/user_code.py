@@ -45,7 +45,7 @@ def original(error: BaseException) -> BaseException:
 def user_error(error: Exception) -> TfloopError | None:
     """Returns the error to show for an exception; None if no user code was involved.
 
-    That is a TfloopError that AutoGraph has replaced, or one with the user's frames and exit code 7.
+    A TfloopError is returned as it was raised; for another exception, one with the user's frames and exit code 7.
     """
     first = original(error)
     if isinstance(first, TfloopError):

@@ -116,16 +116,15 @@ def error_handling(console: Console) -> Iterator[None]:
     """
     try:
         yield
-    except TfloopError as error:
-        console.error(error)
-        raise typer.Exit(error.code) from None
+    except typer.Exit:
+        raise
     except Exception as error:
         from tfloop_cli.user_code import user_error
 
-        if isinstance(error, typer.Exit) or not (shown := user_error(error)):
+        if (shown := user_error(error)) is None:
             raise
         console.error(shown)
-        if shown.code == ExitCode.USER_CODE:
+        if not isinstance(error, TfloopError):
             console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
         raise typer.Exit(shown.code) from None
     except KeyboardInterrupt:  # before training, or in a command that has nothing to save

@@ -11,11 +11,12 @@ from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
+from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import create_state
+from tfloop_cli.engine.training.setup import complete_setup, create_state
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
-from tfloop_cli.registry import models, tasks
+from tfloop_cli.registry import models
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
@@ -33,12 +34,13 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     with console.quiet_stderr():  # TensorFlow looks for devices
         config = runtime.setup(config)
     data = build_data(config, console.warn)
-    task = tasks.build(config.task, data.spec)
-    require_metrics(options.thresholds, task.metrics, "test", data.splits)
-    best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
+    task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, steps)
+    complete_setup(task, state, data, console.note)
+    require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
+    best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
@@ -68,7 +70,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             assert isinstance(event, Stopped)
             reason, last, weights_sha256 = event.reason, saver.last, state.weights_sha256()
 
-            if reason in FINISHED and data.examples("test"):
+            if reason in FINISHED and data.examples("test") and task.eval_step:
                 best = saver.restore_best()
                 if test := Evaluator(state, data, task, config).run("test", stop=lambda: interrupts.signal):
                     emit(Evaluated("test", test.examples, test.metrics, str(best)))

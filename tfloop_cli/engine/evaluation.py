@@ -58,6 +58,9 @@ class Evaluator:
         data: its splits.
         task: the evaluation step.
         config: device, kernels, threads, compile.
+
+    Attributes:
+        available: whether the task has an evaluation step; otherwise there is nothing to run.
     """
 
     def __init__(self, state: TrainState, data: Data, task: Task, config: Config) -> None:
@@ -73,6 +76,7 @@ class Evaluator:
 
             return tf.function(trace, reduce_retracing=True, autograph=False)
 
+        self.available = task.eval_step is not None
         compiled_step = compiled(task.eval_step)
 
         def measure(batch: Batch) -> MetricValues:

@@ -141,9 +141,9 @@ def means(state: TrainState) -> Metrics:
 
 
 def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) -> Generator[Event, None, Metrics | None]:
-    """Evaluates the validation split, yielding Progress; returns its metrics, None if there is no such split."""
+    """Evaluates the validation split, yielding Progress; returns its metrics, None without."""
     examples = data.examples("validation")
-    if not examples:
+    if not examples or not evaluator.available:
         return None
     parts: list[MetricValues] = []
     for chunk in evaluator.chunks("validation"):

@@ -66,7 +66,8 @@ class Supervised:
         shape = output_shape(model, spec)
         if shape is None or (shape == (spec.outputs,) if self.classes else math.prod(shape) == spec.outputs):
             return
-        found = f"{math.prod(shape)} output(s)" if len(shape) == 1 else f"outputs of shape {shape}"
+        count = math.prod(shape)
+        found = f"{count} output{'' if count == 1 else 's'}" if len(shape) == 1 else f"outputs of shape {shape}"
         each = "one per class" if self.classes else "one per number of the target"
         raise TfloopError(
             f"model `{name}` has {found} per example, and the task needs {spec.outputs} ({each})",

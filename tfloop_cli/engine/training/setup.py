@@ -1,17 +1,17 @@
 """Creates the training state of a new run: models checked against the task, and an optimizer for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data.spec import DataSpec
+from tfloop_cli.engine.data import Data, DataSpec
 from tfloop_cli.engine.optimizers.build import build_optimizer
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 
 
 def create_state(
@@ -27,10 +27,11 @@ def create_state(
         total_steps: training steps in the whole run, which the schedule spans.
 
     Raises:
-        TfloopError: the models are not those of the task, or have other outputs than it needs (exit code 2).
+        TfloopError: the models are not those of the task, or have other outputs than it needs (exit code 2); the
+            builder of the model returned something else (exit code 7).
     """
-    by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
-    if set(by_name) != set(task.models):
+    by_name = _by_name(models, config.model.name)
+    if task.models and set(by_name) != set(task.models):
         raise TfloopError(
             f"task `{config.task.name}` trains {_list(task.models)}, but `{config.model.name}` is {_list(by_name)}",
             hint="use `task: gan` with `model: dcgan`, and other models with `classification` or `regression`",
@@ -53,6 +54,36 @@ def create_state(
             accumulate=config.accumulates_gradients,
         )
     return state
+
+
+def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[str], None] = lambda text: None) -> None:
+    """Names the metrics of a task that does not declare them, and prints notes about models and task.
+
+    Args:
+        task: its training step is traced if it has no `metrics`: it returns them by name.
+        state: the training state.
+        data: the shape of its batches.
+        note: prints a line.
+    """
+    if not task.metrics:
+        tf.function(task.train_step).get_concrete_function(state, data.evaluation("train").element_spec)
+        state.name_metrics(task.metrics)
+    if not task.eval_step:
+        unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
+        state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
+    for text in state.notes:
+        note(text)
+
+
+def _by_name(models: keras.Model | Mapping[str, keras.Model], name: str) -> dict[str, keras.Model]:
+    by_name = {"model": models} if isinstance(models, keras.Model) else models
+    if not isinstance(by_name, Mapping) or not all(isinstance(model, keras.Model) for model in by_name.values()):
+        raise TfloopError(
+            f"model `{name}`: its builder returned {type(models).__name__}, not a Keras model or a dict of models",
+            hint="return an instance of keras.Model, or {name: model, ...} for a task with several models",
+            code=ExitCode.USER_CODE,
+        )
+    return dict(by_name)
 
 
 def _require_independent_examples(config: Config, task: Task, models: Mapping[str, keras.Model]) -> None:
