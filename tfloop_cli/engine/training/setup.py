@@ -10,7 +10,7 @@ from tfloop_cli.engine.data import Data, DataSpec
 from tfloop_cli.engine.optimizers.build import build_optimizer
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task
+from tfloop_cli.engine.tasks import Task, uses_autograph
 from tfloop_cli.errors import ExitCode, TfloopError
 
 
@@ -39,11 +39,15 @@ def create_state(
     if isinstance(models, keras.Model) and not models.built:  # a subclass creates its weights at its first call
         shape = [1, *(1 if length is None else length for length in spec.input_shape)]
         models(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
-    if require := getattr(task, "require_outputs", None):  # optional for user tasks
-        require(by_name["model"], spec, config.model.name)
+    notes = []
+    if check := getattr(task, "check_model", None):  # optional for user tasks
+        notes.append(check(by_name["model"], spec, config.model.name))
+    if not uses_autograph(task):  # a user's task may call such methods of the model
+        notes += [_unused_methods(model, name) for name, model in by_name.items()]
     if config.accumulates_gradients:
         _require_independent_examples(config, task, by_name)
     state = TrainState(by_name, task.metrics, config.seed)
+    state.notes += filter(None, notes)
     for name, model in by_name.items():
         state.optimizers[name] = RunOptimizer(
             build_optimizer(config, total_steps),
@@ -73,6 +77,14 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
     for text in state.notes:
         note(text)
+
+
+def _unused_methods(model: keras.Model, name: str) -> str | None:
+    """Returns a note about what a model brings for Keras' `fit`, which the tasks of tfloop do not use."""
+    steps = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+    own = [f"own `{step}`" for step in steps if getattr(type(model), step) is not getattr(keras.Model, step)]
+    own += ["`compile(...)`"] if model.compiled else []
+    return f"not used, since the task trains the model `{name}`: its {', '.join(own)}" if own else None
 
 
 def _by_name(models: keras.Model | Mapping[str, keras.Model], name: str) -> dict[str, keras.Model]:
