@@ -38,12 +38,13 @@ KERAS = re.compile(r"<!-- Keras (\S+) -->\n.*?<!-- end -->\n", re.DOTALL)
 SECTIONS: dict[str, type[BaseModel]] = {"checkpoint": CheckpointConfig, "early_stopping": EarlyStoppingConfig}
 EXIT_CODES: dict[int, str] = {
     ExitCode.DONE: "success; also a run that `--max-time` has stopped",
-    ExitCode.BUG: "a bug of tfloop, or an exception in user code; a traceback is printed",
+    ExitCode.BUG: "a bug of tfloop; a traceback is printed",
     ExitCode.USAGE: "wrong command line or config, or an unavailable device",
     ExitCode.THRESHOLD_FAILED: "a threshold of `--fail-under` or `--fail-over` failed",
     ExitCode.DATA: "the data is unavailable, cannot be read, or has an invalid example",
     ExitCode.DIVERGED: "training diverged: a value is NaN or infinite; the last good checkpoint is kept",
     ExitCode.CHECKPOINT: "a checkpoint is missing, damaged, or does not match the model",
+    ExitCode.USER_CODE: "user code raised an exception or returned something unusable; its own lines are shown first",
     ExitCode.TRY_AGAIN: "a temporary failure: a disk error, or preemption by SIGUSR1; retry with `--resume`",
     ExitCode.INTERRUPTED: "stopped by SIGINT (Ctrl-C); the training state is saved",
     CLOSED_PIPE: "the reader of a pipe has closed it, as `head -1` does",

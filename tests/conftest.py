@@ -114,14 +114,16 @@ def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
 
     def make(own: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
         from tfloop_cli.engine.data import Data, build_data
-        from tfloop_cli.engine.training.setup import create_state
-        from tfloop_cli.registry import models, tasks
+        from tfloop_cli.engine.tasks import build_task
+        from tfloop_cli.engine.training.setup import complete_setup, create_state
+        from tfloop_cli.registry import models
 
         config = configure(**changes)
         data = build_data(config) if own is None else Data(own, config)
-        task = tasks.build(config.task, data.spec)
+        task = build_task(config.task, data.spec)
         model = models.build(config.model, data.spec) if net is None else net
         state = create_state(model, task, data.spec, config, config.epochs * data.steps_per_epoch)
+        complete_setup(task, state, data)
         return Trainer(config, data, task, state)
 
     return make

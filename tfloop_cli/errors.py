@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     DATA = 4
     DIVERGED = 5
     CHECKPOINT = 6
+    USER_CODE = 7  # an exception in user code, or a result of it that cannot be used
     TRY_AGAIN = 75  # EX_TEMPFAIL: a temporary failure of the disk, or preemption; nothing is lost
     INTERRUPTED = 130
     TERMINATED = 143

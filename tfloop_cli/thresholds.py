@@ -59,7 +59,7 @@ def require_metrics(thresholds: Iterable[Threshold], metrics: Sequence[str], spl
 
     Args:
         thresholds: to check.
-        metrics: names of the task's metrics.
+        metrics: names of the metrics that the task evaluates; empty if it has no evaluation.
         split: the split that is evaluated.
         splits: the splits of the dataset.
     """
@@ -71,6 +71,7 @@ def require_metrics(thresholds: Iterable[Threshold], metrics: Sequence[str], spl
             problems.append(Problem(f"the dataset has no split `{split}` to check it on", file=place, hint=hint))
         elif threshold.metric not in metrics:
             hint = f"its metrics are {', '.join(f'`{metric}`' for metric in metrics)}"
+            hint = hint if metrics else "the task has no `eval_step`, so that nothing is evaluated"
             problems.append(Problem(f"the task has no metric `{threshold.metric}`", file=place, hint=hint))
     if problems:
         raise TfloopError(problems=problems)

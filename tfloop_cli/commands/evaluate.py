@@ -10,10 +10,11 @@ from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
-from tfloop_cli.engine.training.setup import create_state
+from tfloop_cli.engine.tasks import build_task, evaluated_metrics
+from tfloop_cli.engine.training.setup import complete_setup, create_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
-from tfloop_cli.registry import models, plugins, tasks
+from tfloop_cli.registry import models, plugins
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
 from tfloop_cli.runs.code_copies import verified_copies
 from tfloop_cli.runs.folder import RunFolder
@@ -64,10 +65,13 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     with console.quiet_stderr():
         config = runtime.setup(config)
     data = build_data(config, console.warn)
-    task = tasks.build(config.task, data.spec)
-    require_metrics(options.thresholds, task.metrics, options.split, data.splits)
+    task = build_task(config.task, data.spec)
+    if not task.eval_step:
+        raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
     total_steps = config.epochs * data.steps_per_epoch
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, total_steps)
+    complete_setup(task, state, data)
+    require_metrics(options.thresholds, evaluated_metrics(task), options.split, data.splits)
     restore(checkpoint, state)
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data has changed since training: the metrics may not be comparable")

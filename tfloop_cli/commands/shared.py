@@ -6,6 +6,7 @@ As in `cli.py`, imports are inside of functions if only some commands need them.
 import gc
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,12 +110,23 @@ FailOver = Annotated[list[str], typer.Option(metavar="METRIC=X", help="Exit with
 
 @contextmanager
 def error_handling(console: Console) -> Iterator[None]:
-    """A context that turns an error that the user can fix into its message and its exit code."""
+    """A context that turns an error that the user can fix into its message and its exit code.
+
+    An exception in user code is shown with the user's frames first, then with the whole traceback.
+    """
     try:
         yield
-    except TfloopError as error:
-        console.error(error)
-        raise typer.Exit(error.code) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        from tfloop_cli.user_code import user_error
+
+        if (shown := user_error(error)) is None:
+            raise
+        console.error(shown)
+        if not isinstance(error, TfloopError):
+            console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
+        raise typer.Exit(shown.code) from None
     except KeyboardInterrupt:  # before training, or in a command that has nothing to save
         console.info("stopped")
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -2,6 +2,7 @@
 
 import time
 
+from tfloop_cli.commands.finished_run import show_result
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
@@ -11,20 +12,20 @@ from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
+from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import create_state
+from tfloop_cli.engine.training.setup import complete_setup, create_state
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
-from tfloop_cli.registry import models, tasks
-from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.registry import models
 from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
-from tfloop_cli.runs.resume import final_events, total_steps
+from tfloop_cli.runs.resume import total_steps
 from tfloop_cli.runs.start import TrainOptions, open_run
 from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
-from tfloop_cli.terminal.display import Display, make_display
-from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
+from tfloop_cli.terminal.display import make_display
+from tfloop_cli.thresholds import require_metrics, require_passed
 from tfloop_cli.watchdog import warn_if_stuck
 
 
@@ -38,12 +39,13 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config)
     data = build_data(config, console.warn)
-    task = tasks.build(config.task, data.spec)
-    require_metrics(options.thresholds, task.metrics, "test", data.splits)
-    best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
+    task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, steps)
+    complete_setup(task, state, data, console.note)
+    require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
+    best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
@@ -73,7 +75,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             assert isinstance(event, Stopped)
             reason, last, weights_sha256 = event.reason, checkpoints.last, state.weights_sha256()
 
-            if reason in FINISHED and data.examples("test"):
+            if reason in FINISHED and data.examples("test") and task.eval_step:
                 best = checkpoints.restore_best()
                 if test := Evaluator(state, data, task, config).run("test", stop=lambda: interrupts.signal):
                     emit(Evaluated("test", test.examples, test.metrics, str(best)))
@@ -83,16 +85,3 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     if reason in FINISHED and options.thresholds:
         require_passed(options.thresholds, "test", test.metrics)
     return interrupts.code(reason)
-
-
-def show_result(
-    run: RunFolder, weights_sha256: str, thresholds: list[Threshold], console: Console, display: Display
-) -> bool:
-    """Shows a finished run's result again; False if its summary lacks it. Raises TfloopError (3): threshold failed."""
-    if (events := final_events(run, weights_sha256, thresholds)) is None:
-        return False
-    console.info(f"{run} is finished; `--epochs N` trains more epochs")
-    for event in filter(None, events):
-        display.handle(event)
-    require_passed(thresholds, "test", events[0].metrics if events[0] else {})
-    return True

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.graph_failures import explain_graph_errors
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
@@ -57,6 +58,9 @@ class Evaluator:
         data: its splits.
         task: the evaluation step.
         config: device, kernels, threads, compile.
+
+    Attributes:
+        available: whether the task has an evaluation step; otherwise there is nothing to run.
     """
 
     def __init__(self, state: TrainState, data: Data, task: Task, config: Config) -> None:
@@ -72,7 +76,14 @@ class Evaluator:
 
             return tf.function(trace, reduce_retracing=True, autograph=False)
 
-        self._measure = compiled(task.eval_step)
+        self.available = task.eval_step is not None
+        compiled_step = compiled(task.eval_step)
+
+        def measure(batch: Batch) -> MetricValues:
+            with explain_graph_errors(task, task.eval_step, state, lambda: [batch]):
+                return compiled_step(batch)
+
+        self._measure = measure
         self._predict = compiled(task.predict)
 
     def chunks(self, split: str) -> Iterator[list[MetricValues]]:

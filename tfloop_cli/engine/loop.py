@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
+from tfloop_cli.engine.graph_failures import explain_graph_errors
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
@@ -54,15 +55,15 @@ def fit(
     evaluator = Evaluator(state, data, task, config)
     executions = StepsPerExecution(config.steps_per_execution, config.checkpoint.every_steps)
     first_traces = 0
-
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
         if early_stopping.should_stop(state):
             break
         guard.start_epoch(epoch - 1)
         started, earlier_examples = time.perf_counter(), float(state.metric_sums[-1])
         while (left := epoch * steps - int(state.step)) > 0:
-            with executions.next(int(state.step), left) as count:
-                guard.run_steps(count)
+            with executions.next(first := int(state.step), left) as count:
+                with explain_graph_errors(task, task.train_step, state, lambda: data.batches(first, first + count)):
+                    guard.run_steps(count)
                 epoch_means = means(state)
             rate = count * config.batch_size / executions.seconds
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
@@ -141,9 +142,9 @@ def means(state: TrainState) -> Metrics:
 
 
 def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) -> Generator[Event, None, Metrics | None]:
-    """Evaluates the validation split, yielding Progress; returns its metrics, None if there is no such split."""
+    """Evaluates the validation split, yielding Progress; returns its metrics, None without."""
     examples = data.examples("validation")
-    if not examples:
+    if not examples or not evaluator.available:
         return None
     parts: list[MetricValues] = []
     for chunk in evaluator.chunks("validation"):

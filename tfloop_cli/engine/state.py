@@ -19,6 +19,7 @@ class TrainState:
         models: by name; a task with one model finds it as `state.model` too.
         optimizers: one per model, by the same names.
         metrics: names of the task's metrics.
+        notes: lines about models and task for the user, to be printed before the first step.
         seed: the run's seed.
         step: completed training steps, int64 [].
         epoch: completed epochs, validation included, int64 [].
@@ -35,17 +36,23 @@ class TrainState:
     def __init__(self, models: Mapping[str, keras.Model], metrics: Sequence[str], seed: int) -> None:
         self.models = dict(models)
         self.optimizers: dict[str, RunOptimizer] = {}
-        self.metrics = tuple(metrics)
         self.seed = seed
+        self.notes: list[str] = []
         with tf.device("CPU"):
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
-            self.metric_sums = tf.Variable(tf.zeros(len(metrics) + 1, tf.float64), trainable=False, name="metric_sums")
             self.best = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best")
             self.best_step = tf.Variable(NO_STEP, dtype=tf.int64, trainable=False, name="best_step")
             self.early_stopping = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="early_stopping")
             self.skipped_steps = tf.Variable([0, NO_STEP], dtype=tf.int64, trainable=False, name="skipped_steps")
         self.loss_sum = tf.Variable(0.0, dtype=keras.config.floatx(), trainable=False, name="loss_sum")
+        self.name_metrics(metrics)
+
+    def name_metrics(self, metrics: Sequence[str]) -> None:
+        """Sets the names of the metrics, before the first step."""
+        self.metrics = tuple(metrics)
+        with tf.device("CPU"):
+            self.metric_sums = tf.Variable(tf.zeros(len(metrics) + 1, tf.float64), trainable=False, name="metric_sums")
 
     @property
     def model(self) -> keras.Model:

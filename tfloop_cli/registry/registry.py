@@ -14,16 +14,16 @@ import importlib
 import importlib.util
 import re
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Protocol, TypeVar
 
-from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.errors import ExitCode, Problem, TfloopError
 from tfloop_cli.registry.catalogs import KerasOptimizers, TfdsDatasets
 from tfloop_cli.registry.declarations import Declaration, UnreadableError, read_file, read_object
+from tfloop_cli.user_code import user_error
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 _PACKAGE = Path(__file__).parents[1]
@@ -159,7 +159,13 @@ class Registry:
         """
         declaration = self.declaration(component.name, component.arguments)
         arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments)), **declaration.bound}
-        return self._builder(declaration)(*args, **arguments)
+        builder = self._builder(declaration)
+        try:
+            return builder(*args, **arguments)
+        except TypeError as error:
+            if error.__traceback__ and error.__traceback__.tb_next is None:  # raised by the call itself
+                raise _wrong_signature(self.kind, declaration, error) from error
+            raise
 
     def _builder(self, declaration: Declaration) -> Callable[..., Any]:
         if declaration.name not in self._builders:
@@ -240,7 +246,7 @@ def import_source(module: str, file: Path, by_path: bool) -> ModuleType:
     """Imports a module by its name, or a `--code` file by its path.
 
     Raises:
-        TfloopError: a `--code` file raised an exception; the message has its line.
+        TfloopError: a `--code` file raised an exception; the message has its line (exit code 7).
     """
     if not by_path:
         return importlib.import_module(module)
@@ -254,16 +260,21 @@ def import_source(module: str, file: Path, by_path: bool) -> ModuleType:
         spec.loader.exec_module(imported)
     except Exception as error:
         del sys.modules[module]
-        if isinstance(error, TfloopError):
+        if isinstance(error, TfloopError) or (shown := user_error(error)) is None:
             raise
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-        problem = Problem(f"{type(error).__name__}: {error}", str(file), lines[-1] if lines else None)
-        raise TfloopError(problems=[problem]) from error
+        raise shown from error
     return imported
 
 
 def _registered_twice(kind: str, one: Declaration, other: Declaration) -> str:
     return f"the {kind} `{one.name}` is registered twice: in {one.place} and in {other.place}"
+
+
+def _wrong_signature(kind: str, declaration: Declaration, error: TypeError) -> TfloopError:
+    signature = {"model": "(spec, *, ...)", "task": "(spec, *, ...)", "schedule": "(total_steps, *, ...)"}
+    hint = f"the signature of a {kind} is `{signature.get(kind, '(*, ...)')}`"
+    problem = Problem(str(error), declaration.file, declaration.line, hint=hint)
+    return TfloopError(problems=[problem], code=ExitCode.USER_CODE)
 
 
 def _is_same_builder(known: Declaration, file: str | None, qualname: str) -> bool:

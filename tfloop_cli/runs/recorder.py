@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 from tfloop_cli.files import disk_errors, json_text, read_file, write_atomic, write_json
 from tfloop_cli.runs.documents import SCHEMA, Document, document, read_epoch
@@ -45,8 +45,8 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Writes the summary of a run that fails."""
-        if isinstance(error, TfloopError) and self._started:
-            reason = "diverged" if error.code == ExitCode.DIVERGED else "failed"
+        if isinstance(error, Exception) and self._started:
+            reason = "diverged" if getattr(error, "code", None) == ExitCode.DIVERGED else "failed"
             seconds = time.monotonic() - self._started[0]
             self.handle(RunEnded(reason, self._started[1], "", "", seconds))
 

@@ -15,6 +15,7 @@ class FakeTask:
 
     metrics: tuple[str, ...]
     monitor: tuple[str, str] | None = None
+    eval_step: bool = True
 
 
 @pytest.mark.parametrize(

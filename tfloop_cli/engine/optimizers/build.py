@@ -5,8 +5,9 @@ import keras
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.optimizers.fused import fuse
 from tfloop_cli.engine.optimizers.learning_rate import set_schedule
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import optimizers
+from tfloop_cli.user_code import user_frames
 
 
 def build_optimizer(config: Config, total_steps: int) -> keras.Optimizer:
@@ -20,18 +21,21 @@ def build_optimizer(config: Config, total_steps: int) -> keras.Optimizer:
         total_steps: training steps in the whole run, which the schedule spans.
 
     Raises:
-        TfloopError: Keras rejects the arguments, the builder returns something else, or the optimizer already has
-            clipping or a learning rate schedule (exit code 2).
+        TfloopError: Keras rejects the arguments, or the optimizer already has clipping or a learning rate schedule
+            (exit code 2); the builder returns something else (exit code 7).
     """
     name = config.optimizer.name
     try:
         optimizer = optimizers.build(config.optimizer)
     except (TypeError, ValueError) as error:
+        if user_frames(error):
+            raise
         raise TfloopError(f"optimizer `{name}`: {error}") from error
     if not isinstance(optimizer, keras.Optimizer):
         raise TfloopError(
             f"optimizer `{name}`: its builder returned {type(optimizer).__name__}, not a Keras optimizer",
             hint="return an instance of keras.optimizers.Optimizer",
+            code=ExitCode.USER_CODE,
         )
     if config.clip_norm is not None:
         _set_clip_norm(optimizer, name, config.clip_norm)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from tfloop_cli.errors import ExitCode, TfloopError
+
 INITIAL_LOSS_SCALE = 2.0**15  # for float16
 LOSS_SCALE_GROWTH_STEPS = 2000  # finite steps in a row after which the loss scale doubles
 
@@ -82,7 +84,16 @@ class RunOptimizer:
             gradients: one per variable, of its shape; None where the loss does not depend on the variable.
             variables: those the optimizer was built for.
             loss: float [], the loss that the gradients belong to.
+
+        Raises:
+            TfloopError: the loss is not a scalar (exit code 7).
         """
+        if loss.shape.rank:
+            raise TfloopError(
+                f"the loss that `apply` receives has shape {loss.shape.as_list()}, and it must be a scalar",
+                hint="write `loss = tf.reduce_mean(loss)` before the gradients are computed",
+                code=ExitCode.USER_CODE,
+            )
         gradients = [_dense(gradient) for gradient in gradients]
         if self._scaled:
             gradients = [None if gradient is None else gradient / self.scale[0] for gradient in gradients]

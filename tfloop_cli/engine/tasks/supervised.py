@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import keras
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.tasks.heads import Head, find_head, logits_of
 from tfloop_cli.engine.tasks.task import Batch, MetricValues
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import tasks
@@ -18,7 +19,7 @@ from tfloop_cli.registry.argument_types import FractionBelowOne
 PerExample = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # targets, outputs -> float [batch]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Supervised:
     """One model that predicts targets from inputs.
 
@@ -26,13 +27,15 @@ class Supervised:
         loss: the loss of each example.
         other_metrics: further metrics of each example, by name.
         monitor: see `Task`.
-        classes: whether the targets are classes.
+        classes: the number of classes; 0 if the targets are numbers.
+        head: whether the model ends with a softmax or a sigmoid; None for logits and for numbers.
     """
 
     loss: PerExample
     other_metrics: Mapping[str, PerExample]
     monitor: tuple[str, str] | None
-    classes: bool
+    classes: int
+    head: Head | None = field(default=None, init=False)
 
     models = ("model",)
 
@@ -56,25 +59,49 @@ class Supervised:
         return self.compute_metrics(targets, state.model(inputs, training=False))
 
     def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
-        return tf.argmax(state.model(inputs, training=False), axis=-1) if self.classes else None
+        return tf.argmax(self.logits(state.model(inputs, training=False)), axis=-1) if self.classes else None
 
     def samples(self, state: TrainState) -> None:
         return None
 
-    def require_outputs(self, model: keras.Model, spec: DataSpec, name: str) -> None:
-        """Raises TfloopError if the model is known to have other outputs than the task needs (exit code 2)."""
+    def check_model(self, model: keras.Model, spec: DataSpec, name: str) -> str | None:
+        """Recognizes what the outputs of a model are.
+
+        Returns:
+            A line for the user if they are trained as probabilities.
+
+        Raises:
+            TfloopError: the model is known to have other outputs than the task needs (exit code 2).
+        """
+        self.head = find_head(model, spec) if self.classes else None
         shape = output_shape(model, spec)
-        if shape is None or (shape == (spec.outputs,) if self.classes else math.prod(shape) == spec.outputs):
+        one_for_two = self.classes == 2 and shape in ((1,), ())
+        if shape is not None and not (one_for_two and self.head == "sigmoid"):
+            self._require_outputs(shape, spec, name, one_for_two)
+        if self.head is None:
+            return None
+        which = " of the second class" if one_for_two else ""
+        return f"model `{name}` ends with a {self.head}: its outputs are trained as probabilities{which}"
+
+    def _require_outputs(self, shape: tuple[int, ...], spec: DataSpec, name: str, one_for_two: bool) -> None:
+        count = math.prod(shape)
+        if shape == (spec.outputs,) if self.classes else count == spec.outputs:
             return
-        found = f"{math.prod(shape)} output(s)" if len(shape) == 1 else f"outputs of shape {shape}"
+        found = f"{count} output{'' if count == 1 else 's'}" if len(shape) == 1 else f"outputs of shape {shape}"
         each = "one per class" if self.classes else "one per number of the target"
         raise TfloopError(
             f"model `{name}` has {found} per example, and the task needs {spec.outputs} ({each})",
-            hint="the last layer of a model has `spec.outputs` units",
+            hint="the last layer of a model has `spec.outputs` units"
+            + (", or one unit with `activation='sigmoid'` for two classes" if one_for_two else ""),
         )
+
+    def logits(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the logits of a model's outputs, float [batch, classes]: the outputs themselves without a head."""
+        return outputs if self.head is None else logits_of(outputs, self.head, self.classes)
 
     def compute_metrics(self, targets: tf.Tensor, outputs: tf.Tensor) -> MetricValues:
         """Returns loss and metrics of each example, in at least float32, whatever the precision of the model."""
+        outputs = self.logits(outputs)
         if outputs.dtype != tf.float64:
             outputs = tf.cast(outputs, tf.float32)
         if self.classes:
@@ -106,7 +133,7 @@ def classification(
     label_smoothing: FractionBelowOne = 0.0,
     metrics: list[Literal["accuracy", "top_3_accuracy", "top_5_accuracy"]] = ["accuracy"],
 ) -> Supervised:
-    """Predicts one of several classes for each input. The model's outputs are one logit per class.
+    """Predicts one of several classes for each input. The model's outputs are one logit or probability per class.
 
     Args:
         spec: shape of the data; its targets are classes.
@@ -142,7 +169,7 @@ def classification(
         loss={"cross_entropy": cross_entropy, "focal": focal}[loss],
         other_metrics={name: known[name] for name in metrics},
         monitor=(metrics[0], "max") if metrics else ("loss", "min"),
-        classes=True,
+        classes=spec.classes,
     )
 
 
@@ -179,5 +206,5 @@ def regression(
         "huber": flat(keras.losses.huber),
     }
     return Supervised(
-        loss=known[loss], other_metrics={name: known[name] for name in metrics}, monitor=("loss", "min"), classes=False
+        loss=known[loss], other_metrics={name: known[name] for name in metrics}, monitor=("loss", "min"), classes=0
     )

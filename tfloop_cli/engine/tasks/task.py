@@ -14,10 +14,13 @@ MetricValues = dict[str, tf.Tensor]  # name of a metric -> its value for each ex
 class Task(Protocol):
     """A kind of training: loss, metrics, training step and evaluation step.
 
+    A user's task needs `train_step` only; `CompleteTask` has the defaults of everything else.
+
     Attributes:
-        models: names of the models that it trains; ("model",) for a single one.
-        metrics: names of the metrics, in the order of the table's columns.
+        models: names of the models that it trains; ("model",) for a single one. By default those of the config's model.
+        metrics: names of the metrics, in the order of the table's columns. By default those that `train_step` returns.
         monitor: the metric that chooses the best epoch, and whether "max" or "min" is better; None for no best epoch.
+            By default the metric "loss", if there is one and the task has an `eval_step`.
 
     A task may have the attribute `whole_batches = True` if the examples of a batch affect each other, as in a
     contrastive loss: `micro_batch_size` must not divide such batches.
@@ -28,11 +31,14 @@ class Task(Protocol):
     monitor: tuple[str, str] | None
 
     def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
-        """Trains on one batch; returns each metric's value for each example, as measured before the update."""
+        """Trains on one batch; returns each metric's value for each example, as measured before the update.
+
+        A scalar is the mean over the batch.
+        """
         ...
 
     def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
-        """Evaluates one batch with training=False; changes nothing."""
+        """Evaluates one batch with training=False; changes nothing. Without it, nothing is evaluated."""
         ...
 
     def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
@@ -42,12 +48,3 @@ class Task(Protocol):
     def samples(self, state: TrainState) -> np.ndarray | None:
         """Returns images to save after an epoch, float [n, height, width, channels] in [0, 1]; None for most tasks."""
         ...
-
-
-def uses_autograph(task: Task) -> bool:
-    """Whether AutoGraph converts the task's code before it is traced.
-
-    A user's task may use Python's `if` on a tensor. The built-in tasks do not, and converting them takes longer than
-    tracing them.
-    """
-    return not type(task).__module__.startswith("tfloop_cli.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tfloop_cli.config.schema import Best, Config, EarlyStoppingConfig
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task
+from tfloop_cli.engine.tasks import Task, evaluated_metrics
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import Metrics
 
@@ -77,7 +77,7 @@ class EarlyStopping:
         if self._config and not self._monitor:
             raise TfloopError(
                 f"`early_stopping` needs a metric to monitor; task `{config.task.name}` has no default",
-                hint=f"set `early_stopping.metric` to one of {', '.join(task.metrics)}",
+                hint=_metrics_hint(task, "set `early_stopping.metric` to one of"),
             )
 
     def update(self, state: TrainState, validation: Metrics | None) -> None:
@@ -114,9 +114,10 @@ def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) 
         return None
     default_metric, default_mode = task.monitor or (None, None)
     metric = config.metric or str(default_metric)
-    if metric not in task.metrics:
+    if metric not in evaluated_metrics(task):
         raise TfloopError(
-            f"`{key}.metric`: the task has no metric `{metric}`", hint=f"its metrics are {', '.join(task.metrics)}"
+            f"`{key}.metric`: the task has no metric `{metric}` of an evaluation",
+            hint=_metrics_hint(task, "its metrics are"),
         )
     mode = config.mode or (default_mode if metric == default_metric else _mode_of(metric))
     if mode is None:
@@ -131,3 +132,8 @@ def _mode_of(metric: str) -> str | None:
     """Returns the mode that the name of a metric shows; None if it shows none, or both."""
     modes = {mode for word, mode in MODES.items() if word in metric.lower()}
     return modes.pop() if len(modes) == 1 else None
+
+
+def _metrics_hint(task: Task, text: str) -> str:
+    metrics = evaluated_metrics(task)
+    return f"{text} {', '.join(metrics)}" if metrics else "the task has no `eval_step`, so that nothing is evaluated"

@@ -1,17 +1,17 @@
 """Creates the training state of a new run: models checked against the task, and an optimizer for each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data.spec import DataSpec
+from tfloop_cli.engine.data import Data, DataSpec
 from tfloop_cli.engine.optimizers.build import build_optimizer
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.engine.tasks import Task, uses_autograph
+from tfloop_cli.errors import ExitCode, TfloopError
 
 
 def create_state(
@@ -28,10 +28,11 @@ def create_state(
 
     Raises:
         TfloopError: the models are not those of the task, or have other outputs than it needs, or `micro_batch_size`
-            does not suit model or task, or the optimizer is invalid (exit code 2).
+            does not suit model or task, or the optimizer is invalid (exit code 2); the builder of the model returned
+            something else (exit code 7).
     """
-    by_name = {"model": models} if isinstance(models, keras.Model) else dict(models)
-    if set(by_name) != set(task.models):
+    by_name = _by_name(models, config.model.name)
+    if task.models and set(by_name) != set(task.models):
         raise TfloopError(
             f"task `{config.task.name}` trains {_list(task.models)}, but `{config.model.name}` is {_list(by_name)}",
             hint="use `task: gan` with `model: dcgan`, and other models with `classification` or `regression`",
@@ -39,11 +40,15 @@ def create_state(
     if isinstance(models, keras.Model) and not models.built:  # a subclass creates its weights at its first call
         shape = [1, *(1 if length is None else length for length in spec.input_shape)]
         models(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
-    if require := getattr(task, "require_outputs", None):  # optional for user tasks
-        require(by_name["model"], spec, config.model.name)
+    notes = []
+    if check := getattr(task, "check_model", None):  # optional for user tasks
+        notes.append(check(by_name["model"], spec, config.model.name))
+    if not uses_autograph(task):  # a user's task may call such methods of the model
+        notes += [_unused_methods(model, name) for name, model in by_name.items()]
     if config.accumulates_gradients:
         _require_independent_examples(config, task, by_name)
     state = TrainState(by_name, task.metrics, config.seed)
+    state.notes += filter(None, notes)
     for name, model in by_name.items():
         state.optimizers[name] = RunOptimizer(
             build_optimizer(config, total_steps),
@@ -54,6 +59,44 @@ def create_state(
             accumulate=config.accumulates_gradients,
         )
     return state
+
+
+def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[str], None] = lambda text: None) -> None:
+    """Names the metrics of a task that does not declare them, and prints notes about models and task.
+
+    Args:
+        task: its training step is traced if it has no `metrics`: it returns them by name.
+        state: the training state.
+        data: the shape of its batches.
+        note: prints a line.
+    """
+    if not task.metrics:
+        tf.function(task.train_step).get_concrete_function(state, data.evaluation("train").element_spec)
+        state.name_metrics(task.metrics)
+    if not task.eval_step:
+        unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
+        state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
+    for text in state.notes:
+        note(text)
+
+
+def _unused_methods(model: keras.Model, name: str) -> str | None:
+    """Returns a note about what a model brings for Keras' `fit`, which the tasks of tfloop do not use."""
+    steps = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+    own = [f"own `{step}`" for step in steps if getattr(type(model), step) is not getattr(keras.Model, step)]
+    own += ["`compile(...)`"] if model.compiled else []
+    return f"not used, since the task trains the model `{name}`: its {', '.join(own)}" if own else None
+
+
+def _by_name(models: keras.Model | Mapping[str, keras.Model], name: str) -> dict[str, keras.Model]:
+    by_name = {"model": models} if isinstance(models, keras.Model) else models
+    if not isinstance(by_name, Mapping) or not all(isinstance(model, keras.Model) for model in by_name.values()):
+        raise TfloopError(
+            f"model `{name}`: its builder returned {type(models).__name__}, not a Keras model or a dict of models",
+            hint="return an instance of keras.Model, or {name: model, ...} for a task with several models",
+            code=ExitCode.USER_CODE,
+        )
+    return dict(by_name)
 
 
 def _require_independent_examples(config: Config, task: Task, models: Mapping[str, keras.Model]) -> None:

@@ -1,0 +1,80 @@
+"""Errors of user code: finds its frames in an exception, also through AutoGraph, Keras and TensorFlow's graphs."""
+
+import re
+import sysconfig
+import traceback
+from pathlib import Path
+
+from tfloop_cli.errors import ExitCode, Problem, TfloopError
+
+_PACKAGE = str(Path(__file__).parent)
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {_PACKAGE})
+_GENERATED = "__autograph_generated_file"  # AutoGraph's copies of functions
+_IN_MESSAGE = re.compile(r'File "([^"\n]+)", line (\d+), in (\S+)')  # of a graph's operation that failed at run time
+
+Frame = traceback.FrameSummary
+
+
+def user_frames(error: BaseException) -> list[Frame]:
+    """Returns the frames of an exception in files that belong neither to tfloop nor to an installed package.
+
+    The outermost frame comes first. The list is empty if no such code was involved.
+    """
+    error = original(error)
+    metadata = getattr(error, "ag_error_metadata", None)
+    frames = list(traceback.extract_tb(error.__traceback__))
+    if metadata is not None:  # where the generated code comes from
+        converted = [Frame(one.filename, one.lineno, one.function_name) for one in reversed(metadata.translated_stack)]
+        frames = [*frames, *converted]
+    frames += [Frame(file, int(line), name) for file, line, name in _IN_MESSAGE.findall(str(error))]
+    own = [frame for frame in frames if _is_user_file(frame.filename)]
+    return list({(frame.filename, frame.lineno): frame for frame in own}.values())
+
+
+def original(error: BaseException) -> BaseException:
+    """Returns the exception that was raised first: AutoGraph and Keras raise new ones with longer messages."""
+    while (context := error.__context__) is not None:
+        metadata = getattr(error, "ag_error_metadata", None)
+        replaced = metadata is not None and getattr(context, "ag_error_metadata", None) is metadata
+        if not replaced and not getattr(error, "_keras_call_info_injected", False):
+            break
+        error = context
+    return error
+
+
+def user_error(error: Exception) -> TfloopError | None:
+    """Returns the error to show for an exception; None if no user code was involved.
+
+    A TfloopError is returned as it was raised; for another exception, one with the user's frames and exit code 7.
+    """
+    first = original(error)
+    if isinstance(first, TfloopError):
+        return first
+    if not (frames := user_frames(error)):
+        return None
+    last = frames[-1]
+    text = _first_sentence(str(first))
+    trace = "".join(traceback.format_list(frames)).rstrip()
+    return TfloopError(
+        problems=[
+            Problem(
+                f"{type(first).__name__}: {text}" if text else type(first).__name__,
+                last.filename,
+                last.lineno,
+                hint=f"raised by user code, most recent call last:\n{trace}",
+            )
+        ],
+        code=ExitCode.USER_CODE,
+    )
+
+
+def _first_sentence(message: str) -> str:
+    """Returns the first line of a message that is not about the graph in which it was raised."""
+    lines = [re.sub(r"\{\{function_node .*?\}\} ", "", line) for line in message.splitlines()]
+    graph = ("Graph execution error", "Detected at node", "<stack traces", " ", "\t")
+    return next((line for line in lines if line and not line.startswith(graph)), message.strip())
+
+
+def _is_user_file(file: str) -> bool:
+    """Whether a file belongs neither to tfloop nor to an installed package or Python itself."""
+    return not file.startswith(("<", *_LIBRARIES)) and _GENERATED not in file
