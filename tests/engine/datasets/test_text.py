@@ -226,6 +226,21 @@ def test_sparse_word_mean_equals_dense_word_mean(dtype: str) -> None:
         np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("texts", [np.zeros((2, 3), np.int32), np.zeros((2, 0), np.int32), np.zeros((0, 3), np.int32)])
+def test_gradient_without_a_word_is_zero(texts: np.ndarray) -> None:
+    layer = WordMean(50, 4)
+    layer.build(texts.shape)
+
+    @tf.function
+    def gradient(texts: tf.Tensor) -> tf.Tensor:
+        with fast_kernels(KernelSettings(enabled=True)), tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(texts) + 1)
+        return tf.convert_to_tensor(tape.gradient(loss, layer.embeddings.value))
+
+    for _ in range(20):  # uninitialized memory is 0 now and then
+        np.testing.assert_array_equal(gradient(tf.constant(texts)), np.zeros((50, 4)))
+
+
 def test_text_classifier_trains_with_xla_and_in_half_precision(trainer) -> None:
     for changes in ({"compile": "xla"}, {"precision": "bfloat16"}):
         run = trainer(dataset=TEXTS, model="text_classifier", **changes)

@@ -37,7 +37,7 @@ def train_both(make_layer: Callable, inputs: tf.Tensor, **arguments) -> tuple[li
     return fast, original, fused
 
 
-def images(dtype: str = "float32", shape: tuple[int, ...] = (6, 5, 4, 3)) -> tf.Tensor:
+def images(dtype: str = "float32", shape: tuple[int, ...] = (6, 5, 4, 16)) -> tf.Tensor:
     return tf.cast(tf.constant(np.random.default_rng(0).normal(3, 2, shape)), dtype)
 
 
@@ -65,8 +65,10 @@ def test_moving_statistics_of_bfloat16_layer_are_float32() -> None:
 @pytest.mark.parametrize(
     ("options", "inputs", "arguments"),
     [
-        ({}, {"shape": (6, 3)}, {}),
-        ({}, {"shape": (6, 4, 3)}, {}),
+        ({}, {"shape": (6, 16)}, {}),
+        *(({}, {"shape": (6, 5, 4, channels)}, {}) for channels in (1, 3, 12)),
+        ({"dtype": "mixed_bfloat16"}, {"dtype": "bfloat16", "shape": (6, 5, 4, 8)}, {}),
+        ({}, {"shape": (6, 4, 16)}, {}),
         ({"dtype": "float64"}, {"dtype": "float64"}, {}),
         ({"dtype": "mixed_float16"}, {"dtype": "float16"}, {}),
         ({"axis": 1}, {}, {}),
@@ -88,3 +90,36 @@ def test_inference_uses_keras() -> None:
     layer, inputs = keras.layers.BatchNormalization(), images()
     layer(inputs, training=True)
     assert "FusedBatchNormV3" not in operations(lambda inputs: layer(inputs, training=False), inputs)
+
+
+def test_second_derivatives_equal_those_of_keras_in_float64() -> None:
+    def second_derivatives(dtype: str) -> np.ndarray:
+        layer, inputs = keras.layers.BatchNormalization(dtype=dtype), images(dtype)
+        layer.build(inputs.shape)
+        layer.gamma.assign(tf.random.stateless_normal([16], [1, 2]))
+
+        @tf.function
+        def run(inputs: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as outer:
+                outer.watch(inputs)
+                with tf.GradientTape() as inner:
+                    inner.watch(inputs)
+                    loss = tf.reduce_sum(layer(inputs, training=True) ** 3)
+                squares = tf.reduce_sum(inner.gradient(loss, inputs) ** 2)
+            return outer.gradient(squares, inputs)
+
+        return run(inputs).numpy()
+
+    expected = second_derivatives("float64")
+    np.testing.assert_allclose(second_derivatives("float32"), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_unknown_height_and_width_equal_keras() -> None:
+    layer, inputs = keras.layers.BatchNormalization(), images()
+    layer.build(inputs.shape)
+    run = tf.function(
+        lambda inputs: layer(inputs, training=True), input_signature=[tf.TensorSpec([None, None, None, 16])]
+    )
+    outputs = run(inputs)
+    with original_implementations():
+        np.testing.assert_allclose(outputs, layer(inputs, training=True), rtol=1e-5, atol=1e-6)

@@ -43,6 +43,20 @@ def test_gradients_equal_tensorflow(case: str, dtype: str) -> None:
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("shape", [(512, 4), (8, 64, 4), (2, 16, 16, 4)])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_summed_in_float32(shape: tuple[int, ...], dtype: str) -> None:
+    @tf.function
+    def gradient(bias: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(bias)
+            outputs = tf.nn.bias_add(tf.zeros(shape, dtype), bias)
+        return tape.gradient(outputs, bias)
+
+    # A sum in bfloat16 stops at 256.
+    np.testing.assert_array_equal(tf.cast(gradient(tf.zeros(4, dtype)), "float32"), [512] * 4)
+
+
 def test_other_place_of_tensorflow_gradients_gives_no_patch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ops, "gradient_registry", object())
     assert bias_gradient.find_patches() == ()

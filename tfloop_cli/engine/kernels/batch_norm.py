@@ -1,4 +1,4 @@
-"""Batch normalization as one fused operation, where Keras uses a dozen."""
+"""Batch normalization as fused operations with exact statistics, where Keras uses a dozen operations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,9 @@ import keras
 import tensorflow as tf
 
 from tfloop_cli.engine.kernels.patching import Patch
+from tfloop_cli.engine.kernels.sums import sum_positions
+
+VECTOR_BYTES = 32
 
 
 def _batch_norm(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,25 +27,57 @@ PATCHES = (Patch(keras.layers.BatchNormalization, "call", _batch_norm),)
 
 
 def _is_fusible(layer: keras.layers.BatchNormalization, inputs: tf.Tensor) -> bool:
-    """Whether the operation supports it: float32 or bfloat16 [batch, height, width, channels], float32 statistics."""
+    """Whether the operations support it: float32 or bfloat16 [batch, height, width, channels], float32 statistics.
+
+    The channels must fill vectors. Otherwise the operations compute plain sums, which are neither exact nor fast.
+    """
     standard = layer.trainable and not layer.renorm and not layer.synchronized
-    images = len(inputs.shape) == 4 and layer.axis in (-1, 3)
-    return standard and images and inputs.dtype in ("float32", "bfloat16") and layer.variable_dtype == "float32"
+    images = len(inputs.shape) == 4 and layer.axis in (-1, 3) and inputs.shape[-1] is not None
+    dtypes = inputs.dtype in ("float32", "bfloat16") and layer.variable_dtype == "float32"
+    return standard and images and dtypes and inputs.shape[-1] * inputs.dtype.size % VECTOR_BYTES == 0
 
 
 def _train(layer: keras.layers.BatchNormalization, inputs: tf.Tensor) -> tf.Tensor:
     moving_mean, moving_variance = layer.moving_mean, layer.moving_variance  # each float32 [channels]
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs,
-        scale=layer.gamma if layer.scale else tf.ones_like(moving_mean),
-        offset=layer.beta if layer.center else tf.zeros_like(moving_mean),
-        mean=[],
-        variance=[],
-        epsilon=layer.epsilon,
-        is_training=True,
-    )
-    count = tf.cast(tf.size(inputs) / inputs.shape[-1], tf.float32)
-    variance *= (count - 1) / count  # the operation divides by count - 1, Keras by count
+    scale = tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones_like(moving_mean)
+    offset = tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros_like(moving_mean)
+    mean, variance = _moments(tf.stop_gradient(inputs))
     moving_mean.assign(moving_mean * layer.momentum + mean * (1 - layer.momentum))
     moving_variance.assign(moving_variance * layer.momentum + variance * (1 - layer.momentum))
-    return outputs
+
+    @tf.custom_gradient
+    def normalize(inputs: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=layer.epsilon, is_training=False
+        )
+
+        def gradient(upstream: tf.Tensor) -> list[tf.Tensor]:
+            # The gradient in training: it includes that of mean and variance.
+            return tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
+                x=inputs,
+                scale=scale,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=tf.zeros([0]),
+                epsilon=layer.epsilon,
+                is_training=True,
+            )[:3]
+
+        return outputs, gradient
+
+    return normalize(inputs, scale, offset)
+
+
+def _moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns mean and variance of the channels: float [batch, height, width, channels] -> float32 [channels], twice.
+
+    FusedBatchNormV3 computes them too, faster, by one float32 sum of all positions. Their errors reach every gradient.
+    """
+    inputs = tf.cast(inputs, tf.float32)
+    channels, width = inputs.shape[-1], tf.shape(inputs)[2]
+    count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+    mean = sum_positions(inputs) / count
+    # Adding [width * channels] numbers to each row is faster than adding [channels] to each position.
+    centered = tf.reshape(inputs, [-1, width * channels]) - tf.tile(mean, [width])
+    return mean, sum_positions(tf.reshape(tf.square(centered), tf.shape(inputs))) / count

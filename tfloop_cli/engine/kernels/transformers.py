@@ -24,9 +24,13 @@ def _einsum_dense(original: Callable[..., Any]) -> Callable[..., Any]:
         new = weights.shape[summed:]
         rows = tf.reshape(inputs, [-1, math.prod(weights.shape[:summed])])
         outputs = tf.matmul(rows, tf.reshape(weights, [-1, math.prod(new)]))  # [positions, new]
+        positions = tf.shape(inputs)[:-summed]
         if full_bias := layer.bias is not None and layer.bias.shape == new:
+            # With the axes of the inputs, which the gradient of the bias sums one after the other.
+            outputs = tf.reshape(outputs, tf.concat([positions, [math.prod(new)]], axis=0))
+            outputs.set_shape([*inputs.shape[:-summed], math.prod(new)])
             outputs = tf.nn.bias_add(outputs, tf.reshape(layer.bias, [-1]))
-        outputs = tf.reshape(outputs, tf.concat([tf.shape(inputs)[:-summed], new], axis=0))
+        outputs = tf.reshape(outputs, tf.concat([positions, new], axis=0))
         outputs.set_shape([*inputs.shape[:-summed], *new])
         if layer.bias is not None and not full_bias:
             outputs += layer.bias

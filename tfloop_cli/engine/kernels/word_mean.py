@@ -22,7 +22,10 @@ class WordMean(keras.layers.Embedding):
         if settings.enabled and not settings.xla and self.compute_dtype in ("float32", "float64"):
             positions = tf.where(is_word)  # int64 [words, 2]
             words, texts = tf.gather_nd(inputs, positions), positions[:, 0]  # each [words]
-            means = tf.sparse.segment_mean(self.embeddings, words, texts, num_segments=tf.shape(inputs)[0])
+            # One more text, of one word: without any word, the gradient of segment_mean is uninitialized memory.
+            batch = tf.shape(inputs, out_type=tf.int64)[0]
+            words, texts = tf.concat([words, [0]], axis=0), tf.concat([texts, [batch]], axis=0)
+            means = tf.sparse.segment_mean(self.embeddings, words, texts, num_segments=batch + 1)[:-1]
             return tf.ensure_shape(means, [inputs.shape[0], self.output_dim])
         embeddings = super().call(inputs)  # [batch, positions, dimension]
         weights = tf.expand_dims(tf.cast(is_word, embeddings.dtype), -1)  # [batch, positions, 1]
