@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ESCAPE = "\x1b"
@@ -65,6 +66,22 @@ def test_start_event_describes_schedule_warm_up_and_splits(trainer, tmp_path: Pa
     assert facts["dataset"] == "synthetic (2,000 train, 200 validation, 23 test)"
     assert facts["optimizer"] == "sgd, learning rate 0.05, cosine schedule after 1,200 warm-up steps"
     assert facts["batches"] == "8 examples per batch, 250 steps per epoch"
+
+
+@pytest.mark.parametrize(
+    ("shape", "fact"),
+    [
+        ((8, 8, 1), "uint8 8x8x1, images: divided by 255 (key `scale_uint8`)"),
+        ((5,), "uint8 5, no images: not divided by 255 (key `scale_uint8`)"),
+    ],
+)
+def test_start_event_says_how_uint8_is_used(trainer, tmp_path: Path, shape: tuple, fact: str) -> None:
+    from tfloop_cli.engine.data import from_arrays
+    from tfloop_cli.engine.start_event import start_event
+    from tfloop_cli.runs.folder import RunFolder
+
+    run = trainer(from_arrays({"train": (np.zeros((60, *shape), np.uint8), np.arange(60) % 3)}))
+    assert start_event(RunFolder(tmp_path), run.config, run.data, run.state).facts["inputs"] == fact
 
 
 def test_stderr_has_no_lines_of_tensorflow(finished) -> None:

@@ -165,6 +165,11 @@ class Config(BaseModel):
     drop_remainder: bool = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."
     )
+    scale_uint8: Literal["auto"] | bool = Field(
+        default="auto",
+        description="Whether uint8 inputs are divided by 255. auto: if they have the shape of an image: [height, "
+        "width], both at least 8, or [..., height, width, channels] with 1, 3 or 4 channels.",
+    )
     device: Device = Field(default="auto", description="The device: auto (a GPU if there is one), cpu, gpu or gpu:N.")
     seed: Annotated[int, Ge(0), Le(2**31 - 1)] = Field(
         default=0, description="The seed of initial weights, order of examples, dropout and augmentation."

@@ -118,7 +118,7 @@ class Evaluator:
             for inputs, targets in self._data.evaluation(split):
                 parts.append(self._measure((inputs, targets)))
                 if (predicted := self._predict(inputs)) is not None:
-                    labels.append(targets)
+                    labels.append(self._data.spec.labels_of(targets))
                     predictions.append(predicted)
         evaluation = Evaluation.of(split, parts)
         if not labels:

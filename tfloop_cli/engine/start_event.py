@@ -29,6 +29,7 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, c
         metrics=state.metrics,
         facts={
             "dataset": f"{config.dataset.name} ({sizes}{skipped})",
+            **_inputs(data),
             "model": f"{config.model.name} ({parameters:,} parameters)",
             "optimizer": _optimizer(config),
             "batches": f"{config.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
@@ -38,6 +39,15 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, c
         skipped_examples=dict(data.skipped),
         code=tuple(map(str, code)),
     )
+
+
+def _inputs(data: Data) -> dict[str, str]:
+    """Returns how uint8 inputs are used; nothing for other inputs, which are used as they are."""
+    if data.spec.input_dtype != "uint8":
+        return {}
+    shape = "x".join("?" if length is None else str(length) for length in data.spec.input_shape)
+    how = "divided by 255" if data.scales_uint8 else "not divided by 255"
+    return {"inputs": f"uint8 {shape}, {'images' if data.spec.is_image else 'no images'}: {how} (key `scale_uint8`)"}
 
 
 def _optimizer(config: Config) -> str:

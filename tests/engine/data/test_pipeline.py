@@ -208,6 +208,26 @@ def test_pixels_from_memory_and_pipeline_are_bitwise_equal(make_data) -> None:
     np.testing.assert_array_equal(from_memory.numpy(), from_pipeline.numpy())
 
 
+@pytest.mark.parametrize("scale", ["auto", True, False])
+@pytest.mark.parametrize("shape", [(16,), (4, 4), (4, 4, 1), (8, 8)])
+def test_uint8_is_divided_by_255_where_it_is_an_image(make_data, shape: tuple, scale: object) -> None:
+    """Token ids must not become 0."""
+    values = np.arange(16 * int(np.prod(shape)), dtype=np.uint8).reshape(16, *shape)
+    data = make_data(from_arrays({"train": (values, np.zeros(16, np.int32))}), batch_size=16, scale_uint8=scale)
+    (inputs, _), *_ = data.evaluation("train")
+    image = shape in ((4, 4, 1), (8, 8))
+    assert data.scales_uint8 == (image if scale == "auto" else scale)
+    expected = values.astype(np.float32) * np.float32(1 / 255) if data.scales_uint8 else values
+    np.testing.assert_array_equal(inputs.numpy(), expected)
+    assert inputs.dtype == (tf.float32 if data.scales_uint8 or image else tf.int32)
+
+
+def test_booleans_reach_the_model_as_floats(make_data) -> None:
+    data = make_data(from_arrays({"train": (np.ones((16, 3), bool), np.zeros(16, np.int32))}), batch_size=16)
+    (inputs, _), *_ = data.evaluation("train")
+    assert inputs.dtype == tf.float32
+
+
 @pytest.mark.parametrize(
     ("input_dtype", "precision", "batch_dtype"),
     [("float64", "float32", "float32"), ("float16", "float64", "float64"), ("int32", "float32", "int32")],

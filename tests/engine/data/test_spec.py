@@ -98,3 +98,55 @@ def test_invalid_arrays_are_an_error(splits: dict[str, tuple[np.ndarray, np.ndar
         from_arrays(splits)
     assert caught.value.code == ExitCode.DATA
     assert message in str(caught.value)
+
+
+def spec_of(targets: object, **options: object) -> DataSpec:
+    return from_arrays({"train": (IMAGES, targets)}, **options).spec
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8, bool])
+def test_one_hot_targets_are_classes(dtype: type) -> None:
+    targets = np.eye(3, dtype=dtype)[[0, 2, 1, 1, 0]]
+    spec = spec_of(targets)
+    assert (spec.one_hot, spec.classes, spec.outputs, spec.class_names) == (True, 3, 3, ("0", "1", "2"))
+    assert spec.labels_of(tf.constant(targets)).numpy().tolist() == [0, 2, 1, 1, 0]
+    assert spec_of(targets, class_names="abc").class_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("targets", [np.ones((5, 3)), np.eye(5)[:, :1], np.eye(5) * 0.5, np.eye(5).reshape(5, 5, 1)])
+def test_other_numbers_are_not_one_hot(targets: np.ndarray) -> None:
+    spec = spec_of(targets.astype(np.float32))
+    assert (spec.one_hot, spec.classes) == (False, 0)
+
+
+def test_target_that_is_not_one_hot_is_invalid() -> None:
+    wrong = np.float32([[1, 0], [1, 1], [0, 1], [0, 1], [0, 1]])
+    with pytest.raises(TfloopError, match="`test`: the target of example 1 is not one-hot") as caught:
+        from_arrays({"train": (IMAGES, np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1]]), "test": (IMAGES, wrong)})
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_booleans_and_columns_are_labels() -> None:
+    booleans = np.array([True, False, True, True, False])
+    spec = spec_of(booleans)
+    assert spec.class_names == ("false", "true")
+    assert spec.labels_of(tf.constant(booleans)).numpy().tolist() == [1, 0, 1, 1, 0]
+    column = LABELS[:, None]
+    assert spec_of(column).labels_of(tf.constant(column)).numpy().tolist() == LABELS.tolist()
+
+
+def test_lists_are_arrays() -> None:
+    dataset = from_arrays({"train": ([[0.5, 1.0], [2, 3]], [1, 0])})
+    assert (dataset.spec.input_shape, dataset.spec.input_dtype, dataset.spec.classes) == ((2,), "float32", 2)
+    with pytest.raises(TfloopError, match="`train`: its inputs are no array") as caught:
+        from_arrays({"train": ([[0.5, 1.0], [2]], [1, 0])})
+    assert caught.value.code == ExitCode.DATA
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_image"),
+    [((28, 28), True), ((28, 28, 1), True), ((9, 9, 3), True), ((5, 28, 28, 4), True), ((None, None, 3), True),
+     ((100,), False), ((200, 4), False), ((19, 19, 17), False), ((), False), ((None,), False)],
+)  # fmt: skip
+def test_shape_decides_what_is_an_image(shape: tuple, is_image: bool) -> None:
+    assert DataSpec(shape, "uint8").is_image == is_image

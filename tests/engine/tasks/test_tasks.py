@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec, from_arrays
+from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, tasks
 
@@ -102,6 +103,63 @@ def test_classification_trains_on_uint8_labels(trainer) -> None:
     """IDX files contain such labels."""
     dataset = from_arrays({"train": (RANDOM.random((40, 4), np.float32), RANDOM.integers(3, size=40).astype(np.uint8))})
     assert np.isfinite(trainer(dataset, epochs=1).fit()[0].train["loss"])
+
+
+TARGETS = np.arange(60) % 3
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [TARGETS[:, None].astype(np.int32), np.eye(3, dtype=np.float32)[TARGETS], np.eye(3, dtype=np.int64)[TARGETS],
+     np.eye(3, dtype=bool)[TARGETS], TARGETS.tolist()],
+    ids=["column", "one-hot float", "one-hot int", "one-hot bool", "list"],
+)  # fmt: skip
+def test_targets_as_people_have_them_train_like_labels(trainer, targets: object) -> None:
+    inputs = RANDOM.random((60, 4), np.float32)
+    run, labels = (trainer(from_arrays({"train": (inputs, one)}), epochs=1) for one in (targets, TARGETS))
+    assert run.fit()[0].train == labels.fit()[0].train
+    found = Evaluator(run.state, run.data, run.task, run.config).run_with_predictions("train")
+    np.testing.assert_array_equal(found.labels, TARGETS)
+
+
+def test_several_labels_per_example_are_an_error() -> None:
+    with raises_usage_error(r"needs one class per example; the targets of this dataset have shape \(7,\)"):
+        tasks.build(Component("classification"), DataSpec((4,), "float32", (7,), tuple("abc")))
+
+
+def test_one_hot_targets_may_be_numbers_of_a_regression() -> None:
+    spec = DataSpec((4,), "float32", (2,), ("a", "b"), one_hot=True)
+    values = measure("regression", spec, np.float32([[1, 0]]), np.float32([[0, 0]]))
+    assert_close(values["loss"], [0.5])
+
+
+@pytest.mark.filterwarnings("ignore:.*it looks like it has unbuilt state")
+@pytest.mark.parametrize("build", [True, False])
+def test_layer_that_is_never_called_is_not_trained(trainer, build: bool) -> None:
+    class WithUnusedLayer(SubclassedModel):
+        def __init__(self) -> None:
+            super().__init__(3)
+            self.unused = keras.layers.Conv2D(16, 3)
+            if build:
+                self.unused.build((None, 8, 8, 1))
+
+    model = WithUnusedLayer()
+    trainer(net=model, kernels="auto", clip_norm=1.0, ema_decay=0.9, micro_batch_size=5, epochs=1).fit()
+    assert model.unused.built == build
+
+
+def test_model_of_unknown_static_shapes_trains(trainer) -> None:
+    class UnknownShapes(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.dense = keras.layers.Conv2D(2, 3, padding="same"), keras.layers.Dense(3)
+
+        def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+            batch, height, width, _ = tf.unstack(tf.shape(inputs))
+            maps = self.convolution(tf.reshape(inputs, [batch, height, width, 1]))
+            return self.dense(tf.reduce_mean(maps, axis=[1, 2]))
+
+    trainer(net=UnknownShapes(), epochs=1).fit()
 
 
 def test_metrics_of_bfloat16_outputs_are_float32() -> None:
@@ -394,7 +452,7 @@ def test_user_task_may_return_metrics_in_any_order(trainer) -> None:
             return dict(reversed(super().compute_metrics(targets, outputs).items()))
 
     other = trainer(epochs=1)
-    other.task = ReversedMetrics(other.task.loss, other.task.other_metrics, other.task.monitor, other.task.classes)
+    other.task = ReversedMetrics(other.task.loss, other.task.other_metrics, other.task.monitor, run.data.spec, 3)
     assert other.fit()[0].train == run.fit()[0].train
 
 

@@ -1,7 +1,9 @@
 """Gradient accumulation trains the same weights as full batches."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfloop_cli.engine.data import from_arrays
 from tfloop_cli.engine.tasks.supervised import Supervised
@@ -81,3 +83,31 @@ def test_micro_batches_with_task_of_whole_batches_are_error(trainer, monkeypatch
     monkeypatch.setattr(Supervised, "whole_batches", True, raising=False)
     with pytest.raises(TfloopError, match="task `classification`"):
         trainer(micro_batch_size=4)
+
+
+@pytest.mark.parametrize("frozen", [keras.layers.Dense(4), keras.layers.BatchNormalization()], ids=["dense", "norm"])
+def test_frozen_layers_are_supported(trainer, frozen: keras.Layer) -> None:
+    frozen.trainable = False
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), frozen, keras.layers.Dropout(0.1), keras.layers.Dense(3)]
+    run = trainer(net=keras.Sequential(layers), micro_batch_size=5, epochs=1)
+    before = [weight.numpy() for weight in frozen.weights]
+    run.fit()
+    for weight, value in zip(frozen.weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), value)
+
+
+def test_layer_with_statistics_of_its_own_is_an_error_with_its_name(trainer) -> None:
+    net = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), Counter(name="counter"), keras.layers.Dense(3)]
+    )
+    with pytest.raises(TfloopError, match="the layer `counter` of model `linear` has non-trainable weights of its own"):
+        trainer(net=net, micro_batch_size=5)
+
+
+class Counter(keras.layers.Layer):
+    def build(self, shape: tuple) -> None:
+        self.count = self.add_weight(shape=(), trainable=False, initializer="zeros", name="count")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        self.count.assign_add(1.0)
+        return inputs

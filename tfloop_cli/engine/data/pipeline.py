@@ -48,12 +48,13 @@ class Data:
 
     Args:
         dataset: its splits; `train` is required.
-        config: batch size, seed, validation, augmentation, precision.
+        config: batch size, seed, validation, augmentation, precision, scale_uint8.
 
     Attributes:
         spec: shape of one example.
         fingerprint: identifies the data; see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
+        scales_uint8: whether uint8 inputs are divided by 255.
 
     Raises:
         TfloopError: `drop_remainder` leaves no batch, `augment` is used without images, or `validation` is too large
@@ -66,6 +67,8 @@ class Data:
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
+        auto = config.scale_uint8 == "auto"
+        self.scales_uint8: bool = dataset.spec.is_image if auto else bool(config.scale_uint8)
         self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
         self._splits = split_dataset(dataset, config.validation)
         if not self.steps_per_epoch:
@@ -202,12 +205,7 @@ class Data:
 
     def _load(self, source: Source, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         inputs, targets = source.gather(indices)
-        if inputs.dtype == tf.uint8:
-            # Multiplied, not divided by 255: TensorFlow rewrites the division as this product in some graphs only, and
-            # rounding differs.
-            inputs = tf.cast(inputs, self._dtype) * (1 / 255)
-        elif inputs.dtype.is_floating:
-            inputs = tf.cast(inputs, self._dtype)
+        inputs = self.spec.model_inputs(inputs, self._dtype, scale_uint8=self.scales_uint8)
         if targets.dtype.is_floating:
             targets = tf.cast(targets, self._dtype)
         return inputs, targets

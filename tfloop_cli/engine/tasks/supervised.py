@@ -27,6 +27,7 @@ class Supervised:
         loss: the loss of each example.
         other_metrics: further metrics of each example, by name.
         monitor: see `Task`.
+        spec: shape of the data.
         classes: the number of classes; 0 if the targets are numbers.
         head: whether the model ends with a softmax or a sigmoid; None for logits and for numbers.
     """
@@ -34,6 +35,7 @@ class Supervised:
     loss: PerExample
     other_metrics: Mapping[str, PerExample]
     monitor: tuple[str, str] | None
+    spec: DataSpec
     classes: int
     head: Head | None = field(default=None, init=False)
 
@@ -105,7 +107,7 @@ class Supervised:
         if outputs.dtype != tf.float64:
             outputs = tf.cast(outputs, tf.float32)
         if self.classes:
-            targets = tf.cast(targets, tf.int32)  # the losses do not support uint8
+            targets = self.spec.labels_of(targets)
         return {"loss": self.loss(targets, outputs)} | {
             name: metric(targets, outputs) for name, metric in self.other_metrics.items()
         }
@@ -146,6 +148,12 @@ def classification(
             "task `classification` needs classes, and the targets of this dataset are numbers",
             hint="use `task: regression`, or another dataset",
         )
+    if spec.target_shape not in ((), (1,)) and not spec.one_hot:
+        raise TfloopError(
+            f"task `classification` needs one class per example; the targets of this dataset have shape "
+            f"{spec.target_shape}",
+            hint="use one label or a one-hot row per example, or a task of your own (docs/extending.md)",
+        )
 
     def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         if label_smoothing:
@@ -169,6 +177,7 @@ def classification(
         loss={"cross_entropy": cross_entropy, "focal": focal}[loss],
         other_metrics={name: known[name] for name in metrics},
         monitor=(metrics[0], "max") if metrics else ("loss", "min"),
+        spec=spec,
         classes=spec.classes,
     )
 
@@ -187,7 +196,7 @@ def regression(
         loss: the loss of an example, the mean over its numbers. `huber` is quadratic up to an error of 1, then linear.
         metrics: the metrics besides the loss.
     """
-    if spec.classes:
+    if spec.classes and not spec.one_hot:
         raise TfloopError(
             "task `regression` needs numbers, and the targets of this dataset are classes",
             hint="use `task: classification`, or another dataset",
@@ -206,5 +215,9 @@ def regression(
         "huber": flat(keras.losses.huber),
     }
     return Supervised(
-        loss=known[loss], other_metrics={name: known[name] for name in metrics}, monitor=("loss", "min"), classes=0
+        loss=known[loss],
+        other_metrics={name: known[name] for name in metrics},
+        monitor=("loss", "min"),
+        spec=spec,
+        classes=0,
     )

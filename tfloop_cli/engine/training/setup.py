@@ -100,21 +100,28 @@ def _by_name(models: keras.Model | Mapping[str, keras.Model], name: str) -> dict
 
 
 def _require_independent_examples(config: Config, task: Task, models: Mapping[str, keras.Model]) -> None:
-    """Raises TfloopError if examples of a batch may affect each other, so that micro-batches may change the result."""
-    has_statistics = any(model.non_trainable_weights for model in models.values())
-    if has_statistics or getattr(task, "whole_batches", False):
-        cause = f"task `{config.task.name}`"
-        if has_statistics:
-            cause = (
-                f"model `{config.model.name}` has non-trainable weights, such as the moving statistics of batch norm"
-            )
-        raise TfloopError(
-            f"`micro_batch_size: {config.micro_batch_size}` would divide batches whose examples may affect each other: "
-            f"{cause}",
-            hint="lower `batch_size` instead, or use a model whose weights are all trainable"
-            if has_statistics
-            else "lower `batch_size` instead",
-        )
+    """Raises TfloopError if examples of a batch affect each other, so that micro-batches would change the result."""
+    layer = next((found for model in models.values() if (found := _layer_with_statistics(model))), None)
+    if layer is None and not getattr(task, "whole_batches", False):
+        return
+    cause, hint = f"task `{config.task.name}`", "lower `batch_size` instead"
+    if isinstance(layer, keras.layers.BatchNormalization):
+        cause, hint = f"model `{config.model.name}` has batch norm", f"{hint}, or remove batch norm from the model"
+    elif layer is not None:
+        cause = f"the layer `{layer.name}` of model `{config.model.name}` has non-trainable weights of its own"
+    raise TfloopError(
+        f"`micro_batch_size: {config.micro_batch_size}` would divide batches whose examples affect each other: {cause}",
+        hint=hint,
+    )
+
+
+def _layer_with_statistics(model: keras.Model) -> keras.Layer | None:
+    """Returns a layer whose non-trainable weights a step may change; a frozen layer changes none."""
+    for layer in model._flatten_layers():
+        seeds = {id(seed.state) for seed in layer._seed_generators}
+        if layer.trainable and any(id(one) not in seeds for one in layer._non_trainable_variables):
+            return layer
+    return None
 
 
 def _list(names: Sequence[str] | Mapping[str, object]) -> str:

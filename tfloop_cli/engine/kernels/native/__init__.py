@@ -40,7 +40,7 @@ def supports(layer: keras.Layer) -> bool:
     They support dense layers of many inputs and few units, and convolutions of few channels with a multiple of 16
     filters and stride 1. The rule is fixed because results differ in rounding.
     """
-    if layer.compute_dtype not in _dtypes():
+    if layer.compute_dtype not in _dtypes() or not layer.built:  # a layer that the model holds and never calls
         return False
     if type(layer) is keras.layers.Dense:
         return layer.kernel.shape[0] >= MIN_INPUTS and layer.kernel.shape[1] <= MAX_UNITS
