@@ -10,6 +10,7 @@ from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.format import restore
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
+from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.training.setup import create_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
@@ -68,7 +69,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     require_metrics(options.thresholds, task.metrics, options.split, data.splits)
     total_steps = config.epochs * data.steps_per_epoch
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, total_steps)
-    restore(checkpoint, state)
+    restore(checkpoint, state, TrainSteps(state, data, task, config).trace)
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data has changed since training: the metrics may not be comparable")
 

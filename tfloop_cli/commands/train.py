@@ -8,7 +8,7 @@ from tfloop_cli.engine.checkpoints.resume import restore_run
 from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluator
-from tfloop_cli.engine.loop import fit
+from tfloop_cli.engine.loop import TrainSteps, fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
@@ -39,6 +39,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, steps)
+    train_steps = TrainSteps(state, data, task, config, console.warn)
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
@@ -53,7 +54,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 consumer.handle(event)
 
         with saver, recorder, data.explain_errors():
-            if restore_run(saver, options, console.info, console.warn):
+            if restore_run(saver, options, train_steps.trace, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
                     return ExitCode.DONE
@@ -62,7 +63,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)
 
-            events = fit(state, data, task, config, best_metric, early_stopping)
+            events = fit(state, data, task, config, best_metric, early_stopping, train_steps)
             for event in until_stopped(events, interrupts, started + options.max_seconds):
                 emit(event)
             assert isinstance(event, Stopped)

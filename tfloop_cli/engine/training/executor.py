@@ -29,6 +29,10 @@ class InnerLoop(Protocol):
         """Returns how often it was traced."""
         ...
 
+    def get_concrete_function(self, batches: Iterator[Batch], count: tf.TensorSpec) -> tf.types.experimental.Callable:
+        """Returns its trace, which later calls use too."""
+        ...
+
 
 def suits_single_thread(state: TrainState, *, use_native: bool) -> bool:
     """Whether a training step consists of small operations, and of C++ operations, which divide their own work.
@@ -66,3 +70,7 @@ class SingleThreadedExecutor:
     def __call__(self, *arguments: object) -> tf.Tensor:
         with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
             return self._function(*arguments)
+
+    def get_concrete_function(self, *arguments: object) -> tf.types.experimental.Callable:
+        with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):  # nested functions keep it
+            return self._function.get_concrete_function(*arguments)
