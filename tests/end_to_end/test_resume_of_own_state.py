@@ -222,23 +222,31 @@ def test_checkpoint_without_the_variables_of_a_task_is_an_error(make_run, tmp_pa
 
 
 class Stateful(UserTask):
+    def __init__(self) -> None:
+        self.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.int64, default_value=0)
+        self.noise = iter(tf.data.Dataset.from_tensors(1.0).repeat())
+
     def change(self, inputs: tf.Tensor, state: TrainState) -> tf.Tensor:
         for _ in tf.range(2):
             inputs += tf.random.normal(tf.shape(inputs), seed=5)
         if tf.reduce_sum(inputs) > 0:
             inputs += tf.random.uniform(tf.shape(inputs))
+        self.table.insert(tf.cast(state.step, tf.int64)[None], [1])
+        inputs += next(self.noise)
         inputs += tf.reshape(tf.numpy_function(lambda: np.float32(1), [], tf.float32), [])
         return tf.nn.dropout(inputs, 0.5) + tf.random.stateless_normal(tf.shape(inputs), [state.seed, 1])
 
 
-def test_operations_with_a_state_of_their_own_are_named_once(make_run) -> None:
-    run, lines = make_run(Stateful), []
+@pytest.mark.parametrize("augment", [[], ["flip"]], ids=["in-memory", "pipeline"])
+def test_operations_with_a_state_of_their_own_are_named_once(make_run, augment: list[str]) -> None:
+    run, lines = make_run(Stateful, augment=augment), []
     steps = TrainSteps(run.state, run.data, run.task, run.config, lines.append)
     steps.trace()
     steps.trace()
-    names = sorted(line.split()[0] for line in lines)
+    names = sorted(line.split(" (")[0] for line in lines)
     # `tf.nn.dropout` draws with `tf.random.uniform`, in another line.
-    assert names == ["`tf.numpy_function`", "`tf.random.normal`", "`tf.random.uniform`", "`tf.random.uniform`"]
+    random = ["`tf.random.normal`", "`tf.random.uniform`", "`tf.random.uniform`"]
+    assert names == ["`tf.numpy_function`", *random, "a mutable lookup table", "an iterator over a dataset"]
     assert all(f"({__file__}:" in line for line in lines)
     assert all("stateless" in line for line in lines if "random" in line)
 

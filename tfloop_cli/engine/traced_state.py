@@ -13,7 +13,7 @@ HARMLESS = {"Assert", "PrintV2", "Print", "NoOp", "Placeholder", "Timestamp", *C
 # Operations whose state is in a resource that is no variable.
 ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
 TABLES = {"LookupTableInsertV2", "LookupTableRemoveV2", "LookupTableImportV2"}
-PYTHON_CODE = {"PyFunc": "tf.numpy_function", "EagerPyFunc": "tf.py_function"}
+PYTHON_CODE = {"PyFunc": "`tf.numpy_function`", "EagerPyFunc": "`tf.py_function`"}
 NAMES = {  # operation -> the function that users call
     "RandomStandardNormal": "tf.random.normal", "RandomUniform": "tf.random.uniform",
     "RandomUniformInt": "tf.random.uniform", "TruncatedNormal": "tf.random.truncated_normal",
@@ -41,10 +41,14 @@ def captured_variables(graph: tf.Graph) -> list[tf.Variable]:
     return [by_handle[id(tensor)] for tensor, _ in graph.captures if id(tensor) in by_handle]
 
 
-def unsaved_states(graph: tf.Graph) -> list[str]:
+def unsaved_states(graph: tf.Graph, own_iterators: int) -> list[str]:
     """Returns one line for each operation of a traced training step whose state is not in a variable.
 
     A line has the operation, the place in the user's code if it is known, and what to use instead.
+
+    Args:
+        graph: of the step.
+        own_iterators: how many iterators return the training batches; the graph uses them first.
     """
     lines: dict[str, None] = {}  # an ordered set
     iterators = 0
@@ -55,15 +59,16 @@ def unsaved_states(graph: tf.Graph) -> list[str]:
             name, advice = PYTHON_CODE[kind], USE_TENSORFLOW
         elif kind in TABLES:
             name, advice = "a mutable lookup table", "use a `tf.Variable`"
-        elif kind in ITERATORS and iterators > 1:  # the first one returns the training batches
+        elif kind in ITERATORS and iterators > own_iterators:
             name, advice = "an iterator over a dataset", "register a dataset that has these inputs too"
         elif operation.op_def.is_stateful and kind not in HARMLESS and not _has_resource(operation):
-            name, advice = NAMES.get(kind, kind), USE_STATELESS
+            name, advice = f"`{NAMES.get(kind, kind)}`", USE_STATELESS
         else:
             continue
+        has = "may have" if kind in PYTHON_CODE else "has"
         lines[
-            f"`{name}`{_place(operation)} has a state that checkpoints do not contain, so a resumed run differs from "
-            f"an uninterrupted one; {advice}"
+            f"{name}{_place(operation)} {has} a state that checkpoints do not contain, so that a resumed run differs "
+            f"from an uninterrupted one; {advice}"
         ] = None
     return list(lines)
 
