@@ -40,12 +40,14 @@ ALLOWED: dict[str, list[str]] = {
     "engine.datasets": ["errors", "registry", "engine.data"],
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],
     "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.schedules"],
-    "engine.state": ["runs", "engine.optimizers"],
+    "engine.arrays": [],
+    "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers"],
+    "engine.traced_state": [],
     "engine.tasks": ["errors", "registry", "engine.data", "engine.state"],
     "engine.graph_failures": ["user_code", "engine.state", "engine.tasks"],
     "engine.evaluation": [
         "config", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
-        "engine.graph_failures",
+        "engine.graph_failures", "engine.traced_state",
     ],
     "engine.training": [
         "errors", "events", "config", "engine.kernels", "engine.data", "engine.optimizers", "engine.state",
@@ -53,9 +55,9 @@ ALLOWED: dict[str, list[str]] = {
     ],
     "engine.loop": [
         "events", "config", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
-        "engine.graph_failures", "engine.evaluation", "engine.training",
+        "engine.graph_failures", "engine.evaluation", "engine.traced_state", "engine.training",
     ],
-    "engine.checkpoints": ["errors", "events", "files", "config", "runs", "engine.state"],
+    "engine.checkpoints": ["errors", "events", "files", "config", "runs", "engine.arrays", "engine.state"],
     "engine.samples": ["events", "files", "runs", "engine.state", "engine.tasks"],
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
     "commands": [

@@ -5,6 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfloop_cli.engine.loop import TrainSteps
+from tfloop_cli.engine.state import Snapshot
+from tfloop_cli.errors import ExitCode, TfloopError
+
 CNN = {"model": {"name": "conv_net", "filters": [2], "batch_norm": True, "hidden": [4], "dropout": 0.5}}
 
 
@@ -109,3 +113,83 @@ def test_use_ema_weights_changes_nothing_without_ema(trainer, assert_bitwise_equ
     before = run.everything()
     with run.state.use_ema_weights():
         assert_bitwise_equal(run.everything(), before)
+
+
+# Values that are not finite
+
+
+class Constant(keras.layers.Layer):
+    """Holds a weight with one value that is not trained; with `trainable`, one that has no gradient."""
+
+    def __init__(self, value: float, size: int = 3, *, trainable: bool = False, dtype: str = "float32") -> None:
+        super().__init__(dtype=dtype)
+        self._value, self._size, self._trainable_weight = value, size, trainable
+
+    def build(self, shape: tuple) -> None:
+        initializer = keras.initializers.Constant(self._value)
+        options = {"trainable": self._trainable_weight, "dtype": self.dtype_policy.variable_dtype}
+        self.constant = self.add_weight(shape=(self._size,), initializer=initializer, name="constant", **options)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.cast(inputs, "float32") + 0 * tf.cast(tf.math.is_finite(self.constant.value[0]), "float32")
+
+
+@pytest.fixture
+def run_with(trainer):
+    """Returns a function that creates a run of a linear model with a `Constant`."""
+
+    def make(constant: Constant, **changes):
+        layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), constant, keras.layers.Dense(3)]
+        return trainer(net=keras.Sequential(layers), **changes)
+
+    return make
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(1.0, "float16"), (3e38, "float32"), (-3e38, "bfloat16")])
+def test_sum_of_finite_values_that_overflows_is_no_divergence(run_with, value: float, dtype: str) -> None:
+    run = run_with(Constant(value, 70_400, dtype=dtype))
+    assert len(run.fit()) == 2
+    assert int(run.state.skipped_steps[0]) == 0
+    Snapshot.of(run.state).require_finite()
+
+
+def test_constant_mask_of_infinities_is_allowed_and_saved(run_with) -> None:
+    run = run_with(Constant(-np.inf))
+    assert len(run.fit()) == 2
+    snapshot = Snapshot.of(run.state)
+    snapshot.require_finite()
+    assert any(np.isinf(array).any() for name, array in snapshot.arrays.items() if name.startswith("models/"))
+
+
+@pytest.mark.parametrize("constant", [Constant(np.nan), Constant(np.inf, trainable=True)], ids=["nan", "trained"])
+def test_weight_that_is_not_finite_from_the_start_is_named(run_with, constant: Constant) -> None:
+    run = run_with(constant, on_nonfinite="skip")
+    with pytest.raises(TfloopError, match=r"the weight `.*constant` is not finite before the first step") as caught:
+        run.fit()
+    assert caught.value.code == ExitCode.DIVERGED
+
+
+def test_only_values_that_were_finite_are_checked(run_with) -> None:
+    run = run_with(Constant(-np.inf))
+    TrainSteps(run.state, run.data, run.task, run.config).trace()
+    assert bool(run.state.is_finite())
+    run.state.model.trainable_variables[0].assign(np.full((64, 3), np.nan))
+    assert not bool(run.state.is_finite())
+    assert run.state.non_finite() == ["models/model/0001"]
+
+
+# Copies
+
+
+def test_snapshot_uses_the_memory_of_the_latest_one_unless_it_is_being_saved(trainer) -> None:
+    run = trainer()
+    first = run.state.snapshot()
+    array = first.arrays["models/model/0000"]
+    run.fit_until(2)
+    run.state.latest_snapshot = first
+    second = run.state.snapshot()
+    assert second.arrays["models/model/0000"] is array
+    second.in_use = True
+    third = run.state.snapshot()
+    assert third.arrays["models/model/0000"] is not array
+    np.testing.assert_array_equal(third.arrays["models/model/0000"], array)

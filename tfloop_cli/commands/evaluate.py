@@ -10,6 +10,7 @@ from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
+from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.setup import complete_setup, create_state
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -72,7 +73,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, total_steps)
     complete_setup(task, state, data)
     require_metrics(options.thresholds, evaluated_metrics(task), options.split, data.splits)
-    restore(checkpoint, state)
+    restore(checkpoint, state, TrainSteps(state, data, task, config).trace)
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data has changed since training: the metrics may not be comparable")
 

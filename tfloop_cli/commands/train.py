@@ -9,7 +9,7 @@ from tfloop_cli.engine.checkpoints.manager import CheckpointManager
 from tfloop_cli.engine.checkpoints.restore import restore_run
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluator
-from tfloop_cli.engine.loop import fit
+from tfloop_cli.engine.loop import TrainSteps, fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
@@ -46,6 +46,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     complete_setup(task, state, data, console.note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
+    train_steps = TrainSteps(state, data, task, config, console.warn)
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
@@ -60,7 +61,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 consumer.handle(event)
 
         with checkpoints, recorder, data.explain_errors():
-            if restore_run(checkpoints, options, console.info, console.warn):
+            if restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
                     return ExitCode.DONE
@@ -69,7 +70,8 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)
 
-            events = warn_if_stuck(fit(state, data, task, config, best_metric, early_stopping), console.warn)
+            events = fit(state, data, task, config, best_metric, early_stopping, train_steps)
+            events = warn_if_stuck(events, console.warn)
             for event in until_stopped(events, interrupts, started + options.max_seconds):
                 emit(event)
             assert isinstance(event, Stopped)

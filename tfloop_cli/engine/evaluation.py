@@ -15,8 +15,10 @@ from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch, MetricValues, Task, uses_autograph
+from tfloop_cli.engine.traced_state import captured_variables
 
 SECONDS_PER_CHUNK = 0.2  # so that Ctrl-C is handled soon
+Draws = list[np.ndarray]  # the state of the random generators within a pass over a split
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Evaluator:
         self._state, self._data = state, data
         settings, autograph = kernel_settings(config), uses_autograph(task)
 
-        def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+        def compiled(step: Callable[..., Any]) -> tf.types.experimental.PolymorphicFunction:
             converted = tf.function(step, autograph=True) if autograph else step
 
             def trace(inputs: Any) -> Any:
@@ -85,22 +87,37 @@ class Evaluator:
 
         self._measure = measure
         self._predict = compiled(task.predict)
+        self._generators: list[tf.Variable] | None = None  # known when `_measure` is traced
 
     def chunks(self, split: str) -> Iterator[list[MetricValues]]:
-        """Evaluates a split, several batches at a time; the state does not change between two chunks."""
-        batches = iter(self._data.evaluation(split))
-        while chunk := self._chunk(batches):
+        """Evaluates a split, several batches at a time; the state does not change, also not between two chunks."""
+        batches, draws = iter(self._data.evaluation(split)), Draws()
+        while chunk := self._chunk(batches, draws):
             yield chunk
 
-    def _chunk(self, batches: Iterator[Batch]) -> list[MetricValues]:
+    def _chunk(self, batches: Iterator[Batch], draws: Draws) -> list[MetricValues]:
         chunk: list[MetricValues] = []
         until = time.perf_counter() + SECONDS_PER_CHUNK
         with self._state.use_ema_weights():
             for batch in batches:
-                chunk.append(self._measure(batch))
+                chunk.append(self._values(batch, draws))
                 if time.perf_counter() > until:
                     break
         return chunk
+
+    def _values(self, batch: Batch, draws: Draws) -> MetricValues:
+        """Evaluates a batch. Random generators continue from `draws`, and are as before afterwards."""
+        if self._generators is None:
+            used = captured_variables(self._measure.get_concrete_function(batch).graph)
+            self._generators = [variable for variable in used if variable.dtype.is_integer]
+        training = [variable.numpy() for variable in self._generators]
+        for variable, value in zip(self._generators, draws, strict=False):  # none at the beginning of a pass
+            variable.assign(value)
+        values = self._measure(batch)
+        draws[:] = [variable.numpy() for variable in self._generators]
+        for variable, value in zip(self._generators, training, strict=True):
+            variable.assign(value)
+        return values
 
     def run(self, split: str, stop: Callable[[], object]) -> Evaluation | None:
         """Evaluates a whole split; None if `stop` returned true between two chunks."""
@@ -113,10 +130,10 @@ class Evaluator:
 
     def run_with_predictions(self, split: str) -> Evaluation:
         """Like `run`, with the true and the predicted class of each example if the task has classes."""
-        parts, labels, predictions = [], [], []
-        with self._state.use_ema_weights():
+        parts, labels, predictions, draws = [], [], [], Draws()
+        with self._state.use_ema_weights(), self._state.keep_random_state():
             for inputs, targets in self._data.evaluation(split):
-                parts.append(self._measure((inputs, targets)))
+                parts.append(self._values((inputs, targets), draws))
                 if (predicted := self._predict(inputs)) is not None:
                     labels.append(self._data.spec.labels_of(targets))
                     predictions.append(predicted)

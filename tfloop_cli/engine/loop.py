@@ -7,31 +7,73 @@ One step is `Task.train_step`, see `engine/tasks/supervised.py`.
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.data import BatchIterator, Data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.graph_failures import explain_graph_errors
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch, MetricValues, Task, uses_autograph
+from tfloop_cli.engine.traced_state import captured_variables, unsaved_states
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.executor import InnerLoop, SingleThreadedExecutor, suits_single_thread
 from tfloop_cli.engine.training.gradient_accumulation import accumulate_gradients
 from tfloop_cli.engine.training.non_finite import NonFiniteGuard
+from tfloop_cli.engine.training.steps_per_execution import StepsPerExecution
 from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
 
-SECONDS_PER_EXECUTION = 0.2  # the screen is updated, and Ctrl-C is handled, five times per second
+
+class TrainSteps:
+    """The compiled inner loop of a run, and its batches.
+
+    Args:
+        state, data, task, config: see `fit`.
+        warn: prints a line for each operation whose state is not saved.
+    """
+
+    def __init__(
+        self, state: TrainState, data: Data, task: Task, config: Config, warn: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self._state, self._data, self._task, self._config, self._warn = state, data, task, config, warn
+        self._traced: tuple[InnerLoop, BatchIterator] | None = None
+
+    def trace(self) -> None:
+        """Traces the inner loop, unless it is traced, and adds the variables that only the trace shows to the state.
+
+        Called before a checkpoint with such variables is restored.
+
+        Raises:
+            TfloopError: a value of the state is not finite (exit code 5), or the restored checkpoint does not contain
+                the variables (exit code 6).
+        """
+        if not self._traced:
+            self._state.require_finite()
+            batches = self._data.batch_iterator(0, self._config.epochs * self._data.steps_per_epoch)
+            inner_loop = compile_steps(self._task, self._state, self._config)
+            graph = inner_loop.get_concrete_function(batches.batches, tf.TensorSpec([], tf.int64)).graph
+            self._state.add_others(captured_variables(graph), temporary=batches.variables)
+            for line in unsaved_states(graph, own_iterators=0 if batches.variables else 1):
+                self._warn(line)
+            self._traced = inner_loop, batches
+
+    def start(self) -> tuple[InnerLoop, BatchIterator]:
+        """Returns the traced inner loop, and an iterator at the batch of the state's step."""
+        self.trace()
+        assert self._traced is not None
+        if step := int(self._state.step):
+            self._traced[1].seek(step)
+        return self._traced
 
 
 def fit(
-    state: TrainState, data: Data, task: Task, config: Config, best_metric: BestMetric, early_stopping: EarlyStopping
-) -> Iterator[Event]:
+    state: TrainState, data: Data, task: Task, config: Config, best_metric: BestMetric, early_stopping: EarlyStopping,
+    train_steps: TrainSteps | None = None,
+) -> Iterator[Event]:  # fmt: skip
     """Trains `state` until all epochs are completed or early stopping ends it.
 
     Args:
@@ -41,6 +83,7 @@ def fit(
         config: epochs, steps_per_execution, compile, on_nonfinite.
         best_metric: finds the best epoch.
         early_stopping: decides when to stop before the last epoch.
+        train_steps: of the same run, traced or not; None to create them.
 
     Yields:
         Progress during training and validation, EpochDone after each epoch's validation, Stopped at the end. The state
@@ -49,17 +92,16 @@ def fit(
     Raises:
         TfloopError: with `on_nonfinite: stop`, a value is not finite (exit code 5).
     """
-    steps = data.steps_per_epoch
-    batches = data.batch_iterator(int(state.step), config.epochs * steps)
-    guard = NonFiniteGuard(compile_steps(task, state, config), state, data, batches, stop=config.on_nonfinite == "stop")
+    started, steps = time.perf_counter(), data.steps_per_epoch  # the first epoch includes tracing
+    inner_loop, batches = (train_steps or TrainSteps(state, data, task, config)).start()
+    guard = NonFiniteGuard(inner_loop, state, data, batches, stop=config.on_nonfinite == "stop")
     evaluator = Evaluator(state, data, task, config)
-    executions = StepsPerExecution(config.steps_per_execution, config.checkpoint.every_steps)
-    first_traces = 0
+    executions, traces = StepsPerExecution(config.steps_per_execution, config.checkpoint.every_steps), guard.traces
     for epoch in range(int(state.epoch) + 1, config.epochs + 1):
         if early_stopping.should_stop(state):
             break
         guard.start_epoch(epoch - 1)
-        started, earlier_examples = time.perf_counter(), float(state.metric_sums[-1])
+        earlier_examples = float(state.metric_sums[-1])
         while (left := epoch * steps - int(state.step)) > 0:
             with executions.next(first := int(state.step), left) as count:
                 with explain_graph_errors(task, task.train_step, state, lambda: data.batches(first, first + count)):
@@ -68,7 +110,6 @@ def fit(
             rate = count * config.batch_size / executions.seconds
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
-        first_traces = first_traces or guard.traces
         # `train` covers the whole epoch, `examples` only those trained by this process
         train, examples = means(state), float(state.metric_sums[-1]) - earlier_examples
         started = time.perf_counter()
@@ -85,9 +126,10 @@ def fit(
             validation_seconds=time.perf_counter() - started,
             examples_per_second=examples / max(train_seconds, 1e-9),
             best=is_best,
-            retraces=guard.traces - first_traces,
+            retraces=guard.traces - traces,
             skipped_batches=int(state.skipped_steps[0]),
         )
+        started = time.perf_counter()
     yield Stopped("early_stopping" if early_stopping.should_stop(state) else "completed", int(state.step))
 
 
@@ -152,39 +194,3 @@ def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) ->
         done = Evaluation.of("validation", parts)
         yield Progress(epoch, int(state.step), done.examples, done.metrics, 0.0, "validation", examples)
     return Evaluation.of("validation", parts).metrics
-
-
-class StepsPerExecution:
-    """Tunes the number of steps per call of the inner loop to `SECONDS_PER_EXECUTION`, by the time of the last call.
-
-    It affects only how often the loop returns to Python, not what is computed.
-
-    Args:
-        steps_per_execution: a fixed number, or "auto".
-        stop_every: a call ends at every step that is a multiple of it; None for no such steps.
-
-    Attributes:
-        seconds: duration of the last call.
-    """
-
-    def __init__(self, steps_per_execution: int | str, stop_every: int | None) -> None:
-        self._fixed = steps_per_execution != "auto"
-        self._steps = int(steps_per_execution) if self._fixed else 1
-        self._stop_every = stop_every
-        self.seconds = 0.0
-
-    @contextmanager
-    def next(self, step: int, left: int) -> Iterator[int]:
-        """A context that times one call; its value is the number of steps of the call.
-
-        Args:
-            step: completed steps.
-            left: steps left in the epoch.
-        """
-        count = min(self._steps, left, self._stop_every - step % self._stop_every if self._stop_every else left)
-        started = time.perf_counter()
-        yield count
-        self.seconds = max(time.perf_counter() - started, 1e-9)
-        if not self._fixed:
-            # The time of the first call includes tracing. The factor of 8 limits the effect of a wrong estimate.
-            self._steps = min(max(1, round(count * SECONDS_PER_EXECUTION / self.seconds)), count * 8)

@@ -33,7 +33,7 @@ class Samples:
     def handle(self, event: Event) -> None:
         if not isinstance(event, EpochDone):
             return
-        with self._state.use_ema_weights():
+        with self._state.use_ema_weights(), self._state.keep_random_state():
             images = self._task.samples(self._state)
         if images is not None:
             png = tf.io.encode_png(grid(images)).numpy()

@@ -1,15 +1,22 @@
 """The training state: models, optimizers and counters of a run, by name."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.arrays import as_bytes, is_all_finite, view_of
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.checkpoints import NO_STEP
+
+OTHERS = "other/"  # names of variables that neither a model nor an optimizer holds
+CHECKED = ("models/", "optimizers/", "ema/")  # names of variables that have to be finite
 
 
 class TrainState:
@@ -31,6 +38,9 @@ class TrainState:
             (-1: none), int64 [2]; messages count from 1.
         loss_sum: sum of the losses and, for optimizers that may hide an overflow, of the global gradient norms, dtype
             keras.config.floatx(), []; only its finiteness is used. Reset at a rollback, not saved.
+        others: variables that neither a model nor an optimizer holds and that the traced training step uses: those of a
+            layer outside of the models, a task's own, Keras' global seed generator. See `add_others`.
+        latest_snapshot: the last copy of the state; None if there is none, or the state was restored since then.
     """
 
     def __init__(self, models: Mapping[str, keras.Model], metrics: Sequence[str], seed: int) -> None:
@@ -46,6 +56,9 @@ class TrainState:
             self.early_stopping = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="early_stopping")
             self.skipped_steps = tf.Variable([0, NO_STEP], dtype=tf.int64, trainable=False, name="skipped_steps")
         self.loss_sum = tf.Variable(0.0, dtype=keras.config.floatx(), trainable=False, name="loss_sum")
+        self.others: list[tf.Variable] = []
+        self.latest_snapshot: Snapshot | None = None
+        self._infinite: set[str] = set()  # names of variables that were infinite before the first step
         self.name_metrics(metrics)
 
     def name_metrics(self, metrics: Sequence[str]) -> None:
@@ -79,6 +92,7 @@ class TrainState:
                 named[f"ema/{name}/{index:04d}"] = average
             if optimizer.scale is not None:
                 named[f"optimizers/{name}/scale"] = optimizer.scale
+        named |= {f"{OTHERS}{index:04d}": variable for index, variable in enumerate(self.others)}
         counters = (
             self.step,
             self.epoch,
@@ -96,6 +110,45 @@ class TrainState:
             for index, variable in enumerate(model.variables):
                 yield f"models/{name}/{index:04d}", variable.value
 
+    def add_others(self, used: Iterable[tf.Variable], temporary: Iterable[tf.Variable]) -> None:
+        """Adds the variables in `used` that the state does not hold yet, in order, without those in `temporary`.
+
+        Raises:
+            TfloopError: the state was restored from a checkpoint that does not contain them (exit code 6).
+        """
+        optimizers = self.optimizers.values()
+        known = [*self.variables().values(), self.loss_sum, *temporary, *(v for o in optimizers for v in o.temporary)]
+        handles = {id(variable.handle) for variable in known}
+        new = [variable for variable in used if id(variable.handle) not in handles]
+        if new and int(self.step):
+            raise TfloopError(
+                f"the checkpoint does not contain {len(new)} variables that the training step uses: "
+                f"{', '.join(variable.name for variable in new[:3])}{', ...' if len(new) > 3 else ''}",
+                hint="use the same code as for training",
+                code=ExitCode.CHECKPOINT,
+            )
+        self.others += new
+
+    @contextmanager
+    def keep_random_state(self) -> Iterator[None]:
+        """A context after which the state of random generators is as before: that is all integers outside the loop."""
+        variables = self.variables().items()
+        kept = [v for name, v in variables if v.dtype.is_integer and not name.startswith("loop/")]
+        values = [variable.numpy() for variable in kept]
+        try:
+            yield
+        finally:
+            for variable, value in zip(kept, values, strict=True):
+                variable.assign(value)
+
+    def snapshot(self) -> "Snapshot":
+        """Copies the state into the memory of the latest copy, unless that is in use: one copy is enough."""
+        latest, self.latest_snapshot = self.latest_snapshot, None
+        memory = latest.arrays if latest and not latest.in_use else {}
+        del latest  # otherwise its memory is released only after the new copy is made
+        self.latest_snapshot = Snapshot.of(self, memory)
+        return self.latest_snapshot
+
     def trainable_variables(self) -> list[keras.Variable]:
         """Returns the trainable variables of all models."""
         return [variable for model in self.models.values() for variable in model.trainable_variables]
@@ -104,7 +157,7 @@ class TrainState:
         """Returns the sha256 over the models' weights in order; equal for two runs with bitwise equal weights."""
         digest, variables = hashlib.sha256(), self.variables()
         for name in self.weight_names():
-            digest.update(np.ascontiguousarray(variables[name].numpy()))
+            digest.update(as_bytes(view_of(variables[name])))
         return digest.hexdigest()
 
     def weight_names(self) -> list[str]:
@@ -113,11 +166,60 @@ class TrainState:
         return [name for name, variable in self.model_variables() if id(variable) in weights]
 
     def is_finite(self) -> tf.Tensor:
-        """Returns whether `loss_sum` and all values in models and optimizers are finite: bool []."""
-        checked = (variable for name, variable in self.variables().items() if not name.startswith("loop/"))
-        floats = [self.loss_sum, *(variable for variable in checked if variable.dtype.is_floating)]
-        # A sum reads the memory once and needs no mask of the same size.
-        return tf.reduce_all([tf.math.is_finite(tf.reduce_sum(variable)) for variable in floats])
+        """Returns whether all losses so far and all values in models and optimizers are finite: bool [].
+
+        It may be False for finite values, if their sum overflows; `non_finite` is exact.
+        """
+        # A sum reads the memory once and needs no mask of the same size. A sum of 70,000 ones in float16 is infinite.
+        sums = [
+            tf.reduce_sum(tf.cast(variable, tf.float32) if variable.dtype.size < 4 else variable)
+            for variable in (self.loss_sum, *self._checked().values())
+        ]
+        return tf.reduce_all([tf.math.is_finite(total) for total in sums])
+
+    def non_finite(self) -> list[str]:
+        """Returns the names of the variables in models and optimizers that have a value that is not finite."""
+        return [name for name, variable in self._checked().items() if not is_all_finite(view_of(variable))]
+
+    def require_finite(self) -> None:
+        """Checks the state before the first step.
+
+        Infinities in weights that are not trained are allowed: a constant mask has them.
+
+        Raises:
+            TfloopError: another value in a model or an optimizer is not finite (exit code 5).
+        """
+        trained = {id(variable.value) for variable in self.trainable_variables()}
+        for name in self.non_finite():
+            variable = self.variables()[name]
+            constant = name.startswith("models/") and id(variable) not in trained
+            if not constant or np.isnan(view_of(variable)).any():
+                raise TfloopError(
+                    f"{self.describe(name)} is not finite before the first step",
+                    hint="check how the model initializes or loads its weights",
+                    code=ExitCode.DIVERGED,
+                )
+            self._infinite.add(name)
+
+    def describe(self, name: str) -> str:
+        """Returns a variable's name for a message: that in the checkpoint, and for a weight Keras' path too."""
+        paths = {
+            f"models/{model}/{index:04d}": variable.path
+            for model, keras_model in self.models.items()
+            for index, variable in enumerate(keras_model.variables)
+        }
+        return f"the weight `{paths[name]}`" if name in paths else f"`{name}`"
+
+    def checked_names(self) -> list[str]:
+        """Returns the names of the variables that have to be finite."""
+        return list(self._checked())
+
+    def _checked(self) -> dict[str, tf.Variable]:
+        return {
+            name: variable
+            for name, variable in self.variables().items()
+            if name.startswith(CHECKED) and variable.dtype.is_floating and name not in self._infinite
+        }
 
     def end_epoch(self, epoch: int) -> None:
         """Counts the epoch as completed, and resets the metric sums."""
@@ -140,3 +242,56 @@ class TrainState:
         finally:
             for (variable, _), value in zip(pairs, weights, strict=True):
                 variable.assign(value)
+
+
+@dataclass
+class Snapshot:
+    """A copy of the training state between two steps.
+
+    Attributes:
+        arrays: every variable by its name, C-contiguous.
+        facts: the manifest's step, epoch, best_step and other_variables.
+        weights: names of the arrays that `weights_sha256` covers, in order.
+        checked: names of the arrays that have to be finite.
+        in_use: whether it is being saved, so that its arrays must not be overwritten.
+    """
+
+    arrays: dict[str, np.ndarray]
+    facts: Mapping[str, Any]
+    weights: Sequence[str]
+    checked: Sequence[str] = ()
+    in_use: bool = False
+
+    @classmethod
+    def of(cls, state: TrainState, memory: dict[str, np.ndarray] | None = None) -> "Snapshot":
+        """Copies the state, into the arrays in `memory` if they are those of an earlier copy."""
+        arrays = dict(memory or {})
+        for name, variable in state.variables().items():
+            view = view_of(variable)
+            if name not in arrays:
+                arrays[name] = np.empty_like(view, order="C")
+            np.copyto(arrays[name], view)
+        facts = {
+            "step": int(state.step),
+            "epoch": int(state.epoch),
+            "best_step": int(state.best_step),
+            "other_variables": len(state.others),
+        }
+        return cls(arrays, facts, state.weight_names(), state.checked_names())
+
+    def weights_sha256(self) -> str:
+        """Returns the same as `TrainState.weights_sha256` for the same state."""
+        digest = hashlib.sha256()
+        for name in self.weights:
+            digest.update(as_bytes(self.arrays[name]))
+        return digest.hexdigest()
+
+    def require_finite(self) -> None:
+        """Raises TfloopError if a value in models or optimizers is not finite (exit code 5)."""
+        for name in self.checked:
+            if not is_all_finite(self.arrays[name]):
+                raise TfloopError(
+                    f"after step {self.facts['step']}, `{name}` has non-finite values; it is not saved",
+                    hint="the last good checkpoint is kept; lower `optimizer.learning_rate` or set `clip_norm: 1.0`",
+                    code=ExitCode.DIVERGED,
+                )

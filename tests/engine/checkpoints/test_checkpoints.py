@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from safetensors.numpy import load_file
 
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
@@ -118,6 +120,31 @@ def test_repeatedly_resumed_run_matches_uninterrupted_run(trainer, assert_bitwis
         keras.utils.set_random_seed(99)  # the result must depend on the checkpoint only
     assert_bitwise_equal(run.everything(), uninterrupted.everything())
     assert results == expected
+
+
+@pytest.mark.parametrize("action", ["write", "read"])
+def test_files_need_no_second_copy_of_the_state(trainer, tmp_path: Path, action: str) -> None:
+    """Writing needs the memory of no array, reading that of one: the content of the file."""
+    run = trainer(net=keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]))
+    size = 2**22
+    arrays = {f"models/model/{index:04d}": np.ones(size // 4, np.float32) for index in range(4)}
+    facts = Snapshot.of(run.state).facts
+    tracemalloc.start()
+    path = write_checkpoint(tmp_path, Snapshot(arrays, facts, list(arrays)), facts_of(run))
+    peak = tracemalloc.get_traced_memory()[1]
+    if action == "read":
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        read_arrays(Checkpoint.open(path))
+        peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert peak < (0.1 if action == "write" else 4.1) * size
+
+
+def test_state_file_is_readable_with_safetensors(trainer, assert_bitwise_equal, tmp_path: Path) -> None:
+    run = trainer(**CNN)
+    arrays = load_file(save(run, tmp_path).path / STATE)
+    assert_bitwise_equal({name: arrays[name] for name in run.everything()}, run.everything())
 
 
 # Errors

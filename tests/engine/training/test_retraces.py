@@ -39,6 +39,7 @@ class RetracedSteps:
 
     def __init__(self, inner_loop: InnerLoop, steps_per_epoch: int) -> None:
         self._inner_loop, self._steps_per_epoch, self._steps = inner_loop, steps_per_epoch, 0
+        self.get_concrete_function = inner_loop.get_concrete_function
 
     def __call__(self, batches, count):
         self._steps += int(count)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tfloop_cli.config.schema import CheckpointConfig
-from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, Snapshot, restore, write_checkpoint
-from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, restore, write_checkpoint
+from tfloop_cli.engine.state import Snapshot, TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 from tfloop_cli.files import disk_errors
@@ -106,13 +106,14 @@ class CheckpointManager:
                 code=ExitCode.TRY_AGAIN,
             )
 
-    def restore(self, path: Path | None) -> Checkpoint | None:
+    def restore(self, path: Path | None, trace: Callable[[], None] = lambda: None) -> Checkpoint | None:
         """Restores the training state from a checkpoint, to resume the run from there.
 
         Later checkpoints are renamed as a backup, so that a later resume does not use them.
 
         Args:
             path: a checkpoint folder; None for the newest good one. Damaged ones are reported and skipped.
+            trace: see `storage.restore`.
 
         Returns:
             The checkpoint; None if there is none yet.
@@ -127,7 +128,7 @@ class CheckpointManager:
                 checkpoint = Checkpoint.open(candidate)
                 if checkpoint.manifest["run_id"] != self.facts["run_id"]:
                     raise damaged(candidate, "it belongs to another run")
-                restore(checkpoint, self._state)
+                restore(checkpoint, self._state, trace)
             except ModelMismatchError:
                 raise  # the others are of the same model
             except TfloopError as error:
@@ -172,9 +173,10 @@ class CheckpointManager:
         now = (int(self._state.step), int(self._state.epoch))
         if self._saved == now and not again:
             return
-        snapshot = Snapshot.of(self._state)
+        self._wait()  # so that the memory of the previous snapshot can be used again
+        snapshot = self._state.snapshot()
         snapshot.require_finite()
-        self._wait()
+        snapshot.in_use = True
         self._saved, self._saved_at = now, time.monotonic()
         self._pending = self._writer.submit(self._write, snapshot, best)
 
@@ -190,10 +192,12 @@ class CheckpointManager:
         try:
             for job, is_best in jobs:
                 self.last = write_checkpoint(self._directory, job, self.facts)
+                job.in_use = False
                 if is_best:
                     self.best, self._unsaved_best = self.last, None
         except OSError as error:
             self._unsaved_best = snapshot if best else self._unsaved_best
+            snapshot.in_use = snapshot is self._unsaved_best
             if not self._failed:
                 reason = error.strerror or error
                 self._warn(f"step {snapshot.facts['step']} could not be saved to {self._directory}: {reason}")

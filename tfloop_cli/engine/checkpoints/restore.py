@@ -9,13 +9,18 @@ from tfloop_cli.runs.start import TrainOptions
 
 
 def restore_run(
-    manager: CheckpointManager, options: TrainOptions, info: Callable[[str], None], warn: Callable[[str], None]
+    manager: CheckpointManager,
+    options: TrainOptions,
+    trace: Callable[[], None],
+    info: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> bool:
     """Restores the run to resume, if there is one; returns whether a checkpoint was restored.
 
     Args:
         manager: the run's checkpoints.
         options: the run to resume, the requested checkpoint, the user's code.
+        trace: traces the training step; see `storage.restore`.
         info: prints a message.
         warn: prints a warning.
 
@@ -26,7 +31,7 @@ def restore_run(
     if not run:
         return False
     requested = options.checkpoint
-    checkpoint = manager.restore(find_checkpoint(run.checkpoints, requested) if requested else None)
+    checkpoint = manager.restore(find_checkpoint(run.checkpoints, requested) if requested else None, trace)
     if checkpoint is None:
         info(f"no checkpoint in {run} yet: starting from the beginning")
         return False

@@ -5,19 +5,19 @@ disk file by file, and renamed last. Nothing that is read from it can name code.
 """
 
 import hashlib
+import json
+import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
 
-from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.arrays import as_bytes
+from tfloop_cli.engine.state import Snapshot, TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import read_file, sync_folder
 from tfloop_cli.runs.checkpoints import (
@@ -33,49 +33,11 @@ from tfloop_cli.runs.checkpoints import (
 
 STATE = "state.safetensors"
 MAX_HEADER_BYTES = 16 * 2**20  # of the state file
-DTYPES = {  # the reader of safetensors does not support bfloat16
+DTYPES = {  # of safetensors
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32,
     "I32": np.int32, "U64": np.uint64, "I64": np.int64, "F16": np.float16, "F32": np.float32, "F64": np.float64,
     "BF16": ml_dtypes.bfloat16,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A copy of the training state between two steps.
-
-    Attributes:
-        arrays: every variable by its name, C-contiguous (safetensors writes other layouts wrong without an error).
-        facts: the manifest's step, epoch and best_step.
-        weights: names of the arrays that `weights_sha256` covers, in order.
-    """
-
-    arrays: Mapping[str, np.ndarray]
-    facts: Mapping[str, Any]
-    weights: Sequence[str]
-
-    @classmethod
-    def of(cls, state: TrainState) -> "Snapshot":
-        arrays = {name: np.array(variable.numpy(), order="C") for name, variable in state.variables().items()}
-        facts = {"step": int(state.step), "epoch": int(state.epoch), "best_step": int(state.best_step)}
-        return cls(arrays, facts, state.weight_names())
-
-    def weights_sha256(self) -> str:
-        """Returns the same as `TrainState.weights_sha256` for the same state."""
-        digest = hashlib.sha256()
-        for name in self.weights:
-            digest.update(self.arrays[name])
-        return digest.hexdigest()
-
-    def require_finite(self) -> None:
-        """Raises TfloopError if a value in models or optimizers is not finite (exit code 5)."""
-        for name, array in self.arrays.items():
-            if array.dtype.kind in "fV" and not name.startswith("loop/") and not np.isfinite(array).all():
-                raise TfloopError(
-                    f"after step {self.facts['step']}, `{name}` has non-finite values; it is not saved",
-                    hint="the last good checkpoint is kept; lower `optimizer.learning_rate` or set `clip_norm: 1.0`",
-                    code=ExitCode.DIVERGED,
-                )
 
 
 def write_checkpoint(directory: Path, snapshot: Snapshot, facts: Mapping[str, Any]) -> Path:
@@ -99,11 +61,9 @@ def write_checkpoint(directory: Path, snapshot: Snapshot, facts: Mapping[str, An
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
-        content = save(dict(snapshot.arrays))
-        _write(staging / STATE, content)
-        digest = hashlib.sha256(content).hexdigest()
-        files = {"weights_sha256": snapshot.weights_sha256(), "size": len(content), "sha256": digest}
-        _write(staging / MANIFEST, manifest_bytes({"schema": SCHEMA, **snapshot.facts, **files, **facts}))
+        size, digest = _write(staging / STATE, _safetensors(snapshot.arrays))
+        files = {"weights_sha256": snapshot.weights_sha256(), "size": size, "sha256": digest}
+        _write(staging / MANIFEST, [manifest_bytes({"schema": SCHEMA, **snapshot.facts, **files, **facts})])
         sync_folder(staging)
         # A step may be saved twice: before its validation, and after it.
         final = unused_name(directory / folder_name(snapshot.facts["step"]))
@@ -128,11 +88,8 @@ def read_arrays(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
             raise ValueError(f"it has {len(content)} bytes, not {size}")
         if hashlib.sha256(content).hexdigest() != checkpoint.manifest["sha256"]:
             raise ValueError("its sha256 differs from the manifest")
-        return {
-            name: np.frombuffer(view["data"], DTYPES[view["dtype"]]).reshape(view["shape"])
-            for name, view in deserialize(content)
-        }
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        return _views(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise damaged(checkpoint.path, f"{STATE}: {reason_of(error)}") from error
 
 
@@ -147,13 +104,21 @@ class ModelMismatchError(TfloopError):
         )
 
 
-def restore(checkpoint: Checkpoint, state: TrainState) -> None:
+def restore(checkpoint: Checkpoint, state: TrainState, trace: Callable[[], None] = lambda: None) -> None:
     """Assigns the values of a checkpoint to `state`: all of them, or none.
+
+    Args:
+        checkpoint: to read.
+        state: changed in place.
+        trace: traces the training step, which adds the state's other variables; called if the checkpoint has some.
 
     Raises:
         TfloopError: the checkpoint is damaged (exit code 6).
         ModelMismatchError: the checkpoint does not match the model.
     """
+    if checkpoint.manifest.get("other_variables"):
+        trace()
+    state.latest_snapshot = None
     variables, size = state.variables(), checkpoint.manifest["size"]
     expected = sum(variable.dtype.size * variable.shape.num_elements() for variable in variables.values())
     if size > expected + MAX_HEADER_BYTES:  # it could be larger than the memory
@@ -172,9 +137,53 @@ def restore(checkpoint: Checkpoint, state: TrainState) -> None:
         variable.assign(arrays[name])
 
 
-def _write(file: Path, content: bytes) -> None:
-    """Writes a file and flushes it to disk."""
+def _safetensors(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes | np.ndarray]:
+    """Yields the parts of a safetensors file: its header, then array by array, so that no second copy is needed."""
+    names = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+    in_order = sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))  # aligned without gaps
+    header: dict[str, Any] = {}
+    start = 0
+    for name, array in in_order:
+        end = start + array.nbytes
+        header[name] = {"dtype": names[array.dtype], "shape": list(array.shape), "data_offsets": [start, end]}
+        start = end
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    yield len(encoded).to_bytes(8, "little") + encoded
+    for _, array in in_order:
+        yield as_bytes(array)
+
+
+def _views(content: bytes) -> dict[str, np.ndarray]:
+    """Returns the arrays in the content of a safetensors file, by name, without copying them.
+
+    The library's own function copies each array, and knows no bfloat16.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError: it is not such a file.
+    """
+    data = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:data])
+    header.pop("__metadata__", None)
+    arrays = {}
+    for name, entry in header.items():
+        dtype, shape, (start, end) = np.dtype(DTYPES[entry["dtype"]]), entry["shape"], entry["data_offsets"]
+        if any(type(number) is not int or number < 0 for number in (*shape, start, end)):
+            raise ValueError(f"`{name}` has a negative shape or place")
+        if math.prod(shape) * dtype.itemsize != end - start or data + end > len(content):
+            raise ValueError(f"`{name}` has another size than its shape")
+        arrays[name] = np.frombuffer(content, dtype, math.prod(shape), data + start).reshape(shape)
+    return arrays
+
+
+def _write(file: Path, parts: Iterable[bytes | np.ndarray]) -> tuple[int, str]:
+    """Writes a file and flushes it to disk; returns its size in bytes and its sha256."""
+    digest, size = hashlib.sha256(), 0
     with file.open("xb") as stream:
-        stream.write(content)
+        for part in parts:
+            stream.write(part)
+            digest.update(part)
+            size += len(part)
         stream.flush()
         os.fsync(stream.fileno())
+    return size, digest.hexdigest()

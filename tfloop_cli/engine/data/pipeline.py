@@ -3,7 +3,7 @@
 The shuffle is global and needs no buffer. The order does not depend on threads, and resuming at step k needs no replay.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, Self
 
@@ -25,13 +25,14 @@ class BatchIterator(Protocol):
 
     Attributes:
         batches: the iterator to pass to the compiled inner loop. `seek` may replace it, so read it before each call.
+        variables: those of the graph that depend on the step alone.
     """
 
     batches: Iterator[tuple[tf.Tensor, tf.Tensor]]
+    variables: Sequence[tf.Variable]
 
     def set_epoch(self, epoch: int) -> None:
         """Prepares an epoch, counted from 0; called before its first batch, or before the one to resume at."""
-        ...
 
     def seek(self, step: int) -> None:
         """Makes the batch of `step` the next one.
@@ -40,7 +41,6 @@ class BatchIterator(Protocol):
             step: index of the next batch, counted from 0 over the whole run; in the current epoch, or the first of the
                 next.
         """
-        ...
 
 
 class Data:
@@ -228,10 +228,10 @@ class PipelineBatches:
 
     def __init__(self, pipeline_from: Callable[[int], tf.data.Dataset], first_step: int) -> None:
         self._pipeline_from = pipeline_from
+        self.variables: Sequence[tf.Variable] = ()
         self.seek(first_step)
 
-    def set_epoch(self, epoch: int) -> None:
-        pass
+    def set_epoch(self, epoch: int) -> None: ...
 
     def seek(self, step: int) -> None:
         self.batches = iter(self._pipeline_from(step))
@@ -253,6 +253,7 @@ class InMemoryBatches:
             self._step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
             self._order = tf.Variable(tf.zeros(data.examples("train"), tf.int64), trainable=False)
             self._first = tf.Variable(0, dtype=tf.int64, trainable=False)  # the epoch's first step
+        self.variables: Sequence[tf.Variable] = (self._step, self._order, self._first)
 
     def set_epoch(self, epoch: int) -> None:
         self._order.assign(self._data.order(epoch))

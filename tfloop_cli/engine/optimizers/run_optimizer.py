@@ -58,13 +58,17 @@ class RunOptimizer:
         self.ema = [tf.Variable(v.value, trainable=False) for v in variables] if ema_decay else []
         self.scale = tf.Variable([INITIAL_LOSS_SCALE, 0.0], trainable=False) if use_loss_scale else None
         self.fraction: tf.Tensor | None = None
-        # Zero between two steps, so they are not part of the training state.
         self._gradient_sums = (
             [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in variables] if accumulate else []
         )
         self._accumulated_loss = tf.Variable(0.0, dtype=tf.float64, trainable=False) if accumulate else None
         self._with_gradient: list[keras.Variable] = []
         self._scaled = False  # whether the step that is being traced uses the loss scale
+
+    @property
+    def temporary(self) -> list[tf.Variable]:
+        """Variables that are zero between two steps, so they are not part of the training state."""
+        return [*self._gradient_sums, *([] if self._accumulated_loss is None else [self._accumulated_loss])]
 
     @property
     def loss_scale(self) -> tf.Tensor | None:

@@ -29,6 +29,10 @@ class InnerLoop(Protocol):
         """Returns how often it was traced."""
         ...
 
+    def get_concrete_function(self, batches: Iterator[Batch], count: tf.TensorSpec) -> tf.types.experimental.Callable:
+        """Returns its trace, which later calls use too."""
+        ...
+
 
 def suits_single_thread(state: TrainState, *, use_native: bool) -> bool:
     """Whether a training step consists of small operations, and of C++ operations, which divide their own work.
@@ -94,18 +98,21 @@ class SingleThreadedExecutor:
         return self._function.experimental_get_tracing_count()
 
     def __call__(self, *arguments: object) -> tf.Tensor:
+        self.get_concrete_function(*arguments)
+        if self._single_threaded:
+            with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
+                return self._function(*arguments)
+        return self._function(*arguments)
+
+    def get_concrete_function(self, *arguments: object) -> tf.types.experimental.Callable:
+        """Returns the traced function for these arguments, traced for the executor that it needs."""
         if self._single_threaded:
             # The executor affects tracing too: for the default one, control flow is lowered to other operations.
             with tf.experimental.function_executor_type("SINGLE_THREADED_EXECUTOR"):
-                if self._is_safe(*arguments):
-                    return self._function(*arguments)
+                traced = self._function.get_concrete_function(*arguments)
+            if traced.graph in self._checked or not calls_functions(traced.graph):
+                self._checked.add(traced.graph)
+                return traced
             self._single_threaded = False
             self._function = tf.function(self._python_function, autograph=False)
-        return self._function(*arguments)
-
-    def _is_safe(self, *arguments: object) -> bool:
-        graph = self._function.get_concrete_function(*arguments).graph
-        if graph not in self._checked and calls_functions(graph):
-            return False
-        self._checked.add(graph)
-        return True
+        return self._function.get_concrete_function(*arguments)

@@ -42,8 +42,8 @@ class NonFiniteGuard:
         self._inner_loop, self._state, self._data, self._batches = inner_loop, state, data, batches
         self._stop = stop
         self._variables = state.variables()
-        self._saved = {name: np.empty_like(_view(variable)) for name, variable in self._variables.items()}
-        self._saved_step, self._saved_at, self._snapshot_seconds = -1, 0.0, 0.0
+        self._snapshot_at, self._snapshot_seconds = 0.0, 0.0
+        state.latest_snapshot = None  # the state may have been changed since then
 
     @property
     def traces(self) -> int:
@@ -53,7 +53,10 @@ class NonFiniteGuard:
     def start_epoch(self, epoch: int) -> None:
         """Prepares an epoch, counted from 0; called before its first step, or before the step to resume at."""
         self._batches.set_epoch(epoch)
-        self._snapshot()
+        latest = self._state.latest_snapshot
+        now = int(self._state.step), int(self._state.epoch)
+        if latest is None or (latest.facts["step"], latest.facts["epoch"]) != now:  # else it was just saved
+            self._snapshot()
 
     def run_steps(self, count: int) -> None:
         """Runs `count` steps, except those that are skipped.
@@ -61,14 +64,13 @@ class NonFiniteGuard:
         Raises:
             TfloopError: with `stop`, a value is not finite (exit code 5). The state is that before the faulty step.
         """
-        if time.perf_counter() - self._saved_at > min(
-            self._snapshot_seconds * SNAPSHOT_INTERVAL, MAX_SNAPSHOT_INTERVAL
-        ):
+        interval = min(self._snapshot_seconds * SNAPSHOT_INTERVAL, MAX_SNAPSHOT_INTERVAL)
+        latest = self._state.latest_snapshot
+        if latest is None or (not latest.in_use and time.perf_counter() - self._snapshot_at > interval):
             self._snapshot()
-        steps_since_snapshot = int(self._state.step) - self._saved_step
+        step = int(self._state.step)
         if not self._run(count):
-            self._roll_back()
-            self._run(steps_since_snapshot)  # these passed the check before
+            self._run(step - self._roll_back())  # these passed the check before
             self._bisect(count)
 
     def _bisect(self, count: int) -> None:
@@ -86,23 +88,30 @@ class NonFiniteGuard:
             self._skip_step()
 
     def _run(self, count: int) -> bool:
-        return bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int64)))
+        """Runs `count` steps; returns whether everything is finite."""
+        finite = bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int64)))
+        # The check in the graph sums finite values, and a sum may overflow.
+        return finite or (np.isfinite(self._state.loss_sum.numpy()) and not self._state.non_finite())
 
     def _snapshot(self) -> None:
         started = time.perf_counter()
-        for name, variable in self._variables.items():
-            np.copyto(self._saved[name], _view(variable))
-        self._saved_step, self._saved_at = int(self._state.step), time.perf_counter()
-        self._snapshot_seconds = self._saved_at - started
+        self._state.snapshot()
+        self._snapshot_at = time.perf_counter()
+        self._snapshot_seconds = self._snapshot_at - started
 
-    def _roll_back(self) -> None:
+    def _roll_back(self) -> int:
+        """Restores the state from its latest snapshot, the guard's own or one that was saved; returns its step."""
+        snapshot = self._state.latest_snapshot
+        assert snapshot is not None
         for name, variable in self._variables.items():
-            variable.assign(self._saved[name])
+            variable.assign(snapshot.arrays[name])
         self._state.loss_sum.assign(0.0)
-        self._batches.seek(self._saved_step)
+        step = int(self._state.step)
+        self._batches.seek(step)
+        return step
 
     def _skip_step(self) -> None:
-        step = self._saved_step
+        step = int(self._state.step)  # that of the snapshot
         skipped, first = self._state.skipped_steps.numpy().tolist()
         self._state.skipped_steps.assign([skipped + 1, first if skipped else step])
         self._state.step.assign(step + 1)
@@ -112,13 +121,13 @@ class NonFiniteGuard:
     def _non_finite_part(self) -> str:
         if not np.isfinite(self._state.loss_sum.numpy()):
             return "the loss or its gradient is"
-        weights = self._state.trainable_variables()
-        if not all(np.isfinite(weight.numpy()).all() for weight in weights):
-            return "the weights are"
-        return "the moving statistics or the optimizer state are"
+        names = self._state.non_finite()
+        return (
+            "the optimizer state is" if names[0].startswith("optimizers/") else f"{self._state.describe(names[0])} is"
+        )
 
     def _diverged(self, cause: str) -> TfloopError:
-        step = self._saved_step
+        step = int(self._state.step)  # that of the snapshot
         examples = ", ".join(str(index) for index in self._data.examples_of(step)[:8])
         return TfloopError(
             f"training diverged: {cause} not finite at step {step + 1}; "
@@ -127,8 +136,3 @@ class NonFiniteGuard:
             "or use `on_nonfinite: skip` to skip such batches",
             code=ExitCode.DIVERGED,
         )
-
-
-def _view(variable: tf.Variable) -> np.ndarray:
-    """Returns the variable's values without copying them; valid until the variable changes."""
-    return np.asarray(variable.value())
