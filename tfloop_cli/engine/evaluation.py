@@ -79,13 +79,8 @@ class Evaluator:
             return tf.function(trace, reduce_retracing=True, autograph=False)
 
         self.available = task.eval_step is not None
-        compiled_step = compiled(task.eval_step)
-
-        def measure(batch: Batch) -> MetricValues:
-            with explain_graph_errors(task, task.eval_step, state, lambda: [batch]):
-                return compiled_step(batch)
-
-        self._measure = measure
+        self._task = task
+        self._measure = compiled(task.eval_step)
         self._predict = compiled(task.predict)
         self._generators: list[tf.Variable] | None = None  # known when `_measure` is traced
 
@@ -113,7 +108,8 @@ class Evaluator:
         training = [variable.numpy() for variable in self._generators]
         for variable, value in zip(self._generators, draws, strict=False):  # none at the beginning of a pass
             variable.assign(value)
-        values = self._measure(batch)
+        with explain_graph_errors(self._task, self._task.eval_step, self._state, lambda: [batch]):
+            values = self._measure(batch)
         draws[:] = [variable.numpy() for variable in self._generators]
         for variable, value in zip(self._generators, training, strict=True):
             variable.assign(value)

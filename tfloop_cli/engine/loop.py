@@ -106,9 +106,8 @@ def fit(
             with executions.next(first := int(state.step), left) as count:
                 with explain_graph_errors(task, task.train_step, state, lambda: data.batches(first, first + count)):
                     guard.run_steps(count)
-                epoch_means = means(state)
             rate = count * config.batch_size / executions.seconds
-            yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
+            yield Progress(epoch, int(state.step), steps - left + count, means(state), rate, "train", steps)
         train_seconds = time.perf_counter() - started
         # `train` covers the whole epoch, `examples` only those trained by this process
         train, examples = means(state), float(state.metric_sums[-1]) - earlier_examples
