@@ -5,7 +5,7 @@
 Each case is a layer, a dtype and a shape of inputs. Inputs, weights and upstream gradients are random and exact in the
 dtype. An error is the root mean square of the difference from float64 over all draws and elements. A replacement passes
 if its error is at most 1.5 times that of Keras, or less than 1e-6 of the values (root mean square). The exit code is 1
-if one fails. All cases take about an hour, and with --draws 5 some minutes; --elements leaves out the shapes of more elements.
+if one fails. All cases take about an hour, and some minutes with --draws 5; --elements leaves out larger shapes.
 tests/engine/kernels/test_exactness.py runs the small shapes.
 """
 
