@@ -128,7 +128,7 @@ def cases() -> dict[str, Case]:
         shapes = ((1, 5, 5, 1), (9, 12, 12, 3), (128, 28, 28, 1), (64, 128, 128, 1))
         relu = layer("Conv2D", 16, 3, activation="relu")
         found["C++ convolution"] = Case(layer("Conv2D", 16, 3), shapes, dtypes, settings)
-        # Among millions of outputs, one rounds to the other side of 0 in some draws, and its gradient is all of the error.
+        # With millions of outputs, some round to the other side of 0, and the error of the gradient is that of these.
         found["C++ convolution and relu"] = Case(relu, shapes[:2], dtypes, settings)
         found["C++ dense"] = Case(layer("Dense", 10), ((1, 4096), (128, 21632), (5000, 4096)), dtypes, settings)
     return found
