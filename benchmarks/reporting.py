@@ -186,7 +186,7 @@ def plot(path: Path, title: str, comparisons: Mapping[str, Comparison]) -> None:
     axes.xaxis.minorticks_off()
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("speed of tfloop relative to the other (warm epochs; median, lowest and highest round)")
+    axes.set_xlabel("speed of tfloop relative to the other (warm epochs; median and range of the rounds)")
     axes.set_title(title, fontsize=10)
     figure.savefig(path, dpi=150)
 
@@ -197,7 +197,7 @@ def matrix_product_gflops() -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Returns facts about the machine, the time and the commit."""
+    """Returns facts about the machine, the time and the git commit."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False)
     return {
         "cpu": hardware.cpu()[0],

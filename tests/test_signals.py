@@ -48,7 +48,7 @@ def test_first_signal_is_stored_and_reported(number: signal.Signals, code: ExitC
         wait_for_signal(interrupts)
     assert interrupts.signal is not None
     assert (interrupts.signal.name, interrupts.signal.code) == (number.name, code)
-    assert messages == [f"{number.name}: stopping after this step; press again to stop at once"]
+    assert messages == [f"{number.name}: stopping after this step; a second signal stops at once"]
 
 
 def test_old_handlers_are_restored() -> None:
@@ -77,7 +77,7 @@ def test_second_signal_ends_process_that_is_blocked_in_c(number: signal.Signals,
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        assert "press again" in process.stdout.readline()
+        assert "a second signal" in process.stdout.readline()
         process.send_signal(number)
         assert process.wait(timeout=5) == code
 

@@ -25,6 +25,7 @@ class RunStarted:
         metrics: names of the task's metrics, in the order of the table's columns.
         facts: short texts for the header: model, parameters, device, precision, threads.
         skipped_examples: name of a split -> its skipped invalid examples; see `on_bad_example`.
+        code: paths of the user's `--code` files.
     """
 
     run: str
@@ -36,6 +37,7 @@ class RunStarted:
     metrics: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     skipped_examples: Mapping[str, int] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class EpochDone:
         best: whether this epoch has the best validation metric so far.
         retraces: how often the training step was retraced since the first epoch of this process, because a batch had
             another shape or dtype. Each takes as long as the first compilation.
-        skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite` and `precision`.
+        skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite`.
     """
 
     epoch: int

@@ -12,7 +12,7 @@ from typing import Self
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 
-_STOPPING = "stopping after this step; press again to stop at once"
+_STOPPING = "stopping after this step; a second signal stops at once"
 _NOTHING_TO_SAVE = "stopped; there is nothing new to save yet"
 _CODES = {
     signal.SIGINT: ExitCode.INTERRUPTED,

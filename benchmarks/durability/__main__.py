@@ -41,6 +41,8 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}; available: {', '.join(SECTIONS)}")
+    if not options.folder.is_dir():
+        parser.error(f"--folder {options.folder} is not a folder")
     selected = [name for name in SECTIONS if not options.sections or name in options.sections]
 
     folder = Path(tempfile.mkdtemp(prefix="durability-", dir=options.folder.resolve()))

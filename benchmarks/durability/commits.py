@@ -20,7 +20,7 @@ import os, sys, types
 sys.modules["tfloop_cli.engine.state"] = types.SimpleNamespace(NO_STEP=-1, TrainState=object)
 import numpy as np
 from pathlib import Path
-from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
+from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
 from tfloop_cli.runs.checkpoints import list_checkpoints, remove, remove_leftovers
 folder = Path(sys.argv[1])
 def save(step, size=20_000):

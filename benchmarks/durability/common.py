@@ -80,7 +80,7 @@ def verified_checkpoints(folder: Path) -> list[Path]:
     Raises:
         TfloopError: one of them is damaged.
     """
-    from tfloop_cli.engine.checkpoints.format import read_arrays
+    from tfloop_cli.engine.checkpoints.storage import read_arrays
     from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 
     checkpoints = list_checkpoints(folder)

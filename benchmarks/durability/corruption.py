@@ -104,7 +104,7 @@ CORRUPTIONS: list[Corruption] = [  # repeated ones are more frequent
 
 def corruption(campaign: Campaign, folder: Path) -> None:
     """Corrupts a checkpoint in many ways and tries to restore it."""
-    from tfloop_cli.engine.checkpoints.format import STATE, restore
+    from tfloop_cli.engine.checkpoints.storage import STATE, restore
     from tfloop_cli.errors import ExitCode, TfloopError
     from tfloop_cli.runs.checkpoints import MANIFEST, Checkpoint
 
@@ -136,7 +136,7 @@ def corruption(campaign: Campaign, folder: Path) -> None:
 def two_checkpoints(folder: Path) -> tuple[Path, Path, "object"]:
     """Returns two good checkpoints of one run, and a training state that they match."""
     from benchmarks.durability.resumes import Run
-    from tfloop_cli.engine.checkpoints.format import restore
+    from tfloop_cli.engine.checkpoints.storage import restore
     from tfloop_cli.runs.checkpoints import Checkpoint
 
     run = Run(SMALL)

@@ -16,7 +16,7 @@ CALLS_PER_EPOCH = 10  # of about 0.2 s, as in training
 def cost(campaign: Campaign, folder: Path) -> None:
     """Measures the time of checkpoints per epoch, and the time of steps with and without checks."""
     from benchmarks.durability.resumes import Run
-    from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+    from tfloop_cli.engine.checkpoints.manager import CheckpointManager
     from tfloop_cli.events import EpochDone
 
     run = Run(MNIST | {"epochs": 2 if campaign.quick else 5, "validation": 5000})
@@ -24,20 +24,20 @@ def cost(campaign: Campaign, folder: Path) -> None:
     writing: list[float] = []
     epochs: list[float] = []
     checkpoints = folder / "checkpoints"
-    with CheckpointSaver(checkpoints, run.state, run.config.checkpoint, run.manifest_facts(), print) as saver:
-        write = saver._write
+    with CheckpointManager(checkpoints, run.state, run.config.checkpoint, run.manifest_facts(), print) as manager:
+        write = manager._write
 
         def timed_write(*arguments: Any) -> None:
             started = time.thread_time()
             write(*arguments)
             writing.append(time.thread_time() - started)  # CPU time, which the training could have used
 
-        saver._write = timed_write
+        manager._write = timed_write
         checkpoints.parent.mkdir(exist_ok=True)
         started = time.perf_counter()
         for event in run.events():
             before = time.perf_counter()
-            saver.handle(event)
+            manager.handle(event)
             if isinstance(event, EpochDone):
                 waiting.append(time.perf_counter() - before)
                 epochs.append(time.perf_counter() - started)

@@ -52,7 +52,7 @@ class Run:
 
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint of the current state; returns its folder."""
-        from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
+        from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
 
         folder.mkdir(parents=True, exist_ok=True)
         return write_checkpoint(folder, Snapshot.of(self.state), self.manifest_facts())
@@ -155,7 +155,7 @@ def differing(
     config: dict[str, Any], uninterrupted: Run, events: list[Any], saved: list[tuple[Path, int]]
 ) -> Iterator[str]:
     """Yields the names of checkpoints from which a resumed run ends differently from the uninterrupted one."""
-    from tfloop_cli.engine.checkpoints.format import restore
+    from tfloop_cli.engine.checkpoints.storage import restore
     from tfloop_cli.runs.checkpoints import Checkpoint
 
     expected = uninterrupted.values()

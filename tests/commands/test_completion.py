@@ -45,7 +45,16 @@ def test_script_requests_candidates_of_tfloop(name: str) -> None:
     assert "tfloop" in result.stdout
 
 
-def test_bash_script_completes(tmp_path: Path, shell) -> None:
+@pytest.mark.parametrize(
+    ("line", "candidates"),
+    [
+        ("tfloop list models conv", "conv_net"),
+        ("tfloop train --set model=vi", "vit"),
+        ("tfloop train --set warm", "warmup_steps="),
+        ("tfloop train --set model=vit --set model.dep", "model.depth="),
+    ],
+)
+def test_bash_script_completes(tmp_path: Path, shell, line: str, candidates: str) -> None:
     """Calls the completion function as bash does, with a stand-in for the installed script `tfloop`."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "tfloop"
@@ -53,14 +62,15 @@ def test_bash_script_completes(tmp_path: Path, shell) -> None:
     program.chmod(0o755)
     lines = [
         CliRunner().invoke(app, ["completion", "bash"]).stdout,
-        "COMP_WORDS=(tfloop list models conv) COMP_CWORD=3",
+        "compopt() { :; }",  # works only while bash completes
+        f"COMP_LINE='{line}' COMP_POINT={len(line)}",
         '_tfloop_completion tfloop; echo "${COMPREPLY[@]}"',
     ]
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     process = subprocess.run(
         ["bash", "-euc", "\n".join(lines)], env=shell.environment(PATH=path), capture_output=True, text=True, timeout=60
     )
-    assert (process.stdout, process.stderr) == ("conv_net\n", "")
+    assert (process.stdout, process.stderr) == (f"{candidates}\n", "")
 
 
 def test_unknown_shell_suggests_nearest() -> None:

@@ -10,7 +10,7 @@ from tfloop_cli.commands.config import schema
 from tfloop_cli.config.loading import load, to_mapping
 from tfloop_cli.config.precedence import shipped_folder, shipped_names
 from tfloop_cli.config.suggestions import COMPONENT_KEYS
-from tfloop_cli.config.yaml_nodes import Source, parse
+from tfloop_cli.config.yaml_positions import Source, parse
 from tfloop_cli.registry.declarations import Declaration
 
 GOOD: dict[str, Any] = {"dataset": "mnist", "model": "mlp"}

@@ -15,7 +15,7 @@ from tfloop_cli.config import precedence
 from tfloop_cli.config.loading import dump, from_mapping, load, to_mapping
 from tfloop_cli.config.precedence import shipped_names
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.yaml_nodes import Source, parse
+from tfloop_cli.config.yaml_positions import Source, parse
 from tfloop_cli.config.yaml_scalars import resolve, write
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.registry import Component

@@ -160,7 +160,7 @@ VALUES = {
         GOOD + "augment: [{name: shift, pixels: -1}]\n", "3:33", "`augment\\[0\\].pixels`.*at least 0"
     ),
     "text instead of list of augmentations": Invalid(GOOD + "augment: flip\n", "3:10", "`augment` must be a list"),
-    "unknown base config": Invalid("extends: mnits\n", "1:10", "no config `mnits`.*`mnist`"),
+    "unknown base config": Invalid("extends: mnits\n", "1:10", "config `mnits` not found.*`mnist`"),
     "base config that is a list": Invalid("extends: [a]\n", "1:10", "`extends` must be"),
     "file that extends itself": Invalid("extends: wrong.yaml\n", "1:10", "cycle: wrong.yaml -> wrong.yaml"),
 }
@@ -178,9 +178,7 @@ ARGUMENTS = {
     "unknown argument": Invalid(GOOD, "--set model.filter=[3]", "did you mean `filters`", ("model.filter=[3]",)),
     "key below number": Invalid(GOOD, "--set epochs.x=3", "found a mapping", ("epochs.x=3",)),
     "extends": Invalid(GOOD, "--set extends=mnist", "unknown key `extends`", ("extends=mnist",)),
-    "unset of unknown key": Invalid(
-        GOOD, "--unset model.dropot", "there is no `model.dropot` to unset", (), ("model.dropot",)
-    ),
+    "unset of unknown key": Invalid(GOOD, "--unset model.dropot", "unknown key `model.dropot`", (), ("model.dropot",)),
     "unset of required key": Invalid(GOOD, "1:1", "`model` is required", (), ("model",)),
 }
 

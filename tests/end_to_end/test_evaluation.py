@@ -161,7 +161,7 @@ def test_checkpoint_is_evaluated_without_native_kernels(
     """A machine without the C++ operations can evaluate a run that was trained with them."""
     from tfloop_cli.commands.evaluate import Options, evaluate
     from tfloop_cli.config.loading import to_mapping
-    from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
+    from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
     from tfloop_cli.engine.kernels import native
     from tfloop_cli.terminal.console import Console
 

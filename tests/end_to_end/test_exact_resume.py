@@ -258,7 +258,7 @@ def test_changed_machine_code_and_data_are_reported(tmp_path: Path) -> None:
 
 def test_early_stopping_continues_counting_after_resume(trainer, tmp_path: Path) -> None:
     """The run is stopped after its second epoch without an improvement; its patience is three epochs."""
-    from tfloop_cli.engine.checkpoints.format import Snapshot, restore, write_checkpoint
+    from tfloop_cli.engine.checkpoints.storage import Snapshot, restore, write_checkpoint
     from tfloop_cli.runs.checkpoints import Checkpoint
 
     changes = {"validation": 10, "epochs": 50, "early_stopping": {"patience_epochs": 3, "min_delta": 100.0}}

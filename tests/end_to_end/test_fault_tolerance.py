@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tfloop_cli.engine.checkpoints.format import Snapshot, write_checkpoint
-from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.checkpoints.manager import CheckpointManager
+from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Progress, Stopped
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 
 ROOT = Path(__file__).parents[2]
 FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
-WRITE_CHECKPOINT = "tfloop_cli.engine.checkpoints.saver.write_checkpoint"
+WRITE_CHECKPOINT = "tfloop_cli.engine.checkpoints.manager.write_checkpoint"
 TRACED_SECTIONS = {"order", "syscalls", "disk"}
 
 
@@ -42,7 +42,7 @@ def test_corruption_section_fails_without_checksums(tmp_path: Path, monkeypatch:
     """Otherwise a section that never fails would prove nothing."""
     from benchmarks.durability import common, corruption
 
-    monkeypatch.setattr("tfloop_cli.engine.checkpoints.format.hashlib.sha256", lambda content=b"": ConstantDigest())
+    monkeypatch.setattr("tfloop_cli.engine.checkpoints.storage.hashlib.sha256", lambda content=b"": ConstantDigest())
     campaign = common.Campaign(tmp_path, quick=True)
     corruption.corruption(campaign, tmp_path)
     assert not campaign.held
@@ -67,20 +67,20 @@ def directory(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_saver(trainer, directory: Path) -> Callable[..., tuple]:
-    """Returns a function that creates a run of 2 epochs with 15 steps each, and its checkpoint saver."""
+def make_manager(trainer, directory: Path) -> Callable[..., tuple]:
+    """Returns a function that creates a run of 2 epochs with 15 steps each, and its checkpoint manager."""
 
-    def make_saver(**checkpoint):
+    def make_manager(**checkpoint):
         run = trainer(checkpoint=checkpoint, steps_per_execution=7, batch_size=4, epochs=2)
-        return run, CheckpointSaver(directory, run.state, run.config.checkpoint, FACTS, print)
+        return run, CheckpointManager(directory, run.state, run.config.checkpoint, FACTS, print)
 
-    return make_saver
+    return make_manager
 
 
-def train(run, saver) -> Iterator:
+def train(run, manager) -> Iterator:
     """Trains and saves; yields each event after it was handled."""
     for event in run.events():
-        saver.handle(event)
+        manager.handle(event)
         yield event
 
 
@@ -89,40 +89,40 @@ def step_of(checkpoint: Path) -> int:
 
 
 @pytest.mark.parametrize("every_steps", [1, 4, 15, 100])
-def test_every_steps_saves_at_exact_steps(make_saver, directory: Path, every_steps: int) -> None:
-    run, saver = make_saver(every_steps=every_steps, keep=99)
+def test_every_steps_saves_at_exact_steps(make_manager, directory: Path, every_steps: int) -> None:
+    run, manager = make_manager(every_steps=every_steps, keep=99)
     assert run.data.steps_per_epoch == 15
-    with saver:
-        list(train(run, saver))
+    with manager:
+        list(train(run, manager))
     assert {step_of(path) for path in list_checkpoints(directory)} == {*range(every_steps, 31, every_steps), 15, 30}
 
 
-def test_every_seconds_saves_between_steps(make_saver) -> None:
-    run, saver = make_saver(every_seconds=1e-9, keep=99)
-    with saver:
-        for event in train(run, saver):
+def test_every_seconds_saves_between_steps(make_manager) -> None:
+    run, manager = make_manager(every_seconds=1e-9, keep=99)
+    with manager:
+        for event in train(run, manager):
             if isinstance(event, Progress):
-                saver.finish()
-                assert step_of(saver.last) == event.step
+                manager.finish()
+                assert step_of(manager.last) == event.step
 
 
-def test_save_waits_for_the_previous_one_and_none_is_dropped(make_saver, directory: Path, monkeypatch) -> None:
+def test_save_waits_for_the_previous_one_and_none_is_dropped(make_manager, directory: Path, monkeypatch) -> None:
     def write_slowly(*arguments):
         time.sleep(0.05)
         return write_checkpoint(*arguments)
 
     monkeypatch.setattr(WRITE_CHECKPOINT, write_slowly)
-    run, saver = make_saver(every_steps=1, keep=99)
+    run, manager = make_manager(every_steps=1, keep=99)
     started = time.monotonic()
-    with saver:
-        for _ in zip(range(6), train(run, saver), strict=False):
+    with manager:
+        for _ in zip(range(6), train(run, manager), strict=False):
             pass
-        saver.finish()
+        manager.finish()
     assert len(list_checkpoints(directory)) == 6
     assert time.monotonic() - started > 6 * 0.05
 
 
-def test_training_continues_while_a_checkpoint_is_written(make_saver, directory: Path, monkeypatch) -> None:
+def test_training_continues_while_a_checkpoint_is_written(make_manager, directory: Path, monkeypatch) -> None:
     may_write = threading.Event()
 
     def write_later(*arguments):
@@ -130,9 +130,9 @@ def test_training_continues_while_a_checkpoint_is_written(make_saver, directory:
         return write_checkpoint(*arguments)
 
     monkeypatch.setattr(WRITE_CHECKPOINT, write_later)
-    run, saver = make_saver()
-    with saver:
-        events = train(run, saver)
+    run, manager = make_manager()
+    with manager:
+        events = train(run, manager)
         epoch = next(event for event in events if isinstance(event, EpochDone))
         assert isinstance(next(events), Progress)  # of the next epoch
         assert not list_checkpoints(directory)
@@ -144,46 +144,46 @@ def test_training_continues_while_a_checkpoint_is_written(make_saver, directory:
 # Which checkpoints are kept
 
 
-def test_damaged_checkpoints_do_not_count_as_kept(make_saver, directory: Path) -> None:
+def test_damaged_checkpoints_do_not_count_as_kept(make_manager, directory: Path) -> None:
     """With `keep: 1` and a damaged newest checkpoint, the one before is kept until a newer one is saved."""
-    run, saver = make_saver(keep=3, every_steps=5)
-    with saver:
-        next(event for event in train(run, saver) if isinstance(event, Progress) and event.step == 15)
+    run, manager = make_manager(keep=3, every_steps=5)
+    with manager:
+        next(event for event in train(run, manager) if isinstance(event, Progress) and event.step == 15)
     *_, good, damaged = list_checkpoints(directory)
     (damaged / "state.safetensors").write_bytes(b"")
 
-    run, saver = make_saver(keep=1, every_steps=5)
-    assert saver.restore(None).path == good
+    run, manager = make_manager(keep=1, every_steps=5)
+    assert manager.restore(None).path == good
     available = list_checkpoints(directory)
     assert available[-1] == good
     assert (directory / f"aside-{damaged.name}").is_dir()
-    with saver:
-        saver.handle(Stopped("SIGTERM", 10))  # this state is already saved
+    with manager:
+        manager.handle(Stopped("SIGTERM", 10))  # this state is already saved
         assert list_checkpoints(directory) == available
-        list(train(run, saver))
-    assert step_of(saver.last) == 30
-    assert list_checkpoints(directory) == [saver.last]
+        list(train(run, manager))
+    assert step_of(manager.last) == 30
+    assert list_checkpoints(directory) == [manager.last]
 
 
-def test_run_without_usable_checkpoints_is_an_error_and_removes_nothing(make_saver, directory: Path) -> None:
-    run, saver = make_saver()
-    with saver:
-        list(train(run, saver))
+def test_run_without_usable_checkpoints_is_an_error_and_removes_nothing(make_manager, directory: Path) -> None:
+    run, manager = make_manager()
+    with manager:
+        list(train(run, manager))
     (directory / "step-00000030" / "manifest.json").unlink()
-    _, saver = make_saver()
+    _, manager = make_manager()
     with pytest.raises(TfloopError, match="none of the 1 checkpoints") as caught:
-        saver.restore(None)
+        manager.restore(None)
     assert caught.value.code == ExitCode.CHECKPOINT
     assert (directory / "step-00000030").is_dir()
 
 
 def test_missing_best_checkpoint_is_reported_and_the_last_one_evaluated(trainer, tmp_path: Path, capsys) -> None:
     run = trainer(validation=10, epochs=3)
-    with CheckpointSaver(tmp_path, run.state, run.config.checkpoint, FACTS, print) as saver:
-        list(train(run, saver))
+    with CheckpointManager(tmp_path, run.state, run.config.checkpoint, FACTS, print) as manager:
+        list(train(run, manager))
         last = write_checkpoint(tmp_path, Snapshot.of(run.state), FACTS)
-        saver.best, saver.last = tmp_path / "step-00000001", last
-        assert saver.restore_best() == last
+        manager.best, manager.last = tmp_path / "step-00000001", last
+        assert manager.restore_best() == last
     assert "the last weights are evaluated instead" in capsys.readouterr().out
 
 

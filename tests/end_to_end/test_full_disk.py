@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tfloop_cli.engine.checkpoints import saver as saver_module
-from tfloop_cli.engine.checkpoints.format import Snapshot, read_arrays, restore
-from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.checkpoints import manager as manager_module
+from tfloop_cli.engine.checkpoints.manager import CheckpointManager
+from tfloop_cli.engine.checkpoints.storage import Snapshot, read_arrays, restore
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
@@ -53,32 +53,32 @@ def warnings() -> list[str]:
 
 
 @pytest.fixture
-def make_saver(trainer, directory: Path, warnings: list[str]):
-    """Returns a function that creates a run and its checkpoint saver."""
+def make_manager(trainer, directory: Path, warnings: list[str]):
+    """Returns a function that creates a run and its checkpoint manager."""
 
-    def make_saver(**config):
+    def make_manager(**config):
         run = trainer(**config)
-        return run, CheckpointSaver(directory, run.state, run.config.checkpoint, FACTS, warnings.append)
+        return run, CheckpointManager(directory, run.state, run.config.checkpoint, FACTS, warnings.append)
 
-    return make_saver
+    return make_manager
 
 
 @pytest.fixture
-def four_epochs(make_saver):
-    run, saver = make_saver(epochs=4)
-    with saver:
-        yield run, saver
+def four_epochs(make_manager):
+    run, manager = make_manager(epochs=4)
+    with manager:
+        yield run, manager
 
 
-def train(run, saver, best_epoch: int | None = None) -> Iterator[int]:
+def train(run, manager, best_epoch: int | None = None) -> Iterator[int]:
     """Trains; yields the number of each epoch before its checkpoint is requested, and waits until it is written."""
     for event in run.events():
         if isinstance(event, EpochDone):
             yield event.epoch
             if best_epoch is not None:
                 event = EpochDone(**(vars(event) | {"best": event.epoch == best_epoch}))
-        saver.handle(event)
-        saver._wait()
+        manager.handle(event)
+        manager._wait()
 
 
 def count_failures(warnings: list[str]) -> int:
@@ -121,22 +121,22 @@ def test_permanently_full_disk_exits_75_and_keeps_the_old_checkpoint(
     assert count_failures(warnings) == 1
 
 
-def test_failed_save_of_the_best_epoch_is_retried(make_saver) -> None:
-    run, saver = make_saver(epochs=3, validation=10)
-    with saver:
-        epochs = train(run, saver, best_epoch=1)
+def test_failed_save_of_the_best_epoch_is_retried(make_manager) -> None:
+    run, manager = make_manager(epochs=3, validation=10)
+    with manager:
+        epochs = train(run, manager, best_epoch=1)
         next(epochs)
         with full_disk():
             next(epochs)
         assert list(epochs) == [3]
-    assert epoch_of(saver.best) == 1
-    assert epoch_of(saver.last) == 3
+    assert epoch_of(manager.best) == 1
+    assert epoch_of(manager.last) == 3
 
 
-def test_best_checkpoint_is_written_once_if_the_next_save_fails(make_saver, monkeypatch) -> None:
+def test_best_checkpoint_is_written_once_if_the_next_save_fails(make_manager, monkeypatch) -> None:
     """The first save, of the best epoch, fails. It is repeated before the save of the second epoch, which fails too."""
     requested: list[int] = []
-    write_checkpoint = saver_module.write_checkpoint
+    write_checkpoint = manager_module.write_checkpoint
 
     def fail_first_and_third(directory: Path, snapshot: Snapshot, facts: dict[str, Any]) -> Path:
         requested.append(int(snapshot.facts["epoch"]))
@@ -144,13 +144,13 @@ def test_best_checkpoint_is_written_once_if_the_next_save_fails(make_saver, monk
             raise OSError(28, "No space left on device")
         return write_checkpoint(directory, snapshot, facts)
 
-    monkeypatch.setattr(saver_module, "write_checkpoint", fail_first_and_third)
-    run, saver = make_saver(epochs=3, validation=10)
-    with saver:
-        list(train(run, saver, best_epoch=1))
+    monkeypatch.setattr(manager_module, "write_checkpoint", fail_first_and_third)
+    run, manager = make_manager(epochs=3, validation=10)
+    with manager:
+        list(train(run, manager, best_epoch=1))
     assert requested == [1, 1, 2, 3]
-    assert epoch_of(saver.best) == 1
-    assert epoch_of(saver.last) == 3
+    assert epoch_of(manager.best) == 1
+    assert epoch_of(manager.last) == 3
 
 
 def permission_denied(path: Path, *arguments: object, **keywords: object) -> None:
@@ -160,10 +160,10 @@ def permission_denied(path: Path, *arguments: object, **keywords: object) -> Non
 def test_failed_removal_of_an_old_checkpoint_does_not_fail_the_save(
     four_epochs, directory: Path, warnings: list[str], monkeypatch
 ) -> None:
-    monkeypatch.setattr(saver_module, "remove", permission_denied)
+    monkeypatch.setattr(manager_module, "remove", permission_denied)
     list(train(*four_epochs))
-    _, saver = four_epochs
-    assert epoch_of(saver.last) == 4
+    _, manager = four_epochs
+    assert epoch_of(manager.last) == 4
     assert len(list_checkpoints(directory)) == 4
     assert len(warnings) == 1
     assert "could not be removed" in warnings[0]
@@ -180,8 +180,8 @@ def test_save_is_retried_after_permission_error(four_epochs, warnings: list[str]
         assert "Permission denied" in warnings[0]
         next(epochs)
     assert not list(epochs)
-    _, saver = four_epochs
-    assert epoch_of(saver.last) == 4
+    _, manager = four_epochs
+    assert epoch_of(manager.last) == 4
 
 
 # The command

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tfloop_cli.engine.checkpoints.format import read_arrays
+from tfloop_cli.engine.checkpoints.storage import read_arrays
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints, step_of
 
 # Long enough to be interrupted: hundreds of epochs, each with a validation of some length.
@@ -58,7 +58,7 @@ def test_first_signal_saves_and_prints_resume_command(start_run, number: str, co
     process.send_signal(signal.Signals[number])
     _, stderr = process.communicate(timeout=60)  # benchmarks/durability measures how long it takes
     assert process.returncode == code, stderr
-    assert f"{number}: stopping after this step; press again to stop at once" in stderr
+    assert f"{number}: stopping after this step; a second signal stops at once" in stderr
     assert f"stopped ({number})" in stderr
     assert "next: tfloop train --resume --output run" in stderr
     assert json.loads((folder / "summary.json").read_text())["reason"] == number

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine.checkpoints.format import Snapshot, read_arrays, restore, write_checkpoint
-from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.checkpoints.manager import CheckpointManager
+from tfloop_cli.engine.checkpoints.storage import Snapshot, read_arrays, restore, write_checkpoint
 from tfloop_cli.engine.data import from_arrays
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, RunEnded, RunStarted
@@ -41,9 +41,9 @@ def make_model(*layers: keras.layers.Layer) -> keras.Model:
 def train(run, folder: Path) -> None:
     """Trains with a checkpoint at every step."""
     run.config.checkpoint.__dict__["every_steps"] = 1
-    with CheckpointSaver(folder, run.state, run.config.checkpoint, FACTS, print) as saver:
+    with CheckpointManager(folder, run.state, run.config.checkpoint, FACTS, print) as manager:
         for event in run.events():
-            saver.handle(event)
+            manager.handle(event)
 
 
 def train_until_error(run, folder: Path) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfloop_cli.engine.checkpoints.format import MAX_HEADER_BYTES, STATE, Snapshot, restore, write_checkpoint
-from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.checkpoints.manager import CheckpointManager
+from tfloop_cli.engine.checkpoints.storage import MAX_HEADER_BYTES, STATE, Snapshot, restore, write_checkpoint
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.checkpoints import MANIFEST, Checkpoint, manifest_bytes
 from tfloop_cli.runs.folder import RunFolder
@@ -149,11 +149,11 @@ def test_links_in_checkpoint_folder_are_not_followed(saved, tmp_path: Path) -> N
         (path.parent / name).symlink_to(target)
     (path.parent / "step-00000098").write_text("a file")
     warnings: list[str] = []
-    saver = CheckpointSaver(path.parent, run.state, run.config.checkpoint, FACTS, warnings.append)
-    with saver:
-        assert saver.restore(None).path == path
+    manager = CheckpointManager(path.parent, run.state, run.config.checkpoint, FACTS, warnings.append)
+    with manager:
+        assert manager.restore(None).path == path
         for event in run.events():
-            saver.handle(event)
+            manager.handle(event)
     assert any("step-00000099" in line for line in warnings)
     assert [entry.name for entry in target.iterdir()] == ["file"]
 

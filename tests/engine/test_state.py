@@ -66,7 +66,7 @@ def test_weights_sha256_depends_on_model_weights_only(trainer) -> None:
     run = trainer(**CNN)
     before = run.state.weights_sha256()
     run.state.step.assign(7)
-    run.state.optimizer.keras.variables[0].assign(3)
+    run.state.optimizer.inner.variables[0].assign(3)
     assert run.state.weights_sha256() == before
 
 

@@ -114,6 +114,15 @@ def test_public_argument_types_are_read(name: str, tmp_path: Path) -> None:
     assert found.parameters[0].annotation == getattr(argument_types, name)
 
 
+def test_description_in_annotation_is_read(tmp_path: Path) -> None:
+    imports = "from typing import Annotated\nfrom tfloop_cli import models, Description\n"
+    text = "@models.register('x')\ndef x(*, a: Annotated[int, Description('{}')]): ...\n"
+    ((_, found),) = read(tmp_path, text.format("a year"), imports)
+    assert found.parameters[0].annotation == Annotated[int, argument_types.Description("a year")]
+    with pytest.raises(UnreadableError, match="is not supported"):
+        read(tmp_path, text.format("x").replace("Description(", "print("), imports)
+
+
 def test_classes_and_several_decorators_are_read(tmp_path: Path) -> None:
     found = read(
         tmp_path,

@@ -47,10 +47,16 @@ def test_taken_name_gets_number(tmp_path: Path) -> None:
     assert names == ["mnist", "mnist-2", "mnist-3"]
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "last", "-x", "/etc", "a/"])
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "-x", "/etc", "a/"])
 def test_invalid_folder_name_is_usage_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(TfloopError) as caught:
+    with pytest.raises(TfloopError, match="not a valid folder name") as caught:
         folder.create(tmp_path / "runs", "x", name=name)
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_name_last_is_reserved(tmp_path: Path) -> None:
+    with pytest.raises(TfloopError, match="`last` is reserved") as caught:
+        folder.create(tmp_path / "runs", "x", name="last")
     assert caught.value.code == ExitCode.USAGE
 
 

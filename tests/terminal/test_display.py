@@ -1,5 +1,6 @@
 """The three displays (plain lines, progress bar, JSON), the table of epochs, and the scores of `evaluate`."""
 
+import dataclasses
 import io
 import json
 import re
@@ -85,9 +86,18 @@ def test_plain_display_prints_one_line_per_epoch(capsys: pytest.CaptureFixture[s
         "model  conv_net",
         "epoch 1/2  loss 0.5000  accuracy 0.9100  val_loss 0.2500  val_accuracy 0.9500  2.7s  24113 examples/s  best",
         "epoch 2/2  loss nan  accuracy 0.9200  val_loss 0.3000  val_accuracy 0.9400  2.7s  24113 examples/s",
+        "the weights of epoch 1, the best one in validation:",
         "completed after 7.2s",
         f"next: tfloop evaluate {RUN}",
     ]
+
+
+def test_next_command_repeats_code_and_names_existing_split(capsys: pytest.CaptureFixture[str]) -> None:
+    started = dataclasses.replace(STARTED, code=("my model.py",))
+    show(Console(), [started, FIRST, ENDED])
+    assert capsys.readouterr().err.endswith(f"next: tfloop evaluate {RUN} --split validation --code 'my model.py'\n")
+    show(Console(), [started, dataclasses.replace(ENDED, reason="SIGINT")])
+    assert capsys.readouterr().err.endswith(f"next: tfloop train --resume --output {RUN} --code 'my model.py'\n")
 
 
 def test_quiet_display_prints_only_results(capsys: pytest.CaptureFixture[str], terminal: Terminal) -> None:
@@ -130,6 +140,7 @@ def test_rich_display_draws_bar_and_table(
 
 def test_bar_shows_speed_in_training_and_not_in_validation(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfloop_cli.terminal.display.REFRESH_SECONDS", 0)
+    monkeypatch.setenv("COLUMNS", "90")
     show(Console(), [STARTED, EVENTS[1]])
     assert "20,000 examples/s" in terminal.getvalue()
     terminal.clear()
@@ -138,12 +149,14 @@ def test_bar_shows_speed_in_training_and_not_in_validation(terminal: Terminal, m
     assert "examples/s" not in terminal.getvalue()
 
 
-def test_bar_drops_metrics_and_speed_on_narrow_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_drops_speed_and_then_metrics_on_narrow_terminal(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tfloop_cli.terminal.display.REFRESH_SECONDS", 0)
     for columns, shown in [
         ("90", "43/430  loss 0.7000  accuracy 0.8000  20,000 examples/s  -:-- left"),
-        ("70", "43/430  loss 0.7000  20,000 examples/s  -:-- left"),
-        ("60", "43/430  loss 0.7000  -:-- left"),
+        ("80", "43/430  loss 0.7000  accuracy 0.8000  -:-- left"),
+        ("50", "43/430  loss 0.7000  -:-- left"),
         ("40", "43/430  -:-- left"),
     ]:
         monkeypatch.setenv("COLUMNS", columns)

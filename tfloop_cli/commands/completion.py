@@ -14,6 +14,20 @@ from tfloop_cli.runs.folder import list_runs
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 VARIABLE = "_TFLOOP_COMPLETE"  # set by the scripts when they request candidates
+# Typer's script for bash does not complete values after `KEY=`: bash regards "=" as the end of a word.
+BASH = f"""\
+_tfloop_completion() {{
+    local IFS=$'\\n' line="${{COMP_LINE:0:COMP_POINT}}" words
+    read -r -d '' -a words < <(tr -s ' ' '\\n' <<< "$line"; printf '\\0')
+    [[ $line == *' ' ]] && words+=('')
+    local word="${{words[-1]}}"
+    COMPREPLY=( $(COMP_WORDS="${{words[*]}}" COMP_CWORD=$((${{#words[@]}} - 1)) {VARIABLE}=complete_bash "$1") )
+    [[ $word == *=* ]] && COMPREPLY=("${{COMPREPLY[@]#"${{word%=*}}="}}")
+    [[ ${{COMPREPLY[0]:-}} == *[=/] ]] && compopt -o nospace
+    return 0
+}}
+complete -o default -F _tfloop_completion tfloop
+"""
 
 
 def script(shell: str) -> str:
@@ -24,6 +38,8 @@ def script(shell: str) -> str:
     """
     if shell not in SHELLS:
         raise TfloopError(f"unknown shell `{shell}`", hint=nearest(shell, SHELLS, "supported:"))
+    if shell == "bash":
+        return BASH
     return get_completion_script(prog_name="tfloop", complete_var=VARIABLE, shell=shell)
 
 
@@ -37,7 +53,7 @@ def configs(incomplete: str) -> list[str]:
     """Returns built-in configs, and YAML files and folders on disk."""
     folder = Path(incomplete).parent if not incomplete.endswith("/") else Path(incomplete)
     files = []
-    for path in folder.glob("*") if folder.is_dir() else ():
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
         if path.is_dir() and not path.name.startswith("."):
             files.append(f"{path}/")
         elif path.suffix in (".yaml", ".yml"):

@@ -1,11 +1,11 @@
-"""`tfloop train`: the map of the program. Everything it calls is one import away."""
+"""The `tfloop train` command, in order: data, task, model, training loop, test evaluation. Imports lead to the code."""
 
 import time
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.checkpoints.resume import restore_run
-from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.checkpoints.manager import CheckpointManager
+from tfloop_cli.engine.checkpoints.restore import restore_run
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import fit
@@ -13,10 +13,9 @@ from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import complete_setup, create_state
+from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
-from tfloop_cli.registry import models
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
@@ -29,38 +28,41 @@ from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
 
 
 def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
-    """Trains a model, evaluates the best weights on the test split, and writes a run folder."""
+    """Trains a model, evaluates the best weights on the test split, and writes a run folder.
+
+    Returns: DONE, or the code of the signal that stopped the run.
+    Raises: TfloopError, exit codes: config 2, threshold 3, data 4, diverged 5, checkpoint 6, user code 7, disk 75.
+    """
     started = time.monotonic()
-    with console.quiet_stderr():  # TensorFlow looks for devices
+    with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config)
     data = build_data(config, console.warn)
     task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
-    state = create_state(models.build(config.model, data.spec), task, data.spec, config, steps)
-    complete_setup(task, state, data, console.note)
+    state = build_state(task, data, config, steps, console.note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
         facts = manifest_facts(config, data.fingerprint, metadata.get("run_id"), steps)
-        saver = CheckpointSaver(run.checkpoints, state, config.checkpoint, facts, console.warn)
+        checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
         recorder = Recorder(run, console.warn)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
-        consumers = (recorder, saver, Samples(run, state, task, console.warn), display)
+        consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display)
 
         def emit(event: Event) -> None:
             for consumer in consumers:
                 consumer.handle(event)
 
-        with saver, recorder, data.explain_errors():
-            if restore_run(saver, options, console.info, console.warn):
+        with checkpoints, recorder, data.explain_errors():
+            if restore_run(checkpoints, options, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
                     return ExitCode.DONE
-            saver.facts = save_metadata(run, config, options, facts)
-            emit(start_event(run, config, data, state))
+            checkpoints.facts = save_metadata(run, config, options, facts)
+            emit(start_event(run, config, data, state, options.code))
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)
 
@@ -68,10 +70,10 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             for event in until_stopped(events, interrupts, started + options.max_seconds):
                 emit(event)
             assert isinstance(event, Stopped)
-            reason, last, weights_sha256 = event.reason, saver.last, state.weights_sha256()
+            reason, last, weights_sha256 = event.reason, checkpoints.last, state.weights_sha256()
 
             if reason in FINISHED and data.examples("test") and task.eval_step:
-                best = saver.restore_best()
+                best = checkpoints.restore_best()
                 if test := Evaluator(state, data, task, config).run("test", stop=lambda: interrupts.signal):
                     emit(Evaluated("test", test.examples, test.metrics, str(best)))
                 else:
@@ -85,7 +87,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
 def show_result(
     run: RunFolder, weights_sha256: str, thresholds: list[Threshold], console: Console, display: Display
 ) -> bool:
-    """Shows the result of a finished run again; returns False if its summary does not have it."""
+    """Shows a finished run's result again; False if its summary lacks it. Raises TfloopError (3): threshold failed."""
     if (events := final_events(run, weights_sha256, thresholds)) is None:
         return False
     console.info(f"{run} is finished; `--epochs N` trains more epochs")

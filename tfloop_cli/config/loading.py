@@ -11,7 +11,7 @@ from tfloop_cli.config.precedence import LayerReader, merge, shipped_folder, shi
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import COMPONENT_KEYS
 from tfloop_cli.config.validation import DEFAULTS, Validator
-from tfloop_cli.config.yaml_nodes import Node, Source, entries, plant
+from tfloop_cli.config.yaml_positions import Node, Source, entries, plant
 from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import Component

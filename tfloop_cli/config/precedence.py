@@ -9,7 +9,7 @@ from typing import TextIO
 
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.validation import DEFAULTS
-from tfloop_cli.config.yaml_nodes import MAX_BYTES, Node, Source, YamlError, map_text, parse
+from tfloop_cli.config.yaml_positions import MAX_BYTES, Node, Source, YamlError, map_text, parse
 from tfloop_cli.config.yaml_scalars import resolve
 from tfloop_cli.errors import Problem
 
@@ -120,9 +120,7 @@ class LayerReader:
     def _without(self, node: Node, default: Node | None, steps: Sequence[str], label: str, path: str) -> Node:
         known = node.value if isinstance(node.value, dict) else {}
         if steps[0] not in known:
-            self.problems.append(
-                Problem(f"there is no `{path}` to unset", label, hint=nearest(steps[0], known, "there are"))
-            )
+            self.problems.append(Problem(f"unknown key `{path}`", label, hint=nearest(steps[0], known, "there are")))
             return node
         below = default.value.get(steps[0]) if default is not None and isinstance(default.value, dict) else None
         rest = {key: value for key, value in known.items() if key != steps[0]}
@@ -139,9 +137,9 @@ class LayerReader:
         label = _short(path) if by and path else name
         problem: Problem | None = None
         if path is None:
-            message = f"there is no config `{name}`"
+            message = f"config `{name}` not found"
             hint = nearest(Path(name).stem, shipped_names(), "built-in configs:")
-            problem = by.problem(message, hint) if by else Problem(message, f"--config {name}", hint=hint)
+            problem = by.problem(message, hint) if by else Problem(message, hint=hint)
         elif path in chain:
             names = " -> ".join(one.name for one in (*chain[chain.index(path) :], path))
             problem = by.problem(f"these files extend each other in a cycle: {names}") if by else None

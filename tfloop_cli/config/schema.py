@@ -62,7 +62,11 @@ RunName = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"),
     Description("a name of at most 100 letters, digits, `_`, `-` and `.` that does not begin with `-` or `.`"),
 ]
-_MODE = "Whether lower (`min`) or higher (`max`) values are better; null: the task decides."
+_MODE = (
+    "Whether lower (`min`) or higher (`max`) values are better. null: for the task's default metric, the task decides; "
+    "for another one its name: `max` if it contains `accuracy`, `auc`, `f1`, `precision` or `recall`, `min` if it "
+    "contains `loss` or `error`; with any other name, null is an error."
+)
 
 
 class Best(BaseModel):
@@ -70,7 +74,9 @@ class Best(BaseModel):
 
     model_config = STRICT
 
-    metric: str | None = Field(default=None, description="The validation metric to compare; null: the task decides.")
+    metric: str | None = Field(
+        default=None, description="The validation metric to compare; null: the task's default metric."
+    )
     mode: Literal["min", "max"] | None = Field(default=None, description=_MODE)
 
 
@@ -100,14 +106,16 @@ class EarlyStoppingConfig(BaseModel):
     model_config = STRICT
 
     metric: str | None = Field(
-        default=None, description="The validation metric to monitor; null: the metric that chooses the best epoch."
+        default=None,
+        description="The validation metric to monitor; null: the task's default metric, whatever "
+        "`checkpoint.best.metric` is.",
     )
     mode: Literal["min", "max"] | None = Field(default=None, description=_MODE)
     patience_epochs: PositiveInt = Field(
         default=5, description="The number of epochs without improvement after which training stops."
     )
     min_delta: NonNegativeFloat = Field(
-        default=0.0, description="The smallest change of the metric that counts as an improvement."
+        default=0.0, description="An improvement of the metric must be larger than this (absolute)."
     )
 
 
@@ -125,8 +133,9 @@ class Config(BaseModel):
     batch_size: PositiveInt = Field(default=128, description="The number of examples per training step.")
     micro_batch_size: Literal["auto"] | PositiveInt = Field(
         default="auto",
-        description="Gradient accumulation: the number of examples per forward and backward pass. The gradients of "
-        "the micro-batches of a batch are added up, which needs less memory. auto: the whole batch.",
+        description="Gradient accumulation: the number of examples per forward and backward pass; a smaller "
+        "number needs less memory. The gradients of the micro-batches are averaged, weighted by their number of "
+        "examples, so the gradient equals that of the whole batch within rounding. auto: the whole batch.",
     )
     optimizer: ComponentField = Field(
         default=Component("adam"), description="The optimizer: any of Keras' optimizers, with Keras' arguments."
@@ -137,7 +146,8 @@ class Config(BaseModel):
     )
     warmup_steps: NonNegativeInt = Field(
         default=0,
-        description="The number of steps over which the learning rate rises linearly from 0, before the schedule.",
+        description="The number N of steps of a linear warm-up: step k, counted from 0, uses (k + 1) / (N + 1) of the "
+        "learning rate. Then the schedule starts at its step 0.",
     )
     augment: Annotated[
         tuple[ComponentField, ...],
@@ -186,8 +196,8 @@ class Config(BaseModel):
     )
     clip_norm: PositiveFloat | None = Field(
         default=None,
-        description="Gradient clipping: the largest global norm of all gradients; larger ones are scaled down. "
-        "null: no clipping.",
+        description="Gradient clipping: the largest global norm of all gradients; larger ones are scaled down "
+        "(Keras: `global_clipnorm`; PyTorch: `clip_grad_norm_`). null: no clipping.",
     )
     ema_decay: ExclusiveFraction | None = Field(
         default=None,

@@ -83,6 +83,8 @@ def key_hint(word: str, chosen: Mapping[str, Declaration]) -> str:
         word: the key.
         chosen: config key -> the component that the config uses for it; their arguments are searched too.
     """
+    if word == "code":
+        return "use the option `--code FILE`"
     path = key_path(word, chosen)
     return f"did you mean `{path}`?" if path else nearest(word, Config.model_fields, "the keys are")
 
@@ -105,17 +107,21 @@ def option_hint(option: str, known: Iterable[str]) -> str | None:
         option: such as "--lr".
         known: the options of the command.
     """
+    names = [name.lstrip("-") for name in known]
     word = option.lstrip("-").replace("-", "_")
-    if path := key_path(word, {}) or _path_in_any_component(SYNONYMS.get(word, word)):
+    if "set" in names and (path := key_path(word, {}) or _path_in_any_component(SYNONYMS.get(word, word))):
         return f"use `--set {path}=VALUE`"
-    close = difflib.get_close_matches(option, list(known), n=1)
-    return f"did you mean `{close[0]}`?" if close else None
+    close = difflib.get_close_matches(option.lstrip("-"), names, n=1)
+    return f"did you mean `--{close[0]}`?" if close else None
 
 
 def key_path(word: str, chosen: Mapping[str, Declaration]) -> str | None:
     """Returns the dotted path of a key by its name, by a synonym, or by its last part; None if there is none."""
     word = SYNONYMS.get(word, word)
-    if word in Config.model_fields or "." in word:
+    component, _, argument = word.rpartition(".")
+    if component in chosen and argument not in [one.name for one in chosen[component].parameters]:
+        return None
+    if word in Config.model_fields or component:
         return word
     for key, declaration in chosen.items():
         if any(one.name == word for one in declaration.parameters):

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, argument_hint, key_hint, nearest
-from tfloop_cli.config.yaml_nodes import Node, Source, found, plant
+from tfloop_cli.config.yaml_positions import Node, Source, found, plant
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.registry import Component, Registry
 from tfloop_cli.registry.argument_types import describe, with_article

@@ -54,7 +54,7 @@ class Evaluator:
     """The compiled evaluation step, traced once and used after every epoch.
 
     Args:
-        state: its models are evaluated; with EMA, their averaged weights.
+        state: its models are evaluated; with EMA, their EMA weights.
         data: its splits.
         task: the evaluation step.
         config: device, kernels, threads, compile.

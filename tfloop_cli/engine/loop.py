@@ -2,6 +2,7 @@
 
 It consists of two loops. The inner one is compiled and runs several steps per call. The outer one is this generator,
 which yields events. It does not depend on disk, screen or model: consumers of the events save, record and draw.
+One step is `Task.train_step`, see `engine/tasks/supervised.py`.
 """
 
 import math
@@ -31,22 +32,22 @@ SECONDS_PER_EXECUTION = 0.2  # the screen is updated, and Ctrl-C is handled, fiv
 def fit(
     state: TrainState, data: Data, task: Task, config: Config, best_metric: BestMetric, early_stopping: EarlyStopping
 ) -> Iterator[Event]:
-    """Trains `state` until all epochs are completed.
+    """Trains `state` until all epochs are completed or early stopping ends it.
 
     Args:
         state: trained in place; training continues at its step and epoch.
-        data: training batches by number, and the validation split.
+        data: training batches by index, and the validation split.
         task: the training step and the metrics.
         config: epochs, steps_per_execution, compile, on_nonfinite.
         best_metric: finds the best epoch.
         early_stopping: decides when to stop before the last epoch.
 
     Yields:
-        Progress after each call of the inner loop, EpochDone after each epoch's validation, Stopped at the end. The
-        state does not change while an event is handled, so the consumer may save it, or stop iterating.
+        Progress during training and validation, EpochDone after each epoch's validation, Stopped at the end. The state
+        does not change while an event is handled, so the consumer may save it, or stop iterating.
 
     Raises:
-        TfloopError: a value is not finite (exit code 5).
+        TfloopError: with `on_nonfinite: stop`, a value is not finite (exit code 5).
     """
     steps = data.steps_per_epoch
     batches = data.batch_iterator(int(state.step), config.epochs * steps)
@@ -68,8 +69,8 @@ def fit(
             yield Progress(epoch, int(state.step), steps - left + count, epoch_means, rate, "train", steps)
         train_seconds = time.perf_counter() - started
         first_traces = first_traces or guard.traces
-
-        train, examples = means(state), float(state.metric_sums[-1]) - earlier_examples  # part of a resumed epoch
+        # `train` covers the whole epoch, `examples` only those trained by this process
+        train, examples = means(state), float(state.metric_sums[-1]) - earlier_examples
         started = time.perf_counter()
         validation = yield from validate(evaluator, data, epoch, state)
         is_best = best_metric.update(state, validation)
@@ -93,7 +94,7 @@ def fit(
 def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
     """Returns the inner loop, (batches, count) -> bool: `count` training steps in one call of a compiled function.
 
-    Its result is whether all values are still finite.
+    `batches` yields (inputs, targets); `count` is int64 []. The result is whether all values are still finite, bool [].
     """
     one_step, xla, autograph = task.train_step, config.compile == "xla", uses_autograph(task)
     settings = kernel_settings(config)
@@ -135,7 +136,7 @@ def sums(values: MetricValues, metrics: Sequence[str]) -> tf.Tensor:
 
 
 def means(state: TrainState) -> Metrics:
-    """Returns the metrics of the current epoch: means over its examples so far."""
+    """Returns the metrics of the current epoch: means over its examples so far, NaN before the first example."""
     *totals, examples = state.metric_sums.numpy().tolist()
     return {name: total / examples if examples else math.nan for name, total in zip(state.metrics, totals, strict=True)}
 
@@ -161,6 +162,9 @@ class StepsPerExecution:
     Args:
         steps_per_execution: a fixed number, or "auto".
         stop_every: a call ends at every step that is a multiple of it; None for no such steps.
+
+    Attributes:
+        seconds: duration of the last call.
     """
 
     def __init__(self, steps_per_execution: int | str, stop_every: int | None) -> None:

@@ -26,7 +26,7 @@ def setup(config: Config) -> Config:
     threads = hardware.cores() if config.threads == "auto" else int(config.threads)
     compile_ = config.compile
     if compile_ == "auto":
-        compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs, XLA is slower for the shipped models
+        compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs, XLA is slower for the built-in models
     kernels = choose_kernels(config.kernels, device, compile_)
     precision = choose_precision(device) if config.precision == "auto" else config.precision
     limit_threads(threads)
@@ -50,23 +50,23 @@ def kernel_settings(config: Config) -> KernelSettings:
     )
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(requested: str) -> str:
     """Makes one device visible and returns its name: "cpu" or "gpu:N".
 
     Args:
-        wanted: "auto" (the first GPU, else the CPU), "cpu", "gpu" or "gpu:N".
+        requested: "auto" (the first GPU, else the CPU), "cpu", "gpu" or "gpu:N".
     """
-    if wanted == "cpu":
+    if requested == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return "cpu"
     gpus = tf.config.list_physical_devices("GPU")
-    if wanted == "auto" and not gpus:
+    if requested == "auto" and not gpus:
         return "cpu"
-    number = int(match[1]) if (match := re.fullmatch(r"gpu:(\d+)", wanted)) else 0
+    number = int(match[1]) if (match := re.fullmatch(r"gpu:(\d+)", requested)) else 0
     if number >= len(gpus):
         available = ", ".join(["cpu", *(f"gpu:{n}" for n in range(len(gpus)))])
         raise TfloopError(
-            f"`device: {wanted}` was not found; available: {available}", hint="use one of these, or `auto`"
+            f"`device: {requested}` was not found; available: {available}", hint="use one of these, or `auto`"
         )
     tf.config.set_visible_devices(gpus[number], "GPU")
     tf.config.experimental.set_memory_growth(gpus[number], True)
@@ -81,19 +81,19 @@ def choose_precision(device: str) -> str:
     return "bfloat16" if details.get("compute_capability", (0, 0)) >= (8, 0) else "float32"
 
 
-def choose_kernels(wanted: str, device: str, compile_: str) -> str:
+def choose_kernels(requested: str, device: str, compile_: str) -> str:
     """Returns the value of `kernels` on this machine: "native" or "tensorflow".
 
     Raises:
-        TfloopError: `native` is wanted and not available.
+        TfloopError: `native` is requested and not available.
     """
-    if wanted == "tensorflow":
-        return wanted
+    if requested == "tensorflow":
+        return requested
     if device != "cpu":
         reason = "they run on the CPU only"
     else:
         reason = "XLA does not support them" if compile_ == "xla" else native.unavailable_reason()
-    if reason and wanted == "native":
+    if reason and requested == "native":
         raise TfloopError(
             f"`kernels: native` is not available: {reason}",
             hint="use `--set kernels=tensorflow`, with different rounding",

@@ -1,5 +1,8 @@
 """The first event of a run: what the header shows before the first step."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
@@ -10,7 +13,7 @@ from tfloop_cli.runs.folder import RunFolder
 SPLIT_ORDER = ("train", "validation", "test")
 
 
-def start_event(run: RunFolder, config: Config, data: Data, state: TrainState) -> RunStarted:
+def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, code: Sequence[Path]) -> RunStarted:
     """Returns the start event of a new or resumed run."""
     parameters = sum(model.count_params() for model in state.models.values())
     splits = sorted(data.splits, key=lambda name: SPLIT_ORDER.index(name) if name in SPLIT_ORDER else 3)
@@ -30,10 +33,11 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState) -
             "model": f"{config.model.name} ({parameters:,} parameters)",
             "optimizer": _optimizer(config),
             "batches": f"{config.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
-            "device": f"{config.device}, {config.threads} threads, {config.precision}, compile: {config.compile}, "
-            f"kernels: {config.kernels}",
+            "device": f"{config.device}, {config.threads} thread{'s' if config.threads != 1 else ''}, "
+            f"{config.precision}, compile: {config.compile}, kernels: {config.kernels}",
         },
         skipped_examples=dict(data.skipped),
+        code=tuple(map(str, code)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The training state: everything that a training step may change, by name."""
+"""The training state: models, optimizers and counters of a run, by name."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,15 +20,17 @@ class TrainState:
         optimizers: one per model, by the same names.
         metrics: names of the task's metrics.
         notes: lines about models and task for the user, to be printed before the first step.
-        seed: of the run.
+        seed: the run's seed.
         step: completed training steps, int64 [].
         epoch: completed epochs, validation included, int64 [].
         metric_sums: sums of the current epoch's metrics and, last, its examples, float64 [metrics + 1].
         best: the best value of the monitored metric so far, float64 []; NaN before the first.
         best_step: the step of the best value, int64 []; -1 before the first.
-        patience: for early stopping: the best value so far and the epochs since, float64 [2].
-        skipped_steps: number of steps skipped because of non-finite values, and the first of them; int64 [2].
-        loss_sum: the sum of all losses, float []; not finite if one of them is not. It is not saved.
+        early_stopping: best value and number of epochs without improvement, float64 [2]; initially [NaN, 0].
+        skipped_steps: number of steps skipped because of non-finite values, and the index, counted from 0, of the first
+            (-1: none), int64 [2]; messages count from 1.
+        loss_sum: sum of the losses and, for optimizers that may hide an overflow, of the global gradient norms, dtype
+            keras.config.floatx(), []; only its finiteness is used. Reset at a rollback, not saved.
     """
 
     def __init__(self, models: Mapping[str, keras.Model], metrics: Sequence[str], seed: int) -> None:
@@ -41,7 +43,7 @@ class TrainState:
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
             self.best = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best")
             self.best_step = tf.Variable(NO_STEP, dtype=tf.int64, trainable=False, name="best_step")
-            self.patience = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="patience")
+            self.early_stopping = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="early_stopping")
             self.skipped_steps = tf.Variable([0, NO_STEP], dtype=tf.int64, trainable=False, name="skipped_steps")
         self.loss_sum = tf.Variable(0.0, dtype=keras.config.floatx(), trainable=False, name="loss_sum")
         self.name_metrics(metrics)
@@ -63,14 +65,15 @@ class TrainState:
         return self.optimizers["model"]
 
     def variables(self) -> dict[str, tf.Variable]:
-        """Returns every variable that a step may change, by a name that does not depend on the order of building.
+        """Returns the variables that a checkpoint contains, by their names in it.
 
-        Keras numbers its own names by what was built before in the process. `model.variables`, which unlike `weights`
-        contains the seeds of Dropout too, is in the model's own order.
+        The names are `models/<model>/0003`, `optimizers/<model>/0000`, `ema/<model>/0000`, `loop/step` and so on.
+        Keras' variable names contain counters that depend on what the process built before. `model.variables` has a
+        fixed order and, unlike `model.weights`, includes the seed states of Dropout.
         """
         named = dict(self.model_variables())
         for name, optimizer in self.optimizers.items():
-            for index, variable in enumerate(optimizer.keras.variables):
+            for index, variable in enumerate(optimizer.inner.variables):
                 named[f"optimizers/{name}/{index:04d}"] = variable.value
             for index, average in enumerate(optimizer.ema):
                 named[f"ema/{name}/{index:04d}"] = average
@@ -82,7 +85,7 @@ class TrainState:
             self.metric_sums,
             self.best,
             self.best_step,
-            self.patience,
+            self.early_stopping,
             self.skipped_steps,
         )
         return named | {f"loop/{variable.name.split(':')[0]}": variable for variable in counters}
@@ -110,7 +113,7 @@ class TrainState:
         return [name for name, variable in self.model_variables() if id(variable) in weights]
 
     def is_finite(self) -> tf.Tensor:
-        """Returns whether all losses so far and all values in models and optimizers are finite: bool []."""
+        """Returns whether `loss_sum` and all values in models and optimizers are finite: bool []."""
         checked = (variable for name, variable in self.variables().items() if not name.startswith("loop/"))
         floats = [self.loss_sum, *(variable for variable in checked if variable.dtype.is_floating)]
         # A sum reads the memory once and needs no mask of the same size.
@@ -123,7 +126,7 @@ class TrainState:
 
     @contextmanager
     def use_ema_weights(self) -> Iterator[None]:
-        """A context in which the models have the averaged weights, if the run has an EMA."""
+        """A context in which the models have the EMA weights, if the run has an EMA."""
         pairs = [
             (variable, average)
             for name, optimizer in self.optimizers.items()

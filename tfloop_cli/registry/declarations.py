@@ -33,7 +33,7 @@ _ANNOTATION_MODULES: Mapping[str, Any] = {
 }
 _ANNOTATION_NODES = (
     ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.UnaryOp,
-    ast.USub, ast.Load,
+    ast.USub, ast.Load, ast.Call,
 )  # fmt: skip
 
 
@@ -247,12 +247,12 @@ def literal(node: ast.expr) -> Any:
 
 
 def _annotation(node: ast.expr, names: Mapping[str, str]) -> Any:
-    """Evaluates an annotation that uses known names only. Nothing is called."""
+    """Evaluates an annotation that uses known names only. Nothing is called but `Description` with a literal."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         node = ast.parse(node.value, mode="eval").body
     known: dict[str, Any] = {}
     for inner in ast.walk(node):
-        if not isinstance(inner, _ANNOTATION_NODES):
+        if not isinstance(inner, _ANNOTATION_NODES) or (isinstance(inner, ast.Call) and not _describes(inner, names)):
             raise UnreadableError(f"the annotation `{ast.unparse(node)}` is not supported")
         if isinstance(inner, ast.Name):
             known[inner.id] = _known_name(inner.id, names)
@@ -260,6 +260,10 @@ def _annotation(node: ast.expr, names: Mapping[str, str]) -> Any:
         return eval(compile(ast.Expression(node), "<annotation>", "eval"), {"__builtins__": {}}, known)
     except (TypeError, AttributeError) as error:
         raise UnreadableError(f"the annotation `{ast.unparse(node)}`: {error}") from None
+
+
+def _describes(call: ast.Call, names: Mapping[str, str]) -> bool:
+    return _dotted(call.func, names).endswith(".Description") and len(call.args) == 1 and not call.keywords
 
 
 def _known_name(name: str, names: Mapping[str, str]) -> Any:

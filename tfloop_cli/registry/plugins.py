@@ -1,7 +1,8 @@
 """Components of the user: `--code FILE`, and installed packages with an entry point in the group `tfloop.components`.
 
-Both are read like the shipped ones, without running them. A file is imported when one of its components is built, or at
-once if its registrations cannot be read statically (in a loop, for example).
+Both are read like the built-in ones, without running them. A file is imported when one of its components is built, or
+at once if its registrations cannot be read statically (in a loop, for example). Registration is `registry.py`;
+parameters become config keys in `declarations.py`.
 """
 
 import hashlib

@@ -4,7 +4,7 @@
     def conv_net(spec: DataSpec, *, filters: list[PositiveInt] = [32]) -> keras.Model:
         '''Convolutions, then one dense layer.'''
 
-The shipped components of a registry are the files in `engine/<name of the registry>/`. Their names and arguments are
+The built-in components of a registry are the files in `engine/<name of the registry>/`. Their names and arguments are
 read from the source (see `declarations`); a module is imported when one of its components is built.
 """
 
@@ -12,6 +12,7 @@ import copy
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -77,7 +78,20 @@ class Registry:
         self._builders: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
-        """Makes a function or class a component. Its keyword-only parameters become config keys."""
+        """Makes a function or class, the builder, a component. Its keyword-only parameters become config keys.
+
+        | registry | positional arguments of the builder | it returns |
+        | --- | --- | --- |
+        | models | DataSpec | a Keras model, or several by name |
+        | tasks | DataSpec | Task |
+        | datasets | none | Dataset |
+        | optimizers | none | a Keras optimizer |
+        | schedules | total_steps | Multiplier |
+        | augmentations | none | a function (inputs, seed) -> inputs |
+
+        Raises:
+            TfloopError: the name is taken, or an argument is called `name`.
+        """
 
         def add_builder(builder: Builder) -> Builder:
             known = self._find(name)
@@ -105,7 +119,7 @@ class Registry:
     def names(self) -> list[str]:
         """Returns the names to list, sorted. The datasets of TFDS are too many; `suggestions` includes them."""
         cataloged = self._catalog.names() if self._catalog else []
-        return sorted({*(one.name for one in self._shipped(None)), *self._added, *cataloged})
+        return sorted({*(one.name for one in self._built_in(None)), *self._added, *cataloged})
 
     def suggestions(self) -> list[str]:
         """Returns all names, to suggest the nearest one to a misspelled name."""
@@ -120,7 +134,7 @@ class Registry:
 
         Args:
             name: as in a config.
-            given: its arguments in the config; TFDS looks for prepared datasets in their `data_dir`.
+            given: its arguments in the config; for a TFDS name, prepared datasets are searched in its `data_dir`.
 
         Raises:
             TfloopError: there is no such component; the message suggests the nearest names.
@@ -135,7 +149,13 @@ class Registry:
 
         Args:
             component: name and arguments from a config.
-            args: the positional arguments of the builder: a data spec, the number of steps.
+            args: the positional arguments of the builder, see `register`.
+
+        Returns:
+            What the builder returns, see `register`.
+
+        Raises:
+            TfloopError: unknown name, or the import of a `--code` file fails; exceptions of the builder pass through.
         """
         declaration = self.declaration(component.name, component.arguments)
         arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments)), **declaration.bound}
@@ -157,20 +177,20 @@ class Registry:
     def _find(self, name: str, given: Mapping[str, Any] | None = None) -> Declaration | None:
         if name in self._added:
             return self._added[name]
-        shipped = [one for one in self._shipped(name) if one.name == name]
-        if len(shipped) > 1:
-            raise TfloopError(_registered_twice(self.kind, shipped[0], shipped[1]))
-        if shipped:
-            return shipped[0]
-        # `_shipped` may have imported a file that cannot be read statically.
+        built_in = [one for one in self._built_in(name) if one.name == name]
+        if len(built_in) > 1:
+            raise TfloopError(_registered_twice(self.kind, built_in[0], built_in[1]))
+        if built_in:
+            return built_in[0]
+        # `_built_in` may have imported a file that cannot be read statically.
         return self._added.get(name) or (self._catalog.find(name, given or {}) if self._catalog else None)
 
-    def _shipped(self, name: str | None) -> list[Declaration]:
-        """Returns the shipped components in those files that may register `name` (None: in all files)."""
-        wanted = f'register("{name or ""}'.encode()
+    def _built_in(self, name: str | None) -> list[Declaration]:
+        """Returns the built-in components in those files that may register `name` (None: in all files)."""
+        registration = re.compile(rf"""register\(\s*['"]{re.escape(name or "")}""".encode())
         found: list[Declaration] = []
         for file in sorted(self._folder.glob("*.py")):
-            if wanted in file.read_bytes():
+            if registration.search(file.read_bytes()):
                 module = ".".join(file.relative_to(_PACKAGE.parent).with_suffix("").parts)
                 found += [one for registry, one in read_source(file, module) if registry == self.plural]
         return found
@@ -182,7 +202,7 @@ class Registry:
 
 
 class Datasets(Registry):
-    """Shipped datasets, and every name of a dataset that TensorFlow Datasets has or that is prepared in `data_dir`.
+    """Built-in datasets, and every name of a dataset that TensorFlow Datasets has or that is prepared in `data_dir`.
 
     The arguments of a TFDS name are those of the dataset `tfds`, except `builder`, which is the name itself.
     """
@@ -190,7 +210,7 @@ class Datasets(Registry):
     _tfds = TfdsDatasets()
 
     def suggestions(self) -> list[str]:
-        """Returns the shipped names and those of TFDS."""
+        """Returns the built-in names and those of TFDS."""
         return sorted({*self.names(), *self._tfds.names()})
 
     def _find(self, name: str, given: Mapping[str, Any] | None = None) -> Declaration | None:
@@ -207,7 +227,14 @@ class Datasets(Registry):
 
 
 def read_source(file: Path, module: str, by_path: bool = False) -> tuple[tuple[str, Declaration], ...]:
-    """Returns the registrations of a file as (registry, declaration). Imports a file that cannot be read statically."""
+    """Returns the registrations of a file as (registry, declaration).
+
+    It imports a file that cannot be read statically and returns (): the import registers.
+
+    Raises:
+        OSError, SyntaxError, ValueError: the file cannot be read, or is not Python.
+        TfloopError: see `import_source`.
+    """
     try:
         return read_file(file, module, by_path)
     except UnreadableError:

@@ -1,4 +1,4 @@
-"""Checkpoint folders: names, manifests and lookup. The state itself is read by `engine.checkpoints.format`.
+"""Checkpoint folders: names, manifests and lookup. The state itself is read by `engine.checkpoints.storage`.
 
 Nothing here needs TensorFlow or NumPy, so that commands can look at checkpoints quickly.
 """
@@ -65,9 +65,12 @@ class Checkpoint:
         return cls(path, manifest)
 
     def best(self) -> Path | None:
-        """Returns the folder, next to this one, with the best weights so far; None without a validation split."""
-        wanted = self.manifest["best_step"]
-        found = [path for path in list_checkpoints(self.path.parent) if step_of(path) == wanted]
+        """Returns the folder, next to this one, with the best weights so far.
+
+        None if there is no best epoch yet, or its folder is missing.
+        """
+        best_step = self.manifest["best_step"]
+        found = [path for path in list_checkpoints(self.path.parent) if step_of(path) == best_step]
         return found[-1] if found else None
 
 
@@ -90,7 +93,7 @@ def find_checkpoint(directory: Path, which: str | None) -> Path:
         which: "best", "last", a step, a folder's name or its path; None for the best if there is one, else the last.
 
     Raises:
-        TfloopError: there is no such checkpoint (exit code 6).
+        TfloopError: there is no such checkpoint, or a manifest is damaged (exit code 6).
     """
     available = list_checkpoints(directory)
     if available and which in (None, "best") and (best := Checkpoint.open(available[-1]).best()):
@@ -128,7 +131,7 @@ def remove_leftovers(directory: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def back_up(path: Path) -> None:
+def rename_as_backup(path: Path) -> None:
     """Renames a checkpoint to `aside-...`, so that no resume uses it and no later save removes it."""
     path.rename(unused_name(path.with_name(f"aside-{path.name}")))
     sync_folder(path.parent)

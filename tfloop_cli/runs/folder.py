@@ -81,7 +81,7 @@ class RunFolder:
         return str(started) if started is not None else utc(self.path.stat().st_mtime)
 
     def name_prefix(self) -> str:
-        """The config's name in the name of the run: from meta.json, else from the name of the folder."""
+        """The run's name without date, time and number: from meta.json, else from the folder's name."""
         prefix = read_json(self.metadata).get("name_prefix")
         return prefix if isinstance(prefix, str) else _STAMP.sub("", self.path.name)
 
@@ -95,8 +95,11 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Locks the run folder against a second trainer. The kernel releases the lock when the process ends.
 
+        Without lock support in the file system, nothing is locked.
+
         Raises:
-            TfloopError: another process holds the lock; the message names its pid and host (exit code 2).
+            TfloopError: another process holds the lock; the message names its pid and host (exit code 2); or a disk
+                error (exit code 2 or 75).
         """
         with disk_errors(self.path):
             # O_NOFOLLOW: opening a link would truncate the file that it points to.
@@ -118,11 +121,13 @@ def create(runs_dir: Path, name_prefix: str, *, name: str | None = None, output:
         output: the run folder itself; it must be empty or not exist.
 
     Raises:
-        TfloopError: USAGE for an invalid path, TRY_AGAIN for a disk error.
+        TfloopError: the name is invalid, or `output` is not empty (exit code 2); a disk error (exit code 2 or 75).
     """
     if output is not None:
         return RunFolder(_empty_folder(output))
-    if name is not None and (Path(name).name != name or name in ("last", "..") or name.startswith("-")):
+    if name == "last":
+        raise TfloopError("`last` is reserved: it means the newest run", hint="choose another name")
+    if name is not None and (Path(name).name != name or name == ".." or name.startswith("-")):
         raise TfloopError(f"--name {name!r} is not a valid folder name", hint="use letters, digits, '-', '_' and '.'")
     with disk_errors(runs_dir):
         runs_dir.mkdir(parents=True, exist_ok=True)

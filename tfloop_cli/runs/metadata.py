@@ -75,7 +75,7 @@ def manifest_facts(config: Config, fingerprint: str, run_id: str | None, total_s
     Args:
         config: the resolved config.
         fingerprint: identifies the data.
-        run_id: of the resumed run; None for a new one.
+        run_id: the resumed run's id; None for a new one.
         total_steps: training steps in the whole run.
     """
     now = gather({
@@ -94,6 +94,9 @@ def save_metadata(run: RunFolder, config: Config, options: TrainOptions, facts: 
     """Writes config.yaml, meta.json and copies of the user's code; returns `facts` with the checksums of the code.
 
     Called after a checkpoint of the resumed run was accepted: a wrong config must not change the run.
+
+    Raises:
+        TfloopError: a disk error (exit code 2 or 75).
     """
     before = read_json(run.metadata) if options.resume else {}
     with disk_errors(run.path):

@@ -16,7 +16,9 @@ MAX_HISTORY_BYTES = 2**30  # of metrics.jsonl
 
 
 class Recorder:
-    """Writes the history of a run while it trains. A disk error is reported once and does not end the training.
+    """Writes the history of a run while it trains.
+
+    A disk error while recording is reported once and does not end the training; `restore_history` raises.
 
     Args:
         run: the run folder.
@@ -57,6 +59,9 @@ class Recorder:
 
         Returns:
             The events of those epochs, as far as the file is intact.
+
+        Raises:
+            TfloopError: a disk error (exit code 2 or 75).
         """
         kept = []
         history: list[EpochDone] = []

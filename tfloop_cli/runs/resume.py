@@ -15,14 +15,15 @@ from tfloop_cli.runs.code_copies import changed_code
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.thresholds import Threshold
 
-# Keys that do not affect the weights of completed steps.
-FREE_KEYS = {"epochs", "runs_dir", "name", "checkpoint", "early_stopping", "steps_per_execution"}
+# Keys whose new value, used from the start, would have given the same weights so far.
+KEYS_THAT_MAY_CHANGE = {"epochs", "runs_dir", "name", "checkpoint", "early_stopping", "steps_per_execution"}
+UNAFFECTED = "completed steps are not affected"
 # Keys that may be "auto" in a config file and are decided once per run.
 DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision")
 
 
 def select_run(
-    wanted: Config,
+    config: Config,
     name_prefix: str,
     output: Path | None,
     resume: bool,
@@ -34,43 +35,47 @@ def select_run(
     With `--resume`, a script may run the same command the first time too: it starts a new run if there is none.
 
     Args:
-        wanted: the config that files and options make now.
+        config: config of this command, from files and options.
         name_prefix: the name of the config: its newest run is resumed.
-        output: the folder of the run, instead.
+        output: the run folder; if given, `name_prefix` does not select the run.
         resume: whether to resume a run.
         info: prints a message if there is no run to resume.
         note: prints each difference from the config of the resumed run.
 
     Raises:
-        TfloopError: the folder of a new run is not empty (exit code 2).
+        TfloopError: the folder of a new run is not empty, or the saved config.yaml is invalid (exit code 2).
     """
     if not resume:
         if output:
             folder.require_free(output)
-        return wanted, None
+        return config, None
     if output is not None:
         run = RunFolder(output) if RunFolder(output).is_run() else None
     else:
-        runs = folder.list_runs(Path(wanted.runs_dir))
+        runs = folder.list_runs(Path(config.runs_dir))
         run = next((run for run in runs if run.name_prefix() == name_prefix), None)
     if run is None:
         info(f"no run of `{name_prefix}` to resume yet: starting a new one")
-        return wanted, None
-    config, differences = reconcile(run, wanted)
+        return config, None
+    reconciled, differences = reconcile(run, config)
     for difference in differences:
         note(difference)
-    return config, run
+    return reconciled, run
 
 
-def reconcile(run: RunFolder, wanted: Config) -> tuple[Config, list[str]]:
-    """Returns the wanted config with "auto" replaced by what the run decided, and one line for each difference."""
+def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[str]]:
+    """Returns the config with "auto" replaced by what the run decided, and one line for each difference.
+
+    Raises:
+        TfloopError: the saved config.yaml is invalid (exit code 2).
+    """
     saved = load([str(run.config)]).config
-    frozen = {key: getattr(saved, key) for key in DECIDED_ONCE if getattr(wanted, key) == "auto"}
-    config = wanted.model_copy(update=frozen)
+    frozen = {key: getattr(saved, key) for key in DECIDED_ONCE if getattr(config, key) == "auto"}
+    config = config.model_copy(update=frozen)
     before, now = to_mapping(saved), to_mapping(config)
     notes = [
         f"`{key}` changes from {_short(before[key])} to {_short(now[key])}: "
-        + ("completed steps are not affected" if key in FREE_KEYS else "the result differs from an uninterrupted run")
+        + (UNAFFECTED if key in KEYS_THAT_MAY_CHANGE else "the result differs from an uninterrupted run")
         for key in now
         if now[key] != before[key] and key not in ("runs_dir", "name")
     ]
@@ -78,13 +83,15 @@ def reconcile(run: RunFolder, wanted: Config) -> tuple[Config, list[str]]:
 
 
 def total_steps(config: Config, steps_per_epoch: int, saved: Mapping[str, Any], note: Callable[[str], None]) -> int:
-    """Returns the training steps that the schedule spans: those of the whole run as it was started.
+    """Returns the length of the learning rate schedule in training steps.
+
+    A resumed run keeps its first length, even if `epochs` changes.
 
     Args:
-        config: of the run.
+        config: the run's config.
         steps_per_epoch: training batches in one epoch.
         saved: the metadata of the resumed run; empty for a new one.
-        note: prints a message if the schedule ends before the run does.
+        note: prints a message if that makes the schedule shorter or longer than the run.
     """
     steps, before = config.epochs * steps_per_epoch, saved.get("total_steps")
     if type(before) is not int or before <= 0 or before == steps:
@@ -99,9 +106,9 @@ def resume_warnings(manifest: Mapping[str, Any], code: Iterable[Path], fingerpri
     """Returns one line for each thing that may make the result differ from an uninterrupted run.
 
     Args:
-        manifest: of the checkpoint to resume from.
+        manifest: the manifest of the checkpoint to resume from.
         code: the user's files.
-        fingerprint: of the data.
+        fingerprint: the data's fingerprint.
     """
     changes = changed_environment(manifest) + [f"the code in {path}" for path in changed_code(manifest["code"], code)]
     lines = [f"results may differ in rounding from an uninterrupted run: {change}" for change in changes]

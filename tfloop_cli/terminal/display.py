@@ -4,8 +4,8 @@ Progress bar, table and epoch lines go to stderr. The test metrics and, as the l
 results and go to stdout.
 """
 
+import shlex
 import time
-from collections.abc import Sequence
 from typing import Self
 
 from rich.console import Console as RichConsole
@@ -67,14 +67,22 @@ class JsonDisplay(Display):
 class PlainDisplay(Display):
     """Prints one line per epoch, for logs and for terminals without colors."""
 
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._code: tuple[str, ...] = ()
+        self._best: int | None = None  # the best epoch so far
+        self._split = "train"  # the split to evaluate next
+
     def handle(self, event: Event) -> None:
         match event:
             case RunStarted():
-                self._started = event
+                self._started, self._code = event, event.code
                 self._start()
             case Progress():
                 self._progress(event)
             case EpochDone():
+                self._split = "validation" if event.validation else "train"
+                self._best = event.epoch if event.best else self._best
                 self._epoch(event)
             case Evaluated():
                 self._evaluated(event)
@@ -101,6 +109,9 @@ class PlainDisplay(Display):
         self._console.info("  ".join(parts) + ("  best" if event.best else "") + _warnings(event))
 
     def _evaluated(self, event: Evaluated) -> None:
+        self._split = event.split
+        if self._best:
+            self._console.info(f"the weights of epoch {self._best}, the best one in validation:")
         self._console.result(evaluated_text(event))
 
     def _ended(self, event: RunEnded) -> None:
@@ -108,8 +119,10 @@ class PlainDisplay(Display):
         how = event.reason if finished else f"stopped ({event.reason})"
         self._console.info(f"{how} after {duration(event.seconds)}")
         self._console.result(event.run)
-        command = f"tfloop evaluate {event.run}" if finished else f"tfloop train --resume --output {event.run}"
-        self._console.info(f"next: {command}")
+        split = f" --split {self._split}" if self._split != "test" else ""
+        command = f"evaluate {event.run}{split}" if finished else f"train --resume --output {event.run}"
+        code = "".join(f" --code {shlex.quote(path)}" for path in self._code)
+        self._console.info(f"next: tfloop {command}{code}")
 
 
 class RichDisplay(PlainDisplay):
@@ -162,14 +175,14 @@ class RichDisplay(PlainDisplay):
         self._drawn = now
         total = event.phase_steps or self._started.steps_per_epoch
         label = f"{_PHASES.get(event.phase, event.phase)} {event.epoch}/{self._started.epochs}"
-        parts = [
-            f"{event.epoch_step:>{len(str(total))}}/{total}",
-            *(f"{name} {number(value)}" for name, value in event.metrics.items()),
-            *([f"{event.examples_per_second:>6,.0f} examples/s"] if event.examples_per_second else []),
-            self._time_left(now, event.step),
-        ]
+        metrics = [f"{name} {number(value)}" for name, value in event.metrics.items()]
+        speed = [f"{event.examples_per_second:>6,.0f} examples/s"] if event.examples_per_second else []
+        step, left = f"{event.epoch_step:>{len(str(total))}}/{total}", self._time_left(now, event.step)
         room = self._rich.width - len(label) - _MARGIN
-        state = _shortened(parts, room - _MIN_BAR)
+        # Without enough room, the speed is dropped first, then the last metrics.
+        choices = [[*metrics, *speed], *(metrics[:count] for count in range(len(metrics), -1, -1))]
+        states = ["  ".join([step, *choice, left]) for choice in choices]
+        state = next((one for one in states if len(one) <= room - _MIN_BAR), states[-1])
         self._column.bar_width = max(_MIN_BAR, room - len(state))
         self._bar.update(self._task, description=label, completed=event.epoch_step, total=total, state=state)
         self._bar.refresh()
@@ -218,11 +231,3 @@ class _Screen(RichConsole):
 
     def show_cursor(self, show: bool = True) -> bool:
         return False
-
-
-def _shortened(parts: Sequence[str], room: int) -> str:
-    """Joins step, metrics, speed and time left in `room` characters; drops the last metrics first, then the speed."""
-    left = list(parts)
-    while len("  ".join(left)) > room and len(left) > 2:
-        del left[-3 if len(left) > 4 else -2]
-    return "  ".join(left)

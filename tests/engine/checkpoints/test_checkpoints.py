@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.config.loading import to_mapping
-from tfloop_cli.engine.checkpoints.format import STATE, Snapshot, read_arrays, restore, write_checkpoint
-from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.checkpoints.manager import CheckpointManager
+from tfloop_cli.engine.checkpoints.storage import STATE, Snapshot, read_arrays, restore, write_checkpoint
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Stopped
 from tfloop_cli.runs.checkpoints import MANIFEST, Checkpoint, list_checkpoints
@@ -31,9 +31,9 @@ def save(run, folder: Path) -> Checkpoint:
     return Checkpoint.open(write_checkpoint(folder, Snapshot.of(run.state), facts_of(run)))
 
 
-def make_saver(run, folder: Path, warnings: list[str] | None = None, run_id: str = "one") -> CheckpointSaver:
+def make_manager(run, folder: Path, warnings: list[str] | None = None, run_id: str = "one") -> CheckpointManager:
     warn = [].append if warnings is None else warnings.append
-    return CheckpointSaver(folder, run.state, run.config.checkpoint, facts_of(run, run_id), warn)
+    return CheckpointManager(folder, run.state, run.config.checkpoint, facts_of(run, run_id), warn)
 
 
 # Saving and restoring
@@ -268,17 +268,17 @@ def test_checkpoint_of_other_model_is_error_and_changes_nothing(
     assert_bitwise_equal(other.everything(), before)
 
 
-# CheckpointSaver
+# CheckpointManager
 
 
-def end_epoch(run, saver: CheckpointSaver, best: bool) -> None:
-    """Ends an epoch of 4 steps without training, and lets the saver handle the event."""
+def end_epoch(run, manager: CheckpointManager, best: bool) -> None:
+    """Ends an epoch of 4 steps without training, and lets the manager handle the event."""
     state = run.state
     state.step.assign_add(4)
     state.epoch.assign_add(1)
     if best:
         state.best_step.assign(state.step)
-    saver.handle(EpochDone(int(state.epoch), int(state.step), {}, None, 1.0, 0.0, 1.0, best=best))
+    manager.handle(EpochDone(int(state.epoch), int(state.step), {}, None, 1.0, 0.0, 1.0, best=best))
 
 
 @pytest.mark.parametrize(
@@ -300,38 +300,38 @@ def test_newest_and_best_checkpoints_are_kept(
 ) -> None:
     """Each epoch is given as whether it is the best so far."""
     run = trainer(checkpoint=config)
-    with make_saver(run, tmp_path) as saver:
+    with make_manager(run, tmp_path) as manager:
         for is_best in epochs:
-            end_epoch(run, saver, is_best)
-        saver.handle(Stopped("completed", int(run.state.step)))
+            end_epoch(run, manager, is_best)
+        manager.handle(Stopped("completed", int(run.state.step)))
     found = list_checkpoints(tmp_path)
     assert [Checkpoint.open(path).manifest["step"] for path in found] == kept
-    assert saver.last == found[-1]
-    assert (saver.best and Checkpoint.open(saver.best).manifest["step"]) == best
+    assert manager.last == found[-1]
+    assert (manager.best and Checkpoint.open(manager.best).manifest["step"]) == best
     if best:
-        assert Checkpoint.open(saver.last).best() == saver.best
+        assert Checkpoint.open(manager.last).best() == manager.best
     assert [path for path in tmp_path.iterdir() if path not in found] == []
 
 
 def test_best_weights_are_restored(trainer, assert_bitwise_equal, tmp_path: Path) -> None:
     run = trainer()
-    with make_saver(run, tmp_path) as saver:
-        end_epoch(run, saver, best=True)
+    with make_manager(run, tmp_path) as manager:
+        end_epoch(run, manager, best=True)
         best = run.everything()
         weight = run.state.model.trainable_variables[0]
         weight.assign_add(tf.ones_like(weight))
-        end_epoch(run, saver, best=False)
-        saver.handle(Stopped("completed", 8))
-    assert saver.restore_best() == saver.best
+        end_epoch(run, manager, best=False)
+        manager.handle(Stopped("completed", 8))
+    assert manager.restore_best() == manager.best
     assert_bitwise_equal(run.everything(), best)
 
 
 def test_last_state_of_run_is_saved(trainer, tmp_path: Path) -> None:
     run = trainer(validation=10)
-    with make_saver(run, tmp_path) as saver:
+    with make_manager(run, tmp_path) as manager:
         for event in run.events():
-            saver.handle(event)
-    manifest = Checkpoint.open(saver.last).manifest
+            manager.handle(event)
+    manifest = Checkpoint.open(manager.last).manifest
     assert (manifest["step"], manifest["epoch"]) == (8, 2)
     assert manifest["weights_sha256"] == run.state.weights_sha256()
     assert manifest["best_step"] == int(run.state.best_step) in (4, 8)
@@ -339,10 +339,10 @@ def test_last_state_of_run_is_saved(trainer, tmp_path: Path) -> None:
 
 def test_state_is_saved_once(trainer, tmp_path: Path) -> None:
     run = trainer()
-    with make_saver(run, tmp_path) as saver:
-        end_epoch(run, saver, best=True)
-        saver.handle(Stopped("completed", 4))
-        saver.handle(Stopped("completed", 4))
+    with make_manager(run, tmp_path) as manager:
+        end_epoch(run, manager, best=True)
+        manager.handle(Stopped("completed", 4))
+        manager.handle(Stopped("completed", 4))
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004"]
 
 
@@ -350,8 +350,8 @@ def test_state_is_saved_once(trainer, tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["models/", "optimizers/", "ema/"])
 def test_non_finite_state_is_not_saved(trainer, tmp_path: Path, part: str, value: float) -> None:
     run = trainer(ema_decay=0.9)
-    with make_saver(run, tmp_path) as saver:
-        end_epoch(run, saver, best=False)
+    with make_manager(run, tmp_path) as manager:
+        end_epoch(run, manager, best=False)
         name, variable = [
             (name, variable)
             for name, variable in run.state.variables().items()
@@ -361,7 +361,7 @@ def test_non_finite_state_is_not_saved(trainer, tmp_path: Path, part: str, value
         array.flat[-1] = value
         variable.assign(array)
         with pytest.raises(TfloopError, match="has non-finite values") as caught:
-            end_epoch(run, saver, best=True)
+            end_epoch(run, manager, best=True)
     assert caught.value.code == ExitCode.DIVERGED
     assert name in str(caught.value)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004"]
@@ -374,7 +374,7 @@ def test_leftovers_of_interrupted_save_are_removed(trainer, tmp_path: Path) -> N
         (tmp_path / name).mkdir()
         (tmp_path / name / STATE).write_bytes(b"half")
     assert list_checkpoints(tmp_path) == [good]
-    make_saver(run, tmp_path)
+    make_manager(run, tmp_path)
     assert list(tmp_path.iterdir()) == [good]
 
 
@@ -391,7 +391,7 @@ def test_resume_uses_newest_good_checkpoint_and_warns_about_damaged_one(trainer,
     truncate(third.path / STATE)
     warnings: list[str] = []
     other = trainer(seed=5)
-    restored = make_saver(other, tmp_path, warnings).restore(None)
+    restored = make_manager(other, tmp_path, warnings).restore(None)
     assert restored.path == second.path
     assert other.everything()["models/model/0000"].tobytes() == arrays["models/model/0000"].tobytes()
     assert len(warnings) == 1
@@ -402,7 +402,7 @@ def test_resume_uses_newest_good_checkpoint_and_warns_about_damaged_one(trainer,
 def test_resume_without_checkpoints_changes_nothing(trainer, assert_bitwise_equal, tmp_path: Path) -> None:
     run = trainer()
     before = run.everything()
-    assert make_saver(run, tmp_path / "checkpoints").restore(None) is None
+    assert make_manager(run, tmp_path / "checkpoints").restore(None) is None
     assert_bitwise_equal(run.everything(), before)
 
 
@@ -410,13 +410,13 @@ def test_resume_from_given_damaged_checkpoint_is_error(trainer, tmp_path: Path) 
     run = trainer()
     saved = save(run, tmp_path)
     truncate(saved.path / STATE)
-    assert_checkpoint_error(lambda: make_saver(run, tmp_path).restore(saved.path), STATE)
+    assert_checkpoint_error(lambda: make_manager(run, tmp_path).restore(saved.path), STATE)
 
 
 def test_checkpoint_of_other_run_is_not_restored(trainer, tmp_path: Path) -> None:
     run = trainer()
     save(run, tmp_path)
     warnings: list[str] = []
-    saver = make_saver(run, tmp_path, warnings, run_id="two")
-    assert_checkpoint_error(lambda: saver.restore(None), "none of the 1 checkpoints")
+    manager = make_manager(run, tmp_path, warnings, run_id="two")
+    assert_checkpoint_error(lambda: manager.restore(None), "none of the 1 checkpoints")
     assert "it belongs to another run" in warnings[0]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine import loop
 from tfloop_cli.engine.data import Data, Dataset, DataSpec
-from tfloop_cli.engine.data.row_files import class_names
+from tfloop_cli.engine.data.csv_and_jsonl import class_names
 from tfloop_cli.engine.kernels import KernelSettings, WordMean, fast_kernels
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets, models

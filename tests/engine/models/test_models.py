@@ -1,4 +1,4 @@
-"""The shipped models: layers, output shapes, saving, and errors for unsuitable data; defaults of all components."""
+"""The built-in models: layers, output shapes, saving, and errors for unsuitable data; defaults of all components."""
 
 import contextlib
 

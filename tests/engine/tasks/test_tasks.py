@@ -341,7 +341,7 @@ def changed_models(run, trained: str) -> set[str]:
     """Returns the models whose weights a step changes if the learning rates of all others are 0."""
     for name, optimizer in run.state.optimizers.items():
         if name != trained:
-            optimizer.keras.learning_rate = 0.0
+            optimizer.inner.learning_rate = 0.0
     before = {name: [weight.numpy() for weight in model.trainable_weights] for name, model in run.state.models.items()}
     run.task.train_step(run.state, next(iter(run.data.batches(0, 1))))
     return {
@@ -357,7 +357,7 @@ def changed_models(run, trained: str) -> set[str]:
 @pytest.mark.parametrize("name", ["generator", "discriminator"])
 def test_each_optimizer_of_a_gan_trains_one_model(trainer, name: str) -> None:
     run = trainer(**GAN)
-    assert {variable.path for variable in run.state.optimizers[name].keras._trainable_variables} == {
+    assert {variable.path for variable in run.state.optimizers[name].inner._trainable_variables} == {
         variable.path for variable in run.state.models[name].trainable_variables
     }
     assert changed_models(run, name) == {name}

@@ -1,1 +1,1 @@
-"""Checkpoints: the format on disk, when they are saved, and restoring a run."""
+"""Checkpoints: storage on disk, the manager that saves them during training, and restoring a run."""

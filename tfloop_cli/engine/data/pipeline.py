@@ -13,18 +13,18 @@ import tensorflow as tf
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.engine.data.splits import epoch_order, split_dataset
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import augmentations, datasets
 
 PREFETCHED_BATCHES = 4
-VALIDATION_KEY = 0x74666C6F6F70  # the validation split does not depend on the run's seed
 
 
 class BatchIterator(Protocol):
     """Iterates over training batches inside the graph of the inner loop; see `Data.batch_iterator`.
 
     Attributes:
-        batches: the argument of the graph, which calls `next` on it.
+        batches: the iterator to pass to the compiled inner loop. `seek` may replace it, so read it before each call.
     """
 
     batches: Iterator[tuple[tf.Tensor, tf.Tensor]]
@@ -34,20 +34,31 @@ class BatchIterator(Protocol):
         ...
 
     def seek(self, step: int) -> None:
-        """Makes the batch of `step` the next one; a step of the current epoch, counted from 0 over the whole run."""
+        """Makes the batch of `step` the next one.
+
+        Args:
+            step: index of the next batch, counted from 0 over the whole run; in the current epoch, or the first of the
+                next.
+        """
         ...
 
 
 class Data:
-    """A dataset as the training loop uses it: training batches by number, other splits in order.
+    """A dataset as the training loop uses it: training batches by index, other splits in order.
 
     Args:
         dataset: its splits; `train` is required.
         config: batch size, seed, validation, augmentation, precision, scale_uint8.
 
     Attributes:
+        spec: shape of one example.
+        fingerprint: identifies the data; see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         scales_uint8: whether uint8 inputs are divided by 255.
+
+    Raises:
+        TfloopError: `drop_remainder` leaves no batch, `augment` is used without images, or `validation` is too large
+            (exit code 2); there is no split `train` (exit code 4).
     """
 
     def __init__(self, dataset: Dataset, config: Config) -> None:
@@ -59,7 +70,7 @@ class Data:
         auto = config.scale_uint8 == "auto"
         self.scales_uint8: bool = dataset.spec.is_image if auto else bool(config.scale_uint8)
         self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
-        self._splits = _split(dataset, config.validation)
+        self._splits = split_dataset(dataset, config.validation)
         if not self.steps_per_epoch:
             raise TfloopError(
                 f"`batch_size` is {config.batch_size}, and there are only {self.examples('train')} training examples: "
@@ -90,14 +101,17 @@ class Data:
     def batches(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """Returns the training batches `first_step` to `last_step` - 1, counted from 0 over the whole run.
 
-        Each is a pair: inputs, float [batch, *input_shape]; targets, [batch, *target_shape].
+        Each is a pair:
+            inputs [batch, *input_shape]: float32 (float64 with `precision: float64`), uint8 images scaled to [0, 1];
+                int32 token ids for text, padded with 0.
+            targets [batch, *target_shape]: integer classes, or numbers of the same float dtype.
         """
         steps, size = self.steps_per_epoch, self._config.batch_size
-        _, members = self._splits["train"]
+        examples = self.examples("train")
 
         def indices_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             order = tf.numpy_function(self.order, [epoch], tf.int64)
-            order = tf.ensure_shape(order, [len(members)])
+            order = tf.ensure_shape(order, [examples])
             first, last = epoch * steps, tf.minimum((epoch + 1) * steps, last_step)
             numbers = tf.data.Dataset.range(tf.maximum(first, first_step), last)
             return numbers.map(lambda k: (k, order[(k - first) * size : (k - first + 1) * size]))
@@ -123,17 +137,30 @@ class Data:
         return PipelineBatches(lambda step: self.batches(step, last_step), first_step)
 
     def load_training(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns a training batch before augmentation, by indices in the split `train`, int64 [batch]."""
+        """Returns a training batch before augmentation; shapes and dtypes as in `batches`.
+
+        Args:
+            indices: in the dataset's `train` split before validation examples are held out, int64 [batch].
+        """
         size = self._config.batch_size if self._config.drop_remainder else None
         return self._load(self._splits["train"][0], tf.ensure_shape(indices, [size]))
 
     def order(self, epoch: int) -> np.ndarray:
-        """Returns the order of the examples of `train` in an epoch, counted from 0: int64 [examples]."""
-        members = self._splits["train"][1]
-        return members[epoch_order(self._config.seed, int(epoch), len(members))]
+        """Returns the order of the training examples in an epoch, counted from 0: int64 [examples].
+
+        Its values are indices in the dataset's `train` split before validation examples are held out.
+        """
+        _, indices = self._splits["train"]
+        return indices[epoch_order(self._config.seed, int(epoch), len(indices))]
 
     def examples_of(self, step: int) -> np.ndarray:
-        """Returns the indices, in the split `train`, of a training batch: int64 [batch]."""
+        """Returns the indices of a training batch: int64 [batch].
+
+        They are those in the dataset's `train` split before validation examples are held out.
+
+        Args:
+            step: index of the batch, counted from 0 over the whole run.
+        """
         epoch, number = divmod(step, self.steps_per_epoch)
         size = self._config.batch_size
         return self.order(epoch)[number * size : (number + 1) * size]
@@ -141,17 +168,19 @@ class Data:
     def evaluation(self, split: str) -> tf.data.Dataset:
         """Returns every example of a split once, in order, in batches of the config's size (the last may be smaller).
 
+        Shapes and dtypes are those of `batches`.
+
         Raises:
             TfloopError: there is no such split (exit code 2).
         """
         if split not in self._splits:
             raise TfloopError(f"there is no split `{split}`", hint=f"this dataset has {', '.join(self.splits)}")
-        source, members = self._splits[split]
+        source, indices = self._splits[split]
         size = self._config.batch_size
-        starts = tf.data.Dataset.range(0, len(members), size)
-        member_indices = tf.constant(members)
+        starts = tf.data.Dataset.range(0, len(indices), size)
+        all_indices = tf.constant(indices)
         return self._finish(
-            starts.map(lambda i: self._load(source, member_indices[i : i + size]), num_parallel_calls=self._parallel)
+            starts.map(lambda i: self._load(source, all_indices[i : i + size]), num_parallel_calls=self._parallel)
         )
 
     @contextmanager
@@ -194,7 +223,7 @@ class PipelineBatches:
 
     Args:
         pipeline_from: returns the pipeline that begins at a step.
-        first_step: number of the first batch, counted from 0 over the whole run.
+        first_step: index of the first batch, counted from 0 over the whole run.
     """
 
     def __init__(self, pipeline_from: Callable[[int], tf.data.Dataset], first_step: int) -> None:
@@ -214,7 +243,7 @@ class InMemoryBatches:
     Args:
         data: its training split is in memory.
         size: examples per batch.
-        first_step: number of the first batch, counted from 0 over the whole run.
+        first_step: index of the first batch, counted from 0 over the whole run.
     """
 
     def __init__(self, data: Data, size: int, first_step: int) -> None:
@@ -250,8 +279,8 @@ def build_data(config: Config, warn: Callable[[str], None] = lambda text: None) 
         warn: prints a line for each split with skipped examples.
 
     Raises:
-        TfloopError: the data is unavailable or cannot be read (exit code 4), or invalid examples are to be skipped and
-            the dataset does not support that (exit code 2).
+        TfloopError: the data is unavailable or cannot be read (exit code 4); arguments do not suit the dataset, see
+            `Data`, or it does not support `on_bad_example: skip` (exit code 2).
     """
     with collect_invalid_examples(skip=config.on_bad_example == "skip") as found:
         data = Data(datasets.build(config.dataset), config)
@@ -264,35 +293,3 @@ def build_data(config: Config, warn: Callable[[str], None] = lambda text: None) 
     for message in found.messages():
         warn(message)
     return data
-
-
-def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
-    """Returns the order of an epoch's examples: a permutation, int64 [examples].
-
-    It is a stable argsort of raw Philox output. NumPy guarantees that this output never changes, but not `permutation`.
-    """
-    bits = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(examples)
-    return np.argsort(bits, kind="stable")
-
-
-def _split(dataset: Dataset, validation: int | float | str) -> dict[str, tuple[Source, np.ndarray]]:
-    """Returns the source of each split and the indices of its examples: int64 [examples]."""
-    splits = {name: (source, np.arange(len(source))) for name, source in dataset.splits.items()}
-    if "train" not in splits:
-        raise TfloopError(f"the dataset has no split `train`, only {', '.join(sorted(splits))}", code=ExitCode.DATA)
-    if validation == "auto":
-        validation = 0 if "validation" in splits else 0.1
-    elif "validation" in splits:
-        splits.pop("validation")
-    source, examples = splits["train"]
-    held = round(validation * len(examples)) if isinstance(validation, float) else int(validation)
-    if held >= len(examples):
-        raise TfloopError(
-            f"`validation` holds out {held} examples, and the training split has {len(examples)}",
-            hint="use a smaller number",
-        )
-    if held:
-        shuffled = epoch_order(VALIDATION_KEY, 0, len(examples))
-        splits["validation"] = (source, np.sort(shuffled[:held]))
-        splits["train"] = (source, np.sort(shuffled[held:]))
-    return splits

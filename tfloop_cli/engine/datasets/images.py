@@ -13,9 +13,9 @@ import psutil
 import tensorflow as tf
 
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached
+from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
 from tfloop_cli.engine.data.image_decoding import Decoder, invalid_image
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
-from tfloop_cli.engine.data.row_files import class_names, refuse
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets

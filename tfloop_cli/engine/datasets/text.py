@@ -8,8 +8,8 @@ from itertools import islice
 
 import numpy as np
 
+from tfloop_cli.engine.data.csv_and_jsonl import Row, class_names, read_rows
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
-from tfloop_cli.engine.data.row_files import Row, class_names, read_rows
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import FIRST_WORD, UNKNOWN, text_dataset
 from tfloop_cli.errors import TfloopError

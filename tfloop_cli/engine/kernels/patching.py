@@ -1,4 +1,7 @@
-"""Temporary replacements of library functions: in one context, in one thread, and undone afterwards."""
+"""Temporary replacements of library functions: in one context, in one thread, and undone afterwards.
+
+`kernels/__init__.py` decides which operations of Keras are replaced, and when.
+"""
 
 import functools
 import threading
@@ -16,7 +19,7 @@ class Patch:
     """A replacement for a function or method of a library.
 
     Attributes:
-        owner: a module, a class, or the dict of a registry.
+        owner: a module, a class, or a dict, such as an entry of TensorFlow's gradient registry.
         name: the name of the function in it.
         make: returns the replacement, given the original, which the replacement may fall back to.
     """
@@ -61,7 +64,7 @@ def patched(patches: Sequence[Patch]) -> Iterator[None]:
 
 @contextmanager
 def original_implementations(*owners: Any) -> Iterator[None]:
-    """A context in which the patches of these owners are not active; without owners, no patch is."""
+    """A context in which the patches of these owners are inactive. Without arguments, all patches are inactive."""
     before = _disabled.get()
     token = _disabled.set(None if not owners or before is None else (*before, *owners))
     try:

@@ -1,1 +1,1 @@
-"""Optimizers. All of Keras' are available by name; a file here that registers another one adds it."""
+"""Optimizers. All of Keras' are available by name. To add one, register it in a new file of this folder."""

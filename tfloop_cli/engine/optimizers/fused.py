@@ -1,6 +1,7 @@
 """Fused optimizer updates: TensorFlow has the whole update of Adam and SGD as one operation, Keras uses a dozen.
 
-For small variables the dozen is faster; there, what is the same for all variables is computed once.
+For small variables, the separate operations are faster; values that all variables share, such as the bias correction,
+are computed once per update.
 
 The slots are Keras' own, and the weights equal Keras' within rounding, so checkpoints are interchangeable.
 """
@@ -22,7 +23,10 @@ Shared = tuple[tf.Tensor, dict[str, tf.Tensor]]
 
 
 def fuse(optimizer: keras.Optimizer) -> None:
-    """Replaces the update of a Keras optimizer if TensorFlow has a fused operation for it."""
+    """Replaces the update of a Keras optimizer in place if TensorFlow has a fused operation for it.
+
+    These are Adam and AdamW without amsgrad, and SGD with momentum; subclasses keep their own update.
+    """
     if type(optimizer) in (keras.optimizers.Adam, keras.optimizers.AdamW) and not optimizer.amsgrad:
         optimizer.update_step = _adam(optimizer)
     elif type(optimizer) is keras.optimizers.SGD and optimizer.momentum:
@@ -40,9 +44,10 @@ def _adam(optimizer: keras.optimizers.Adam) -> Update:
     optimizer.apply = apply_with_new_shared_values
 
     def shared_values(dtype: tf.DType, learning_rate: tf.Tensor) -> Shared:
-        # The operation computes 1 - beta after rounding beta: for 0.999 in float32, its moments are 1.3e-5 too small.
-        # That is one factor per moment, so learning rate and epsilon can compensate for it.
-        first, second = _rounding_factor(optimizer.beta_1, dtype), math.sqrt(_rounding_factor(optimizer.beta_2, dtype))
+        # The operation computes 1 - beta from the rounded beta: for 0.999 in float32, that moment is smaller by the
+        # relative error 1.3e-5. The error is a constant factor per moment, so `lr` and `epsilon` compensate for it.
+        first_factor = _rounding_factor(optimizer.beta_1, dtype)
+        second_factor = math.sqrt(_rounding_factor(optimizer.beta_2, dtype))
         # Keras' own cast, which converts a Python number through float32: the powers are bitwise equal to Keras'.
         updates = tf.cast(optimizer.iterations + 1, dtype)
         beta1_power = tf.pow(keras.ops.cast(optimizer.beta_1, dtype), updates)
@@ -51,10 +56,10 @@ def _adam(optimizer: keras.optimizers.Adam) -> Update:
         return learning_rate * tf.sqrt(1 - beta2_power) / (1 - beta1_power), {
             "beta1_power": beta1_power,
             "beta2_power": beta2_power,
-            "lr": learning_rate * tf.constant(second / first, dtype),
+            "lr": learning_rate * tf.constant(second_factor / first_factor, dtype),
             "beta1": tf.constant(optimizer.beta_1, dtype),
             "beta2": tf.constant(optimizer.beta_2, dtype),
-            "epsilon": tf.constant(optimizer.epsilon * second, dtype),
+            "epsilon": tf.constant(optimizer.epsilon * second_factor, dtype),
         }
 
     def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
@@ -64,15 +69,15 @@ def _adam(optimizer: keras.optimizers.Adam) -> Update:
             shared[dtype] = shared_values(dtype, learning_rate)
         rate, arguments = shared[dtype]
         gradient = tf.cast(gradient, dtype)
-        first, second = optimizer._momentums[index].value, optimizer._velocities[index].value
+        momentum, velocity = optimizer._momentums[index].value, optimizer._velocities[index].value
         if variable.shape.num_elements() >= MIN_FUSED_SIZE:
             tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle, m=first.handle, v=second.handle, grad=gradient, **arguments
+                var=variable.handle, m=momentum.handle, v=velocity.handle, grad=gradient, **arguments
             )
             return
-        first.assign_add((gradient - first) * (1 - optimizer.beta_1))
-        second.assign_add((tf.square(gradient) - second) * (1 - optimizer.beta_2))
-        variable.assign_sub(first * rate / (tf.sqrt(second) + optimizer.epsilon))
+        momentum.assign_add((gradient - momentum) * (1 - optimizer.beta_1))
+        velocity.assign_add((tf.square(gradient) - velocity) * (1 - optimizer.beta_2))
+        variable.assign_sub(momentum * rate / (tf.sqrt(velocity) + optimizer.epsilon))
 
     return update
 

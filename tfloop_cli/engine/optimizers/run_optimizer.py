@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfloop_cli.errors import ExitCode, TfloopError
 
 INITIAL_LOSS_SCALE = 2.0**15  # for float16
-STEPS_BEFORE_RAISE = 2000  # finite steps in a row after which the loss scale doubles
+LOSS_SCALE_GROWTH_STEPS = 2000  # finite steps in a row after which the loss scale doubles
 
 _keras = keras.optimizers
 # Their state contains averages or sums of squared gradients, in which an overflow stays visible.
@@ -18,21 +18,26 @@ SQUARING_OPTIMIZERS = (
 )  # fmt: skip
 
 
+Gradient = tf.Tensor | tf.IndexedSlices | None
+
+
 class RunOptimizer:
-    """A Keras optimizer with gradient accumulation, loss scale and EMA.
+    """A wrapper around a Keras optimizer that adds gradient accumulation, the loss scale of float16, and EMA weights.
 
     Args:
         optimizer: the Keras optimizer; it is built for `variables`.
         variables: the variables to train.
-        loss_sum: float []; the loss of every update is added to it, so that one check shows whether all were finite.
+        loss_sum: float []; the loss of every update is added to it and, for optimizers that may hide an overflow, the
+            global gradient norm, so that one check shows whether all were finite.
         ema_decay: decay of the EMA of the weights; None for no EMA.
         use_loss_scale: whether to scale the loss, for float16: its gradients could vanish or overflow.
-        accumulate: whether a step adds up the gradients of micro-batches; see `gradient_accumulation`.
+        accumulate: whether a step averages the gradients of micro-batches, weighted by their number of examples, so the
+            gradient equals that of the whole batch within rounding; see `gradient_accumulation`.
 
     Attributes:
-        keras: the Keras optimizer.
-        fraction: the micro-batch's fraction of the batch, float64 [], while it is traced; else None.
-        ema: the averaged weights; empty without EMA.
+        inner: the Keras optimizer.
+        fraction: the micro-batch's fraction of the batch, float64 [], set while a micro-batch is traced; else None.
+        ema: the EMA weights; empty without EMA.
         scale: the loss scale and the finite steps since it changed, float32 [2]; None without a loss scale.
     """
 
@@ -46,7 +51,7 @@ class RunOptimizer:
         use_loss_scale: bool = False,
         accumulate: bool = False,
     ) -> None:
-        self.keras = optimizer
+        self.inner = optimizer
         self._loss_sum, self._ema_decay = loss_sum, ema_decay
         optimizer.build(variables)
         self._variables = list(variables)
@@ -63,15 +68,20 @@ class RunOptimizer:
 
     @property
     def loss_scale(self) -> tf.Tensor | None:
-        """The loss scale, to be passed to `tape.gradient` as the gradient of the loss; None, which means 1, without."""
+        """The `output_gradients` argument of `tape.gradient`: the loss scale, float32 []; None without one.
+
+        Reading it makes `apply` divide the gradients by it.
+        """
         self._scaled = self.scale is not None
         return self.scale[0] if self.scale is not None else None
 
-    def apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
-        """Applies one update: Keras' `optimizer.apply`, and what this class adds.
+    def apply(self, gradients: Sequence[Gradient], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
+        """Unscales the gradients, applies one Keras update, and updates EMA and loss scale.
+
+        Within micro-batches, it only accumulates. On a float16 overflow, it skips the update and halves the scale.
 
         Args:
-            gradients: one per variable, of its shape; None where there is none.
+            gradients: one per variable, of its shape; None where the loss does not depend on the variable.
             variables: those the optimizer was built for.
             loss: float [], the loss that the gradients belong to.
 
@@ -100,7 +110,9 @@ class RunOptimizer:
         for total in (*sums, self._accumulated_loss):
             total.assign(tf.zeros_like(total))
 
-    def _accumulate(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
+    def _accumulate(
+        self, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable], loss: tf.Tensor
+    ) -> None:
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         self._with_gradient = [variable for _, variable in pairs]
         for gradient, variable in pairs:
@@ -110,7 +122,9 @@ class RunOptimizer:
     def _sum_of(self, variable: keras.Variable) -> tf.Variable:
         return next(total for total, own in zip(self._gradient_sums, self._variables, strict=True) if own is variable)
 
-    def _apply(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable], loss: tf.Tensor) -> None:
+    def _apply(
+        self, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable], loss: tf.Tensor
+    ) -> None:
         self._loss_sum.assign_add(tf.cast(loss, self._loss_sum.dtype))
         if not self._scaled:
             if self._may_hide_overflow:
@@ -125,16 +139,16 @@ class RunOptimizer:
     @property
     def _may_hide_overflow(self) -> bool:
         """Whether a gradient with a square too large for its dtype may leave only finite values in the state."""
-        keras = self.keras
-        clips = any(limit is not None for limit in (keras.clipnorm, keras.clipvalue, keras.global_clipnorm))
-        return clips or not isinstance(keras, SQUARING_OPTIMIZERS)
+        inner = self.inner
+        clips = any(limit is not None for limit in (inner.clipnorm, inner.clipvalue, inner.global_clipnorm))
+        return clips or not isinstance(inner, SQUARING_OPTIMIZERS)
 
-    def _update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> tf.Operation:
-        self.keras.apply(gradients, variables)
+    def _update(self, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> tf.Operation:
+        self.inner.apply(gradients, variables)
         for average, variable in zip(self.ema, self._variables, strict=False):
             average.assign_sub((average - variable.value) * (1 - self._ema_decay))
         if self._scaled:
-            raised = self.scale[1] + 1 >= STEPS_BEFORE_RAISE
+            raised = self.scale[1] + 1 >= LOSS_SCALE_GROWTH_STEPS
             self.scale.assign(tf.where(raised, [self.scale[0] * 2, 0.0], self.scale + tf.constant([0.0, 1.0])))
         return tf.no_op()
 
@@ -143,10 +157,9 @@ class RunOptimizer:
         return tf.no_op()
 
 
-def _dense(gradient: tf.Tensor | tf.IndexedSlices | None) -> tf.Tensor | None:
-    """Converts the gradient of an embedding to one value per weight.
+def _dense(gradient: Gradient) -> tf.Tensor | None:
+    """Converts tf.IndexedSlices (embedding gradients, one row per token in the batch) to a dense tensor.
 
-    TensorFlow returns one row per position of a word in the batch. Keras would square and clip each row separately.
-    For a word that occurs twice, that is not the square or norm of its gradient: Adam and RMSprop would be wrong.
+    Keras would square and clip each row separately, which is wrong for a token that occurs twice.
     """
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.state import TrainState
 
-Batch = tuple[tf.Tensor, tf.Tensor]  # inputs, float [batch, ...]; targets, [batch, ...]
+Batch = tuple[tf.Tensor, tf.Tensor]  # inputs [batch, ...]; targets [batch, ...]; dtypes as in `Data.batches`
 MetricValues = dict[str, tf.Tensor]  # name of a metric -> its value for each example, float [batch]
 
 

@@ -1,1 +1,1 @@
-"""What surrounds a training step: state setup, optimizer, gradient accumulation, non-finite values, early stopping."""
+"""Around a training step: state setup, gradient accumulation, non-finite guard, executor, early stopping."""

@@ -9,6 +9,17 @@ from tfloop_cli.engine.tasks import Task, evaluated_metrics
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import Metrics
 
+# A word in the name of a metric -> its mode.
+MODES = {
+    "accuracy": "max",
+    "auc": "max",
+    "f1": "max",
+    "precision": "max",
+    "recall": "max",
+    "loss": "min",
+    "error": "min",
+}
+
 
 @dataclass(frozen=True)
 class Monitor:
@@ -32,7 +43,7 @@ class BestMetric:
         config: `checkpoint.best`.
 
     Raises:
-        TfloopError: the config names a metric that the task does not have (exit code 2).
+        TfloopError: the task does not have the metric, or its mode is unknown (exit code 2).
     """
 
     def __init__(self, task: Task, config: Config) -> None:
@@ -57,7 +68,7 @@ class EarlyStopping:
         config: `early_stopping`.
 
     Raises:
-        TfloopError: there is no metric to monitor, or the task does not have it (exit code 2).
+        TfloopError: there is no metric to monitor, the task does not have it, or its mode is unknown (exit code 2).
     """
 
     def __init__(self, task: Task, config: Config) -> None:
@@ -70,31 +81,57 @@ class EarlyStopping:
             )
 
     def update(self, state: TrainState, validation: Metrics | None) -> None:
-        """Counts the epochs since the last improvement in `state`."""
+        """Updates the best value and the number of epochs without improvement, both in `state`.
+
+        Without validation metrics, nothing changes.
+        """
         if not validation or not self._config or not self._monitor:
             return
-        value, (best, epochs) = validation[self._monitor.metric], state.patience.numpy().tolist()
+        value, (best, epochs) = validation[self._monitor.metric], state.early_stopping.numpy().tolist()
         improved = self._monitor.improves(value, best, self._config.min_delta)
-        state.patience.assign([value, 0] if improved else [best, epochs + 1])
+        state.early_stopping.assign([value, 0] if improved else [best, epochs + 1])
 
     def should_stop(self, state: TrainState) -> bool:
         """Whether the patience is used up."""
-        return self._config is not None and float(state.patience[1]) >= self._config.patience_epochs
+        return self._config is not None and float(state.early_stopping[1]) >= self._config.patience_epochs
 
 
 def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) -> Monitor | None:
-    """Returns the metric that a part of the config names, else the task's default; None if there is neither."""
+    """Returns the metric that a part of the config names, else the task's default; None if there is neither.
+
+    The mode is that of the config; else, for the task's default metric, the task's; else that of `MODES`.
+
+    Args:
+        config: metric and mode; None for no metric.
+        task: its metrics, and the one that it monitors by default.
+        key: the config key of `config`, for messages.
+
+    Raises:
+        TfloopError: the task has no such metric, or the name of the metric does not contain exactly one mode of `MODES`
+            and the config has no mode (exit code 2).
+    """
     if config is None or (config.metric is None and task.monitor is None):
         return None
     default_metric, default_mode = task.monitor or (None, None)
     metric = config.metric or str(default_metric)
     if metric not in evaluated_metrics(task):
         raise TfloopError(
-            f"`{key}.metric`: the task has no metric `{metric}` of an evaluation",
+            f"`{key}.metric`: the task has no metric `{metric}`",
             hint=_metrics_hint(task, "its metrics are"),
         )
-    mode = config.mode or (default_mode if metric == default_metric else "max" if "accuracy" in metric else "min")
-    return Monitor(metric, str(mode))
+    mode = config.mode or (default_mode if metric == default_metric else _mode_of(metric))
+    if mode is None:
+        raise TfloopError(
+            f"`{key}.mode` is missing: the name of the metric `{metric}` does not show if higher values are better",
+            hint=f"set `{key}.mode` to `max` or `min`",
+        )
+    return Monitor(metric, mode)
+
+
+def _mode_of(metric: str) -> str | None:
+    """Returns the mode that the name of a metric shows; None if it shows none, or both."""
+    modes = {mode for word, mode in MODES.items() if word in metric.lower()}
+    return modes.pop() if len(modes) == 1 else None
 
 
 def _metrics_hint(task: Task, text: str) -> str:

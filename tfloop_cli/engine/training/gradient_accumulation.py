@@ -11,7 +11,15 @@ MeasuredStep = Callable[[Batch], tf.Tensor]  # returns sums of the batch's metri
 
 
 def accumulate_gradients(step: MeasuredStep, state: TrainState, size: int) -> MeasuredStep:
-    """Returns a step on a whole batch, made of a step that processes at most `size` examples at once."""
+    """Returns a step on a whole batch, made of a step that processes at most `size` examples at once.
+
+    The returned step applies one update per optimizer; its result is float64 [metrics + 1].
+
+    Args:
+        step: runs one micro-batch, and calls `apply` once per optimizer.
+        state: its optimizers accumulate.
+        size: examples per micro-batch; the last may be smaller.
+    """
     optimizers = state.optimizers.values()
 
     def accumulated_step(batch: Batch) -> tf.Tensor:

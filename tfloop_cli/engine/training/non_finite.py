@@ -1,4 +1,7 @@
-"""Rolls back training steps that leave NaN or infinity in the training state."""
+"""Rolls back training steps that leave NaN or infinity in the training state.
+
+An overflow of float16 gradients is not one of them: `optimizers/run_optimizer.py` handles it.
+"""
 
 import time
 
@@ -10,12 +13,15 @@ from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.training.executor import InnerLoop
 from tfloop_cli.errors import ExitCode, TfloopError
 
-SNAPSHOT_INTERVAL = 400  # in durations of a snapshot, so that snapshots take less than 1/400 of the time
+# Time between snapshots, as a multiple of the duration of one: they take at most 1/400 of the time.
+SNAPSHOT_INTERVAL = 400
 MAX_SNAPSHOT_INTERVAL = 20.0  # seconds; limits how much has to be repeated after a non-finite value
 
 
 class NonFiniteGuard:
-    """Runs training steps, and skips those that leave a non-finite loss, weight, moving statistic or optimizer state.
+    """Runs training steps; raises at, or skips, those that leave a non-finite value in the training state.
+
+    Checked are the loss, for some optimizers the gradient, weights, moving statistics and optimizer state.
 
     A non-finite value stays non-finite in every sum and average, so one check per call of the inner loop is enough. It
     is cheaper than checking every gradient. If the check fails, the state is restored from a snapshot, and the same
@@ -53,7 +59,7 @@ class NonFiniteGuard:
         """Runs `count` steps, except those that are skipped.
 
         Raises:
-            TfloopError: a value is not finite (exit code 5). The state is that before the faulty step.
+            TfloopError: with `stop`, a value is not finite (exit code 5). The state is that before the faulty step.
         """
         if time.perf_counter() - self._saved_at > min(
             self._snapshot_seconds * SNAPSHOT_INTERVAL, MAX_SNAPSHOT_INTERVAL
@@ -105,7 +111,7 @@ class NonFiniteGuard:
 
     def _non_finite_part(self) -> str:
         if not np.isfinite(self._state.loss_sum.numpy()):
-            return "the loss is"
+            return "the loss or its gradient is"
         weights = self._state.trainable_variables()
         if not all(np.isfinite(weight.numpy()).all() for weight in weights):
             return "the weights are"

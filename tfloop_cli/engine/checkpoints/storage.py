@@ -1,4 +1,4 @@
-"""The checkpoint format: every variable that a training step changes, as data, complete or absent.
+"""Writes and reads checkpoint folders: a crash never leaves a half-written one.
 
 A checkpoint is a folder with `state.safetensors` and `manifest.json`. It is written to a staging folder, flushed to
 disk file by file, and renamed last. Nothing that is read from it can name code.

@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any, Self
 
 from tfloop_cli.config.schema import CheckpointConfig
-from tfloop_cli.engine.checkpoints.format import ModelMismatchError, Snapshot, restore, write_checkpoint
+from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, Snapshot, restore, write_checkpoint
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 from tfloop_cli.files import disk_errors
 from tfloop_cli.runs.checkpoints import (
     Checkpoint,
-    back_up,
     damaged,
     list_checkpoints,
     remove,
     remove_leftovers,
+    rename_as_backup,
     step_of,
 )
 
 
-class CheckpointSaver:
+class CheckpointManager:
     """Consumes events: saves as configured, and tracks the best and the last checkpoint.
 
     Training waits only for a copy of the state. A save waits for the previous one. A disk error is reported once, and
@@ -222,7 +222,7 @@ class CheckpointSaver:
     def _back_up(self, paths: Sequence[Path], damaged_paths: Set[Path]) -> None:
         for path in paths:
             with disk_errors(path):
-                back_up(path)
+                rename_as_backup(path)
         if good := [path.name for path in paths if path not in damaged_paths]:
             self._warn(f"{', '.join(good)}: renamed to aside-... as a backup; the run resumes from an earlier step")
 

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-from tfloop_cli.engine.checkpoints.saver import CheckpointSaver
+from tfloop_cli.engine.checkpoints.manager import CheckpointManager
 from tfloop_cli.runs.checkpoints import find_checkpoint
 from tfloop_cli.runs.resume import resume_warnings
 from tfloop_cli.runs.start import TrainOptions
 
 
 def restore_run(
-    saver: CheckpointSaver, options: TrainOptions, info: Callable[[str], None], warn: Callable[[str], None]
+    manager: CheckpointManager, options: TrainOptions, info: Callable[[str], None], warn: Callable[[str], None]
 ) -> bool:
     """Restores the run to resume, if there is one; returns whether a checkpoint was restored.
 
     Args:
-        saver: of the run.
+        manager: the run's checkpoints.
         options: the run to resume, the requested checkpoint, the user's code.
         info: prints a message.
         warn: prints a warning.
@@ -25,12 +25,12 @@ def restore_run(
     run = options.resume
     if not run:
         return False
-    wanted = options.checkpoint
-    checkpoint = saver.restore(find_checkpoint(run.checkpoints, wanted) if wanted else None)
+    requested = options.checkpoint
+    checkpoint = manager.restore(find_checkpoint(run.checkpoints, requested) if requested else None)
     if checkpoint is None:
         info(f"no checkpoint in {run} yet: starting from the beginning")
         return False
     info(f"resuming {run} from {checkpoint.path.name}")
-    for line in resume_warnings(checkpoint.manifest, options.code, saver.facts["data"]):
+    for line in resume_warnings(checkpoint.manifest, options.code, manager.facts["data"]):
         warn(line)
     return True
