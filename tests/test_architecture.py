@@ -50,7 +50,7 @@ ALLOWED: dict[str, list[str]] = {
         "engine.graph_failures", "engine.traced_state",
     ],
     "engine.training": [
-        "errors", "events", "config", "engine.kernels", "engine.data", "engine.optimizers", "engine.state",
+        "errors", "events", "registry", "config", "engine.kernels", "engine.data", "engine.optimizers", "engine.state",
         "engine.tasks",
     ],
     "engine.loop": [

@@ -12,10 +12,10 @@ from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
-from tfloop_cli.engine.training.setup import complete_setup, create_state
+from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
-from tfloop_cli.registry import models, plugins
+from tfloop_cli.registry import plugins
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
 from tfloop_cli.runs.code_copies import verified_copies
 from tfloop_cli.runs.folder import RunFolder
@@ -70,8 +70,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
     total_steps = config.epochs * data.steps_per_epoch
-    state = create_state(models.build(config.model, data.spec), task, data.spec, config, total_steps)
-    complete_setup(task, state, data)
+    state = build_state(task, data, config, total_steps)
     require_metrics(options.thresholds, evaluated_metrics(task), options.split, data.splits)
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace)
     if checkpoint.manifest["data"] != data.fingerprint:

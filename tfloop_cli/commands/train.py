@@ -14,10 +14,9 @@ from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import complete_setup, create_state
+from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
-from tfloop_cli.registry import models
 from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
 from tfloop_cli.runs.resume import total_steps
@@ -33,7 +32,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     """Trains a model, evaluates the best weights on the test split, and writes a run folder.
 
     Returns: DONE, or the code of the signal that stopped the run.
-    Raises: TfloopError, with exit code: config 2, threshold failed 3, data 4, diverged 5, checkpoint 6, disk 75.
+    Raises: TfloopError, exit codes: config 2, threshold 3, data 4, diverged 5, checkpoint 6, user code 7, disk 75.
     """
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
@@ -42,8 +41,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
-    state = create_state(models.build(config.model, data.spec), task, data.spec, config, steps)
-    complete_setup(task, state, data, console.note)
+    state = build_state(task, data, config, steps, console.note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
     train_steps = TrainSteps(state, data, task, config, console.warn)

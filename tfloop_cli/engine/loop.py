@@ -103,9 +103,11 @@ def fit(
         guard.start_epoch(epoch - 1)
         earlier_examples = float(state.metric_sums[-1])
         while (left := epoch * steps - int(state.step)) > 0:
-            with executions.next(first := int(state.step), left) as count:
-                with explain_graph_errors(task, task.train_step, state, lambda: data.batches(first, first + count)):
-                    guard.run_steps(count)
+            with (
+                executions.next(first := int(state.step), left) as count,
+                explain_graph_errors(task, task.train_step, state, lambda: data.batches(first, first + count)),
+            ):
+                guard.run_steps(count)
             rate = count * config.batch_size / executions.seconds
             yield Progress(epoch, int(state.step), steps - left + count, means(state), rate, "train", steps)
         train_seconds = time.perf_counter() - started

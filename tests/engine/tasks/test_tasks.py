@@ -309,9 +309,9 @@ NUMBERS = {"task": "regression", "dataset": {"name": "synthetic", "shape": [8, 8
 @pytest.mark.parametrize(
     ("output_shape", "changes", "message"),
     [
-        ((7,), {}, r"model `linear` has 7 output\(s\) per example, and the task needs 3 \(one per class\)"),
+        ((7,), {}, r"model `linear` has 7 outputs per example, and the task needs 3 \(one per class\)"),
         ((1, 3), {}, r"has outputs of shape \(1, 3\) per example, and the task needs 3 \(one per class\)"),
-        ((1,), NUMBERS, r"has 1 output\(s\) per example, and the task needs 2 \(one per number of the target\)"),
+        ((1,), NUMBERS, r"has 1 output per example, and the task needs 2 \(one per number of the target\)"),
     ],
 )
 def test_model_with_other_outputs_is_an_error(trainer, make, output_shape: tuple, changes: dict, message: str) -> None:

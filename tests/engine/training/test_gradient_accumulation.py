@@ -100,7 +100,7 @@ def test_layer_with_statistics_of_its_own_is_an_error_with_its_name(trainer) -> 
     net = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), Counter(name="counter"), keras.layers.Dense(3)]
     )
-    with pytest.raises(TfloopError, match="the layer `counter` of model `linear` has non-trainable weights of its own"):
+    with pytest.raises(TfloopError, match="model `linear` has non-trainable weights in its layer `counter`"):
         trainer(net=net, micro_batch_size=5)
 
 

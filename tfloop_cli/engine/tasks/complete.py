@@ -123,7 +123,7 @@ def evaluated_metrics(task: Task) -> tuple[str, ...]:
 def uses_autograph(task: Task) -> bool:
     """Whether AutoGraph converts the task's code before it is traced.
 
-    A user's task may use Python's `if` on a tensor. The shipped tasks do not, and converting them takes longer than
+    A user's task may use Python's `if` on a tensor. The built-in tasks do not, and converting them takes longer than
     tracing them.
     """
     return isinstance(task, CompleteTask) or not type(task).__module__.startswith("tfloop_cli.")

@@ -116,7 +116,7 @@ def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) 
     metric = config.metric or str(default_metric)
     if metric not in evaluated_metrics(task):
         raise TfloopError(
-            f"`{key}.metric`: the task has no metric `{metric}` of an evaluation",
+            f"`{key}.metric`: the task has no metric `{metric}`",
             hint=_metrics_hint(task, "its metrics are"),
         )
     mode = config.mode or (default_mode if metric == default_metric else _mode_of(metric))

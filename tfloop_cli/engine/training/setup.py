@@ -12,15 +12,16 @@ from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, uses_autograph
 from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.registry import models
 
 
 def create_state(
-    models: keras.Model | Mapping[str, keras.Model], task: Task, spec: DataSpec, config: Config, total_steps: int
+    built: keras.Model | Mapping[str, keras.Model], task: Task, spec: DataSpec, config: Config, total_steps: int
 ) -> TrainState:
     """Returns a state at step 0, with a new optimizer for each model.
 
     Args:
-        models: one model, or several by name.
+        built: one model, or several by name.
         task: names the models that it trains, and its metrics.
         spec: shape of the data.
         config: optimizer, schedule, seed, ema_decay, precision, micro_batch_size.
@@ -31,15 +32,15 @@ def create_state(
             does not suit model or task, or the optimizer is invalid (exit code 2); the builder of the model returned
             something else (exit code 7).
     """
-    by_name = _by_name(models, config.model.name)
+    by_name = _by_name(built, config.model.name)
     if task.models and set(by_name) != set(task.models):
         raise TfloopError(
             f"task `{config.task.name}` trains {_list(task.models)}, but `{config.model.name}` is {_list(by_name)}",
             hint="use `task: gan` with `model: dcgan`, and other models with `classification` or `regression`",
         )
-    if isinstance(models, keras.Model) and not models.built:  # a subclass creates its weights at its first call
+    if isinstance(built, keras.Model) and not built.built:  # a subclass creates its weights at its first call
         shape = [1, *(1 if length is None else length for length in spec.input_shape)]
-        models(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
+        built(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
     notes = []
     if check := getattr(task, "check_model", None):  # optional for user tasks
         notes.append(check(by_name["model"], spec, config.model.name))
@@ -58,6 +59,23 @@ def create_state(
             use_loss_scale=config.precision == "float16",
             accumulate=config.accumulates_gradients,
         )
+    return state
+
+
+def build_state(
+    task: Task, data: Data, config: Config, total_steps: int, note: Callable[[str], None] = lambda text: None
+) -> TrainState:
+    """Builds the config's models, and returns a state at step 0; see `create_state`.
+
+    Args:
+        task: names the models that it trains, and its metrics.
+        data: shape of the data and of its batches.
+        config: see `create_state`; its model is built.
+        total_steps: training steps in the whole run.
+        note: prints a line about models and task.
+    """
+    state = create_state(models.build(config.model, data.spec), task, data.spec, config, total_steps)
+    complete_setup(task, state, data, note)
     return state
 
 
@@ -88,29 +106,32 @@ def _unused_methods(model: keras.Model, name: str) -> str | None:
     return f"not used, since the task trains the model `{name}`: its {', '.join(own)}" if own else None
 
 
-def _by_name(models: keras.Model | Mapping[str, keras.Model], name: str) -> dict[str, keras.Model]:
-    by_name = {"model": models} if isinstance(models, keras.Model) else models
+def _by_name(built: keras.Model | Mapping[str, keras.Model], name: str) -> dict[str, keras.Model]:
+    by_name = {"model": built} if isinstance(built, keras.Model) else built
     if not isinstance(by_name, Mapping) or not all(isinstance(model, keras.Model) for model in by_name.values()):
         raise TfloopError(
-            f"model `{name}`: its builder returned {type(models).__name__}, not a Keras model or a dict of models",
+            f"model `{name}`: its builder returned {type(built).__name__}, not a Keras model or a dict of models",
             hint="return an instance of keras.Model, or {name: model, ...} for a task with several models",
             code=ExitCode.USER_CODE,
         )
     return dict(by_name)
 
 
-def _require_independent_examples(config: Config, task: Task, models: Mapping[str, keras.Model]) -> None:
+def _require_independent_examples(config: Config, task: Task, by_name: Mapping[str, keras.Model]) -> None:
     """Raises TfloopError if examples of a batch affect each other, so that micro-batches would change the result."""
-    layer = next((found for model in models.values() if (found := _layer_with_statistics(model))), None)
+    layer = next((found for model in by_name.values() if (found := _layer_with_statistics(model))), None)
     if layer is None and not getattr(task, "whole_batches", False):
         return
     cause, hint = f"task `{config.task.name}`", "lower `batch_size` instead"
-    if isinstance(layer, keras.layers.BatchNormalization):
-        cause, hint = f"model `{config.model.name}` has batch norm", f"{hint}, or remove batch norm from the model"
-    elif layer is not None:
-        cause = f"the layer `{layer.name}` of model `{config.model.name}` has non-trainable weights of its own"
+    if layer is not None:
+        cause = (
+            f"model `{config.model.name}` has non-trainable weights in its layer `{layer.name}`, such as the moving "
+        )
+        cause += "statistics of batch norm"
+        hint += ", freeze the layer, or use a model whose weights are all trainable"
     raise TfloopError(
-        f"`micro_batch_size: {config.micro_batch_size}` would divide batches whose examples affect each other: {cause}",
+        f"`micro_batch_size: {config.micro_batch_size}` would divide batches whose examples may affect each other: "
+        f"{cause}",
         hint=hint,
     )
 
