@@ -87,7 +87,7 @@ def test_conv_net_of_too_small_images_is_an_error(arguments: dict, fits: bool) -
     if fits:
         assert build("conv_net", SMALL, **arguments).output_shape == (None, 2)
     else:
-        assert_usage_error("conv_net", SMALL, "too many for images of 8 pixels", **arguments)
+        assert_usage_error("conv_net", SMALL, "images with a side of 8 pixels are too small", **arguments)
 
 
 def test_mlp_has_the_configured_layers_and_drops_in_training_only() -> None:
