@@ -3,6 +3,7 @@
 import re
 import sysconfig
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
@@ -22,13 +23,19 @@ def user_frames(error: BaseException) -> list[Frame]:
     """
     error = original(error)
     metadata = getattr(error, "ag_error_metadata", None)
-    frames = list(traceback.extract_tb(error.__traceback__))
+    frames = _called(traceback.extract_tb(error.__traceback__))
     if metadata is not None:  # where the generated code comes from
         converted = [Frame(one.filename, one.lineno, one.function_name) for one in reversed(metadata.translated_stack)]
         frames = [*frames, *converted]
-    frames += [Frame(file, int(line), name) for file, line, name in _IN_MESSAGE.findall(str(error))]
+    frames += _called([Frame(file, int(line), name) for file, line, name in _IN_MESSAGE.findall(str(error))])
     own = [frame for frame in frames if _is_user_file(frame.filename)]
     return list({(frame.filename, frame.lineno): frame for frame in own}.values())
+
+
+def _called(frames: Sequence[Frame]) -> list[Frame]:
+    """Returns the frames that tfloop has called, without those that have called tfloop: a script, a notebook."""
+    first = next((number for number, frame in enumerate(frames) if frame.filename.startswith(_PACKAGE)), 0)
+    return list(frames[first:])
 
 
 def original(error: BaseException) -> BaseException:

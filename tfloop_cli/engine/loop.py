@@ -5,9 +5,10 @@ which yields events. It does not depend on disk, screen or model: consumers of t
 One step is `Task.train_step`, see `engine/tasks/supervised.py`.
 """
 
-import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 
 import tensorflow as tf
 
@@ -23,6 +24,7 @@ from tfloop_cli.engine.traced_state import captured_variables, unsaved_states
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.executor import InnerLoop, SingleThreadedExecutor, suits_single_thread
 from tfloop_cli.engine.training.gradient_accumulation import accumulate_gradients
+from tfloop_cli.engine.training.metric_sums import means, sums
 from tfloop_cli.engine.training.non_finite import NonFiniteGuard
 from tfloop_cli.engine.training.steps_per_execution import StepsPerExecution
 from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
@@ -69,6 +71,11 @@ class TrainSteps:
             self._traced[1].seek(step)
         return self._traced
 
+    def explain_errors(self, step: int, count: int) -> AbstractContextManager[None]:
+        """A context of `count` steps from `step` on, whose errors get the line of the user's code."""
+        batches = partial(self._data.batches, step, step + count)
+        return explain_graph_errors(self._task, self._task.train_step, self._state, batches)
+
 
 def fit(
     state: TrainState, data: Data, task: Task, config: Config, best_metric: BestMetric, early_stopping: EarlyStopping,
@@ -93,7 +100,8 @@ def fit(
         TfloopError: with `on_nonfinite: stop`, a value is not finite (exit code 5).
     """
     started, steps = time.perf_counter(), data.steps_per_epoch  # the first epoch includes tracing
-    inner_loop, batches = (train_steps or TrainSteps(state, data, task, config)).start()
+    train_steps = train_steps or TrainSteps(state, data, task, config)
+    inner_loop, batches = train_steps.start()
     guard = NonFiniteGuard(inner_loop, state, data, batches, stop=config.on_nonfinite == "stop")
     evaluator = Evaluator(state, data, task, config)
     executions, traces = StepsPerExecution(config.steps_per_execution, config.checkpoint.every_steps), guard.traces
@@ -103,10 +111,7 @@ def fit(
         guard.start_epoch(epoch - 1)
         earlier_examples = float(state.metric_sums[-1])
         while (left := epoch * steps - int(state.step)) > 0:
-            with (
-                executions.next(first := int(state.step), left) as count,
-                explain_graph_errors(task, task.train_step, state, lambda: data.batches(first, first + count)),
-            ):
+            with executions.next(first := int(state.step), left) as count, train_steps.explain_errors(first, count):
                 guard.run_steps(count)
             rate = count * config.batch_size / executions.seconds
             yield Progress(epoch, int(state.step), steps - left + count, means(state), rate, "train", steps)
@@ -170,18 +175,6 @@ def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
     if single_threaded and suits_single_thread(state, use_native=settings.native_threads > 0):
         return SingleThreadedExecutor(trace)
     return tf.function(trace, autograph=False)
-
-
-def sums(values: MetricValues, metrics: Sequence[str]) -> tf.Tensor:
-    """Returns each metric's sum over the batch and, last, the number of examples: float64 [metrics + 1]."""
-    columns = [tf.cast(values[name], tf.float64) for name in metrics]  # each [batch]
-    return tf.reduce_sum(tf.stack([*columns, tf.ones_like(columns[0])]), axis=1)
-
-
-def means(state: TrainState) -> Metrics:
-    """Returns the metrics of the current epoch: means over its examples so far, NaN before the first example."""
-    *totals, examples = state.metric_sums.numpy().tolist()
-    return {name: total / examples if examples else math.nan for name, total in zip(state.metrics, totals, strict=True)}
 
 
 def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) -> Generator[Event, None, Metrics | None]:

@@ -67,9 +67,9 @@ def test_non_finite_micro_batch_skips_whole_step(trainer) -> None:
     [
         (
             {"model": {"name": "conv_net", "filters": [4], "batch_norm": True}},
-            "model `conv_net` has batch norm",
+            "model `conv_net` has non-trainable weights",
         ),
-        ({"model": {"name": "dcgan", "width": 2}, "task": "gan"}, "model `dcgan` has batch norm"),
+        ({"model": {"name": "dcgan", "width": 2}, "task": "gan"}, "model `dcgan` has non-trainable weights"),
     ],
 )
 def test_micro_batches_with_batch_norm_are_usage_error(trainer, changes: dict, message: str) -> None:
