@@ -36,7 +36,7 @@ class TrainState:
         early_stopping: best value and number of epochs without improvement, float64 [2]; initially [NaN, 0].
         skipped_steps: number of steps skipped because of non-finite values, and the index, counted from 0, of the first
             (-1: none), int64 [2]; messages count from 1.
-        loss_sum: sum of the losses and, for optimizers that may hide an overflow, of the global gradient norms, dtype
+        loss_sum: sum of the losses, not finite after a fault of the gradients that the state may not show; dtype
             keras.config.floatx(), []; only its finiteness is used. Reset at a rollback, not saved.
         others: variables that neither a model nor an optimizer holds and that the traced training step uses: those of a
             layer outside of the models, a task's own, Keras' global seed generator. See `add_others`.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -27,8 +28,8 @@ class RunOptimizer:
     Args:
         optimizer: the Keras optimizer; it is built for `variables`.
         variables: the variables to train.
-        loss_sum: float []; the loss of every update is added to it and, for optimizers that may hide an overflow, the
-            global gradient norm, so that one check shows whether all were finite.
+        loss_sum: float []; the loss of every update is added to it, and a value that is not finite after a fault of
+            the gradients that the state may not show, so that one check finds all.
         ema_decay: decay of the EMA of the weights; None for no EMA.
         use_loss_scale: whether to scale the loss, for float16: its gradients could vanish or overflow.
         accumulate: whether a step averages the gradients of micro-batches, weighted by their number of examples, so the
@@ -131,8 +132,7 @@ class RunOptimizer:
     ) -> None:
         self._loss_sum.assign_add(tf.cast(loss, self._loss_sum.dtype))
         if not self._scaled:
-            if self._may_hide_overflow:
-                self._loss_sum.assign_add(tf.cast(tf.linalg.global_norm(gradients), self._loss_sum.dtype))
+            self._loss_sum.assign_add(tf.cast(self._hidden_fault(gradients), self._loss_sum.dtype))
             self._update(gradients, variables)
             return
         # An overflow is not a divergence as long as a smaller scale can be tried.
@@ -140,12 +140,19 @@ class RunOptimizer:
         no_smaller_scale = (self.scale[0] <= 1) | ~tf.math.is_finite(loss)
         tf.cond(finite | no_smaller_scale, lambda: self._update(gradients, variables), self._lower_scale)
 
-    @property
-    def _may_hide_overflow(self) -> bool:
-        """Whether a gradient with a square too large for its dtype may leave only finite values in the state."""
+    def _hidden_fault(self, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
+        """Returns a number that is not finite if the gradients have a fault that may not show in the updated state.
+
+        Clipping by a norm, and Muon, divide by it: with a norm that overflows, all gradients become 0. Clipping by
+        value, and the sign of a gradient, hide an infinite gradient. A large finite one is no fault.
+        """
         inner = self.inner
-        clips = any(limit is not None for limit in (inner.clipnorm, inner.clipvalue, inner.global_clipnorm))
-        return clips or not isinstance(inner, SQUARING_OPTIMIZERS)
+        if isinstance(inner, _keras.Muon) or inner.clipnorm is not None or inner.global_clipnorm is not None:
+            return tf.linalg.global_norm(gradients)
+        if inner.clipvalue is None and isinstance(inner, SQUARING_OPTIMIZERS):
+            return tf.constant(0.0)
+        finite = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients if gradient is not None]
+        return tf.where(tf.reduce_all(finite), 0.0, np.nan)
 
     def _update(self, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> tf.Operation:
         self.inner.apply(gradients, variables)
