@@ -211,7 +211,7 @@ class Config(BaseModel):
     on_nonfinite: Literal["stop", "skip"] = Field(
         default="stop",
         description="What to do at a step that makes the loss or the training state NaN or infinite: stop before it, "
-        "or skip it.",
+        "or skip it. Training also stops if more than half of the steps of an epoch are skipped.",
     )
     on_bad_example: Literal["stop", "skip"] = Field(
         default="stop",

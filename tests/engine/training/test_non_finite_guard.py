@@ -126,6 +126,23 @@ def test_infinite_norm_is_detected_with_clipping_of_own_optimizer(trainer, regis
     assert run.state.skipped_steps.numpy()[0] == 1
 
 
+@pytest.mark.parametrize(("faulty", "diverges"), [(2, False), (3, True)])
+def test_more_skipped_steps_than_half_of_an_epoch_end_the_run(trainer, faulty: int, diverges: bool) -> None:
+    inputs, labels = np.zeros((40, 8), np.float32), np.arange(40, dtype=np.int32) % 3
+    config = {"epochs": 1, "batch_size": 10, "on_nonfinite": "skip"}
+    clean = trainer(from_arrays({"train": (inputs, labels)}), **config)
+    for step in range(faulty):
+        inputs[clean.data.examples_of(step)[0]] = np.nan
+    run = trainer(from_arrays({"train": (inputs, labels)}), **config)
+    if diverges:
+        with pytest.raises(TfloopError, match="more than half of the steps of epoch 1 were skipped") as caught:
+            run.fit()
+        assert caught.value.code == ExitCode.DIVERGED
+    else:
+        run.fit()
+        assert run.state.skipped_steps.numpy()[0] == faulty
+
+
 @pytest.mark.parametrize(("value", "skipped"), [(1e30, 0), (np.inf, 1)])
 def test_clipping_by_value_hides_only_finite_gradients(trainer, register_optimizer, value: float, skipped: int) -> None:
     register_optimizer(lambda: keras.optimizers.SGD(1e-35, clipvalue=1.0))
@@ -163,15 +180,13 @@ def test_moving_statistics_of_batch_norm_are_rolled_back(trainer) -> None:
     assert all(np.isfinite(weight).all() for weight in run.weights())
 
 
-def test_metrics_of_epoch_with_only_faulty_batches_are_nan(trainer) -> None:
+def test_epoch_with_only_faulty_batches_ends_the_run_with_initial_weights(trainer) -> None:
     inputs, labels = np.full((60, 8), np.nan, np.float32), np.arange(60, dtype=np.int32) % 3
     dataset = from_arrays({"train": (inputs, labels)})
     run = trainer(dataset, epochs=1, on_nonfinite="skip")
     before = run.weights()
-    (epoch,) = run.fit()
-    assert epoch.skipped_batches == 4
-    assert np.isnan(epoch.train["loss"])
-    assert np.isnan(epoch.train["accuracy"])
+    with pytest.raises(TfloopError, match="more than half of the steps of epoch 1 were skipped"):
+        run.fit()
     for got, expected in zip(run.weights(), before, strict=True):
         np.testing.assert_array_equal(got, expected)
 

@@ -41,6 +41,7 @@ class NonFiniteGuard:
     ) -> None:
         self._inner_loop, self._state, self._data, self._batches = inner_loop, state, data, batches
         self._stop = stop
+        self._skipped_before = 0  # skipped steps before this epoch
         self._variables = state.variables()
         self._snapshot_at, self._snapshot_seconds = 0.0, 0.0
         state.latest_snapshot = None  # the state may have been changed since then
@@ -53,6 +54,7 @@ class NonFiniteGuard:
     def start_epoch(self, epoch: int) -> None:
         """Prepares an epoch, counted from 0; called before its first step, or before the step to resume at."""
         self._batches.set_epoch(epoch)
+        self._skipped_before = int(self._state.skipped_steps[0])
         latest = self._state.latest_snapshot
         now = int(self._state.step), int(self._state.epoch)
         if latest is None or (latest.facts["step"], latest.facts["epoch"]) != now:  # else it was just saved
@@ -115,6 +117,13 @@ class NonFiniteGuard:
         skipped, first = self._state.skipped_steps.numpy().tolist()
         self._state.skipped_steps.assign([skipped + 1, first if skipped else step])
         self._state.step.assign(step + 1)
+        if skipped + 1 - self._skipped_before > self._data.steps_per_epoch / 2:
+            raise TfloopError(
+                f"training diverged: more than half of the steps of epoch {int(self._state.epoch) + 1} were skipped, "
+                "because the loss or the training state was not finite",
+                hint="lower `optimizer.learning_rate`, set `clip_norm: 1.0`, or check the data",
+                code=ExitCode.DIVERGED,
+            )
         self._batches.seek(step + 1)
         self._snapshot()
 
