@@ -42,7 +42,7 @@ ALLOWED: dict[str, list[str]] = {
     "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.schedules"],
     "engine.arrays": [],
     "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers"],
-    "engine.traced_state": [],
+    "engine.traced_state": ["user_code"],
     "engine.tasks": ["errors", "registry", "engine.data", "engine.state"],
     "engine.graph_failures": ["user_code", "engine.state", "engine.tasks"],
     "engine.evaluation": [

@@ -9,7 +9,8 @@ from pathlib import Path
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
 _PACKAGE = str(Path(__file__).parent)
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {_PACKAGE})
+_PATHS = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in _PATHS} | {_PACKAGE})
 _GENERATED = "__autograph_generated_file"  # AutoGraph's copies of functions
 _IN_MESSAGE = re.compile(r'File "([^"\n]+)", line (\d+), in (\S+)')  # of a graph's operation that failed at run time
 
@@ -28,7 +29,7 @@ def user_frames(error: BaseException) -> list[Frame]:
         converted = [Frame(one.filename, one.lineno, one.function_name) for one in reversed(metadata.translated_stack)]
         frames = [*frames, *converted]
     frames += _called([Frame(file, int(line), name) for file, line, name in _IN_MESSAGE.findall(str(error))])
-    own = [frame for frame in frames if _is_user_file(frame.filename)]
+    own = [frame for frame in frames if is_user_file(frame.filename)]
     return list({(frame.filename, frame.lineno): frame for frame in own}.values())
 
 
@@ -82,6 +83,6 @@ def _first_sentence(message: str) -> str:
     return next((line for line in lines if line and not line.startswith(graph)), message.strip())
 
 
-def _is_user_file(file: str) -> bool:
+def is_user_file(file: str) -> bool:
     """Whether a file belongs neither to tfloop nor to an installed package or Python itself."""
     return not file.startswith(("<", *_LIBRARIES)) and _GENERATED not in file

@@ -17,16 +17,18 @@ from benchmarks.durability.common import ROOT, Campaign, verified_checkpoints
 # because it would load TensorFlow, and this section is about how bytes reach the disk.
 PROGRAM = """
 import os, sys, types
-sys.modules["tfloop_cli.engine.state"] = types.SimpleNamespace(NO_STEP=-1, TrainState=object)
+sys.modules["tfloop_cli.engine.state"] = types.SimpleNamespace(NO_STEP=-1, Snapshot=object, TrainState=object)
 import numpy as np
 from pathlib import Path
-from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
+from tfloop_cli.engine.checkpoints.storage import write_checkpoint
 from tfloop_cli.runs.checkpoints import list_checkpoints, remove, remove_leftovers
 folder = Path(sys.argv[1])
 def save(step, size=20_000):
     arrays = {"models/model/0000": np.arange(size, dtype=np.float32)}
     facts = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
-    return write_checkpoint(folder, Snapshot(arrays, {"step": step, "epoch": 0, "best_step": -1}, list(arrays)), facts)
+    now = {"step": step, "epoch": 0, "best_step": -1, "other_variables": 0}
+    snapshot = types.SimpleNamespace(arrays=arrays, facts=now, weights_sha256=lambda: "0" * 64)
+    return write_checkpoint(folder, snapshot, facts)
 if sys.argv[2] == "old":
     save(1)
 else:

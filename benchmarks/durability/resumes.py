@@ -52,7 +52,8 @@ class Run:
 
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint of the current state; returns its folder."""
-        from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
+        from tfloop_cli.engine.checkpoints.storage import write_checkpoint
+        from tfloop_cli.engine.state import Snapshot
 
         folder.mkdir(parents=True, exist_ok=True)
         return write_checkpoint(folder, Snapshot.of(self.state), self.manifest_facts())

@@ -130,7 +130,8 @@ def test_float32_difference_is_that_between_eager_and_graph(make_run, case: str)
     initial = run.weights()
     actual = fit(run)
     expected, graph = tutorial_loop(run, initial), tutorial_loop(run, initial, tf.function)
-    assert actual.distance(expected) <= 10 * max(graph.distance(expected), 1e-7)
+    # Gradients of biases are sums in another order than Keras', which is at least as exact: see test_exactness.py.
+    assert actual.distance(expected) <= 10 * max(graph.distance(expected), 5e-7)
     assert actual.loss == pytest.approx(expected.loss, rel=1e-4)
     assert actual.accuracy == pytest.approx(expected.accuracy, abs=0.01)
 

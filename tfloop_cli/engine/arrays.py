@@ -1,10 +1,14 @@
 """NumPy arrays of the values of variables, without copies."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
-def view_of(variable: tf.Variable) -> np.ndarray:
+def view_of(variable: "tf.Variable") -> np.ndarray:
     """Returns a variable's values without copying them; valid until the variable changes."""
     if variable.shape.rank == 0:  # a bfloat16 scalar has no array interface
         return np.asarray(variable.numpy(), variable.dtype.as_numpy_dtype)

@@ -1,12 +1,11 @@
 """The state of a traced training step: the variables that it uses, and operations whose state a checkpoint lacks."""
 
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import tensorflow as tf
+
+from tfloop_cli.user_code import is_user_file
 
 CALLS = {"PartitionedCall", "StatefulPartitionedCall", "If", "While", "Case", "XlaLaunch"}  # of nested functions
 HARMLESS = {"Assert", "PrintV2", "Print", "NoOp", "Placeholder", "Timestamp", *CALLS}
@@ -25,11 +24,6 @@ USE_STATELESS = (
     "the seed `[state.seed, state.step]`"
 )
 USE_TENSORFLOW = "write it with operations of TensorFlow, and keep what it remembers in a `tf.Variable`"
-# Files whose frames are not the user's: libraries, the command `tfloop`, and code that AutoGraph has generated.
-_NOT_USERS = (
-    *tf.__path__, *keras.__path__, str(Path(__file__).parents[1]), sys.argv[0] or "-", sys.prefix + "/bin",
-    f"{tempfile.gettempdir()}/__autograph_generated_file", f"{sys.base_prefix}/lib",
-)  # fmt: skip
 
 
 def captured_variables(graph: tf.Graph) -> list[tf.Variable]:
@@ -102,6 +96,6 @@ def _called_functions(operation: tf.Operation) -> Iterator[str]:
 def _place(operation: tf.Operation) -> str:
     """Returns " (FILE:LINE)" of the user's code that made an operation; "" if no such code is known."""
     for frame in reversed(operation.traceback or ()):
-        if Path(frame.filename).is_file() and not frame.filename.startswith(_NOT_USERS):
+        if Path(frame.filename).is_file() and is_user_file(frame.filename):
             return f" ({frame.filename}:{frame.lineno})"
     return ""
