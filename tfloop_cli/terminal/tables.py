@@ -1,4 +1,4 @@
-"""Short texts for numbers, and the table of epochs, with aligned columns although its rows are printed one by one."""
+"""Formats numbers and the rows of the epoch table, which `display` prints one by one with aligned columns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
