@@ -4,7 +4,6 @@ import errno
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -61,7 +60,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk failed; the old file is unchanged.
     """
-    staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    staging = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(staging, "xb") as file:
             file.write(data)
