@@ -77,7 +77,7 @@ def main() -> None:
         run = run_folders.create(Path(folder), "run")
         consumers = (Recorder(run, console.warn), display)
         for consumer in consumers:
-            consumer.handle(start_event(run, config, data, state))
+            consumer.handle(start_event(run, config, data, state, []))
         started = time.perf_counter()
         for event in fit(state, data, task, config, BestMetric(task, config), EarlyStopping(task, config)):
             if enabled:
