@@ -75,7 +75,7 @@ def test_start_event_describes_schedule_warm_up_and_splits(trainer, tmp_path: Pa
         ((5,), "uint8 5, no images: not divided by 255 (key `scale_uint8`)"),
     ],
 )
-def test_start_event_says_how_uint8_is_used(trainer, tmp_path: Path, shape: tuple, fact: str) -> None:
+def test_start_event_shows_use_of_uint8(trainer, tmp_path: Path, shape: tuple, fact: str) -> None:
     from tfloop_cli.engine.data import from_arrays
     from tfloop_cli.engine.start_event import start_event
     from tfloop_cli.runs.folder import RunFolder

@@ -33,7 +33,7 @@ def setup(config: Config) -> Config:
     # Otherwise sums of three and more terms become one operation that adds them in the order in which they are ready,
     # so that two runs of one config differ in rounding. It has no measurable speedup (docs/optimization-notes.md).
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
-    keras.config.set_image_data_format("channels_last")  # whatever ~/.keras/keras.json says
+    keras.config.set_image_data_format("channels_last")  # whatever is set in ~/.keras/keras.json
     keras.config.set_floatx("float64" if precision == "float64" else "float32")
     keras.config.set_dtype_policy(POLICIES[precision])
     keras.utils.set_random_seed(config.seed)
