@@ -25,6 +25,7 @@ from tfloop_cli.registry.argument_types import (
     ExclusiveFraction,
     NonNegativeFloat,
     NonNegativeInt,
+    OnResume,
     PositiveFloat,
     PositiveInt,
 )
@@ -124,110 +125,124 @@ class Config(BaseModel):
 
     model_config = STRICT
 
-    dataset: ComponentField = Field(description="The dataset: one of `tfloop list datasets`, or any TFDS name.")
-    model: ComponentField = Field(description="The model.")
-    task: ComponentField = Field(
+    dataset: Annotated[ComponentField, OnResume.REFUSED] = Field(
+        description="The dataset: one of `tfloop list datasets`, or any TFDS name."
+    )
+    model: Annotated[ComponentField, OnResume.REFUSED] = Field(description="The model.")
+    task: Annotated[ComponentField, OnResume.REFUSED] = Field(
         default=Component("classification"), description="The kind of training: loss, metrics and training step."
     )
-    epochs: PositiveInt = Field(default=5, description="The number of passes over the training examples.")
-    batch_size: PositiveInt = Field(default=128, description="The number of examples per training step.")
-    micro_batch_size: Literal["auto"] | PositiveInt = Field(
+    epochs: Annotated[PositiveInt, OnResume.FREE] = Field(
+        default=5, description="The number of passes over the training examples."
+    )
+    batch_size: Annotated[PositiveInt, OnResume.REFUSED] = Field(
+        default=128, description="The number of examples per training step."
+    )
+    micro_batch_size: Annotated[Literal["auto"] | PositiveInt, OnResume.CHANGES_REST] = Field(
         default="auto",
         description="Gradient accumulation: the number of examples per forward and backward pass; a smaller "
         "number needs less memory. The gradients of the micro-batches are averaged, weighted by their number of "
         "examples, so the gradient equals that of the whole batch within rounding. auto: the whole batch.",
     )
-    optimizer: ComponentField = Field(
+    optimizer: Annotated[ComponentField, OnResume.REFUSED] = Field(
         default=Component("adam"), description="The optimizer: any of Keras' optimizers, with Keras' arguments."
     )
-    schedule: ComponentField = Field(
+    schedule: Annotated[ComponentField, OnResume.CHANGES_REST] = Field(
         default=Component("constant"),
         description="The learning rate schedule: a multiplier for the optimizer's learning rate.",
     )
-    warmup_steps: NonNegativeInt = Field(
+    warmup_steps: Annotated[NonNegativeInt, OnResume.CHANGES_REST] = Field(
         default=0,
         description="The number N of steps of a linear warm-up: step k, counted from 0, uses (k + 1) / (N + 1) of the "
         "learning rate. Then the schedule starts at its step 0.",
     )
     augment: Annotated[
-        tuple[ComponentField, ...],
-        Strict(False),
-        Description("list of names, or of mappings with `name` and arguments"),
+        Annotated[
+            tuple[ComponentField, ...],
+            Strict(False),
+            Description("list of names, or of mappings with `name` and arguments"),
+        ],
+        OnResume.CHANGES_REST,
     ] = Field(default=(), description="Random augmentations of the training examples, applied in this order.")
     validation: Annotated[
-        Literal["auto"] | NonNegativeInt | ExclusiveFraction,
-        Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
+        Annotated[
+            Literal["auto"] | NonNegativeInt | ExclusiveFraction,
+            Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
+        ],
+        OnResume.REFUSED,
     ] = Field(
         default="auto",
         description="The validation split: a number of training examples to hold out, a fraction of them strictly "
         "between 0 and 1, 0 for none, or auto: the dataset's own validation split, else a tenth of the training split.",
     )
-    drop_remainder: bool = Field(
+    drop_remainder: Annotated[bool, OnResume.REFUSED] = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."
     )
-    scale_uint8: Literal["auto"] | bool = Field(
+    scale_uint8: Annotated[Literal["auto"] | bool, OnResume.REFUSED] = Field(
         default="auto",
         description="Whether uint8 inputs are divided by 255. auto: if they have the shape of an image: [height, "
         "width], both at least 8, or [..., height, width, channels] with 1, 3 or 4 channels.",
     )
-    device: Device = Field(default="auto", description="The device: auto (a GPU if there is one), cpu, gpu or gpu:N.")
-    seed: Annotated[int, Ge(0), Le(2**31 - 1)] = Field(
+    device: Annotated[Device, OnResume.CHANGES_REST] = Field(
+        default="auto", description="The device: auto (a GPU if there is one), cpu, gpu or gpu:N."
+    )
+    seed: Annotated[Annotated[int, Ge(0), Le(2**31 - 1)], OnResume.REFUSED] = Field(
         default=0, description="The seed of initial weights, order of examples, dropout and augmentation."
     )
-    precision: Literal["float32", "float64", "bfloat16", "float16", "auto"] = Field(
+    precision: Annotated[Literal["float32", "float64", "bfloat16", "float16", "auto"], OnResume.CHANGES_REST] = Field(
         default="float32",
         description="The dtype of computations. With bfloat16 and float16 (mixed precision) weights stay float32. "
         "auto: bfloat16 if the processor or GPU has instructions for it, else float32.",
     )
-    compile: Literal["none", "xla", "auto"] = Field(
+    compile: Annotated[Literal["none", "xla", "auto"], OnResume.CHANGES_REST] = Field(
         default="none",
         description="Whether to compile the training step with XLA. auto: where it is known to be faster.",
     )
-    kernels: Literal["native", "tensorflow", "auto"] = Field(
+    kernels: Annotated[Literal["native", "tensorflow", "auto"], OnResume.CHANGES_REST] = Field(
         default="auto",
         description="Whether supported layers use tfloop's C++ operations (native), which are compiled at "
         "installation, or those of TensorFlow. auto: native if available. Results differ in rounding, so a run keeps "
         "the choice.",
     )
-    threads: Literal["auto"] | PositiveInt = Field(
+    threads: Annotated[Literal["auto"] | PositiveInt, OnResume.CHANGES_REST] = Field(
         default="auto",
         description="The number of threads per operation. Results differ in rounding, so a run keeps the number. "
         "auto: the number of cores.",
     )
-    clip_norm: PositiveFloat | None = Field(
+    clip_norm: Annotated[PositiveFloat | None, OnResume.CHANGES_REST] = Field(
         default=None,
         description="Gradient clipping: the largest global norm of all gradients; larger ones are scaled down "
         "(Keras: `global_clipnorm`; PyTorch: `clip_grad_norm_`). null: no clipping.",
     )
-    ema_decay: ExclusiveFraction | None = Field(
+    ema_decay: Annotated[ExclusiveFraction | None, OnResume.REFUSED] = Field(
         default=None,
         description="The decay per step of an exponential moving average (EMA) of the weights, which is used for "
         "evaluation. null: no EMA.",
     )
-    steps_per_execution: Literal["auto"] | PositiveInt = Field(
+    steps_per_execution: Annotated[Literal["auto"] | PositiveInt, OnResume.FREE] = Field(
         default="auto",
         description="The number of training steps per call of the compiled inner loop. auto: about 5 calls per second.",
     )
-    on_nonfinite: Literal["stop", "skip"] = Field(
+    on_nonfinite: Annotated[Literal["stop", "skip"], OnResume.FREE] = Field(
         default="stop",
         description="What to do at a step that makes the loss or the training state NaN or infinite: stop before it, "
         "or skip it. Training also stops if more than half of the steps of an epoch are skipped.",
     )
-    on_bad_example: Literal["stop", "skip"] = Field(
+    on_bad_example: Annotated[Literal["stop", "skip"], OnResume.REFUSED] = Field(
         default="stop",
         description="What to do at an invalid example, one that cannot be read or used: stop, or skip and count it.",
     )
-    checkpoint: CheckpointConfig = Field(
+    checkpoint: Annotated[CheckpointConfig, OnResume.FREE] = Field(
         default=CheckpointConfig(), description="When to save checkpoints, and which to keep."
     )
-    early_stopping: EarlyStoppingConfig | None = Field(
+    early_stopping: Annotated[EarlyStoppingConfig | None, OnResume.FREE] = Field(
         default=None,
         description="When to stop because a validation metric has stopped improving; null: all epochs are trained.",
     )
-    runs_dir: Annotated[str, StringConstraints(min_length=1)] = Field(
+    runs_dir: Annotated[Annotated[str, StringConstraints(min_length=1)], OnResume.FREE] = Field(
         default="runs", description="The parent folder of all run folders."
     )
-    name: RunName | None = Field(
+    name: Annotated[RunName | None, OnResume.FREE] = Field(
         default=None,
         description="The name of the run folder; `-2`, `-3` ... is appended if it exists. null: the name of the "
         "config file, date, time and four hex digits.",

@@ -6,6 +6,7 @@ checked before anything is built, and `describe` makes the text of error message
 
 import types
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -16,6 +17,17 @@ class Description:
     """Describes a type inside `Annotated` where the generated text would read badly; without an article."""
 
     text: str
+
+
+class OnResume(StrEnum):
+    """What another value of a key does to a run that is resumed: `key: Annotated[int, OnResume.FREE] = 1`.
+
+    An argument of a component that declares none has that of its component's key (`dataset`, `optimizer` ...).
+    """
+
+    FREE = "free"  # completed steps are not affected: used from the start, it would have given the same weights so far
+    CHANGES_REST = "changes the rest"  # allowed: the new value holds from the next step on, and metadata says so
+    REFUSED = "refused"
 
 
 PositiveInt: TypeAlias = Annotated[int, Ge(1)]
