@@ -24,7 +24,7 @@ from tfloop_cli.config.loading import load
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import loop, runtime
 from tfloop_cli.engine.data import Data, build_data
-from tfloop_cli.engine.data.pipeline import PipelineBatches
+from tfloop_cli.engine.data.batch_iterators import PipelineBatches
 from tfloop_cli.engine.kernels import original_implementations
 from tfloop_cli.engine.optimizers import build as optimizer_build
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
@@ -113,7 +113,7 @@ def grappler(**options: bool) -> Iterator[None]:
         tf.config.optimizer.set_experimental_options(dict.fromkeys(options, True) | before)
 
 
-def _from_pipeline(self: Data, first_step: int, last_step: int) -> PipelineBatches:
+def _from_pipeline(self: Data, first_step: int, last_step: int = MAX_STEPS) -> PipelineBatches:
     return PipelineBatches(lambda step: self.batches(step, last_step), first_step)
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tfloop_cli.registry.argument_types import NonNegativeFloat as NonNegativeFloat
     from tfloop_cli.registry.argument_types import NonNegativeInt as NonNegativeInt
     from tfloop_cli.registry.argument_types import NonPositiveFloat as NonPositiveFloat
+    from tfloop_cli.registry.argument_types import OnResume as OnResume
     from tfloop_cli.registry.argument_types import PositiveFloat as PositiveFloat
     from tfloop_cli.registry.argument_types import PositiveInt as PositiveInt
     from tfloop_cli.registry.argument_types import Probability as Probability
@@ -43,7 +44,7 @@ __version__ = "0.1.0"
 REGISTRIES = ("augmentations", "datasets", "models", "optimizers", "schedules", "tasks")
 ARGUMENT_TYPES = (
     "Description", "ExclusiveFraction", "Fraction", "FractionBelowOne", "NonNegativeFloat", "NonNegativeInt",
-    "NonPositiveFloat", "PositiveFloat", "PositiveInt", "Probability",
+    "NonPositiveFloat", "OnResume", "PositiveFloat", "PositiveInt", "Probability",
 )  # fmt: skip
 # Every public name -> the module that defines it.
 PUBLIC = {

@@ -48,7 +48,14 @@ class Run:
         from tfloop_cli.config.loading import to_mapping
 
         config = to_mapping(self.config)
-        return {"config": config, "data": self.data.fingerprint, "code": {}, "run_id": "one", "total_steps": 1}
+        return {
+            "config": config,
+            "data": self.data.fingerprint,
+            "code": {},
+            "run_id": "one",
+            "total_steps": 1,
+            "train_examples": 1,
+        }
 
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint of the current state; returns its folder."""

@@ -168,7 +168,14 @@ def test_checkpoint_is_evaluated_without_native_kernels(
     run = trainer(kernels="tensorflow")
     run.fit()
     config = to_mapping(run.config) | {"kernels": kernels}
-    facts = {"config": config, "data": run.data.fingerprint, "code": {}, "run_id": "one", "total_steps": 8}
+    facts = {
+        "config": config,
+        "data": run.data.fingerprint,
+        "code": {},
+        "run_id": "one",
+        "total_steps": 8,
+        "train_examples": 1,
+    }
     monkeypatch.setattr(native, "unavailable_reason", lambda: "they were not built")
     checkpoint = write_checkpoint(tmp_path, Snapshot.of(run.state), facts)
     assert evaluate(checkpoint, Options(device="cpu"), Console()) == 0

@@ -267,7 +267,7 @@ def test_early_stopping_continues_counting_after_resume(trainer, tmp_path: Path)
     stopped = trainer(**changes)
     stopped.fit_until(3 * stopped.data.steps_per_epoch)
     config = to_mapping(from_mapping(CONFIG, "a test"))
-    facts = {"config": config, "data": "", "code": {}, "run_id": "", "total_steps": 1}
+    facts = {"config": config, "data": "", "code": {}, "run_id": "", "total_steps": 1, "train_examples": 1}
     saved = write_checkpoint(tmp_path, Snapshot.of(stopped.state), facts)
     resumed = trainer(**changes)
     restore(Checkpoint.open(saved), resumed.state)

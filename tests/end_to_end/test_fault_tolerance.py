@@ -22,7 +22,7 @@ from tfloop_cli.events import EpochDone, Progress, Stopped
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 
 ROOT = Path(__file__).parents[2]
-FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
+FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9, "train_examples": 1}
 WRITE_CHECKPOINT = "tfloop_cli.engine.checkpoints.manager.write_checkpoint"
 TRACED_SECTIONS = {"order", "syscalls", "disk"}
 

@@ -19,7 +19,7 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 
-FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
+FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9, "train_examples": 1}
 CONFIG: dict[str, Any] = {
     "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 512, "test_examples": 16},
     "model": {"name": "mlp", "hidden": [512]},  # its state is larger than the rest of a run folder

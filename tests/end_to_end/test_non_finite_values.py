@@ -22,7 +22,7 @@ from tfloop_cli.runs.recorder import Recorder
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
 
-FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
+FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9, "train_examples": 1}
 
 
 def make_dataset(value: float = 0.5, constant_feature: int | None = None):

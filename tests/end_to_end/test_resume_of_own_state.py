@@ -143,7 +143,14 @@ def make_run(trainer) -> Callable[..., Any]:
 
 
 def save(run: Any, folder: Path) -> Checkpoint:
-    facts = {"config": to_mapping(run.config), "data": "", "code": {}, "run_id": "", "total_steps": 1}
+    facts = {
+        "config": to_mapping(run.config),
+        "data": "",
+        "code": {},
+        "run_id": "",
+        "total_steps": 1,
+        "train_examples": 1,
+    }
     return Checkpoint.open(write_checkpoint(folder, Snapshot.of(run.state), facts))
 
 

@@ -17,7 +17,7 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.checkpoints import MANIFEST, Checkpoint, manifest_bytes
 from tfloop_cli.runs.folder import RunFolder
 
-FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9}
+FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9, "train_examples": 1}
 
 
 def test_damaged_checkpoints_are_rejected(tmp_path: Path) -> None:

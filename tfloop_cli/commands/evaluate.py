@@ -72,7 +72,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     total_steps = config.epochs * data.steps_per_epoch
     state = build_state(task, data, config, total_steps)
     require_metrics(options.thresholds, evaluated_metrics(task), options.split, data.splits)
-    restore(checkpoint, state, TrainSteps(state, data, task, config).trace)
+    restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=data.fingerprint)
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data has changed since training: the metrics may not be comparable")
 

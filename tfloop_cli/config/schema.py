@@ -96,7 +96,7 @@ class CheckpointConfig(BaseModel):
         default=None, description="Also save N seconds after the last save; null: only after epochs."
     )
     keep: PositiveInt = Field(default=1, description="The number of newest checkpoints to keep, besides the best one.")
-    best: Best | None = Field(
+    best: Annotated[Best | None, OnResume.CHANGES_REST] = Field(
         default=Best(), description="How to choose the best checkpoint; null: no best checkpoint is kept."
     )
 
@@ -106,12 +106,12 @@ class EarlyStoppingConfig(BaseModel):
 
     model_config = STRICT
 
-    metric: str | None = Field(
+    metric: Annotated[str | None, OnResume.CHANGES_REST] = Field(
         default=None,
         description="The validation metric to monitor; null: the task's default metric, whatever "
         "`checkpoint.best.metric` is.",
     )
-    mode: Literal["min", "max"] | None = Field(default=None, description=_MODE)
+    mode: Annotated[Literal["min", "max"] | None, OnResume.CHANGES_REST] = Field(default=None, description=_MODE)
     patience_epochs: PositiveInt = Field(
         default=5, description="The number of epochs without improvement after which training stops."
     )
@@ -214,7 +214,7 @@ class Config(BaseModel):
         description="Gradient clipping: the largest global norm of all gradients; larger ones are scaled down "
         "(Keras: `global_clipnorm`; PyTorch: `clip_grad_norm_`). null: no clipping.",
     )
-    ema_decay: Annotated[ExclusiveFraction | None, OnResume.REFUSED] = Field(
+    ema_decay: Annotated[ExclusiveFraction | None, OnResume.CHANGES_REST] = Field(
         default=None,
         description="The decay per step of an exponential moving average (EMA) of the weights, which is used for "
         "evaluation. null: no EMA.",
@@ -228,7 +228,7 @@ class Config(BaseModel):
         description="What to do at a step that makes the loss or the training state NaN or infinite: stop before it, "
         "or skip it. Training also stops if more than half of the steps of an epoch are skipped.",
     )
-    on_bad_example: Annotated[Literal["stop", "skip"], OnResume.REFUSED] = Field(
+    on_bad_example: Annotated[Literal["stop", "skip"], OnResume.FREE] = Field(
         default="stop",
         description="What to do at an invalid example, one that cannot be read or used: stop, or skip and count it.",
     )

@@ -55,7 +55,7 @@ class TrainSteps:
         """
         if not self._traced:
             self._state.require_finite()
-            batches = self._data.batch_iterator(0, self._config.epochs * self._data.steps_per_epoch)
+            batches = self._data.batch_iterator(0)
             inner_loop = compile_steps(self._task, self._state, self._config)
             graph = inner_loop.get_concrete_function(batches.batches, tf.TensorSpec([], tf.int64)).graph
             self._state.add_others(captured_variables(graph), temporary=batches.variables)
@@ -65,6 +65,7 @@ class TrainSteps:
 
     def start(self) -> tuple[InnerLoop, BatchIterator]:
         """Returns the traced inner loop, and an iterator at the batch of the state's step."""
+        self._data.continue_at(int(self._state.epoch), int(self._state.epoch_start))
         self.trace()
         assert self._traced is not None
         if step := int(self._state.step):
@@ -110,7 +111,7 @@ def fit(
             break
         guard.start_epoch(epoch - 1)
         earlier_examples = float(state.metric_sums[-1])
-        while (left := epoch * steps - int(state.step)) > 0:
+        while (left := int(state.epoch_start) + steps - int(state.step)) > 0:
             with executions.next(first := int(state.step), left) as count, train_steps.explain_errors(first, count):
                 guard.run_steps(count)
             rate = count * config.batch_size / executions.seconds

@@ -30,6 +30,7 @@ class TrainState:
         seed: the run's seed.
         step: completed training steps, int64 [].
         epoch: completed epochs, validation included, int64 [].
+        epoch_start: the step at which the current epoch began, int64 [].
         metric_sums: sums of the current epoch's metrics and, last, its examples, float64 [metrics + 1].
         best: the best value of the monitored metric so far, float64 []; NaN before the first.
         best_step: the step of the best value, int64 []; -1 before the first.
@@ -51,6 +52,7 @@ class TrainState:
         with tf.device("CPU"):
             self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
+            self.epoch_start = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch_start")
             self.best = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best")
             self.best_step = tf.Variable(NO_STEP, dtype=tf.int64, trainable=False, name="best_step")
             self.early_stopping = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="early_stopping")
@@ -86,7 +88,9 @@ class TrainState:
         """
         named = dict(self.model_variables())
         for name, optimizer in self.optimizers.items():
-            for index, variable in enumerate(optimizer.inner.variables):
+            if optimizer.learning_rate is not None:
+                named[f"optimizers/{name}/learning_rate"] = optimizer.learning_rate.value
+            for index, variable in enumerate(optimizer.state_variables):
                 named[f"optimizers/{name}/{index:04d}"] = variable.value
             for index, average in enumerate(optimizer.ema):
                 named[f"ema/{name}/{index:04d}"] = average
@@ -94,14 +98,9 @@ class TrainState:
                 named[f"optimizers/{name}/scale"] = optimizer.scale
         named |= {f"{OTHERS}{index:04d}": variable for index, variable in enumerate(self.others)}
         counters = (
-            self.step,
-            self.epoch,
-            self.metric_sums,
-            self.best,
-            self.best_step,
-            self.early_stopping,
-            self.skipped_steps,
-        )
+            self.step, self.epoch, self.epoch_start, self.metric_sums, self.best, self.best_step,
+            self.early_stopping, self.skipped_steps,
+        )  # fmt: skip
         return named | {f"loop/{variable.name.split(':')[0]}": variable for variable in counters}
 
     def model_variables(self) -> Iterator[tuple[str, tf.Variable]]:
@@ -225,6 +224,7 @@ class TrainState:
         """Counts the epoch as completed, and resets the metric sums."""
         self.metric_sums.assign(tf.zeros_like(self.metric_sums))
         self.epoch.assign(epoch)
+        self.epoch_start.assign(self.step)
 
     @contextmanager
     def use_ema_weights(self) -> Iterator[None]:
@@ -250,7 +250,7 @@ class Snapshot:
 
     Attributes:
         arrays: every variable by its name, C-contiguous.
-        facts: the manifest's step, epoch, best_step and other_variables.
+        facts: the manifest's step, epoch, epoch_start, best_step and other_variables.
         weights: names of the arrays that `weights_sha256` covers, in order.
         checked: names of the arrays that have to be finite.
         in_use: whether it is being saved, so that its arrays must not be overwritten.
@@ -274,6 +274,7 @@ class Snapshot:
         facts = {
             "step": int(state.step),
             "epoch": int(state.epoch),
+            "epoch_start": int(state.epoch_start),
             "best_step": int(state.best_step),
             "other_variables": len(state.others),
         }

@@ -17,12 +17,13 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import read_file, sync_folder
 
 MANIFEST = "manifest.json"  # a folder that contains it is a checkpoint
-SCHEMA = 2  # of the manifest and of the names in the state file
+SCHEMA = 3  # of the manifest and of the names in the state file
 NO_STEP = -1  # stands for "no such step yet"
 _NAME = re.compile(r"step-([0-9]{8,18})(?:-([0-9]{1,9}))?")
 _REQUIRED = {  # keys of a manifest
     "step": int, "epoch": int, "best_step": int, "size": int, "sha256": str, "weights_sha256": str,
-    "config": dict, "data": str, "code": dict, "run_id": str, "total_steps": int,
+    "config": dict, "data": str, "code": dict, "run_id": str, "total_steps": int, "epoch_start": int,
+    "train_examples": int,
 }  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import tfloop_cli
-from tfloop_cli.config.loading import dump, to_mapping
+from tfloop_cli.config.loading import dump, load, to_mapping
+from tfloop_cli.config.on_resume import differences
 from tfloop_cli.config.schema import Config
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_json, utc, write_atomic, write_json
@@ -24,7 +25,7 @@ from tfloop_cli.runs.start import TrainOptions
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "safetensors")
 _IN_MANIFEST = (
-    "config", "run_id", "versions", "cpu", "cpu_flags", "device", "threads", "data", "total_steps", "code",
+    "config", "run_id", "versions", "cpu", "cpu_flags", "device", "threads", "total_steps", "schedule", "code",
 )  # fmt: skip
 
 
@@ -69,31 +70,43 @@ def load_metadata(run: RunFolder | None) -> Mapping[str, Any]:
     return {}
 
 
-def manifest_facts(config: Config, fingerprint: str, run_id: str | None, total_steps: int) -> dict[str, Any]:
+def manifest_facts(
+    config: Config, run_id: str | None, total_steps: int, engine_facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """Returns what every checkpoint's manifest contains besides the training state. Nothing is written yet.
 
     Args:
         config: the resolved config.
-        fingerprint: identifies the data.
         run_id: the resumed run's id; None for a new one.
         total_steps: training steps in the whole run.
+        engine_facts: about the data, and about the metrics that choose the best epoch and stop early.
     """
     now = gather({
         "run_id": run_id or secrets.token_hex(8),
         "config": to_mapping(config),
         "device": config.device,
         "threads": config.threads,
-        "data": fingerprint,
+        **engine_facts,
         "total_steps": total_steps,
+        "schedule": config.schedule.name,
         "code": {},
     })  # fmt: skip
-    return {key: now[key] for key in _IN_MANIFEST}
+    return {key: now[key] for key in (*_IN_MANIFEST, *engine_facts)}
 
 
-def save_metadata(run: RunFolder, config: Config, options: TrainOptions, facts: Mapping[str, Any]) -> dict[str, Any]:
+def save_metadata(
+    run: RunFolder, config: Config, options: TrainOptions, facts: Mapping[str, Any], step: int
+) -> dict[str, Any]:
     """Writes config.yaml, meta.json and copies of the user's code; returns `facts` with the checksums of the code.
 
     Called after a checkpoint of the resumed run was accepted: a wrong config must not change the run.
+
+    Args:
+        run: the run's folder.
+        config: the resolved config.
+        options: the run to resume, the user's code.
+        facts: see `manifest_facts`.
+        step: completed steps; a changed config holds from there on.
 
     Raises:
         TfloopError: a disk error (exit code 2 or 75).
@@ -105,11 +118,26 @@ def save_metadata(run: RunFolder, config: Config, options: TrainOptions, facts: 
         now = gather(known | {"name_prefix": options.name_prefix})
         earlier = before.get("resumed")
         again = {key: now[key] for key in ("command", "host", "pid", "versions", "started")}
+        again |= {"step": step, "changes": _changes(run, config, before, facts)}
         now["resumed"] = [*(earlier if isinstance(earlier, list) else []), again] if before else []
         now["started"] = before.get("started", now["started"])
         write_atomic(run.config, dump(config).encode())
         write_json(run.metadata, now)
     return facts
+
+
+def _changes(
+    run: RunFolder, config: Config, before: Mapping[str, Any], facts: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Returns what differs from the run's own config, and from its data, as [{"key", "before", "now"}]."""
+    if not before or not run.config.is_file():
+        return []
+    found = differences(to_mapping(load([str(run.config)]).config), to_mapping(config))
+    changes = [{"key": one.key, "before": one.before, "now": one.now} for one in found]
+    for key in ("data", "train_examples"):
+        if before.get(key) != facts[key]:
+            changes.append({"key": key, "before": before.get(key), "now": facts[key]})
+    return changes
 
 
 def versions() -> dict[str, str | None]:

@@ -7,17 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from tfloop_cli.config.loading import load, to_mapping
+from tfloop_cli.config.on_resume import Difference, differences
 from tfloop_cli.config.schema import Config
+from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded
 from tfloop_cli.files import read_json
+from tfloop_cli.registry.argument_types import OnResume
 from tfloop_cli.runs import folder, metadata
+from tfloop_cli.runs.checkpoints import list_checkpoints
 from tfloop_cli.runs.code_copies import changed_code
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.thresholds import Threshold
 
-# Keys whose new value, used from the start, would have given the same weights so far.
-KEYS_THAT_MAY_CHANGE = {"epochs", "runs_dir", "name", "checkpoint", "early_stopping", "steps_per_execution"}
-UNAFFECTED = "completed steps are not affected"
+_EFFECTS = {
+    OnResume.FREE: "completed steps are not affected",
+    OnResume.CHANGES_REST: "it holds for the rest of the run",
+}
+_PLACES = ("runs_dir", "name")  # a resumed run stays where it is
+_NEW_RUN = "start a new run: without `--resume`, or with another `-o`"
+_WAYS_OUT = {"batch_size": "set `micro_batch_size`, which needs less memory with the same result"}
 # Keys that may be "auto" in a config file and are decided once per run.
 DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision")
 
@@ -66,26 +74,35 @@ def select_run(
 def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[str]]:
     """Returns the config with "auto" replaced by what the run decided, and one line for each difference.
 
+    Before the first checkpoint there is nothing to continue, so any key may change, without a line.
+
     Raises:
-        TfloopError: the saved config.yaml is invalid (exit code 2).
+        TfloopError: the saved config.yaml is invalid, or a key differs that a run cannot change (exit code 2).
     """
     saved = load([str(run.config)]).config
     frozen = {key: getattr(saved, key) for key in DECIDED_ONCE if getattr(config, key) == "auto"}
     config = config.model_copy(update=frozen)
-    before, now = to_mapping(saved), to_mapping(config)
-    notes = [
-        f"`{key}` changes from {_short(before[key])} to {_short(now[key])}: "
-        + (UNAFFECTED if key in KEYS_THAT_MAY_CHANGE else "the result differs from an uninterrupted run")
-        for key in now
-        if now[key] != before[key] and key not in ("runs_dir", "name")
+    if not list_checkpoints(run.checkpoints):
+        return config, []
+    found = [one for one in differences(to_mapping(saved), to_mapping(config)) if one.key not in _PLACES]
+    if refused := [_refusal(run, one) for one in found if one.policy is OnResume.REFUSED]:
+        raise TfloopError(problems=refused)
+    return config, [
+        f"`{one.key}` changes from {_short(one.before)} to {_short(one.now)}: {_EFFECTS[one.policy]}" for one in found
     ]
-    return config, notes
+
+
+def _refusal(run: RunFolder, difference: Difference) -> Problem:
+    key, before, now = difference.key, _short(difference.before), _short(difference.now)
+    ways_out = "; or ".join(filter(None, (f"keep {before}", _WAYS_OUT.get(key), _NEW_RUN)))
+    return Problem(f"`{key}` is {before} in {run} and {now} here: a run cannot change it", hint=ways_out)
 
 
 def total_steps(config: Config, steps_per_epoch: int, saved: Mapping[str, Any], note: Callable[[str], None]) -> int:
     """Returns the length of the learning rate schedule in training steps.
 
-    A resumed run keeps its first length, even if `epochs` changes.
+    A resumed run keeps the length that it had with the same schedule, even if `epochs` or the data change. Another
+    schedule, and a constant one, have the length of the run.
 
     Args:
         config: the run's config.
@@ -96,7 +113,9 @@ def total_steps(config: Config, steps_per_epoch: int, saved: Mapping[str, Any], 
     steps, before = config.epochs * steps_per_epoch, saved.get("total_steps")
     if type(before) is not int or before <= 0 or before == steps:
         return steps
-    if config.schedule.name != "constant" and not config.schedule.arguments.get("decay_steps"):
+    if config.schedule.name == "constant" or config.schedule.name != saved.get("schedule"):
+        return steps
+    if not config.schedule.arguments.get("decay_steps"):
         length = max(1, steps - config.warmup_steps)
         note(f"the schedule ends at step {before}, as at the start; `--set schedule.decay_steps={length}` extends it")
     return before

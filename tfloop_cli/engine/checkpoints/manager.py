@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tfloop_cli.config.schema import CheckpointConfig
+from tfloop_cli.engine.checkpoints.changes import apply_changes, has_new_learning_rate, require_same_epochs
 from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, restore, write_checkpoint
 from tfloop_cli.engine.state import Snapshot, TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -119,7 +120,8 @@ class CheckpointManager:
             The checkpoint; None if there is none yet.
 
         Raises:
-            TfloopError: the given checkpoint, or each of them, is damaged or of another run (exit code 6).
+            TfloopError: the given checkpoint, or each of them, is damaged or of another run (exit code 6); the data has
+                another size within an epoch (exit code 2).
             ModelMismatchError: the checkpoint does not match the model.
         """
         available, skipped = list_checkpoints(self._directory), set()
@@ -128,11 +130,11 @@ class CheckpointManager:
                 checkpoint = Checkpoint.open(candidate)
                 if checkpoint.manifest["run_id"] != self.facts["run_id"]:
                     raise damaged(candidate, "it belongs to another run")
-                restore(checkpoint, self._state, trace)
+                self._restore(checkpoint, trace)
             except ModelMismatchError:
                 raise  # the others are of the same model
             except TfloopError as error:
-                if path:
+                if path or error.code != ExitCode.CHECKPOINT:
                     raise
                 self._warn(f"{error.problems[0].message}; skipped")
                 skipped.add(candidate)
@@ -140,7 +142,7 @@ class CheckpointManager:
             self._back_up(_later(available, checkpoint), skipped)
             self.last = candidate
             self._saved = (int(self._state.step), int(self._state.epoch))
-            self.best = checkpoint.best()
+            self.best = checkpoint.best() if int(self._state.best_step) >= 0 else None
             if self.best is None and int(self._state.best_step) >= 0:
                 self._warn(f"the checkpoint of the best epoch so far, step {int(self._state.best_step)}, is missing")
             return checkpoint
@@ -167,6 +169,14 @@ class CheckpointManager:
                 self._warn(f"{error.problems[0].message}; the last weights are evaluated instead")
         restore(Checkpoint.open(self.last), self._state)
         return self.last
+
+    def _restore(self, checkpoint: Checkpoint, trace: Callable[[], None]) -> None:
+        manifest, state = checkpoint.manifest, self._state
+        require_same_epochs(manifest, self.facts)
+        new_rate = has_new_learning_rate(manifest, self.facts)
+        restore(checkpoint, state, trace, fingerprint=self.facts["data"], new_learning_rate=new_rate)
+        for line in apply_changes(manifest, self.facts, state):
+            self._warn(line)
 
     def _save(self, best: bool, again: bool = False) -> None:
         """Starts a save, unless the same state is saved or being saved."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import tensorflow as tf
 
 from tfloop_cli.engine.arrays import as_bytes
 from tfloop_cli.engine.state import Snapshot, TrainState
@@ -32,6 +33,7 @@ from tfloop_cli.runs.checkpoints import (
 )
 
 STATE = "state.safetensors"
+SETTINGS = ("/learning_rate", "/scale")  # ends of the names of variables that depend on the config
 MAX_HEADER_BYTES = 16 * 2**20  # of the state file
 DTYPES = {  # of safetensors
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32,
@@ -96,21 +98,38 @@ def read_arrays(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
 class ModelMismatchError(TfloopError):
     """A checkpoint is not damaged, but does not match the model (exit code 6)."""
 
-    def __init__(self, checkpoint: Checkpoint, problem: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, problem: str, fingerprint: str | None) -> None:
+        hint = "use the same code and the same version of tfloop as for training, or start a new run"
+        if fingerprint not in (None, checkpoint.manifest["data"]):
+            hint = (
+                "the data has changed since: its classes, columns or words decide the size of the model; undo the "
+                "change, or start a new run"
+            )
         super().__init__(
-            f"checkpoint {checkpoint.path} does not match this model: {problem}",
-            hint="use the same config and the same code as for training",
-            code=ExitCode.CHECKPOINT,
+            f"checkpoint {checkpoint.path} does not match this model: {problem}", hint=hint, code=ExitCode.CHECKPOINT
         )
 
 
-def restore(checkpoint: Checkpoint, state: TrainState, trace: Callable[[], None] = lambda: None) -> None:
+def restore(
+    checkpoint: Checkpoint,
+    state: TrainState,
+    trace: Callable[[], None] = lambda: None,
+    *,
+    fingerprint: str | None = None,
+    new_learning_rate: bool = False,
+) -> None:
     """Assigns the values of a checkpoint to `state`: all of them, or none.
+
+    A run may change its precision, its schedule, and whether it has an EMA, so a variable that not all of them need may
+    be missing on either side. A constant learning rate and a loss scale then keep their values in `state`, and an EMA
+    starts anew from the weights.
 
     Args:
         checkpoint: to read.
         state: changed in place.
         trace: traces the training step, which adds the state's other variables; called if the checkpoint has some.
+        fingerprint: of the data in use, for the message if the checkpoint does not match; None if it is not known.
+        new_learning_rate: whether the state keeps its learning rate.
 
     Raises:
         TfloopError: the checkpoint is damaged (exit code 6).
@@ -119,22 +138,39 @@ def restore(checkpoint: Checkpoint, state: TrainState, trace: Callable[[], None]
     if checkpoint.manifest.get("other_variables"):
         trace()
     state.latest_snapshot = None
-    variables, size = state.variables(), checkpoint.manifest["size"]
-    expected = sum(variable.dtype.size * variable.shape.num_elements() for variable in variables.values())
-    if size > expected + MAX_HEADER_BYTES:  # it could be larger than the memory
-        raise ModelMismatchError(checkpoint, f"it has {size} bytes, and this model needs {expected}")
+    size, most = checkpoint.manifest["size"], _most_bytes(state) + MAX_HEADER_BYTES
+    if size > most:  # it could be larger than the memory
+        raise ModelMismatchError(checkpoint, f"it has {size} bytes, and this model needs at most {most}", fingerprint)
     arrays = read_arrays(checkpoint)
+    if new_learning_rate:
+        arrays = {name: array for name, array in arrays.items() if not name.endswith("/learning_rate")}
+    variables = state.variables()
+    if problem := _mismatch(arrays, variables):
+        raise ModelMismatchError(checkpoint, problem, fingerprint)
+    for name in variables.keys() & arrays.keys():
+        variables[name].assign(arrays[name])
+    for name, optimizer in state.optimizers.items():
+        if f"ema/{name}/0000" not in arrays:
+            optimizer.restart_ema()
+
+
+def _most_bytes(state: TrainState) -> int:
+    """Returns the size of the state with an EMA of the weights, whether there is one or not."""
+    variables = [*state.variables().values(), *(variable.value for variable in state.trainable_variables())]
+    return sum(variable.dtype.size * variable.shape.num_elements() for variable in variables)
+
+
+def _mismatch(arrays: Mapping[str, np.ndarray], variables: Mapping[str, tf.Variable]) -> str | None:
+    """Returns why the arrays of a checkpoint cannot be assigned to the variables; None if they can."""
     for name in sorted(arrays.keys() | variables.keys()):
         array, variable = arrays.get(name), variables.get(name)
         if array is None or variable is None:
-            problem = f"it has no `{name}`" if array is None else f"it has `{name}`, which this model does not have"
-        elif (array.shape, array.dtype) != (tuple(variable.shape), variable.dtype.as_numpy_dtype):
-            problem = f"`{name}` is {array.dtype} {array.shape} in it and {variable.dtype.name} {variable.shape} here"
-        else:
-            continue
-        raise ModelMismatchError(checkpoint, problem)
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
+            if name.startswith("ema/") or name.endswith(SETTINGS):
+                continue
+            return f"it has no `{name}`" if array is None else f"it has `{name}`, which this model does not have"
+        if (array.shape, array.dtype) != (tuple(variable.shape), variable.dtype.as_numpy_dtype):
+            return f"`{name}` is {array.dtype} {array.shape} in it and {variable.dtype.name} {variable.shape} here"
+    return None
 
 
 def _safetensors(arrays: Mapping[str, np.ndarray]) -> Iterator[bytes | np.ndarray]:

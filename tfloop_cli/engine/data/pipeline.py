@@ -3,14 +3,15 @@
 The shuffle is global and needs no buffer. The order does not depend on threads, and resuming at step k needs no replay.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, Self
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order, split_dataset
@@ -18,29 +19,6 @@ from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import augmentations, datasets
 
 PREFETCHED_BATCHES = 4
-
-
-class BatchIterator(Protocol):
-    """Iterates over training batches inside the graph of the inner loop; see `Data.batch_iterator`.
-
-    Attributes:
-        batches: the iterator to pass to the compiled inner loop. `seek` may replace it, so read it before each call.
-        variables: those of the graph that depend on the step alone.
-    """
-
-    batches: Iterator[tuple[tf.Tensor, tf.Tensor]]
-    variables: Sequence[tf.Variable]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Prepares an epoch, counted from 0; called before its first batch, or before the one to resume at."""
-
-    def seek(self, step: int) -> None:
-        """Makes the batch of `step` the next one.
-
-        Args:
-            step: index of the next batch, counted from 0 over the whole run; in the current epoch, or the first of the
-                next.
-        """
 
 
 class Data:
@@ -55,6 +33,7 @@ class Data:
         fingerprint: identifies the data; see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         scales_uint8: whether uint8 inputs are divided by 255.
+        held_out: the number of validation examples that are taken from the training split.
 
     Raises:
         TfloopError: `drop_remainder` leaves no batch, `augment` is used without images, or `validation` is too large
@@ -71,6 +50,8 @@ class Data:
         self.scales_uint8: bool = dataset.spec.is_image if auto else bool(config.scale_uint8)
         self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
         self._splits = split_dataset(dataset, config.validation)
+        self.held_out = len(dataset.splits["train"]) - self.examples("train")
+        self._start = (0, 0)  # an epoch and its first step, see `continue_at`
         if not self.steps_per_epoch:
             raise TfloopError(
                 f"`batch_size` is {config.batch_size}, and there are only {self.examples('train')} training examples: "
@@ -92,11 +73,28 @@ class Data:
         """Returns the number of examples of a split; 0 if there is no such split."""
         return len(self._splits[split][1]) if split in self._splits else 0
 
+    def facts(self) -> dict[str, Any]:
+        """Returns what metadata contains about the data."""
+        examples = {"train_examples": self.examples("train"), "held_out_examples": self.held_out}
+        return {"data": self.fingerprint, **examples}
+
     @property
     def steps_per_epoch(self) -> int:
         """The number of training batches in an epoch, a smaller last one included unless the config drops it."""
         whole, rest = divmod(self.examples("train"), self._config.batch_size)
         return whole + (rest > 0 and not self._config.drop_remainder)
+
+    def continue_at(self, epoch: int, first_step: int) -> None:
+        """Defines which step begins an epoch, both counted from 0; earlier epochs may have had another length."""
+        self._start = epoch, first_step
+
+    def first_step(self, epoch: int | tf.Tensor) -> int | tf.Tensor:
+        """Returns the first step of an epoch, both counted from 0 over the whole run."""
+        return self._start[1] + (epoch - self._start[0]) * self.steps_per_epoch
+
+    def epoch_of(self, step: int) -> int:
+        """Returns the epoch of a step, both counted from 0 over the whole run."""
+        return self._start[0] + (step - self._start[1]) // self.steps_per_epoch
 
     def batches(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """Returns the training batches `first_step` to `last_step` - 1, counted from 0 over the whole run.
@@ -106,13 +104,12 @@ class Data:
                 int32 token ids for text, padded with 0.
             targets [batch, *target_shape]: integer classes, or numbers of the same float dtype.
         """
-        steps, size = self.steps_per_epoch, self._config.batch_size
-        examples = self.examples("train")
+        size, examples = self._config.batch_size, self.examples("train")
 
         def indices_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             order = tf.numpy_function(self.order, [epoch], tf.int64)
             order = tf.ensure_shape(order, [examples])
-            first, last = epoch * steps, tf.minimum((epoch + 1) * steps, last_step)
+            first, last = self.first_step(epoch), tf.minimum(self.first_step(epoch + 1), last_step)
             numbers = tf.data.Dataset.range(tf.maximum(first, first_step), last)
             return numbers.map(lambda k: (k, order[(k - first) * size : (k - first + 1) * size]))
 
@@ -122,11 +119,11 @@ class Data:
                 inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
             return inputs, targets
 
-        epochs = tf.data.Dataset.range(first_step // steps, -(-last_step // steps))
+        epochs = tf.data.Dataset.range(self.epoch_of(first_step), self.epoch_of(last_step - 1) + 1)
         return self._finish(epochs.flat_map(indices_of_epoch).map(load, num_parallel_calls=self._parallel))
 
-    def batch_iterator(self, first_step: int, last_step: int) -> BatchIterator:
-        """Returns an iterator over the same batches for the inner loop.
+    def batch_iterator(self, first_step: int, last_step: int | None = None) -> BatchIterator:
+        """Returns an iterator over the same batches for the inner loop; without `last_step`, to the end of the run.
 
         Rows of arrays in memory are gathered in the training graph itself: a tf.data thread would compete with the
         model for the cores. Batches that are read, decoded, augmented or copied to a GPU come from a tf.data pipeline.
@@ -134,7 +131,9 @@ class Data:
         in_memory = isinstance(self._splits["train"][0], ArraySource)
         if in_memory and not self._augment and not self._config.device.startswith("gpu"):
             return InMemoryBatches(self, self._config.batch_size, first_step)
-        return PipelineBatches(lambda step: self.batches(step, last_step), first_step)
+        return PipelineBatches(
+            lambda step: self.batches(step, last_step or self.first_step(self._config.epochs)), first_step
+        )
 
     def load_training(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns a training batch before augmentation; shapes and dtypes as in `batches`.
@@ -161,8 +160,8 @@ class Data:
         Args:
             step: index of the batch, counted from 0 over the whole run.
         """
-        epoch, number = divmod(step, self.steps_per_epoch)
-        size = self._config.batch_size
+        epoch, size = self.epoch_of(step), self._config.batch_size
+        number = step - self.first_step(epoch)
         return self.order(epoch)[number * size : (number + 1) * size]
 
     def evaluation(self, split: str) -> tf.data.Dataset:
@@ -216,60 +215,6 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
-
-
-class PipelineBatches:
-    """Batches from a tf.data pipeline, which contains all epochs.
-
-    Args:
-        pipeline_from: returns the pipeline that begins at a step.
-        first_step: index of the first batch, counted from 0 over the whole run.
-    """
-
-    def __init__(self, pipeline_from: Callable[[int], tf.data.Dataset], first_step: int) -> None:
-        self._pipeline_from = pipeline_from
-        self.variables: Sequence[tf.Variable] = ()
-        self.seek(first_step)
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def seek(self, step: int) -> None:
-        self.batches = iter(self._pipeline_from(step))
-
-
-class InMemoryBatches:
-    """Batches that are gathered in the training graph.
-
-    Args:
-        data: its training split is in memory.
-        size: examples per batch.
-        first_step: index of the first batch, counted from 0 over the whole run.
-    """
-
-    def __init__(self, data: Data, size: int, first_step: int) -> None:
-        self._data, self._size = data, size
-        self.batches = self
-        with tf.device("CPU"):
-            self._step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
-            self._order = tf.Variable(tf.zeros(data.examples("train"), tf.int64), trainable=False)
-            self._first = tf.Variable(0, dtype=tf.int64, trainable=False)  # the epoch's first step
-        self.variables: Sequence[tf.Variable] = (self._step, self._order, self._first)
-
-    def set_epoch(self, epoch: int) -> None:
-        self._order.assign(self._data.order(epoch))
-        self._first.assign(epoch * self._data.steps_per_epoch)
-
-    def seek(self, step: int) -> None:
-        self._step.assign(step)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> tuple[tf.Tensor, tf.Tensor]:
-        first = (self._step - self._first) * self._size
-        indices = self._order[first : first + self._size]
-        self._step.assign_add(1)
-        return self._data.load_training(indices)
 
 
 def build_data(config: Config, warn: Callable[[str], None] = lambda text: None) -> Data:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import psutil
@@ -19,7 +19,7 @@ from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
-from tfloop_cli.registry.argument_types import PositiveInt
+from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
 EXTENSIONS = (".png", ".jpg", ".jpeg")
 
@@ -27,10 +27,10 @@ EXTENSIONS = (".png", ".jpg", ".jpeg")
 @datasets.register("images")
 def images(
     *,
-    path: str,
+    path: Annotated[str, OnResume.CHANGES_REST],
     size: tuple[PositiveInt, PositiveInt] | None = None,
     channels: Literal[1, 3] = 3,
-    in_memory: Literal["auto", "always", "never"] = "auto",
+    in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
     """A folder of .png and .jpg files: `train/CLASS/*.png`, `test/CLASS/*.png` and, optionally, `validation/CLASS/`.
 

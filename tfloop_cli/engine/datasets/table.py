@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from tfloop_cli.engine.data.csv_and_jsonl import Row, class_names, read_rows
 from tfloop_cli.engine.data.invalid_examples import keep_valid, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, from_arrays
 from tfloop_cli.registry import datasets
+from tfloop_cli.registry.argument_types import OnResume
 
 MISSING = {"", "na", "n/a", "nan", "null"}  # in any case
 MAX_CATEGORIES = 1000  # a column with more is free text, or numbers with an error in one of them
@@ -18,7 +19,13 @@ Encode = Callable[[list[Row]], np.ndarray]  # rows -> features of one column, fl
 
 
 @datasets.register("table")
-def table(*, train: str, test: str | None = None, target: str, classes: Literal["auto"] | bool = "auto") -> Dataset:
+def table(
+    *,
+    train: Annotated[str, OnResume.CHANGES_REST],
+    test: Annotated[str | None, OnResume.CHANGES_REST] = None,
+    target: str,
+    classes: Literal["auto"] | bool = "auto",
+) -> Dataset:
     """Rows of a .csv, .tsv or .jsonl file; one column is predicted from all others.
 
     A column whose training values are all numbers is standardized (zero mean, unit variance). Any other column is

@@ -5,6 +5,7 @@ import re
 from array import array
 from collections.abc import Callable, Sequence, Set
 from itertools import islice
+from typing import Annotated
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import FIRST_WORD, UNKNOWN, text_dataset
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
-from tfloop_cli.registry.argument_types import PositiveInt
+from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -22,8 +23,8 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 @datasets.register("text")
 def text(
     *,
-    train: str,
-    test: str | None = None,
+    train: Annotated[str, OnResume.CHANGES_REST],
+    test: Annotated[str | None, OnResume.CHANGES_REST] = None,
     text: str = "text",
     label: str = "label",
     vocabulary: PositiveInt = 20000,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import psutil
@@ -17,19 +17,19 @@ from tfloop_cli.engine.data.tfds_records import Example, load, valid_example_ind
 from tfloop_cli.engine.data.tfds_source import RecordSource
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import datasets
-from tfloop_cli.registry.argument_types import PositiveInt
+from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
 
 @datasets.register("tfds")
 def tfds_dataset(
     *,
     builder: str,
-    data_dir: str | None = None,
+    data_dir: Annotated[str | None, OnResume.CHANGES_REST] = None,
     input: str | None = None,
     target: str | None = None,
     size: tuple[PositiveInt, PositiveInt] | None = None,
     splits: list[str] | None = None,
-    in_memory: Literal["auto", "always", "never"] = "auto",
+    in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
     """Any dataset of TensorFlow Datasets (TFDS): inputs are images or numbers, targets are classes or numbers.
 

@@ -67,6 +67,22 @@ class RunOptimizer:
         self._scaled = False  # whether the step that is being traced uses the loss scale
 
     @property
+    def learning_rate(self) -> keras.Variable | None:
+        """The variable of a constant learning rate; None with a schedule."""
+        rate = self.inner._learning_rate
+        return rate if isinstance(rate, keras.Variable) else None
+
+    @property
+    def state_variables(self) -> list[keras.Variable]:
+        """The variables of the Keras optimizer without `learning_rate`: the same with every schedule."""
+        return [variable for variable in self.inner.variables if variable is not self.learning_rate]
+
+    def restart_ema(self) -> None:
+        """Makes the EMA weights equal to the weights, as at the start of a run."""
+        for average, variable in zip(self.ema, self._variables, strict=False):
+            average.assign(variable.value)
+
+    @property
     def temporary(self) -> list[tf.Variable]:
         """Variables that are zero between two steps, so they are not part of the training state."""
         return [*self._gradient_sums, *([] if self._accumulated_loss is None else [self._accumulated_loss])]

@@ -1,6 +1,7 @@
 """Generative adversarial training: two models and two tapes, otherwise the same as any other step."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks.task import Batch, MetricValues
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import tasks
-from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
+from tfloop_cli.registry.argument_types import FractionBelowOne, OnResume, PositiveInt
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ class Gan:
 
 
 @tasks.register("gan")
-def gan(spec: DataSpec, *, label_smoothing: FractionBelowOne = 0.1, sample_rows: PositiveInt = 8) -> Gan:
+def gan(
+    spec: DataSpec, *, label_smoothing: FractionBelowOne = 0.1, sample_rows: Annotated[PositiveInt, OnResume.FREE] = 8
+) -> Gan:
     """Trains a generator of images against a discriminator of real and generated images; for models like `dcgan`.
 
     Args:

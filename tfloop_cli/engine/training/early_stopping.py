@@ -96,6 +96,13 @@ class EarlyStopping:
         return self._config is not None and float(state.early_stopping[1]) >= self._config.patience_epochs
 
 
+def monitored_metrics(config: Config, best: BestMetric, early_stopping: EarlyStopping) -> dict[str, str | None]:
+    """Returns what chooses the best epoch and what stops early, as text: a resumed run may compare another value."""
+    weights = " of the EMA weights" if config.ema_decay else ""
+    monitors = {"best_metric": best._monitor, "early_stopping_metric": early_stopping._monitor}
+    return {key: f"{one.mode} {one.metric}{weights}" if one else None for key, one in monitors.items()}
+
+
 def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) -> Monitor | None:
     """Returns the metric that a part of the config names, else the task's default; None if there is neither.
 
