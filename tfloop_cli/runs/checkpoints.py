@@ -17,7 +17,7 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import read_file, sync_folder
 
 MANIFEST = "manifest.json"  # a folder that contains it is a checkpoint
-SCHEMA = 2  # of the manifest and of the names in the state file
+SCHEMA = 3  # of the manifest and of the names in the state file
 NO_STEP = -1  # stands for "no such step yet"
 _NAME = re.compile(r"step-([0-9]{8,18})(?:-([0-9]{1,9}))?")
 _REQUIRED = {  # keys of a manifest
