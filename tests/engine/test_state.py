@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.evaluation import Evaluator
+from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.state import Snapshot
 from tfloop_cli.errors import ExitCode, TfloopError
 

@@ -24,7 +24,7 @@ from tfloop_cli.runs.start import TrainOptions, open_run
 from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
-from tfloop_cli.thresholds import require_metrics, require_passed
+from tfloop_cli.thresholds import exit_code, require_metrics
 from tfloop_cli.watchdog import warn_if_stuck
 
 
@@ -75,13 +75,12 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             assert isinstance(event, Stopped)
             reason, last, weights_sha256 = event.reason, checkpoints.last, state.weights_sha256()
 
-            if reason in FINISHED and data.examples("test") and task.eval_step:
+            test, evaluates = None, reason in FINISHED or (options.thresholds and reason == "max_time")
+            if evaluates and data.examples("test") and task.eval_step:
                 best = checkpoints.restore_best()
                 if test := Evaluator(state, data, task, config).run("test", stop=lambda: interrupts.signal):
                     emit(Evaluated("test", test.examples, test.metrics, str(best)))
                 else:
                     reason = interrupts.reason
             emit(RunEnded(reason, str(run), str(last), weights_sha256, time.monotonic() - started))
-    if reason in FINISHED and options.thresholds:
-        require_passed(options.thresholds, "test", test.metrics)
-    return interrupts.code(reason)
+    return exit_code(options.thresholds, test.metrics if test else {}, interrupts.code(reason), reason, console.warn)

@@ -31,12 +31,11 @@ class TrainState:
         step: completed training steps, int64 [].
         epoch: completed epochs, validation included, int64 [].
         metric_sums: sums of the current epoch's metrics and, last, its examples, float64 [metrics + 1].
-        best: the monitored metric of the best epoch so far, float64 []. NaN before the first: then `best_loss` is not
-            used, so assigning NaN is enough to start anew.
+        best: the monitored metric of the best epoch so far, float64 []; NaN before the first. To start anew, assign NaN:
+            `best_loss` is used only if the metric is equal to it.
         best_loss: the validation loss of that epoch, float64 []; NaN if there is none.
         best_step: the step of that epoch, int64 []; -1 before the first.
-        early_stopping: best value and number of epochs without improvement, float64 [2]; initially [NaN, 0]. NaN has
-            the same meaning as in `best`.
+        early_stopping: best value and epochs without improvement, float64 [2]; initially, and to start anew, [NaN, 0].
         early_stopping_loss: the validation loss of that best value, float64 []; NaN if there is none.
         skipped_steps: number of steps skipped because of non-finite values, and the index, counted from 0, of the first
             (-1: none), int64 [2]; messages count from 1.
@@ -59,7 +58,9 @@ class TrainState:
             self.best_loss = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best_loss")
             self.best_step = tf.Variable(NO_STEP, dtype=tf.int64, trainable=False, name="best_step")
             self.early_stopping = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="early_stopping")
-            self.early_stopping_loss = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="early_stopping_loss")
+            self.early_stopping_loss = tf.Variable(
+                np.nan, dtype=tf.float64, trainable=False, name="early_stopping_loss"
+            )
             self.skipped_steps = tf.Variable([0, NO_STEP], dtype=tf.int64, trainable=False, name="skipped_steps")
         self.loss_sum = tf.Variable(0.0, dtype=keras.config.floatx(), trainable=False, name="loss_sum")
         self.others: list[tf.Variable] = []

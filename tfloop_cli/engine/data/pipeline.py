@@ -85,8 +85,8 @@ class Data:
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits, including "validation" if a part of the training split is held out."""
-        return sorted(self._splits)
+        """Names of the splits that have examples, including "validation" if a part of `train` is held out."""
+        return sorted(name for name in self._splits if self.examples(name))
 
     def examples(self, split: str) -> int:
         """Returns the number of examples of a split; 0 if there is no such split."""
@@ -171,9 +171,9 @@ class Data:
         Shapes and dtypes are those of `batches`.
 
         Raises:
-            TfloopError: there is no such split (exit code 2).
+            TfloopError: there is no such split, or it is empty (exit code 2).
         """
-        if split not in self._splits:
+        if not self.examples(split):
             raise TfloopError(f"there is no split `{split}`", hint=f"this dataset has {', '.join(self.splits)}")
         source, indices = self._splits[split]
         size = self._config.batch_size

@@ -164,10 +164,10 @@ class RunOptimizer:
         return tf.no_op()
 
     def _update_ema(self) -> None:
-        """Moves the EMA towards the new weights; update k, counted from 0, has the decay min(decay, (1 + k) / (10 + k)).
+        """Moves the EMA towards the new weights. Update k, counted from 0, uses min(ema_decay, (1 + k) / (10 + k)).
 
         This is the warm-up of TensorFlow's tf.train.ExponentialMovingAverage with `num_updates`. Without it, the EMA of
-        a run shorter than 1 / (1 - decay) updates consists mostly of the initial weights. k is in the optimizer's state.
+        a run of fewer than 1 / (1 - decay) updates consists mostly of the initial weights.
         """
         update = tf.cast(self.inner.iterations, tf.float64) - 1
         share = tf.maximum(9 / (10 + update), 1 - self._ema_decay)  # of the new weights: 1 - decay
