@@ -15,6 +15,7 @@ from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state
+from tfloop_cli.engine.training.setup_warnings import setup_warnings
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
 from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
@@ -44,6 +45,8 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     state = build_state(task, data, config, steps, console.note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
+    for line in setup_warnings(config, data, task):
+        console.warn(line)
     train_steps = TrainSteps(state, data, task, config, console.warn)
 
     run = open_run(config, options)

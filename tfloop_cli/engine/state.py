@@ -31,8 +31,8 @@ class TrainState:
         step: completed training steps, int64 [].
         epoch: completed epochs, validation included, int64 [].
         metric_sums: sums of the current epoch's metrics and, last, its examples, float64 [metrics + 1].
-        best: the monitored metric of the best epoch so far, float64 []; NaN before the first. To start anew, assign NaN:
-            `best_loss` is used only if the metric is equal to it.
+        best: the monitored metric of the best epoch so far, float64 []; NaN before the first, or to start anew: then
+            `best_loss` is not used.
         best_loss: the validation loss of that epoch, float64 []; NaN if there is none.
         best_step: the step of that epoch, int64 []; -1 before the first.
         early_stopping: best value and epochs without improvement, float64 [2]; initially, and to start anew, [NaN, 0].

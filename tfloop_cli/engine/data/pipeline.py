@@ -92,6 +92,10 @@ class Data:
         """Returns the number of examples of a split; 0 if there is no such split."""
         return len(self._splits[split][1]) if split in self._splits else 0
 
+    def split(self, name: str) -> tuple[Source, np.ndarray]:
+        """Returns the source of a split, and the indices of its examples in the source: int64 [examples]."""
+        return self._splits[name]
+
     @property
     def steps_per_epoch(self) -> int:
         """The number of training batches in an epoch, a smaller last one included unless the config drops it."""

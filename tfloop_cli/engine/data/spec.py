@@ -72,7 +72,10 @@ class DataSpec:
 
 
 class Source(Protocol):
-    """One split, with random access by index."""
+    """One split, with random access by index.
+
+    A source may have `targets`, all of them in memory: [examples, *target_shape].
+    """
 
     def __len__(self) -> int: ...
 
