@@ -46,9 +46,9 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.CHECKPOINT: "a checkpoint is missing, damaged, or does not match the model",
     ExitCode.USER_CODE: "user code raised an exception or returned something unusable; its own lines are shown first",
     ExitCode.TRY_AGAIN: "a temporary failure: a disk error, or preemption by SIGUSR1; retry with `--resume`",
-    ExitCode.INTERRUPTED: "stopped by SIGINT (Ctrl-C); the training state is saved",
+    ExitCode.INTERRUPTED: "stopped by SIGINT (Ctrl-C); the training state is saved, thresholds are not checked",
     CLOSED_PIPE: "the reader of a pipe has closed it, as `head -1` does",
-    ExitCode.TERMINATED: "stopped by SIGTERM; the training state is saved",
+    ExitCode.TERMINATED: "stopped by SIGTERM; the training state is saved, thresholds are not checked",
 }
 
 

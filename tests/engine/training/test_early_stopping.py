@@ -80,13 +80,25 @@ def epochs_of(*pairs: tuple[float, float]) -> list[dict[str, float]]:
     return [{"accuracy": accuracy, "loss": loss} for accuracy, loss in pairs]
 
 
+def resumed(state: TrainState) -> TrainState:
+    """Returns a new state with what a checkpoint of `state` contains."""
+    new = TrainState(state.models, state.metrics, state.seed)
+    for name, variable in new.variables().items():
+        variable.assign(state.variables()[name])
+    return new
+
+
 def follow(epochs: Epochs, metric: str = "accuracy", **early_stopping: Any) -> Iterator[tuple[bool, int]]:
-    """Yields for each epoch: whether it is the best so far, and the epochs without improvement."""
+    """Yields for each epoch: whether it is the best so far, and the epochs without improvement.
+
+    Each epoch is trained by a resumed run.
+    """
     task = FakeTask(("loss", "accuracy"), (metric, "min" if metric == "loss" else "max"))
     config = from_mapping({"dataset": "mnist", "model": "linear", "early_stopping": early_stopping}, "a test")
     best_metric, stopping = BestMetric(task, config), EarlyStopping(task, config)
     state = TrainState({"model": keras.Sequential()}, task.metrics, 0)
     for validation in epochs:
+        state = resumed(state)
         state.step.assign_add(10)
         is_best = best_metric.update(state, validation)
         stopping.update(state, validation)

@@ -61,7 +61,7 @@ def class_counts(data: Data) -> np.ndarray | None:
     None if the targets are read from disk together with the inputs.
     """
     source, indices = data.split("train")
-    if (targets := getattr(source, "targets", None)) is None:
+    if (targets := getattr(source, "all_targets", None)) is None:
         return None
     labels = data.spec.labels_of(tf.gather(targets, indices))
     return np.bincount(labels, minlength=data.spec.classes)
