@@ -25,10 +25,10 @@ class Block(torch.nn.Module):
 
 
 def conv_norm(inputs: int, filters: int, stride: int, kernel_size: int) -> torch.nn.Sequential:
-    """Returns a convolution and batch norm, with Keras' default epsilon and momentum."""
+    """Returns a convolution and batch norm, with Keras' default epsilon; PyTorch's momentum is tfloop's too."""
     convolution = torch.nn.Conv2d(inputs, filters, kernel_size, stride, kernel_size // 2, bias=False)
     torch.nn.init.kaiming_normal_(convolution.weight)
-    return torch.nn.Sequential(convolution, torch.nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01))
+    return torch.nn.Sequential(convolution, torch.nn.BatchNorm2d(filters, eps=1e-3))
 
 
 class VisionTransformer(torch.nn.Module):
@@ -144,7 +144,7 @@ def conv_net(
         converted += [next(rest).permute(3, 2, 0, 1), next(rest)]  # filters; bias, or scale of batch norm
         layers.append(convolution)
         if arguments["batch_norm"]:
-            layers.append(torch.nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01))
+            layers.append(torch.nn.BatchNorm2d(filters, eps=1e-3))
             converted.append(next(rest))
             next(rest), next(rest)  # moving statistics, whose initial values are the same in PyTorch
         layers.append(torch.nn.ReLU())

@@ -244,7 +244,8 @@ def check(
     with error_handling(console):
         from tfloop_cli.commands import config as command
 
-        console.result(command.check(resolve(console, [*(configs or []), *config], set_, unset, code, {})))
+        resolved = resolve(console, [*(configs or []), *config], set_, unset, code, {})
+        console.result(command.check(resolved, console.warn))
 
 
 @config_app.command(cls=Command)

@@ -70,7 +70,7 @@ class EpochDone:
     Attributes:
         train: means over the epoch's examples, measured while the weights changed.
         validation: means over the validation split; None if there is none.
-        best: whether this epoch has the best validation metric so far.
+        best: whether this epoch is the best so far in validation; see `BestMetric`.
         retraces: how often the training step was retraced since the first epoch of this process, because a batch had
             another shape or dtype. Each takes as long as the first compilation.
         skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite`.

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
@@ -23,7 +23,12 @@ class Threshold:
     limit: float
 
     def failure(self, metrics: Mapping[str, float]) -> str | None:
-        """Returns a message with the distance to the limit if the threshold failed; None if it passed."""
+        """Returns a message with the distance to the limit if the threshold failed; None if it passed.
+
+        A threshold fails if its metric is NaN, or was not evaluated.
+        """
+        if self.metric not in metrics:
+            return f"{self.metric} was not evaluated: `{self.option} {self.metric}={self.limit:g}` could not be checked"
         value = metrics[self.metric]
         if self.option == "--fail-under":
             failed, side = not value >= self.limit, "under"
@@ -78,11 +83,37 @@ def require_metrics(thresholds: Iterable[Threshold], metrics: Sequence[str], spl
 
 
 def require_passed(thresholds: Iterable[Threshold], split: str, metrics: Mapping[str, float]) -> None:
-    """Raises TfloopError with every threshold that failed (exit code 3)."""
+    """Raises TfloopError with every threshold that failed or could not be checked (exit code 3)."""
     failures = [failure for threshold in thresholds if (failure := threshold.failure(metrics))]
     if failures:
         problems = [Problem(f"{split} {failure}") for failure in failures]
         raise TfloopError(problems=problems, code=ExitCode.THRESHOLD_FAILED)
+
+
+def exit_code(
+    thresholds: Sequence[Threshold],
+    metrics: Mapping[str, float],
+    code: ExitCode,
+    reason: str,
+    warn: Callable[[str], None],
+) -> ExitCode:
+    """Returns the exit code of a run; it is 0 only if the thresholds passed.
+
+    Args:
+        thresholds: to check.
+        metrics: of the test split; empty if it was not evaluated.
+        code: of the run without thresholds; if it is not 0, a signal has stopped the run.
+        reason: why the run ended.
+        warn: prints a warning if the thresholds are not checked.
+
+    Raises:
+        TfloopError: a threshold failed, or its metric was not evaluated (exit code 3).
+    """
+    if code == ExitCode.DONE:
+        require_passed(thresholds, "test", metrics)
+    elif thresholds:
+        warn(f"the thresholds were not checked: {reason} stopped the run")
+    return code
 
 
 def parse_seconds(text: str | None) -> float:

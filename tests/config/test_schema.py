@@ -171,7 +171,9 @@ def test_shown_config_loads_and_shows_sources() -> None:
     assert any(line.startswith("seed: 3 ") and line.endswith("# --set seed=3") for line in lines)
     assert any(line.startswith("epochs: 5 ") and "# mnist.yaml:" in line for line in lines)
     assert any(line.startswith("optimizer.beta_1: 0.9 ") and line.endswith("# default") for line in lines)
-    assert command.check(resolved) == "ok: conv_net on mnist, 5 epochs"
+    warnings: list[str] = []
+    assert command.check(resolved, warnings.append) == "ok: conv_net on mnist, 5 epochs"
+    assert warnings == []
 
 
 @pytest.mark.parametrize("kind", list_command.KINDS)

@@ -54,12 +54,13 @@ def newest_step(folder: Path) -> int:
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 75)])
 def test_first_signal_saves_and_prints_resume_command(start_run, number: str, code: int) -> None:
-    process, folder = start_run()
+    process, folder = start_run("--fail-under", "accuracy=0")
     process.send_signal(signal.Signals[number])
     _, stderr = process.communicate(timeout=60)  # benchmarks/durability measures how long it takes
     assert process.returncode == code, stderr
     assert f"{number}: stopping after this step; a second signal stops at once" in stderr
     assert f"stopped ({number})" in stderr
+    assert f"the thresholds were not checked: {number} stopped the run" in stderr
     assert "next: tfloop train --resume --output run" in stderr
     assert json.loads((folder / "summary.json").read_text())["reason"] == number
     newest = Checkpoint.open(list_checkpoints(folder / "checkpoints")[-1])

@@ -126,8 +126,8 @@ def test_json_documents_have_documented_keys(rerun) -> None:
     start, epoch, _, evaluation, end, _ = documents
     assert {"schema": 1, "run": "again", "step": 0}.items() <= start.items()
     assert start["config"]["model"] == {
-        "name": "conv_net", "filters": [4], "kernel_size": 3, "pool_every": 0, "batch_norm": False, "hidden": [],
-        "dropout": 0.3,
+        "name": "conv_net", "filters": [4], "kernel_size": 3, "pool_every": 0, "batch_norm": False,
+        "batch_norm_momentum": 0.9, "hidden": [], "dropout": 0.3,
     }  # fmt: skip
     assert {"epoch": 1, "step": 6}.items() <= epoch.items()
     for part in ("train", "validation"):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.state import Snapshot
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -78,14 +79,31 @@ def test_weights_sha256_depends_on_model_weights_only(trainer) -> None:
 
 
 def test_ema_equals_manual_computation(trainer) -> None:
-    run = trainer(ema_decay=0.75, optimizer={"name": "sgd", "learning_rate": 0.1})
+    """The decay of step k, counted from 0, is min(0.3, (1 + k) / (10 + k)): 0.3 from step 3 on."""
+    run = trainer(ema_decay=0.3, optimizer={"name": "sgd", "learning_rate": 0.1})
     averages = [weight.numpy() for weight in run.state.model.trainable_variables]
-    for batch in run.data.batches(0, 5):
+    for batch, decay in zip(run.data.batches(0, 5), (1 / 10, 2 / 11, 3 / 12, 0.3, 0.3), strict=True):
         run.task.train_step(run.state, batch)
         weights = [weight.numpy() for weight in run.state.model.trainable_variables]
-        averages = [0.75 * old + 0.25 * new for old, new in zip(averages, weights, strict=True)]
+        averages = [decay * old + (1 - decay) * new for old, new in zip(averages, weights, strict=True)]
     for got, expected in zip(run.state.optimizer.ema, averages, strict=True):
         np.testing.assert_allclose(got.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_ema_of_short_run_scores_like_the_weights(trainer) -> None:
+    """Without a warm-up, 180 steps would leave 98% of the initial weights in the EMA, and the accuracy at chance."""
+    dataset = {"name": "synthetic", "shape": [16], "classes": 8, "train_examples": 320, "test_examples": 200}
+    run = trainer(dataset=dataset, model={"name": "mlp", "hidden": [300]}, epochs=9, ema_decay=0.9999)
+    run.fit()
+    assert int(run.state.step) == 180
+
+    def accuracy() -> float:
+        return Evaluator(run.state, run.data, run.task, run.config).run("test", stop=lambda: False).metrics["accuracy"]
+
+    scored = accuracy()
+    run.state.optimizer.ema.clear()
+    assert accuracy() > 0.8
+    assert abs(scored - accuracy()) < 0.05
 
 
 def test_use_ema_weights_swaps_and_restores_weights(trainer, assert_bitwise_equal) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,6 +11,7 @@ from pydantic.json_schema import PydanticJsonSchemaWarning
 from tfloop_cli.config.loading import Resolved, dump, to_mapping
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import COMPONENT_KEYS
+from tfloop_cli.config.warnings import config_warnings
 from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.registry import Component, Registry, datasets
 from tfloop_cli.registry.declarations import Declaration
@@ -29,9 +31,11 @@ def show(resolved: Resolved, sources: bool = False) -> str:
     return "\n".join(f"{f'{path}: {text}':<{width}}  # {resolved.sources[path]}" for path, text in values)
 
 
-def check(resolved: Resolved) -> str:
-    """Returns the message for a valid config; loading it was the validation."""
+def check(resolved: Resolved, warn: Callable[[str], None]) -> str:
+    """Returns the message for a valid config, after warnings; loading it was the validation."""
     config = resolved.config
+    for line in config_warnings(config):
+        warn(line)
     return f"ok: {config.model.name} on {config.dataset.name}, {config.epochs} epochs"
 
 

@@ -13,7 +13,7 @@ def show_result(
     """Shows the result of a finished run; returns False if its summary does not have it.
 
     Raises:
-        TfloopError: a threshold failed (exit code 3).
+        TfloopError: a threshold failed, or its metric was not evaluated (exit code 3).
     """
     if (events := final_events(run, weights_sha256, thresholds)) is None:
         return False

@@ -15,6 +15,7 @@ from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping, monitored_metrics
 from tfloop_cli.engine.training.setup import build_state
+from tfloop_cli.engine.training.setup_warnings import setup_warnings
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
 from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
@@ -24,7 +25,7 @@ from tfloop_cli.runs.start import TrainOptions, open_run
 from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
-from tfloop_cli.thresholds import require_metrics, require_passed
+from tfloop_cli.thresholds import exit_code, require_metrics
 from tfloop_cli.watchdog import warn_if_stuck
 
 
@@ -44,6 +45,8 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     state = build_state(task, data, config, steps, console.note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
+    for line in setup_warnings(config, data, task):
+        console.warn(line)
     train_steps = TrainSteps(state, data, task, config, console.warn)
 
     run = open_run(config, options)
@@ -76,13 +79,12 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             assert isinstance(event, Stopped)
             reason, last, weights_sha256 = event.reason, checkpoints.last, state.weights_sha256()
 
-            if reason in FINISHED and data.examples("test") and task.eval_step:
+            test, evaluates = None, reason in FINISHED or (options.thresholds and reason == "max_time")
+            if evaluates and data.examples("test") and task.eval_step:
                 best = checkpoints.restore_best()
                 if test := Evaluator(state, data, task, config).run("test", stop=lambda: interrupts.signal):
                     emit(Evaluated("test", test.examples, test.metrics, str(best)))
                 else:
                     reason = interrupts.reason
             emit(RunEnded(reason, str(run), str(last), weights_sha256, time.monotonic() - started))
-    if reason in FINISHED and options.thresholds:
-        require_passed(options.thresholds, "test", test.metrics)
-    return interrupts.code(reason)
+    return exit_code(options.thresholds, test.metrics if test else {}, interrupts.code(reason), reason, console.warn)

@@ -76,7 +76,9 @@ class Best(BaseModel):
     model_config = STRICT
 
     metric: str | None = Field(
-        default=None, description="The validation metric to compare; null: the task's default metric."
+        default=None,
+        description="The validation metric to compare; null: the task's default metric. If epochs are equal, the one "
+        "with the lower validation loss is the best, then the later one.",
     )
     mode: Literal["min", "max"] | None = Field(default=None, description=_MODE)
 
@@ -116,7 +118,9 @@ class EarlyStoppingConfig(BaseModel):
         default=5, description="The number of epochs without improvement after which training stops."
     )
     min_delta: NonNegativeFloat = Field(
-        default=0.0, description="An improvement of the metric must be larger than this (absolute)."
+        default=0.0,
+        description="An improvement of the metric must be larger than this (absolute). With 0, a lower validation loss "
+        "at an equal metric is an improvement too.",
     )
 
 
@@ -216,8 +220,9 @@ class Config(BaseModel):
     )
     ema_decay: Annotated[ExclusiveFraction | None, OnResume.CHANGES_REST] = Field(
         default=None,
-        description="The decay per step of an exponential moving average (EMA) of the weights, which is used for "
-        "evaluation. null: no EMA.",
+        description="The decay of an exponential moving average (EMA) of the weights, which is used for evaluation. "
+        "With a warm-up: step k, counted from 0, uses min(ema_decay, (1 + k) / (10 + k)), as TensorFlow's "
+        "`tf.train.ExponentialMovingAverage` with `num_updates`. null: no EMA.",
     )
     steps_per_execution: Annotated[Literal["auto"] | PositiveInt, OnResume.FREE] = Field(
         default="auto",

@@ -32,9 +32,12 @@ class TrainState:
         epoch: completed epochs, validation included, int64 [].
         epoch_start: the step at which the current epoch began, int64 [].
         metric_sums: sums of the current epoch's metrics and, last, its examples, float64 [metrics + 1].
-        best: the best value of the monitored metric so far, float64 []; NaN before the first.
-        best_step: the step of the best value, int64 []; -1 before the first.
-        early_stopping: best value and number of epochs without improvement, float64 [2]; initially [NaN, 0].
+        best: the monitored metric of the best epoch so far, float64 []; NaN before the first, or to start anew: then
+            `best_loss` is not used.
+        best_loss: the validation loss of that epoch, float64 []; NaN if there is none.
+        best_step: the step of that epoch, int64 []; -1 before the first.
+        early_stopping: best value and epochs without improvement, float64 [2]; initially, and to start anew, [NaN, 0].
+        early_stopping_loss: the validation loss of that best value, float64 []; NaN if there is none.
         skipped_steps: number of steps skipped because of non-finite values, and the index, counted from 0, of the first
             (-1: none), int64 [2]; messages count from 1.
         loss_sum: sum of the losses, not finite after a fault of the gradients that the state may not show; dtype
@@ -54,8 +57,12 @@ class TrainState:
             self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
             self.epoch_start = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch_start")
             self.best = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best")
+            self.best_loss = tf.Variable(np.nan, dtype=tf.float64, trainable=False, name="best_loss")
             self.best_step = tf.Variable(NO_STEP, dtype=tf.int64, trainable=False, name="best_step")
             self.early_stopping = tf.Variable([np.nan, 0.0], dtype=tf.float64, trainable=False, name="early_stopping")
+            self.early_stopping_loss = tf.Variable(
+                np.nan, dtype=tf.float64, trainable=False, name="early_stopping_loss"
+            )
             self.skipped_steps = tf.Variable([0, NO_STEP], dtype=tf.int64, trainable=False, name="skipped_steps")
         self.loss_sum = tf.Variable(0.0, dtype=keras.config.floatx(), trainable=False, name="loss_sum")
         self.others: list[tf.Variable] = []
@@ -98,8 +105,8 @@ class TrainState:
                 named[f"optimizers/{name}/scale"] = optimizer.scale
         named |= {f"{OTHERS}{index:04d}": variable for index, variable in enumerate(self.others)}
         counters = (
-            self.step, self.epoch, self.epoch_start, self.metric_sums, self.best, self.best_step,
-            self.early_stopping, self.skipped_steps,
+            self.step, self.epoch, self.epoch_start, self.metric_sums, self.best, self.best_loss, self.best_step,
+            self.early_stopping, self.early_stopping_loss, self.skipped_steps,
         )  # fmt: skip
         return named | {f"loop/{variable.name.split(':')[0]}": variable for variable in counters}
 

@@ -40,7 +40,7 @@ def test_token_ids_are_ordered_by_frequency_then_alphabet(tmp_path: Path) -> Non
     # "a" occurs three times; "!", ",", "b" and "c" occur once.
     assert token_ids(dataset) == [[5, 2, 4, 2, 3], [2, 6], []]
     assert dataset.spec == DataSpec((None,), "int32", (), ("x", "y"), 7)
-    assert dataset.splits["train"].labels.numpy().tolist() == [0, 1, 0]
+    assert dataset.splits["train"].all_targets.numpy().tolist() == [0, 1, 0]
 
 
 def test_token_ids_do_not_depend_on_row_order(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_rare_words_and_words_only_in_test_split_are_unknown(tmp_path: Path) -> 
     dataset = build(train, test=str(test), vocabulary=2)
     assert token_ids(dataset) == [[3, 3, 2, 2, 1], [2]]
     assert token_ids(dataset, "test") == [[1, 2, 1, 3]]
-    assert dataset.splits["test"].labels.numpy().tolist() == [1]
+    assert dataset.splits["test"].all_targets.numpy().tolist() == [1]
     assert dataset.spec.vocabulary == 4
 
 

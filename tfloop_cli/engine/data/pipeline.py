@@ -66,8 +66,8 @@ class Data:
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits, including "validation" if a part of the training split is held out."""
-        return sorted(self._splits)
+        """Names of the splits that have examples, including "validation" if a part of `train` is held out."""
+        return sorted(name for name in self._splits if self.examples(name))
 
     def examples(self, split: str) -> int:
         """Returns the number of examples of a split; 0 if there is no such split."""
@@ -77,6 +77,10 @@ class Data:
         """Returns what metadata contains about the data."""
         examples = {"train_examples": self.examples("train"), "held_out_examples": self.held_out}
         return {"data": self.fingerprint, **examples}
+
+    def split(self, name: str) -> tuple[Source, np.ndarray]:
+        """Returns the source of a split, and the indices of its examples in the source: int64 [examples]."""
+        return self._splits[name]
 
     @property
     def steps_per_epoch(self) -> int:
@@ -170,9 +174,9 @@ class Data:
         Shapes and dtypes are those of `batches`.
 
         Raises:
-            TfloopError: there is no such split (exit code 2).
+            TfloopError: there is no such split, or it is empty (exit code 2).
         """
-        if split not in self._splits:
+        if not self.examples(split):
             raise TfloopError(f"there is no split `{split}`", hint=f"this dataset has {', '.join(self.splits)}")
         source, indices = self._splits[split]
         size = self._config.batch_size

@@ -72,7 +72,10 @@ class DataSpec:
 
 
 class Source(Protocol):
-    """One split, with random access by index."""
+    """One split, with random access by index.
+
+    A source may have `all_targets`, if they are in memory: [examples, *target_shape], as `gather` returns them.
+    """
 
     def __len__(self) -> int: ...
 
@@ -102,6 +105,10 @@ class ArraySource:
 
     def __len__(self) -> int:
         return int(self.inputs.shape[0])
+
+    @property
+    def all_targets(self) -> tf.Tensor:
+        return self.targets
 
     def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.gather(self.inputs, indices), tf.gather(self.targets, indices)

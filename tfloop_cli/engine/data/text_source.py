@@ -24,14 +24,14 @@ class TextSource:
     def __init__(self, tokens: np.ndarray, row_splits: np.ndarray, labels: np.ndarray) -> None:
         with tf.device("CPU"):
             self.texts = tf.RaggedTensor.from_row_splits(tokens, row_splits)
-            self.labels = tf.convert_to_tensor(labels)
+            self.all_targets = tf.convert_to_tensor(labels)
 
     def __len__(self) -> int:
-        return int(self.labels.shape[0])
+        return int(self.all_targets.shape[0])
 
     def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Source`: int32 [batch, longest text], padded with 0, and int32 [batch]."""
-        return tf.gather(self.texts, indices).to_tensor(), tf.gather(self.labels, indices)
+        return tf.gather(self.texts, indices).to_tensor(), tf.gather(self.all_targets, indices)
 
 
 def text_dataset(

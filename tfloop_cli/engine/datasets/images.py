@@ -105,7 +105,7 @@ class CachedSource:
     """
 
     def __init__(self, rows: MemoryMappedArray, labels: np.ndarray) -> None:
-        self._rows, self._labels = rows, tf.constant(labels)
+        self._rows, self.all_targets = rows, tf.constant(labels)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -114,7 +114,7 @@ class CachedSource:
         """See `Source`; copies rows from the memory-mapped file."""
         pixels = tf.numpy_function(self._rows.take, [indices], tf.uint8)
         shape = [indices.shape[0], *self._rows.array.shape[1:]]
-        return tf.ensure_shape(pixels, shape), tf.gather(self._labels, indices)
+        return tf.ensure_shape(pixels, shape), tf.gather(self.all_targets, indices)
 
 
 class DecodingSource:
@@ -126,7 +126,7 @@ class DecodingSource:
     """
 
     def __init__(self, files: Files, decoder: Decoder) -> None:
-        self._files, self._decoder = files, decoder
+        self._files, self._decoder, self.all_targets = files, decoder, files.labels
 
     def __len__(self) -> int:
         return len(self._files)
@@ -139,9 +139,7 @@ class DecodingSource:
     def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Source`."""
         paths, pixels = tf.gather(self._files.paths, indices), tf.TensorSpec(self._decoder.shape, tf.uint8)
-        return tf.map_fn(self._decoder.decode, paths, fn_output_signature=pixels), tf.gather(
-            self._files.labels, indices
-        )
+        return tf.map_fn(self._decoder.decode, paths, fn_output_signature=pixels), tf.gather(self.all_targets, indices)
 
 
 def _valid(split: str, about: str, files: Files, decoder: Decoder) -> Files:

@@ -17,6 +17,7 @@ def conv_net(
     kernel_size: PositiveInt = 3,
     pool_every: NonNegativeInt = 0,
     batch_norm: bool = False,
+    batch_norm_momentum: FractionBelowOne = 0.9,
     hidden: list[PositiveInt] = [],
     dropout: FractionBelowOne = 0.0,
 ) -> keras.Model:
@@ -29,6 +30,8 @@ def conv_net(
         pool_every: number of convolutions between max pooling layers; 0 for no pooling. With pooling the convolutions
             have "same" padding, without it "valid", which removes `kernel_size` - 1 pixels of height and of width.
         batch_norm: whether to add batch normalization between each convolution and its relu.
+        batch_norm_momentum: the fraction of its moving statistics that batch normalization keeps per step: 0.9 as in
+            PyTorch, where it is called `momentum=0.1`; Keras' default, 0.99, needs hundreds of steps.
         hidden: units of the dense layers before the last one.
         dropout: dropout rate before each dense layer.
     """
@@ -39,7 +42,7 @@ def conv_net(
         padding = "same" if pool_every else "valid"
         if batch_norm:
             layers.append(keras.layers.Conv2D(width, kernel_size, padding=padding, use_bias=False))
-            layers.append(keras.layers.BatchNormalization())
+            layers.append(keras.layers.BatchNormalization(momentum=batch_norm_momentum))
             layers.append(keras.layers.ReLU())
         else:
             layers.append(keras.layers.Conv2D(width, kernel_size, padding=padding, activation="relu"))

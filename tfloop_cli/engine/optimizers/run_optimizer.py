@@ -30,7 +30,7 @@ class RunOptimizer:
         variables: the variables to train.
         loss_sum: float []; the loss of every update is added to it, and a value that is not finite after a fault of
             the gradients that the state may not show, so that one check finds all.
-        ema_decay: decay of the EMA of the weights; None for no EMA.
+        ema_decay: decay of the EMA of the weights after its warm-up, see `_update_ema`; None for no EMA.
         use_loss_scale: whether to scale the loss, for float16: its gradients could vanish or overflow.
         accumulate: whether a step averages the gradients of micro-batches, weighted by their number of examples, so the
             gradient equals that of the whole batch within rounding; see `gradient_accumulation`.
@@ -172,12 +172,23 @@ class RunOptimizer:
 
     def _update(self, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> tf.Operation:
         self.inner.apply(gradients, variables)
-        for average, variable in zip(self.ema, self._variables, strict=False):
-            average.assign_sub((average - variable.value) * (1 - self._ema_decay))
+        if self.ema:
+            self._update_ema()
         if self._scaled:
             raised = self.scale[1] + 1 >= LOSS_SCALE_GROWTH_STEPS
             self.scale.assign(tf.where(raised, [self.scale[0] * 2, 0.0], self.scale + tf.constant([0.0, 1.0])))
         return tf.no_op()
+
+    def _update_ema(self) -> None:
+        """Moves the EMA towards the new weights. Update k, counted from 0, uses min(ema_decay, (1 + k) / (10 + k)).
+
+        This is the warm-up of TensorFlow's tf.train.ExponentialMovingAverage with `num_updates`. Without it, the EMA of
+        a run of fewer than 1 / (1 - decay) updates consists mostly of the initial weights.
+        """
+        update = tf.cast(self.inner.iterations, tf.float64) - 1
+        share = tf.maximum(9 / (10 + update), 1 - self._ema_decay)  # of the new weights: 1 - decay
+        for average, variable in zip(self.ema, self._variables, strict=True):
+            average.assign_sub((average - variable.value) * tf.cast(share, average.dtype))
 
     def _lower_scale(self) -> tf.Operation:
         self.scale.assign([self.scale[0] / 2, 0.0])

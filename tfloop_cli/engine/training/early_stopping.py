@@ -35,8 +35,16 @@ class Monitor:
         )
 
 
+def loss_of(validation: Metrics) -> float:
+    """Returns the validation loss, which decides between epochs with an equal metric; NaN if there is none."""
+    return validation.get("loss", math.nan)
+
+
 class BestMetric:
-    """Finds the best epoch. The best value is part of the training state, so that a resumed run has it too.
+    """Finds the best epoch: the best metric; if that is equal, the lower validation loss; then the later epoch.
+
+    A small validation split has few different accuracies: the first epoch that reaches one is hardly trained.
+    Best value and loss are part of the training state, so that a resumed run has them too.
 
     Args:
         task: its metrics, and the one that it monitors by default.
@@ -50,18 +58,24 @@ class BestMetric:
         self._monitor = monitor_of(config.checkpoint.best, task, "checkpoint.best")
 
     def update(self, state: TrainState, validation: Metrics | None) -> bool:
-        """Updates the best value in `state`; returns whether this epoch is the best so far."""
+        """Updates `best`, `best_loss` and `best_step` of `state`; returns whether this epoch is the best so far."""
         if not validation or not self._monitor:
             return False
-        value = validation[self._monitor.metric]
-        if improved := self._monitor.improves(value, float(state.best)):
+        value, loss = validation[self._monitor.metric], loss_of(validation)
+        best, best_loss = float(state.best), float(state.best_loss)
+        wins_tie = value == best and (math.isnan(best_loss) or loss <= best_loss)
+        if is_best := wins_tie or self._monitor.improves(value, best):
             state.best.assign(value)
+            state.best_loss.assign(loss)
             state.best_step.assign(state.step)
-        return improved
+        return is_best
 
 
 class EarlyStopping:
     """Stops the run when a validation metric has stopped improving. Its counter is part of the training state.
+
+    With `min_delta: 0`, a lower validation loss at an equal metric is an improvement too: an accuracy of few examples
+    is equal in many epochs in which the model still learns.
 
     Args:
         task: its metrics, and the one that it monitors by default.
@@ -81,15 +95,20 @@ class EarlyStopping:
             )
 
     def update(self, state: TrainState, validation: Metrics | None) -> None:
-        """Updates the best value and the number of epochs without improvement, both in `state`.
+        """Updates `early_stopping` and `early_stopping_loss` of `state`.
 
         Without validation metrics, nothing changes.
         """
         if not validation or not self._config or not self._monitor:
             return
         value, (best, epochs) = validation[self._monitor.metric], state.early_stopping.numpy().tolist()
-        improved = self._monitor.improves(value, best, self._config.min_delta)
-        state.early_stopping.assign([value, 0] if improved else [best, epochs + 1])
+        loss, min_delta = loss_of(validation), self._config.min_delta
+        lower_loss = value == best and loss < float(state.early_stopping_loss) and not min_delta
+        if lower_loss or self._monitor.improves(value, best, min_delta):
+            state.early_stopping.assign([value, 0])
+            state.early_stopping_loss.assign(loss)
+        else:
+            state.early_stopping.assign([best, epochs + 1])
 
     def should_stop(self, state: TrainState) -> bool:
         """Whether the patience is used up."""
