@@ -1,8 +1,9 @@
 """Data: what a dataset is, deterministic index-based batches, and reading and caching of files."""
 
+from tfloop_cli.engine.data.array_dataset import ArraySource, from_arrays
 from tfloop_cli.engine.data.invalid_examples import skip_example, skips_invalid_examples
 from tfloop_cli.engine.data.pipeline import BatchIterator, Data, build_data
-from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source, from_arrays
+from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, Source, TargetSpec
 
 __all__ = [
     "ArraySource",
@@ -10,7 +11,9 @@ __all__ = [
     "Data",
     "DataSpec",
     "Dataset",
+    "InputSpec",
     "Source",
+    "TargetSpec",
     "build_data",
     "from_arrays",
     "skip_example",
