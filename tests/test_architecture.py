@@ -50,8 +50,8 @@ ALLOWED: dict[str, list[str]] = {
         "engine.graph_failures", "engine.traced_state",
     ],
     "engine.training": [
-        "errors", "events", "registry", "config", "engine.kernels", "engine.data", "engine.optimizers", "engine.state",
-        "engine.tasks",
+        "errors", "events", "user_code", "registry", "config", "engine.kernels", "engine.data", "engine.optimizers",
+        "engine.state", "engine.tasks",
     ],
     "engine.loop": [
         "events", "config", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from tfloop_cli.engine.data import ArraySource as ArraySource
     from tfloop_cli.engine.data import Dataset as Dataset
     from tfloop_cli.engine.data import DataSpec as DataSpec
+    from tfloop_cli.engine.data import InputSpec as InputSpec
     from tfloop_cli.engine.data import Source as Source
+    from tfloop_cli.engine.data import TargetSpec as TargetSpec
     from tfloop_cli.engine.data import from_arrays as from_arrays
     from tfloop_cli.engine.data import skip_example as skip_example
     from tfloop_cli.engine.data import skips_invalid_examples as skips_invalid_examples
@@ -51,7 +53,17 @@ PUBLIC = {
     **dict.fromkeys(REGISTRIES, "tfloop_cli.registry"),
     **dict.fromkeys(ARGUMENT_TYPES, "tfloop_cli.registry.argument_types"),
     **dict.fromkeys(
-        ("ArraySource", "Dataset", "DataSpec", "Source", "from_arrays", "skip_example", "skips_invalid_examples"),
+        (
+            "ArraySource",
+            "Dataset",
+            "DataSpec",
+            "InputSpec",
+            "Source",
+            "TargetSpec",
+            "from_arrays",
+            "skip_example",
+            "skips_invalid_examples",
+        ),
         "tfloop_cli.engine.data",
     ),
     "TrainState": "tfloop_cli.engine.state",

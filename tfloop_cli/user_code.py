@@ -63,13 +63,14 @@ def user_error(error: Exception) -> TfloopError | None:
     last = frames[-1]
     text = _first_sentence(str(first))
     trace = "".join(traceback.format_list(frames)).rstrip()
+    notes = "".join(f"{note}\n" for note in getattr(first, "__notes__", ()))
     return TfloopError(
         problems=[
             Problem(
                 f"{type(first).__name__}: {text}" if text else type(first).__name__,
                 last.filename,
                 last.lineno,
-                hint=f"raised by user code, most recent call last:\n{trace}",
+                hint=f"{notes}raised by user code, most recent call last:\n{trace}",
             )
         ],
         code=ExitCode.USER_CODE,

@@ -79,10 +79,9 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     with data.explain_errors():
         evaluation = Evaluator(state, data, task, config).run_with_predictions(options.split)
     evaluated = Evaluated(options.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
-    counts = confusion_matrix(evaluation, data.spec.classes)
-    show_scores(
-        console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names)
-    )
+    names = () if evaluation.labels is None else data.spec.class_names
+    counts = confusion_matrix(evaluation, len(names))
+    show_scores(console, evaluated, class_scores(counts, names), confusions(counts, names))
     require_passed(options.thresholds, options.split, evaluation.metrics)
     return ExitCode.DONE
 

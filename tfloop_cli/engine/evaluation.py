@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.data.structures import is_several
 from tfloop_cli.engine.graph_failures import explain_graph_errors
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
@@ -125,13 +126,15 @@ class Evaluator:
         return Evaluation.of(split, parts)
 
     def run_with_predictions(self, split: str) -> Evaluation:
-        """Like `run`, with the true and the predicted class of each example if the task has classes."""
+        """Like `run`, with the true and the predicted class of each example if its target is one class."""
         parts, labels, predictions, draws = [], [], [], Draws()
+        targets = self._data.spec.targets
+        has_classes = not is_several(targets) and targets.classes > 0
         with self._state.use_ema_weights(), self._state.keep_random_state():
-            for inputs, targets in self._data.evaluation(split):
-                parts.append(self._values((inputs, targets), draws))
-                if (predicted := self._predict(inputs)) is not None:
-                    labels.append(self._data.spec.labels_of(targets))
+            for batch in self._data.evaluation(split):
+                parts.append(self._values(batch, draws))
+                if has_classes and (predicted := self._predict(batch[0])) is not None:
+                    labels.append(self._data.spec.labels_of(batch[1]))
                     predictions.append(predicted)
         evaluation = Evaluation.of(split, parts)
         if not labels:

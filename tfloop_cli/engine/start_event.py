@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.data import Data, DataSpec, InputSpec
+from tfloop_cli.engine.data.structures import named_values
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.events import RunStarted
 from tfloop_cli.runs.folder import RunFolder
@@ -29,7 +30,7 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, c
         metrics=state.metrics,
         facts={
             "dataset": f"{config.dataset.name} ({sizes}{skipped})",
-            **_inputs(data),
+            **_inputs(data.spec, config),
             "model": f"{config.model.name} ({parameters:,} parameters)",
             "optimizer": _optimizer(config),
             "batches": f"{config.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
@@ -41,13 +42,20 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, c
     )
 
 
-def _inputs(data: Data) -> dict[str, str]:
-    """Returns how uint8 inputs are used; nothing for other inputs, which are used as they are."""
-    if data.spec.input_dtype != "uint8":
-        return {}
-    shape = "x".join("?" if length is None else str(length) for length in data.spec.input_shape)
-    how = "divided by 255" if data.scales_uint8 else "not divided by 255"
-    return {"inputs": f"uint8 {shape}, {'images' if data.spec.is_image else 'no images'}: {how} (key `scale_uint8`)"}
+def _inputs(spec: DataSpec, config: Config) -> dict[str, str]:
+    """Returns several inputs, and how uint8 inputs are used; nothing for one other input, which is used as it is."""
+    inputs = named_values(spec.inputs)
+    described = [f"{name} {_input(one, config)}".lstrip() for name, one in inputs]
+    return {"inputs": "; ".join(described)} if len(inputs) > 1 or inputs[0][1].dtype == "uint8" else {}
+
+
+def _input(one: InputSpec, config: Config) -> str:
+    shape = "x".join("?" if length is None else str(length) for length in one.shape)
+    text = f"{one.dtype} {shape}".rstrip()
+    if one.dtype != "uint8":
+        return text
+    how = "divided by 255" if one.is_scaled(config.scale_uint8) else "not divided by 255"
+    return f"{text}, {'images' if one.is_image else 'no images'}: {how} (key `scale_uint8`)"
 
 
 def _optimizer(config: Config) -> str:

@@ -216,10 +216,10 @@ def test_uint8_is_divided_by_255_where_it_is_an_image(make_data, shape: tuple, s
     data = make_data(from_arrays({"train": (values, np.zeros(16, np.int32))}), batch_size=16, scale_uint8=scale)
     (inputs, _), *_ = data.evaluation("train")
     image = shape in ((4, 4, 1), (8, 8))
-    assert data.scales_uint8 == (image if scale == "auto" else scale)
-    expected = values.astype(np.float32) * np.float32(1 / 255) if data.scales_uint8 else values
+    scaled = image if scale == "auto" else scale
+    expected = values.astype(np.float32) * np.float32(1 / 255) if scaled else values
     np.testing.assert_array_equal(inputs.numpy(), expected)
-    assert inputs.dtype == (tf.float32 if data.scales_uint8 or image else tf.int32)
+    assert inputs.dtype == (tf.float32 if scaled or image else tf.int32)
 
 
 def test_booleans_reach_the_model_as_floats(make_data) -> None:

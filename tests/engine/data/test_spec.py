@@ -68,12 +68,15 @@ def test_inputs_of_any_numeric_dtype_are_accepted(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("splits", "message"),
     [
-        ({"train": (IMAGES, LABELS[:4])}, "`train`: it has 5 inputs but 4 targets"),
+        ({"train": (IMAGES, LABELS[:4])}, "`train`: its inputs have 5 rows, but its targets have 4"),
         ({"train": (IMAGES, LABELS), "test": (IMAGES[:0], LABELS[:0])}, "`test`: it is empty"),
-        ({"train": (IMAGES, LABELS), "test": (IMAGES[:, :3], LABELS)}, "`test`: its shapes are (3, 4, 1)"),
+        (
+            {"train": (IMAGES, LABELS), "test": (IMAGES[:, :3], LABELS)},
+            "`test`: its inputs have shape (3, 4, 1), not (4, 4, 1) as in the first split",
+        ),
         (
             {"train": (IMAGES, LABELS), "test": (IMAGES, np.stack([LABELS] * 2, 1))},
-            "`test`: its shapes are (4, 4, 1) and (2,)",
+            "`test`: its targets have shape (2,), not () as in the first split",
         ),
         (
             {"train": (IMAGES, LABELS), "test": (IMAGES, LABELS + 1)},

@@ -1,9 +1,10 @@
 """Data: what a dataset is, deterministic index-based batches, and reading and caching of files."""
 
+from tfloop_cli.engine.data.array_dataset import ArraySource, from_arrays
 from tfloop_cli.engine.data.batch_iterators import BatchIterator
 from tfloop_cli.engine.data.invalid_examples import skip_example, skips_invalid_examples
 from tfloop_cli.engine.data.pipeline import Data, build_data
-from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source, from_arrays
+from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, Source, TargetSpec
 
 __all__ = [
     "ArraySource",
@@ -11,7 +12,9 @@ __all__ = [
     "Data",
     "DataSpec",
     "Dataset",
+    "InputSpec",
     "Source",
+    "TargetSpec",
     "build_data",
     "from_arrays",
     "skip_example",

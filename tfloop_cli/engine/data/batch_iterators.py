@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import tensorflow as tf
 
+from tfloop_cli.engine.data.structures import Structure
+
 if TYPE_CHECKING:
     from tfloop_cli.engine.data.pipeline import Data
 
@@ -17,7 +19,7 @@ class BatchIterator(Protocol):
         variables: those of the graph that depend on the step alone.
     """
 
-    batches: Iterator[tuple[tf.Tensor, tf.Tensor]]
+    batches: Iterator[tuple[Structure, ...]]
     variables: Sequence[tf.Variable]
 
     def set_epoch(self, epoch: int) -> None:
@@ -79,7 +81,7 @@ class InMemoryBatches:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> tuple[tf.Tensor, tf.Tensor]:
+    def __next__(self) -> tuple[Structure, ...]:
         first = (self._step - self._first) * self._size
         indices = self._order[first : first + self._size]
         self._step.assign_add(1)

@@ -11,10 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
-from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
+from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order, split_dataset
+from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import augmentations, datasets
 
@@ -32,7 +34,6 @@ class Data:
         spec: shape of one example.
         fingerprint: identifies the data; see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
-        scales_uint8: whether uint8 inputs are divided by 255.
         held_out: the number of validation examples that are taken from the training split.
 
     Raises:
@@ -46,8 +47,6 @@ class Data:
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
-        auto = config.scale_uint8 == "auto"
-        self.scales_uint8: bool = dataset.spec.is_image if auto else bool(config.scale_uint8)
         self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
         self._splits = split_dataset(dataset, config.validation)
         self.held_out = len(dataset.splits["train"]) - self.examples("train")
@@ -58,11 +57,8 @@ class Data:
                 "`drop_remainder` drops every batch",
                 hint="lower `batch_size`",
             )
-        if self._augment and len(self.spec.input_shape) != 3:
-            raise TfloopError(
-                f"`augment` needs images, and the inputs of this dataset have shape {self.spec.input_shape}",
-                hint="remove `augment` from the config",
-            )
+        if self._augment:
+            self.spec.require_one_image("augment")
 
     @property
     def splits(self) -> list[str]:
@@ -103,10 +99,11 @@ class Data:
     def batches(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """Returns the training batches `first_step` to `last_step` - 1, counted from 0 over the whole run.
 
-        Each is a pair:
+        Each is (inputs, targets), or (inputs, targets, sample_weight) if the split has weights:
             inputs [batch, *input_shape]: float32 (float64 with `precision: float64`), uint8 images scaled to [0, 1];
-                int32 token ids for text, padded with 0.
-            targets [batch, *target_shape]: integer classes, or numbers of the same float dtype.
+                int32 token ids for text, padded with 0. Several inputs are a dict or a tuple, as in the spec.
+            targets [batch, *target_shape]: integer classes, or numbers of the same float dtype; several likewise.
+            sample_weight [batch]: numbers of the same float dtype.
         """
         size, examples = self._config.batch_size, self.examples("train")
 
@@ -117,11 +114,11 @@ class Data:
             numbers = tf.data.Dataset.range(tf.maximum(first, first_step), last)
             return numbers.map(lambda k: (k, order[(k - first) * size : (k - first + 1) * size]))
 
-        def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            inputs, targets = self.load_training(indices)
+        def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[Structure, ...]:
+            inputs, *others = self.load_training(indices)
             for number, augment in enumerate(self._augment):
                 inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
-            return inputs, targets
+            return (inputs, *others)
 
         epochs = tf.data.Dataset.range(self.epoch_of(first_step), self.epoch_of(last_step - 1) + 1)
         return self._finish(epochs.flat_map(indices_of_epoch).map(load, num_parallel_calls=self._parallel))
@@ -139,7 +136,7 @@ class Data:
             lambda step: self.batches(step, last_step or self.first_step(self._config.epochs)), first_step
         )
 
-    def load_training(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def load_training(self, indices: tf.Tensor) -> tuple[Structure, ...]:
         """Returns a training batch before augmentation; shapes and dtypes as in `batches`.
 
         Args:
@@ -206,12 +203,13 @@ class Data:
         # One worker is fast enough for a model unless images are augmented.
         return 2 if self._augment else 1
 
-    def _load(self, source: Source, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        inputs, targets = source.gather(indices)
-        inputs = self.spec.model_inputs(inputs, self._dtype, scale_uint8=self.scales_uint8)
-        if targets.dtype.is_floating:
-            targets = tf.cast(targets, self._dtype)
-        return inputs, targets
+    def _load(self, source: Source, indices: tf.Tensor) -> tuple[Structure, ...]:
+        inputs, targets, *weights = source.gather(indices)
+        inputs = self.spec.model_inputs(inputs, self._dtype, self._config.scale_uint8)
+        targets = tf.nest.map_structure(
+            lambda one: tf.cast(one, self._dtype) if one.dtype.is_floating else one, targets
+        )
+        return (inputs, targets, *(tf.cast(one, self._dtype) for one in weights))
 
     @staticmethod
     def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:

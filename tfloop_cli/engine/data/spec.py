@@ -1,74 +1,193 @@
 """The interface of a dataset: its splits, and the shape of one example."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 
-from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, names_of
+from tfloop_cli.errors import TfloopError
 
 MIN_SIDE = 8  # pixels: inputs [height, width] are an image if both have as many
 CHANNELS = (1, 3, 4)  # of an image [height, width, channels], or of several [frames, height, width, channels]
 
 
 @dataclass(frozen=True)
-class DataSpec:
-    """The shape of the data, for models and tasks.
+class InputSpec:
+    """One input of an example.
 
     Attributes:
-        input_shape: shape of one input, without the batch: (height, width, channels) for an image; (None,) for text,
-            which is padded to the longest text of the batch.
-        input_dtype: dtype on disk and in memory. The model receives uint8 images as floats in [0, 1]; see `is_image`.
-        target_shape: shape of one target; () or (1,) for a class or a single number.
-        class_names: one name per class, in the order of the labels; empty if the targets are not classes.
-        vocabulary: number of token ids of a text, 0 (padding) and 1 (unknown) included; 0 for other inputs.
-        one_hot: whether the targets are classes with one number per class, [classes]: 1 for the class, else 0.
+        shape: without the batch: (height, width, channels) for an image; (None,) for text, which is padded to the
+            longest text of the batch.
+        dtype: on disk and in memory. The model receives uint8 images as floats in [0, 1]; see `is_image`.
     """
 
-    input_shape: tuple[int | None, ...]
-    input_dtype: str
-    target_shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the input has the shape of an image, or of several: see `MIN_SIDE` and `CHANNELS`."""
+        if len(self.shape) == 2:
+            return all(length is None or length >= MIN_SIDE for length in self.shape)
+        return len(self.shape) > 2 and self.shape[-1] in CHANNELS
+
+    def is_scaled(self, scale_uint8: bool | Literal["auto"]) -> bool:
+        """Whether uint8 values are divided by 255; with "auto", those of images are."""
+        return self.is_image if scale_uint8 == "auto" else bool(scale_uint8)
+
+    def model_input(self, values: tf.Tensor, dtype: str, scale_uint8: bool | Literal["auto"]) -> tf.Tensor:
+        """Returns values as the model receives them: floats, images and booleans in `dtype`, other integers as ints."""
+        if values.dtype == tf.uint8 and self.is_scaled(scale_uint8):
+            # Not a division: TensorFlow replaces it by this product in some graphs only, with different rounding.
+            return tf.cast(values, dtype) * (1 / 255)
+        if values.dtype == tf.uint8 and not self.is_image:  # ids, counts
+            return tf.cast(values, tf.int32)
+        return tf.cast(values, dtype) if not values.dtype.is_integer or values.dtype == tf.uint8 else values
+
+    def signature(self) -> tf.TensorSpec:
+        """Returns what the model receives with `scale_uint8: auto`, in float32 if in floats: [None, *shape]."""
+        dtype = tf.as_dtype(self.dtype)
+        if dtype == tf.uint8:
+            dtype = tf.float32 if self.is_image else tf.int32
+        return tf.TensorSpec([None, *self.shape], dtype if dtype.is_integer else tf.float32)
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """One target of an example.
+
+    Attributes:
+        shape: () or (1,) for a class or a single number.
+        class_names: one name per class, in the order of the labels; empty if the target is not a class.
+        one_hot: whether the target is a class with one number per class, [classes]: 1 for the class, else 0.
+    """
+
+    shape: tuple[int, ...] = ()
     class_names: tuple[str, ...] = ()
-    vocabulary: int = 0
     one_hot: bool = False
 
     @property
     def classes(self) -> int:
-        """The number of classes; 0 if the targets are numbers."""
+        """The number of classes; 0 if the target is not a class."""
         return len(self.class_names)
 
     @property
     def outputs(self) -> int:
         """The number of outputs of a model per example: one per class, or one per number of the target."""
-        return self.classes or int(np.prod(self.target_shape, dtype=np.int64))
-
-    @property
-    def is_image(self) -> bool:
-        """Whether one input has the shape of an image, or of several: see `MIN_SIDE` and `CHANNELS`."""
-        if len(self.input_shape) == 2:
-            return all(length is None or length >= MIN_SIDE for length in self.input_shape)
-        return len(self.input_shape) > 2 and self.input_shape[-1] in CHANNELS
-
-    def model_inputs(self, inputs: tf.Tensor, dtype: str, *, scale_uint8: bool) -> tf.Tensor:
-        """Returns inputs as the model receives them: floats, images and booleans in `dtype`, other integers as ints."""
-        if inputs.dtype == tf.uint8 and scale_uint8:
-            # Not a division: TensorFlow replaces it by this product in some graphs only, with different rounding.
-            return tf.cast(inputs, dtype) * (1 / 255)
-        if inputs.dtype == tf.uint8 and not self.is_image:  # ids, counts
-            return tf.cast(inputs, tf.int32)
-        return tf.cast(inputs, dtype) if not inputs.dtype.is_integer or inputs.dtype == tf.uint8 else inputs
+        return self.classes or int(np.prod(self.shape, dtype=np.int64))
 
     def labels_of(self, targets: tf.Tensor) -> tf.Tensor:
-        """Returns the class of each example, int32 [batch], from targets [batch, *target_shape]."""
+        """Returns the class of each example, int32 [batch], from targets [batch, *shape]."""
         if self.one_hot:
             return tf.argmax(tf.cast(targets, tf.float32), axis=-1, output_type=tf.int32)
         labels = tf.cast(targets, tf.int32)  # the losses do not support uint8
-        return labels[:, 0] if self.target_shape == (1,) else labels
+        return labels[:, 0] if self.shape == (1,) else labels
+
+
+@dataclass(frozen=True, init=False)
+class DataSpec:
+    """The shape of the data, for models and tasks.
+
+    With one input, `input_shape`, `input_dtype` and `is_image` are those of `inputs`. With one target, `target_shape`,
+    `class_names`, `classes`, `outputs`, `one_hot` and `labels_of` are those of `targets`. With several, they raise a
+    TfloopError with their names (exit code 2): a component for one input or target does not suit the data.
+
+    Attributes:
+        inputs: an `InputSpec`; several as a dict by name, or as a tuple.
+        targets: a `TargetSpec`, or a dict or tuple of several.
+        vocabulary: number of token ids of a text, 0 (padding) and 1 (unknown) included; 0 for other inputs.
+    """
+
+    inputs: Structure
+    targets: Structure
+    vocabulary: int
+
+    def __init__(
+        self,
+        input_shape: tuple[int | None, ...],
+        input_dtype: str,
+        target_shape: tuple[int, ...] = (),
+        class_names: tuple[str, ...] = (),
+        vocabulary: int = 0,
+        one_hot: bool = False,
+    ) -> None:
+        self._set(InputSpec(input_shape, input_dtype), TargetSpec(target_shape, class_names, one_hot), vocabulary)
+
+    @classmethod
+    def of(cls, inputs: Structure, targets: Structure, vocabulary: int = 0) -> "DataSpec":
+        """Returns the spec of data with several inputs or targets; see the attributes."""
+        spec = cls.__new__(cls)
+        spec._set(inputs, targets, vocabulary)
+        return spec
+
+    def _set(self, inputs: Structure, targets: Structure, vocabulary: int) -> None:
+        for name, value in (("inputs", inputs), ("targets", targets), ("vocabulary", vocabulary)):
+            object.__setattr__(self, name, value)  # the dataclass is frozen
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        return self._only("input", self.inputs).shape
+
+    @property
+    def input_dtype(self) -> str:
+        return self._only("input", self.inputs).dtype
+
+    @property
+    def is_image(self) -> bool:
+        return self._only("input", self.inputs).is_image
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        return self._only("target", self.targets).shape
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._only("target", self.targets).class_names
+
+    @property
+    def one_hot(self) -> bool:
+        return self._only("target", self.targets).one_hot
+
+    @property
+    def classes(self) -> int:
+        return self._only("target", self.targets).classes
+
+    @property
+    def outputs(self) -> int:
+        return self._only("target", self.targets).outputs
+
+    def labels_of(self, targets: tf.Tensor) -> tf.Tensor:
+        return self._only("target", self.targets).labels_of(targets)
+
+    def model_inputs(self, inputs: Structure, dtype: str, scale_uint8: bool | Literal["auto"]) -> Structure:
+        """Returns inputs as the model receives them; see `InputSpec.model_input`."""
+        return map_structure(lambda one, values: one.model_input(values, dtype, scale_uint8), self.inputs, inputs)
+
+    def input_signature(self) -> Structure:
+        """Returns a tf.TensorSpec for each input of the model; see `InputSpec.signature`."""
+        return map_structure(lambda one: one.signature(), self.inputs)
+
+    def require_one_image(self, key: str) -> None:
+        """Raises TfloopError unless the only input is an image, which a config key needs (exit code 2)."""
+        if is_several(self.inputs):
+            found = f"the dataset has the inputs {names_of(self.inputs)}"
+        elif len(self.input_shape) != 3:
+            found = f"the inputs of this dataset have shape {self.input_shape}"
+        else:
+            return
+        raise TfloopError(f"`{key}` needs images, and {found}", hint=f"remove `{key}` from the config")
+
+    @staticmethod
+    def _only(role: str, structure: Structure) -> InputSpec | TargetSpec:
+        if is_several(structure):
+            raise TfloopError(
+                f"the dataset has several {role}s, {names_of(structure)}; the model or the task is for one {role}",
+                hint=f"use a model and a task of your own, with `spec.{role}s` (docs/extending.md)",
+            )
+        return structure
 
 
 class Source(Protocol):
@@ -79,8 +198,11 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def gather(self, indices: tf.Tensor) -> tuple[Structure, ...]:
         """Returns the examples at `indices`: inputs [batch, *input_shape] and targets [batch, *target_shape].
+
+        Several inputs are a dict or a tuple, as in the spec, and so are several targets. A third element is the weight
+        of each example, [batch]; see `from_arrays`.
 
         Called while a graph is traced, so that it becomes part of the graph.
 
@@ -88,30 +210,6 @@ class Source(Protocol):
             indices: int64 [batch].
         """
         ...
-
-
-class ArraySource:
-    """A split in memory: one row per example.
-
-    Args:
-        inputs: array [examples, *input_shape].
-        targets: array [examples, *target_shape].
-    """
-
-    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
-        with tf.device("CPU"):
-            self.inputs = tf.convert_to_tensor(inputs)
-            self.targets = tf.convert_to_tensor(targets)
-
-    def __len__(self) -> int:
-        return int(self.inputs.shape[0])
-
-    @property
-    def all_targets(self) -> tf.Tensor:
-        return self.targets
-
-    def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.gather(self.inputs, indices), tf.gather(self.targets, indices)
 
 
 @dataclass(frozen=True)
@@ -127,121 +225,3 @@ class Dataset:
     spec: DataSpec
     splits: Mapping[str, Source]
     fingerprint: str
-
-
-def from_arrays(
-    splits: Mapping[str, tuple[ArrayLike, ArrayLike]],
-    *,
-    class_names: Sequence[str] = (),
-    fingerprint: str = "",
-) -> Dataset:
-    """Returns a dataset of arrays in memory.
-
-    Args:
-        splits: name of a split -> (inputs [examples, ...], targets [examples, ...]), arrays or lists. Integers and
-            booleans are classes, and so are targets of any dtype if each is one-hot: [examples, classes].
-        class_names: names of the classes; by default their numbers, up to the largest label of the first split.
-        fingerprint: see `Dataset`; by default computed from the arrays.
-
-    Raises:
-        TfloopError: an array is not numeric, splits differ in shape or dtype, a split is empty, or labels are out of
-            range and invalid examples are not skipped (exit code 4).
-    """
-    arrays = {
-        name: (_array(name, "inputs", inputs), _array(name, "targets", targets))
-        for name, (inputs, targets) in splits.items()
-    }
-    inputs, targets = next(iter(arrays.values()))
-    one_hot = _is_one_hot(targets) and len(class_names) in (0, *targets.shape[1:])
-    if one_hot and not class_names:
-        class_names = [str(label) for label in range(targets.shape[1])]
-    elif targets.dtype == np.bool_ and targets.shape[1:] in ((), (1,)) and not class_names:
-        class_names = ["false", "true"]
-    elif np.issubdtype(targets.dtype, np.integer) and not class_names:
-        class_names = [str(label) for label in range(int(targets.max(initial=0)) + 1)]
-    spec = DataSpec(inputs.shape[1:], str(inputs.dtype), targets.shape[1:], tuple(class_names), one_hot=one_hot)
-    for name, pair in arrays.items():
-        _check_split(name, *pair, spec, targets.dtype)
-    arrays = {name: _in_range(name, *pair, spec) for name, pair in arrays.items()}
-    return Dataset(
-        spec=spec,
-        splits={name: ArraySource(*pair) for name, pair in arrays.items()},
-        fingerprint=fingerprint or fingerprint_of(arrays),
-    )
-
-
-def fingerprint_of(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
-    """Returns the sha256 over names, dtypes, shapes and bytes of all arrays."""
-    digest = hashlib.sha256()
-    for name, arrays in sorted(splits.items()):
-        for array in arrays:
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
-
-
-def _array(split: str, role: str, values: ArrayLike) -> np.ndarray:
-    """Returns an array; lists of numbers become int64 or float32."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:  # lists of different lengths
-        raise TfloopError(f"dataset split `{split}`: its {role} are no array: {error}", code=ExitCode.DATA) from error
-    return array.astype(np.float32) if isinstance(values, list | tuple) and array.dtype == np.float64 else array
-
-
-def _is_one_hot(targets: np.ndarray) -> bool:
-    """Whether each row has one 1 and otherwise 0: [examples, classes] of two classes and more."""
-    if targets.ndim != 2 or targets.shape[1] < 2 or not len(targets) or not _is_numeric(targets):
-        return False
-    return not _not_one_hot(targets).any()
-
-
-def _not_one_hot(targets: np.ndarray) -> np.ndarray:
-    """Returns which rows are not one-hot: bool [examples]."""
-    ones = targets == 1
-    return (ones.sum(axis=1) != 1) | ~(ones | (targets == 0)).all(axis=1)
-
-
-def _check_split(name: str, inputs: np.ndarray, targets: np.ndarray, spec: DataSpec, target_dtype: np.dtype) -> None:
-    def refuse(problem: str) -> None:
-        raise TfloopError(f"dataset split `{name}`: {problem}", code=ExitCode.DATA)
-
-    for role, array, expected in (("inputs", inputs, spec.input_dtype), ("targets", targets, str(target_dtype))):
-        if not _is_numeric(array):
-            refuse(f"its {role} have dtype {array.dtype}, which is not numeric")
-        if str(array.dtype) != expected:
-            refuse(f"its {role} have dtype {array.dtype}, not {expected} as in the first split")
-    if len(inputs) != len(targets):
-        refuse(f"it has {len(inputs)} inputs but {len(targets)} targets")
-    if not len(inputs):
-        refuse("it is empty")
-    if inputs.shape[1:] != spec.input_shape or targets.shape[1:] != spec.target_shape:
-        refuse(
-            f"its shapes are {inputs.shape[1:]} and {targets.shape[1:]}, not {spec.input_shape} and {spec.target_shape}"
-        )
-
-
-def _is_numeric(array: np.ndarray) -> bool:
-    try:
-        dtype = tf.as_dtype(array.dtype)
-    except TypeError:
-        return False
-    return dtype.is_floating or dtype.is_integer or dtype.is_bool
-
-
-def _in_range(name: str, inputs: np.ndarray, targets: np.ndarray, spec: DataSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the examples with a label that is one of the classes; the others are invalid."""
-    skip = skips_invalid_examples()  # called first: arrays always support skipping
-    if not spec.classes:
-        return inputs, targets
-    wrong = _not_one_hot(targets)[:, None] if spec.one_hot else (targets < 0) | (targets >= spec.classes)
-    invalid = wrong.reshape(len(targets), -1).any(axis=1)
-    for number in np.flatnonzero(invalid):
-        if spec.one_hot:
-            reason = f"the target of example {number} is not one-hot, as those of the first split are"
-        else:
-            label = targets[number][wrong[number]].flat[0]
-            reason = f"example {number} has label {label}, which is not in 0 to {spec.classes - 1}"
-        skip_example(name, TfloopError(f"dataset split `{name}`: {reason}", code=ExitCode.DATA))
-    require_valid_examples(name, int((~invalid).sum()))
-    return (inputs[~invalid], targets[~invalid]) if skip and invalid.any() else (inputs, targets)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.data.spec import Dataset, DataSpec, fingerprint_of
+from tfloop_cli.engine.data.array_dataset import fingerprint_of
+from tfloop_cli.engine.data.spec import Dataset, DataSpec
 
 UNKNOWN, FIRST_WORD = 1, 2  # token ids; 0 is padding
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # the arguments of a TextSource

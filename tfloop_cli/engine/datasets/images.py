@@ -12,11 +12,12 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
+from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached
 from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
 from tfloop_cli.engine.data.image_decoding import Decoder, invalid_image
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
-from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
+from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt

@@ -6,7 +6,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from tfloop_cli.engine.data.spec import Dataset, from_arrays
+from tfloop_cli.engine.data.array_dataset import from_arrays
+from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import datasets
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tfloop_cli.engine.data.spec import Dataset, from_arrays
+from tfloop_cli.engine.data.array_dataset import from_arrays
+from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import NonNegativeFloat, NonNegativeInt, PositiveInt
 

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from tfloop_cli.engine.data.array_dataset import from_arrays
 from tfloop_cli.engine.data.csv_and_jsonl import Row, class_names, read_rows
 from tfloop_cli.engine.data.invalid_examples import keep_valid, skips_invalid_examples
-from tfloop_cli.engine.data.spec import Dataset, from_arrays
+from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
 

@@ -9,8 +9,9 @@ import psutil
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tfloop_cli.engine.data.array_dataset import from_arrays
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
-from tfloop_cli.engine.data.spec import Dataset, from_arrays
+from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.tfds_files import ARRAY_RECORD, Split
 from tfloop_cli.engine.data.tfds_prepare import open_builder
 from tfloop_cli.engine.data.tfds_records import Example, load, valid_example_indices

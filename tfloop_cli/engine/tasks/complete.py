@@ -91,8 +91,8 @@ class CompleteTask:
         return {name: self._per_example(name, values[name], batch, step) for name in self.metrics}
 
     def _per_example(self, name: str, value: Any, batch: Batch, step: str) -> tf.Tensor:
-        value, inputs = tf.convert_to_tensor(value), batch[0]
-        examples, size = tf.shape(inputs)[0], inputs.shape[0]
+        value, one_input = tf.convert_to_tensor(value), tf.nest.flatten(batch)[0]
+        examples, size = tf.shape(one_input)[0], one_input.shape[0]
         if value.dtype.is_complex or value.dtype == tf.string:
             raise self._error(f"its `{step}` returns the metric `{name}` as {value.dtype.name}", "return numbers")
         if value.shape.rank == 0:

@@ -32,7 +32,7 @@ class Gan:
     whole_batches = True  # all micro-batches of a batch would start from the same noise
 
     def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
-        images, _ = batch
+        images = _images(batch)
         generator, discriminator = state.models["generator"], state.models["discriminator"]
         noise = self.noise(state, images, state.step)
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
@@ -53,7 +53,7 @@ class Gan:
         return values
 
     def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
-        images, _ = batch
+        images = _images(batch)
         noise = self.noise(state, images, tf.bitcast(tf.reduce_sum(tf.cast(images, tf.float32)), tf.int32))
         fakes = state.models["generator"](noise, training=False)
         discriminator = state.models["discriminator"]
@@ -93,6 +93,12 @@ class Gan:
             "real_score": tf.sigmoid(real),
             "fake_score": tf.sigmoid(fake),
         }
+
+
+def _images(batch: Batch) -> tf.Tensor:
+    if len(batch) > 2:
+        raise TfloopError("task `gan` has no use for `sample_weight`", hint="use a dataset without weights")
+    return batch[0]
 
 
 @tasks.register("gan")

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.data.structures import map_structure
 
 Head = Literal["softmax", "sigmoid"]
 
@@ -27,9 +28,9 @@ def find_head(model: keras.Model, spec: DataSpec) -> Head | None:
     """
     if _ends_with_logits(model):
         return None
-    inputs = tf.TensorSpec([None, *spec.input_shape], tf.int32 if spec.vocabulary else tf.float32)
+    traceable = tf.function(lambda batch: model(batch, training=False), autograph=False)
     try:
-        traced = tf.function(lambda batch: model(batch, training=False), autograph=False).get_concrete_function(inputs)
+        traced = traceable.get_concrete_function(spec.input_signature())
     except Exception:  # of the user's code; training will raise it with a better message
         return None
     if len(traced.outputs) != 1:
@@ -90,11 +91,17 @@ def _producer(tensor: tf.Tensor, *, into_calls: bool = False) -> tf.Operation:
 
 
 def _sums_to_one(traced: tf.types.experimental.ConcreteFunction, model: keras.Model, spec: DataSpec) -> bool:
-    shape = [EXAMPLES, *(8 if length is None else length for length in spec.input_shape)]
     random = np.random.default_rng(0)
-    inputs = random.integers(1, spec.vocabulary, shape) if spec.vocabulary > 1 else random.standard_normal(shape)
+
+    def draw(one: tf.TensorSpec) -> tf.Tensor:
+        shape = [EXAMPLES, *(8 if length is None else length for length in one.shape[1:])]
+        if one.dtype.is_integer:
+            return tf.constant(random.integers(spec.vocabulary > 1, max(spec.vocabulary, 2), shape), one.dtype)
+        return tf.constant(random.standard_normal(shape), one.dtype)
+
+    inputs = map_structure(draw, spec.input_signature())
     state = [(variable, variable.numpy()) for variable in model.non_trainable_variables]  # seeds among them
-    outputs = tf.cast(traced(tf.cast(inputs, traced.inputs[0].dtype)), tf.float64).numpy().reshape(EXAMPLES, -1)
+    outputs = tf.cast(traced(inputs), tf.float64).numpy().reshape(EXAMPLES, -1)
     for variable, value in state:
         variable.assign(value)
     return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=0.02) and outputs.shape[1] > 1)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.data.structures import Structure, map_structure
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks.heads import Head, find_head, logits_of
 from tfloop_cli.engine.tasks.task import Batch, MetricValues
@@ -21,7 +22,10 @@ PerExample = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # targets, outputs -> 
 
 @dataclass
 class Supervised:
-    """One model that predicts targets from inputs.
+    """One model with one output that predicts targets from its inputs.
+
+    With `sample_weight`, as in Keras, the loss of an example is multiplied by its weight, and the loss of a batch is
+    the sum of these divided by the number of examples. The other metrics are not weighted.
 
     Attributes:
         loss: the loss of each example.
@@ -46,10 +50,10 @@ class Supervised:
         return ("loss", *self.other_metrics)
 
     def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
-        inputs, targets = batch
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
         with tf.GradientTape() as tape:
             outputs = state.model(inputs, training=True)  # [batch, outputs]
-            values = self.compute_metrics(targets, outputs)
+            values = weighted(self.compute_metrics(targets, outputs), weights)
             loss = tf.reduce_mean(values["loss"]) + sum(state.model.losses)
         variables = state.model.trainable_variables
         gradients = tape.gradient(loss, variables, state.optimizer.loss_scale)
@@ -57,10 +61,10 @@ class Supervised:
         return values
 
     def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
-        inputs, targets = batch
-        return self.compute_metrics(targets, state.model(inputs, training=False))
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        return weighted(self.compute_metrics(targets, state.model(inputs, training=False)), weights)
 
-    def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
+    def predict(self, state: TrainState, inputs: Structure) -> tf.Tensor | None:
         return tf.argmax(self.logits(state.model(inputs, training=False)), axis=-1) if self.classes else None
 
     def samples(self, state: TrainState) -> None:
@@ -76,7 +80,7 @@ class Supervised:
             TfloopError: the model is known to have other outputs than the task needs (exit code 2).
         """
         self.head = find_head(model, spec) if self.classes else None
-        shape = output_shape(model, spec)
+        shape = output_shape(model, spec, name)
         one_for_two = self.classes == 2 and shape in ((1,), ())
         if shape is not None and not (one_for_two and self.head == "sigmoid"):
             self._require_outputs(shape, spec, name, one_for_two)
@@ -103,6 +107,8 @@ class Supervised:
 
     def compute_metrics(self, targets: tf.Tensor, outputs: tf.Tensor) -> MetricValues:
         """Returns loss and metrics of each example, in at least float32, whatever the precision of the model."""
+        if not tf.is_tensor(outputs):
+            raise _several_outputs("the model")
         outputs = self.logits(outputs)
         if outputs.dtype != tf.float64:
             outputs = tf.cast(outputs, tf.float32)
@@ -113,18 +119,41 @@ class Supervised:
         }
 
 
-def output_shape(model: keras.Model, spec: DataSpec) -> tuple[int, ...] | None:
-    """Returns the shape of a model's output for one example; None if it is unknown before the model runs."""
-    shape = getattr(model, "output_shape", None)
-    if shape is None:  # a subclass: only a call shows it
-        inputs = keras.KerasTensor((None, *spec.input_shape), "int32" if spec.vocabulary else "float32")
+def weighted(values: MetricValues, sample_weight: tf.Tensor | None) -> MetricValues:
+    """Returns the metrics with the loss of each example multiplied by its weight, [batch]; None for no weights."""
+    if sample_weight is None:
+        return values
+    return values | {"loss": values["loss"] * tf.cast(sample_weight, values["loss"].dtype)}
+
+
+def output_shape(model: keras.Model, spec: DataSpec, name: str) -> tuple[int, ...] | None:
+    """Returns the shape of a model's output for one example; None if it is unknown before the model runs.
+
+    Raises:
+        TfloopError: the model is known to have several outputs (exit code 2).
+    """
+    outputs = getattr(model, "outputs" if isinstance(model, keras.Sequential) else "_outputs_struct", None)
+    if outputs is None:  # a subclass: only a call shows it
+        inputs = map_structure(lambda one: keras.KerasTensor(one.shape, one.dtype.name), spec.input_signature())
         try:
-            shape = getattr(model.compute_output_spec(inputs), "shape", None)
+            outputs = model.compute_output_spec(inputs)
         except Exception:  # of the user's code; training will raise it with a better message
             return None
+    if isinstance(outputs, list) and len(outputs) == 1:
+        outputs = outputs[0]
+    if isinstance(outputs, Mapping | list | tuple):
+        raise _several_outputs(f"model `{name}`")
+    shape = getattr(outputs, "shape", None)
     if not isinstance(shape, tuple) or not shape or any(type(length) is not int for length in shape[1:]):
         return None
     return shape[1:]
+
+
+def _several_outputs(model: str) -> TfloopError:
+    return TfloopError(
+        f"{model} has several outputs, and this task is for one",
+        hint="write a task that adds up the losses of the outputs (docs/extending.md)",
+    )
 
 
 @tasks.register("classification")

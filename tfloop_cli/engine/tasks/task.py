@@ -5,9 +5,12 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.engine.state import TrainState
 
-Batch = tuple[tf.Tensor, tf.Tensor]  # inputs [batch, ...]; targets [batch, ...]; dtypes as in `Data.batches`
+# (inputs [batch, ...], targets [batch, ...]) or (inputs, targets, sample_weight [batch]); see `Data.batches`. Several
+# inputs or targets are a dict or a tuple.
+Batch = tuple[Structure, ...]
 MetricValues = dict[str, tf.Tensor]  # name of a metric -> its value for each example, float [batch]
 
 
@@ -41,7 +44,7 @@ class Task(Protocol):
         """Evaluates one batch with training=False; changes nothing. Without it, nothing is evaluated."""
         ...
 
-    def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
+    def predict(self, state: TrainState, inputs: Structure) -> tf.Tensor | None:
         """Returns the most probable class of each input, int [batch]; None if the task has no classes."""
         ...
 

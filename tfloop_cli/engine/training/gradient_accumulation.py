@@ -23,11 +23,10 @@ def accumulate_gradients(step: MeasuredStep, state: TrainState, size: int) -> Me
     optimizers = state.optimizers.values()
 
     def accumulated_step(batch: Batch) -> tf.Tensor:
-        inputs, targets = batch
-        examples = tf.shape(inputs)[0]
+        examples = tf.shape(tf.nest.flatten(batch)[0])[0]
 
         def micro_step(first: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            micro_batch = inputs[first : first + size], targets[first : first + size]
+            micro_batch = tf.nest.map_structure(lambda values: values[first : first + size], batch)
             fraction = tf.cast(tf.minimum(size, examples - first), tf.float64) / tf.cast(examples, tf.float64)
             for optimizer in optimizers:
                 optimizer.fraction = fraction  # from now on, `apply` accumulates gradients

@@ -7,10 +7,12 @@ import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data, DataSpec
+from tfloop_cli.engine.data.structures import is_several
 from tfloop_cli.engine.optimizers.build import build_optimizer
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, uses_autograph
+from tfloop_cli.engine.training.model_inputs import build_weights, check_inputs, model_inputs
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import models
 
@@ -28,9 +30,9 @@ def create_state(
         total_steps: training steps in the whole run, which the schedule spans.
 
     Raises:
-        TfloopError: the models are not those of the task, or have other outputs than it needs, or `micro_batch_size`
-            does not suit model or task, or the optimizer is invalid (exit code 2); the builder of the model returned
-            something else (exit code 7).
+        TfloopError: the models are not those of the task, or have other inputs or outputs than data and task, or
+            `micro_batch_size` does not suit model or task, or the optimizer is invalid (exit code 2); the builder of
+            the model returned something else (exit code 7).
     """
     by_name = _by_name(built, config.model.name)
     if task.models and set(by_name) != set(task.models):
@@ -38,10 +40,11 @@ def create_state(
             f"task `{config.task.name}` trains {_list(task.models)}, but `{config.model.name}` is {_list(by_name)}",
             hint="use `task: gan` with `model: dcgan`, and other models with `classification` or `regression`",
         )
-    if isinstance(built, keras.Model) and not built.built:  # a subclass creates its weights at its first call
-        shape = [1, *(1 if length is None else length for length in spec.input_shape)]
-        built(tf.zeros(shape, tf.int32 if spec.vocabulary else tf.float32), training=False)
     notes = []
+    if isinstance(built, keras.Model):
+        notes.append(_check_inputs(built, task, spec, config.model.name))
+        if not built.built:
+            build_weights(built, spec)
     if check := getattr(task, "check_model", None):  # optional for user tasks
         notes.append(check(by_name["model"], spec, config.model.name))
     if not uses_autograph(task):  # a user's task may call such methods of the model
@@ -96,6 +99,18 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
     for text in state.notes:
         note(text)
+
+
+def _check_inputs(model: keras.Model, task: Task, spec: DataSpec, name: str) -> str | None:
+    """Checks the inputs of a model; a user's task may pass others to it, so for that this is a note at most."""
+    try:
+        check_inputs(model, spec, name)
+    except TfloopError as error:
+        if not uses_autograph(task):
+            raise
+        if is_several(spec.inputs) and len(model_inputs(model)) > 1:
+            return str(error)
+    return None
 
 
 def _unused_methods(model: keras.Model, name: str) -> str | None:
