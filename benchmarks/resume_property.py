@@ -51,7 +51,7 @@ from tfloop_cli.runs.resume import reconcile, total_steps
 from tfloop_cli.runs.start import TrainOptions
 from tfloop_cli.terminal.console import Console
 
-EXAMPLES, BATCH_SIZE = 36, 8  # 5 steps per epoch
+EXAMPLES, BATCH_SIZE, STEPS = 36, 8, 5  # steps per epoch
 CASES_PER_CONFIG = 4
 DATASET = "growing"
 COSINE, CONSTANT = {"name": "cosine"}, {"name": "constant"}
@@ -100,12 +100,17 @@ REFUSED: dict[str, list[Any]] = {
 }
 
 
-def growing(*, examples: Annotated[PositiveInt, OnResume.CHANGES_REST] = EXAMPLES, classes: PositiveInt = 3) -> Dataset:
+def growing(
+    *,
+    examples: Annotated[PositiveInt, OnResume.CHANGES_REST] = EXAMPLES,
+    classes: PositiveInt = 3,
+    test: bool = True,
+) -> Dataset:
     """Images whose class is the brightest column; more examples begin with the same ones."""
     random = np.random.default_rng(0)
     inputs = random.standard_normal((100, 8, 8, 1), np.float32)
     labels = inputs.mean(axis=(1, 3))[:, :classes].argmax(axis=1)
-    rows = {"train": slice(0, examples), "validation": slice(60, 80), "test": slice(80, 100)}
+    rows = {"train": slice(0, examples), "validation": slice(60, 80)} | ({"test": slice(80, 100)} if test else {})
     names = [str(label) for label in range(classes)]
     return from_arrays({name: (inputs[rows], labels[rows]) for name, rows in rows.items()}, class_names=names)
 
@@ -159,7 +164,7 @@ class Case:
             if value in REFUSED.get(key, ()):
                 return key
         held_out = isinstance(self.before.validation, int)
-        if "dataset.examples" in self.changes and (self.stop % 5 or held_out):
+        if "dataset.examples" in self.changes and (self.stop % STEPS or held_out):
             return "dataset"
         return None
 
@@ -278,6 +283,8 @@ def failure(case: Case, folder: Path, first: Phase, values: Mapping[int, Parts])
     if case.refused:
         return f"`{case.refused}` is not refused"
     second, epochs = reference(case, first, values, now)
+    if not epochs and int(second.state.step) == case.stop:
+        second = first  # nothing is left to train, so the finished run is not changed
     arrays = read_arrays(Checkpoint.open(list_checkpoints(RunFolder(folder).checkpoints)[-1]))
     expected = {name: variable.numpy() for name, variable in second.state.variables().items()}
     if different := sorted(
@@ -298,7 +305,7 @@ def random_config(chosen: random.Random) -> Config:
     """Returns the config of a run."""
     rate = {"learning_rate": chosen.choice([0.01, 0.03])}
     config = {
-        "dataset": DATASET,
+        "dataset": {"name": DATASET, "test": chosen.random() < 0.3},
         "model": {"name": "mlp", "hidden": [8], "dropout": chosen.choice([0.0, 0.3])},
         "epochs": chosen.choice([2, 3]),
         "batch_size": BATCH_SIZE,
@@ -328,8 +335,12 @@ def random_case(chosen: random.Random, before: Config, stops: list[int]) -> Case
     """Returns a case with one to three changed keys."""
     while True:
         candidates = list(ALLOWED.items()) if chosen.random() < 0.8 else list(REFUSED.items())
-        changes = {key: chosen.choice(values) for key, values in chosen.sample(candidates, chosen.choice([1, 1, 2, 3]))}
-        case = Case(before, changes, chosen.choice(stops))
+        changes = {key: chosen.choice(values) for key, values in chosen.sample(candidates, chosen.choice([1, 2, 3, 4]))}
+        if any(key.rpartition(".")[0] in changes for key in changes):
+            continue  # a mapping and a key in it
+        ends = [step for step in stops if step % STEPS == 0]
+        stop = chosen.choice(ends if "dataset.examples" in changes and chosen.random() < 0.7 else stops)
+        case = Case(before, changes, stop)
         try:
             now = to_mapping(case.now)
         except (TfloopError, TypeError, KeyError):
@@ -346,9 +357,8 @@ def run_cases(pairs: int, seed: int, folder: Path) -> Iterator[tuple[Case, str |
         finished = folder / f"run-{number}"
         train_in(finished, before, resume=False)
         first, values = first_phase(before)
-        stops = [step for step in values if step < max(values) or len(values) > 1]
         for attempt in range(min(CASES_PER_CONFIG, pairs - number * CASES_PER_CONFIG)):
-            case = random_case(chosen, before, stops)
+            case = random_case(chosen, before, list(values))
             resumed = folder / f"run-{number}-{attempt}"
             shutil.copytree(finished, resumed)
             stop_at(resumed, case.stop)

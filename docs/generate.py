@@ -22,7 +22,9 @@ from pydantic_core import PydanticUndefined
 
 from tfloop_cli import cli
 from tfloop_cli.commands.list import config_descriptions
+from tfloop_cli.config.on_resume import argument_policy, policies
 from tfloop_cli.config.schema import CheckpointConfig, Config, EarlyStoppingConfig
+from tfloop_cli.config.suggestions import COMPONENT_KEYS
 from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.registry import REGISTRIES, Component
@@ -105,7 +107,7 @@ def config_rows() -> Iterator[tuple[str, ...]]:
 
 def key_table(model: type[BaseModel], prefix: str = "") -> str:
     """Returns a table of the keys of a mapping."""
-    return table(("key", "type", "default", "description"), key_rows(model, prefix))
+    return table(("key", "type", "default", "description", "on resume"), key_rows(model, prefix))
 
 
 def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ...]]:
@@ -114,7 +116,7 @@ def key_rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, ..
         path = f"{prefix}{key}"
         kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         default = "required" if field.default is PydanticUndefined else default_of(path, field.default)
-        yield f"`{path}`", describe(kind), default, escaped(field.description or "")
+        yield f"`{path}`", describe(kind), default, escaped(field.description or ""), policies()[path]
         if isinstance(field.default, BaseModel) and key not in SECTIONS:
             yield from key_rows(type(field.default), f"{path}.")
 
@@ -129,21 +131,29 @@ def default_of(path: str, value: Any) -> str:
 def component_sections(kind: str) -> str:
     """Returns a section for each component of one kind, and a table of those of Keras."""
     found = REGISTRIES[kind].declarations()
-    blocks = [component(one) for one in found if not one.module.startswith("keras.")]
+    key = next(key for key, registry in COMPONENT_KEYS.items() if registry.plural == kind)
+    blocks = [component(key, one) for one in found if not one.module.startswith("keras.")]
     if keras := [one for one in found if one.module.startswith("keras.")]:
         blocks.append(keras_table(keras))
     return "\n\n".join(blocks)
 
 
-def component(declaration: Declaration) -> str:
-    """Returns the section of one component: its description and its arguments."""
+def component(key: str, declaration: Declaration) -> str:
+    """Returns the section of one component: its description and its arguments.
+
+    Args:
+        key: the key of the config that it is a value of.
+        declaration: of the component.
+    """
     text = declaration.doc.partition("\nArgs:")[0].partition("\nAttributes:")[0]
     paragraphs = [escaped(" ".join(one.split())) for one in text.strip().split("\n\n")]
     rows = []
     for one in declaration.parameters:
         default = "required" if one.required else f"`{write(one.default)}`"
-        rows.append((f"`{one.name}`", one.type_description, default, escaped(one.description)))
-    arguments = table(("argument", "type", "default", "description"), rows) if rows else "It has no arguments."
+        policy = argument_policy(key, one)
+        rows.append((f"`{one.name}`", one.type_description, default, escaped(one.description), policy))
+    header = ("argument", "type", "default", "description", "on resume")
+    arguments = table(header, rows) if rows else "It has no arguments."
     return "\n\n".join([f"### `{declaration.name}`", *paragraphs, arguments])
 
 

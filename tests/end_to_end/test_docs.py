@@ -20,6 +20,7 @@ import typer
 
 from tfloop_cli import cli
 from tfloop_cli.config.loading import load
+from tfloop_cli.config.on_resume import policies
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import nested_fields
 from tfloop_cli.errors import ExitCode, Problem
@@ -267,10 +268,13 @@ def test_every_config_key_is_documented() -> None:
     for key, field in Config.model_fields.items():
         for path in [key, *(f"{key}.{inner}" for inner in nested_fields(field.annotation))]:
             row = re.search(
-                rf"^\| `{re.escape(path)}` \| [^|]+ \| [^|]+ \| ([^|]+) \|$", PAGES["config.md"], re.MULTILINE
+                rf"^\| `{re.escape(path)}` \| [^|]+ \| [^|]+ \| ([^|]+) \| ([^|]+) \|$",
+                PAGES["config.md"],
+                re.MULTILINE,
             )
             assert row, path
             assert row[1].strip(), f"{path} has no description"
+            assert row[2] == policies()[path]
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)
@@ -348,6 +352,7 @@ def test_scores_and_errors_have_their_keys_documented() -> None:
 
 def test_metadata_keys_are_documented() -> None:
     facts = {"run_id", "device", "threads", "data", "total_steps", "code", "name_prefix", "resumed"}
+    facts |= {"train_examples", "held_out_examples", "schedule", "best_metric", "early_stopping_metric"}
     assert set(metadata.gather({})) | facts <= keys_in("meta.json")
 
 

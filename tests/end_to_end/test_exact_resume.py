@@ -28,6 +28,7 @@ CONFIG: dict[str, Any] = {
 }  # 4 steps per epoch
 FINISHED = "is finished; `--epochs N` trains more epochs"
 NOT_AFFECTED = "completed steps are not affected"
+FROM_NOW_ON = "it holds for the rest of the run"
 DIFFERS = "the result differs from an uninterrupted run"
 
 
@@ -146,8 +147,7 @@ def test_more_epochs_keep_the_length_of_the_schedule(resume, run: Path, finished
 
 def test_changed_schedule_length_is_reported(resume) -> None:
     process = resume("--epochs", "3", "--set", "schedule.decay_steps=12")
-    assert "`schedule` changes" in process.err
-    assert DIFFERS in process.err
+    assert "`schedule.decay_steps` changes from null to 12: it holds for the rest of the run" in process.err
     assert "the schedule ends" not in process.err
 
 
@@ -166,21 +166,39 @@ def test_resume_from_earlier_step_backs_up_later_checkpoints(resume, run: Path) 
     resume("--from", "aside-step-00000008", config=False)
 
 
-def test_changed_keys_are_reported_with_their_effect(resume) -> None:
-    changes = "--epochs", "3", "--seed", "5", "--set", "checkpoint.keep=2", "--set", "threads=2"
-    lines = resume(*changes).err.splitlines()
-    for key, affected in {"epochs": False, "checkpoint": False, "seed": True, "threads": True}.items():
+def test_changed_keys_are_reported_with_their_effect(resume, run: Path) -> None:
+    changes = ["epochs=3", "checkpoint.keep=2", "optimizer.learning_rate=0.1", "threads=2"]
+    lines = resume(*(word for change in changes for word in ("--set", change))).err.splitlines()
+    effects = {"epochs": NOT_AFFECTED, "checkpoint.keep": NOT_AFFECTED} | dict.fromkeys(
+        ("optimizer.learning_rate", "threads"), FROM_NOW_ON
+    )
+    for key, effect in effects.items():
         (line,) = [line for line in lines if f"`{key}` changes" in line]
-        assert (NOT_AFFECTED in line) is not affected
-        assert (DIFFERS in line) is affected
+        assert effect in line
+    (resumed,) = json.loads((run / "meta.json").read_text())["resumed"]
+    assert resumed["step"] == 8
+    assert {one["key"]: (one["before"], one["now"]) for one in resumed["changes"]} == {
+        "epochs": (2, 3),
+        "checkpoint.keep": (99, 2),
+        "optimizer.learning_rate": (0.001, 0.1),
+        "threads": (1, 2),
+    }
 
 
-def test_resume_with_another_model_is_an_error_and_changes_nothing(resume, run: Path) -> None:
-    before = (run / "config.yaml").read_text()
-    process = resume("--set", "model.hidden=[9]", code=ExitCode.CHECKPOINT)
-    assert "does not match this model" in process.err
-    assert (run / "config.yaml").read_text() == before
-    assert "step-00000008" in checkpoint_names(run)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("batch_size=40", "`batch_size` is 16 in run and 40 here: a run cannot change it"),
+        ("model.hidden=[9]", "`model.hidden` is [8] in run and [9] here"),
+        ("optimizer=sgd", '`optimizer` is {"name": "adam", '),
+    ],
+)
+def test_refused_change_names_the_key_and_changes_nothing(resume, run: Path, change: str, message: str) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    process = resume("--set", change, code=ExitCode.USAGE)
+    assert message in process.err
+    assert "start a new run: without `--resume`, or with another `-o`" in process.err
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def test_resume_without_a_run_starts_a_new_one(shell, tmp_path: Path) -> None:
@@ -230,12 +248,35 @@ def test_resume_keeps_what_auto_was_resolved_to(tmp_path: Path) -> None:
     resolved = {"device": "cpu", "threads": 3, "compile": "xla", "kernels": "native", "precision": "bfloat16"}
     run = RunFolder(tmp_path)
     run.config.write_text(json.dumps(CONFIG | resolved))
+    (run.checkpoints / "step-00000001").mkdir(parents=True)
     config, notes = reconcile(run, from_mapping(CONFIG | dict.fromkeys(resolved, "auto"), "a test"))
     assert {key: getattr(config, key) for key in resolved} == resolved
     assert notes == []
     config, notes = reconcile(run, from_mapping(CONFIG | resolved | {"kernels": "tensorflow"}, "a test"))
     assert config.kernels == "tensorflow"
-    assert notes == [f'`kernels` changes from "native" to "tensorflow": {DIFFERS}']
+    assert notes == [f'`kernels` changes from "native" to "tensorflow": {FROM_NOW_ON}']
+
+
+def test_run_without_a_checkpoint_may_change_anything(tmp_path: Path) -> None:
+    from tfloop_cli.runs.folder import RunFolder
+    from tfloop_cli.runs.resume import reconcile
+
+    run = RunFolder(tmp_path)
+    run.config.write_text(json.dumps(CONFIG))
+    config, notes = reconcile(run, from_mapping(CONFIG | {"batch_size": 4, "seed": 3}, "a test"))
+    assert (config.batch_size, config.seed, notes) == (4, 3, [])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("cosine", 40), ({"name": "cosine", "alpha": 0.1}, 40), ("exponential", 60), ("constant", 60)],
+)
+def test_another_schedule_has_the_length_of_the_run(schedule: object, expected: int) -> None:
+    from tfloop_cli.runs.resume import total_steps
+
+    config = from_mapping(CONFIG | {"epochs": 6, "schedule": schedule}, "a test")
+    assert total_steps(config, 10, {"total_steps": 40, "schedule": "cosine"}, [].append) == expected
+    assert total_steps(config, 10, {"total_steps": 40, "schedule": "constant"}, [].append) == 60
 
 
 def test_changed_machine_code_and_data_are_reported(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ class RichDisplay(PlainDisplay):
         label = f"{_PHASES.get(event.phase, event.phase)} {event.epoch}/{self._started.epochs}"
         metrics = [f"{name} {number(value)}" for name, value in event.metrics.items()]
         speed = [f"{event.examples_per_second:>6,.0f} examples/s"] if event.examples_per_second else []
-        step, left = f"{event.epoch_step:>{len(str(total))}}/{total}", self._time_left(now, event.step)
+        step, left = f"{event.epoch_step:>{len(str(total))}}/{total}", self._time_left(now, event)
         room = self._rich.width - len(label) - _MARGIN
         # Without enough room, the speed is dropped first, then the last metrics.
         choices = [[*metrics, *speed], *(metrics[:count] for count in range(len(metrics), -1, -1))]
@@ -187,13 +187,14 @@ class RichDisplay(PlainDisplay):
         self._bar.update(self._task, description=label, completed=event.epoch_step, total=total, state=state)
         self._bar.refresh()
 
-    def _time_left(self, now: float, step: int) -> str:
+    def _time_left(self, now: float, event: Progress) -> str:
         """Returns the time left for the whole run, by the speed since the first progress: without compilation."""
-        started, first_step = self._first or (now, step)
-        left = self._started.epochs * self._started.steps_per_epoch - step
-        if step == first_step:
+        started, first_step = self._first or (now, event.step)
+        done = event.epoch_step if event.phase == "train" else self._started.steps_per_epoch
+        left = (self._started.epochs - event.epoch + 1) * self._started.steps_per_epoch - done
+        if event.step == first_step:
             return "-:-- left"
-        seconds = round((now - started) / (step - first_step) * left)
+        seconds = round((now - started) / (event.step - first_step) * left)
         return f"{seconds // 60}:{seconds % 60:02} left" if seconds < 3600 else f"{duration(seconds)} left"
 
     def _epoch(self, event: EpochDone) -> None:

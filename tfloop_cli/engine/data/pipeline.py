@@ -3,16 +3,16 @@
 The shuffle is global and needs no buffer. The order does not depend on threads, and resuming at step k needs no replay.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
-from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
+from tfloop_cli.engine.data.batch_iterators import BatchIterator, PipelineBatches
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order, split_dataset
@@ -217,6 +217,41 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
+
+
+class InMemoryBatches:
+    """Batches that are gathered in the training graph.
+
+    Args:
+        data: its training split is in memory.
+        size: examples per batch.
+        first_step: index of the first batch, counted from 0 over the whole run.
+    """
+
+    def __init__(self, data: Data, size: int, first_step: int) -> None:
+        self._data, self._size = data, size
+        self.batches = self
+        with tf.device("CPU"):
+            self._step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
+            self._order = tf.Variable(tf.zeros(data.examples("train"), tf.int64), trainable=False)
+            self._first = tf.Variable(0, dtype=tf.int64, trainable=False)  # the epoch's first step
+        self.variables: Sequence[tf.Variable] = (self._step, self._order, self._first)
+
+    def set_epoch(self, epoch: int) -> None:
+        self._order.assign(self._data.order(epoch))
+        self._first.assign(self._data.first_step(epoch))
+
+    def seek(self, step: int) -> None:
+        self._step.assign(step)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[Structure, ...]:
+        first = (self._step - self._first) * self._size
+        indices = self._order[first : first + self._size]
+        self._step.assign_add(1)
+        return self._data.load_training(indices)
 
 
 def build_data(config: Config, warn: Callable[[str], None] = lambda text: None) -> Data:
