@@ -162,7 +162,7 @@ def damaged(path: Path, problem: str) -> TfloopError:
     """Returns the error for a checkpoint that cannot be used (exit code 6)."""
     return TfloopError(
         f"checkpoint {path} cannot be used: {problem}",
-        hint="use another one: `--checkpoint` of `tfloop evaluate`, or `--from` with `--resume` of `tfloop train`",
+        hint="use another one: `tfloop evaluate RUN --checkpoint STEP`, or `tfloop resume RUN --from STEP`",
         code=ExitCode.CHECKPOINT,
     )
 

@@ -46,6 +46,28 @@ def verified_copies(folder: Path, copies: Mapping[str, str]) -> list[Path]:
     return paths
 
 
+def code_to_load(folder: Path, copies: Mapping[str, str], given: list[Path], trust: bool) -> list[Path]:
+    """Returns the user's files that a run needs: those of `--code`, else the run's own copies with `--trust-code`.
+
+    Args:
+        folder: the run's `code/`.
+        copies: file name in `folder` -> sha256, as `copy_code` returns it.
+        given: the values of `--code`.
+        trust: whether to run the copies.
+
+    Raises:
+        TfloopError: code is needed and neither option was used, or a copy has changed (exit code 2).
+    """
+    if given or not copies:
+        return given
+    if not trust:
+        raise TfloopError(
+            f"this run was trained with custom code: {', '.join(copies)}",
+            hint="use `--trust-code` to run the copies in the run folder, or `--code FILE` to use your own file",
+        )
+    return verified_copies(folder, copies)
+
+
 def changed_code(known: Mapping[str, str], code: Iterable[Path]) -> list[Path]:
     """Returns those of the user's files whose checksum is not in `known` (file name -> sha256)."""
     return [path for path in code if hashlib.sha256(path.read_bytes()).hexdigest() not in set(known.values())]
