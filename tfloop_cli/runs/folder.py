@@ -254,4 +254,4 @@ def _newest(runs_dir: Path, warn: Callable[[str], None]) -> Path:
             if run != runs[0]:
                 warn(f"{runs[0]} has no checkpoint yet: `last` is {run}")
             return run.path
-    raise TfloopError(f"no run in {runs_dir} has a checkpoint yet", hint="train one: tfloop train mnist.yaml")
+    raise TfloopError(f"no run in {runs_dir} has a checkpoint yet", hint="`--runs-dir DIR` looks in another folder")
