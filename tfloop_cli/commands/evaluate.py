@@ -59,7 +59,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
     )
     copies = RunFolder(checkpoint.path.resolve().parent.parent).code
-    plugins.load(code_to_load(copies, checkpoint.manifest["code"], options.code, options.trust_code))
+    plugins.load(code_to_load(copies, checkpoint.manifest, options.code, options.trust_code))
     trained, changes = checkpoint.manifest["config"], {"device": options.device}
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations

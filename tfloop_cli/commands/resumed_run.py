@@ -1,13 +1,10 @@
-"""What `tfloop train` and `tfloop resume` print about the resumed run; if it is finished, its result is shown again."""
+"""What is printed about a resumed run when its checkpoint is restored."""
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.runs.checkpoints import Checkpoint
-from tfloop_cli.runs.folder import RunFolder
-from tfloop_cli.runs.resume import final_events, resume_warnings
+from tfloop_cli.runs.resume import resume_warnings
 from tfloop_cli.runs.start import TrainOptions
 from tfloop_cli.terminal.console import Console
-from tfloop_cli.terminal.display import Display
-from tfloop_cli.thresholds import Threshold, require_passed
 
 
 def announce_resume(
@@ -43,21 +40,3 @@ def announce_resume(
     for line in resume_warnings(checkpoint.manifest, options.code, fingerprint):
         console.warn(line)
     return config.model_copy(update={"epochs": max(epochs, config.epochs)})
-
-
-def show_result(
-    run: RunFolder, weights_sha256: str, thresholds: list[Threshold], console: Console, display: Display
-) -> bool:
-    """Shows the result of a finished run; returns False if its summary does not have it.
-
-    Raises:
-        TfloopError: a threshold failed (exit code 3).
-    """
-    if (events := final_events(run, weights_sha256, thresholds)) is None:
-        return False
-    evaluated, ended = events
-    if evaluated:
-        display.handle(evaluated)
-    display.handle(ended)
-    require_passed(thresholds, "test", evaluated.metrics if evaluated else {})
-    return True

@@ -2,7 +2,8 @@
 
 import time
 
-from tfloop_cli.commands.resumed_run import announce_resume, show_result
+from tfloop_cli.commands.finished_run import show_result
+from tfloop_cli.commands.resumed_run import announce_resume
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
@@ -65,7 +66,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 per_epoch, fingerprint = data.steps_per_epoch, data.fingerprint
                 config = announce_resume(options, config, restored, finished, per_epoch, fingerprint, console)
-                if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
+                if finished and show_result(run, state.weights_sha256(), options.thresholds, display):
                     return ExitCode.DONE
             checkpoints.facts = save_metadata(run, config, options, facts)
             emit(start_event(run, config, data, state, options.code))

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, write_atomic
@@ -46,19 +47,20 @@ def verified_copies(folder: Path, copies: Mapping[str, str]) -> list[Path]:
     return paths
 
 
-def code_to_load(folder: Path, copies: Mapping[str, str], given: list[Path], trust: bool) -> list[Path]:
+def code_to_load(folder: Path, manifest: Mapping[str, Any], given: list[Path], trust: bool) -> list[Path]:
     """Returns the user's files that a run needs: those of `--code`, else the run's own copies with `--trust-code`.
 
     Args:
         folder: the run's `code/`.
-        copies: file name in `folder` -> sha256, as `copy_code` returns it.
+        manifest: of a checkpoint, or the run's metadata; its `code` is what `copy_code` has returned.
         given: the values of `--code`.
         trust: whether to run the copies.
 
     Raises:
         TfloopError: code is needed and neither option was used, or a copy has changed (exit code 2).
     """
-    if given or not copies:
+    copies = manifest.get("code")
+    if given or not copies or not isinstance(copies, dict):
         return given
     if not trust:
         raise TfloopError(

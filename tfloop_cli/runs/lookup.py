@@ -49,8 +49,7 @@ def find_run(name: str, runs_dir: Path) -> RunFolder:
 
 def code_of_run(run: RunFolder, code: list[Path], trust: bool) -> list[Path]:
     """Returns the user's files to resume a run with; see `code_to_load`."""
-    copies = load_metadata(run).get("code")
-    return code_to_load(run.code, copies if isinstance(copies, dict) else {}, code, trust)
+    return code_to_load(run.code, load_metadata(run), code, trust)
 
 
 def require_run_or_free(output: Path, resume: bool) -> RunFolder | None:
