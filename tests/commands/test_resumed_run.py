@@ -8,8 +8,6 @@ from tfloop_cli.commands.resumed_run import announce_resume
 from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
-from tfloop_cli.runs.metadata import gather
-from tfloop_cli.runs.start import TrainOptions
 from tfloop_cli.terminal.console import Console
 
 MORE = "warning: run has trained {} steps, more than the 30 of `epochs: 3`"
@@ -29,10 +27,9 @@ MORE = "warning: run has trained {} steps, more than the 30 of `epochs: 3`"
 def test_one_line_says_what_happens_to_the_run(
     capsys: pytest.CaptureFixture[str], step: int, epoch: int, finished: bool, message: str, epochs: int
 ) -> None:
-    manifest = gather({"step": step, "epoch": epoch, "code": {}, "data": "same"})
     config = from_mapping({"dataset": "mnist", "model": "mlp", "epochs": 3}, "a test")
-    options = TrainOptions("run", resume=RunFolder(Path("run")))
-    found = announce_resume(options, config, Checkpoint(Path("step"), manifest), finished, 10, "same", Console())
+    checkpoint = Checkpoint(Path("step"), {"step": step, "epoch": epoch})
+    found = announce_resume(RunFolder(Path("run")), config, checkpoint, finished, 10, Console())
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(message)
     assert found.epochs == epochs

@@ -13,7 +13,7 @@ from tfloop_cli.config.loading import dump
 from tfloop_cli.config.schema import Config
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.files import write_json
-from tfloop_cli.runs.checkpoints import MANIFEST, SCHEMA, folder_name, manifest_bytes
+from tfloop_cli.runs import checkpoints
 from tfloop_cli.runs.code_copies import copy_code
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.lookup import choose_run
@@ -55,11 +55,11 @@ class Training:
         write_json(run.metadata, {"started": run.started(), "name_prefix": options.name_prefix, **facts})
         if self.saves:
             epoch = min(config.epochs, self.epochs)
-            checkpoint = run.checkpoints / folder_name(epoch * STEPS_PER_EPOCH)
+            checkpoint = run.checkpoints / checkpoints.folder_name(epoch * STEPS_PER_EPOCH)
             checkpoint.mkdir(parents=True, exist_ok=True)
-            numbers = {"step": epoch * STEPS_PER_EPOCH, "epoch": epoch, "best_step": -1, "size": 0, "train_examples": 1}
-            rest = {"schema": SCHEMA, "sha256": "", "weights_sha256": "", "total_steps": 1, "config": {}}
-            (checkpoint / MANIFEST).write_bytes(manifest_bytes({**numbers, **rest, **facts}))
+            empty = {key: kind() for key, kind in checkpoints._REQUIRED.items()}
+            manifest = {**empty, "schema": checkpoints.SCHEMA, "step": epoch * STEPS_PER_EPOCH, "epoch": epoch, **facts}
+            (checkpoint / checkpoints.MANIFEST).write_bytes(checkpoints.manifest_bytes(manifest))
         self.config, self.options = config, options
         console.result(str(run))
         return ExitCode.DONE

@@ -62,10 +62,9 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 consumer.handle(event)
 
         with checkpoints, recorder, data.explain_errors():
-            if restored := restore_run(checkpoints, options, train_steps.trace, console.info):
+            if restored := restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
-                per_epoch, fingerprint = data.steps_per_epoch, data.fingerprint
-                config = announce_resume(options, config, restored, finished, per_epoch, fingerprint, console)
+                config = announce_resume(run, config, restored, finished, data.steps_per_epoch, console)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, display):
                     return ExitCode.DONE
             checkpoints.facts = save_metadata(run, config, options, facts)
