@@ -10,7 +10,7 @@ from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.terminal.console import Console
 
-MORE = "warning: run has trained {} steps, more than the 30 of `epochs: 3`"
+MORE = "warning: run has trained {} steps, more than `epochs: 3` asks for"
 
 
 @pytest.mark.parametrize(

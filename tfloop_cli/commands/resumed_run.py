@@ -23,10 +23,10 @@ def announce_resume(
         The config; `epochs` is at least the number of epochs that are completed.
     """
     step, epochs = checkpoint.manifest["step"], checkpoint.manifest["epoch"]
-    if step > config.epochs * steps_per_epoch:
+    if checkpoint.is_beyond(config.epochs, steps_per_epoch):
         console.warn(
-            f"{run} has trained {step:,} steps, more than the {config.epochs * steps_per_epoch:,} of "
-            f"`epochs: {config.epochs}`; it is finished, and its result is that of all its steps"
+            f"{run} has trained {step:,} steps, more than `epochs: {config.epochs}` asks for; it is finished, and its "
+            "result is that of all its steps"
         )
     elif finished and epochs < config.epochs:
         console.info(f"{run} is finished: early stopping has ended it after {epochs} epochs")

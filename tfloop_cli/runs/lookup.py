@@ -221,10 +221,16 @@ def _reason_after_data(
     if load_metadata(run).get("data", fingerprint) != fingerprint:
         return "was trained on other data"
     saved = list_checkpoints(run.checkpoints)
-    done, asked = step_of(saved[-1]) if saved else 0, config.epochs * steps_per_epoch
-    if done > asked and not options.checkpoint:
-        return f"has trained {done} steps, more than the {asked} of `epochs: {config.epochs}`"
+    if saved and not options.checkpoint and _is_beyond(saved[-1], config.epochs, steps_per_epoch):
+        return f"has trained {step_of(saved[-1]):,} steps, more than `epochs: {config.epochs}` asks for"
     return ""
+
+
+def _is_beyond(checkpoint: Path, epochs: int, steps_per_epoch: int) -> bool:
+    try:
+        return Checkpoint.open(checkpoint).is_beyond(epochs, steps_per_epoch)
+    except TfloopError:  # a damaged one is reported when the run is restored
+        return False
 
 
 def _require_no_checkpoint(options: TrainOptions, reason: str) -> None:
