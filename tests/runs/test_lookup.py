@@ -58,7 +58,9 @@ class Training:
             checkpoint = run.checkpoints / checkpoints.folder_name(epoch * STEPS_PER_EPOCH)
             checkpoint.mkdir(parents=True, exist_ok=True)
             empty = {key: kind() for key, kind in checkpoints._REQUIRED.items()}
-            manifest = {**empty, "schema": checkpoints.SCHEMA, "step": epoch * STEPS_PER_EPOCH, "epoch": epoch, **facts}
+            step = epoch * STEPS_PER_EPOCH
+            place = {"step": step, "epoch": epoch, "epoch_start": step}
+            manifest = {**empty, "schema": checkpoints.SCHEMA, **place, **facts}
             (checkpoint / checkpoints.MANIFEST).write_bytes(checkpoints.manifest_bytes(manifest))
         self.config, self.options = config, options
         console.result(str(run))
