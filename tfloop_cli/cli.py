@@ -1,7 +1,7 @@
 """The command line: parses options and calls one function of a command.
 
 Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
-once. Only `train` and `evaluate` load TensorFlow, after everything else was validated.
+once. Only `train`, `resume` and `evaluate` load TensorFlow, after everything else was validated.
 """
 
 import os
@@ -11,25 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from tfloop_cli import __version__
-from tfloop_cli.commands.shared import (
-    Code,
-    Command,
-    ConfigArguments,
-    Configs,
-    FailOver,
-    FailUnder,
-    Json,
-    Offline,
-    Quiet,
-    Sets,
-    Unsets,
-    Verbose,
-    complete,
-    error_handling,
-    loading_tensorflow,
-    resolve,
-    shortcut,
-)
+from tfloop_cli.commands import options
+from tfloop_cli.commands.shared import Command, complete, error_handling, loading_tensorflow, resolve, start_training
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.terminal.console import Console
 
@@ -50,99 +33,102 @@ app.add_typer(config_app, name="config")
 
 @app.command(cls=Command)
 def train(
-    configs: ConfigArguments = None,
-    config: Configs = [],
-    set_: Sets = [],
-    unset: Unsets = [],
-    epochs: Annotated[str | None, shortcut("epochs=N")] = None,
-    batch_size: Annotated[str | None, shortcut("batch_size=N")] = None,
-    device: Annotated[str | None, shortcut("device=DEVICE", " auto, cpu, gpu or gpu:N.", "devices")] = None,
-    seed: Annotated[str | None, shortcut("seed=N")] = None,
-    name: Annotated[str | None, shortcut("name=NAME", " the name of the run folder.")] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="The run folder; empty or new, unless --resume is used."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the newest run of this config, or the run in -o.")
-    ] = False,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="CHECKPOINT", help="With --resume: last, best, a step or the path of a checkpoint."
-        ),
-    ] = None,
-    max_time: Annotated[str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 30m or 1.5h.")] = None,
-    fail_under: FailUnder = [],
-    fail_over: FailOver = [],
-    code: Code = [],
-    offline: Offline = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")
-    ] = True,
-    json: Json = False,
+    configs: options.ConfigArguments = None,
+    config: options.Configs = [],
+    set_: options.Sets = [],
+    unset: options.Unsets = [],
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
+    name: options.Name = None,
+    output: options.Output = None,
+    resume: options.Resume = False,
+    from_: options.From = None,
+    max_time: options.MaxTime = None,
+    fail_under: options.FailUnder = [],
+    fail_over: options.FailOver = [],
+    code: options.Code = [],
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = True,
+    json: options.Json = False,
 ) -> None:
     """Train a model, evaluate it on the test split, and write a run folder."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     config = [*(configs or []), *config]
     with error_handling(console):
-        from tfloop_cli.runs.resume import select_run
+        from tfloop_cli.runs import lookup
         from tfloop_cli.runs.start import TrainOptions
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
-        shortcuts = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
-        flags = {key: value for key, value in shortcuts.items() if value is not None}
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
-        if resume and not config and output and (output / "config.yaml").is_file():
-            config = [str(output / "config.yaml")]
-        resolved = resolve(console, config, set_, unset, code, flags)
-        prefix = resolved.config.name or (Path(config[-1]).stem if config else "run")
         if from_ and not resume:
-            raise TfloopError("`--from` requires `--resume`")
-        chosen, run = select_run(resolved.config, prefix, output, resume, console.info, console.note)
-        prefix = run.name_prefix() if run else prefix
-        options = TrainOptions(prefix, output, run, from_, seconds, thresholds, code)
-        with loading_tensorflow(console, offline, verbose):
-            from tfloop_cli.commands import train as command
-        raise typer.Exit(command.train(chosen, options, console))
+            raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
+        named = lookup.require_run_or_free(output, resume) if output else None
+        if named and not config:
+            config = [str(named.config)]
+        flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
+        chosen = resolve(console, config, set_, unset, code, flags).config
+        prefix = lookup.prefix_of(chosen, config)
+        how = TrainOptions(prefix, output, None, from_, seconds, thresholds, code)
+        if resume:
+            chosen, how = lookup.select_run(chosen, how, config, console.info, console.note, console.warn)
+        start_training(console, chosen, how, offline, verbose)
+
+
+@app.command(cls=Command)
+def resume(
+    run: options.Run,
+    set_: options.Sets = [],
+    unset: options.Unsets = [],
+    epochs: options.Epochs = None,
+    device: options.Device = None,
+    from_: options.From = None,
+    max_time: options.MaxTime = None,
+    fail_under: options.FailUnder = [],
+    fail_over: options.FailOver = [],
+    code: options.Code = [],
+    trust_code: options.TrustCode = False,
+    runs_dir: options.RunsDir = Path("runs"),
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    progress: options.Progress = True,
+    json: options.Json = False,
+) -> None:
+    """Continue a run with its own config, or show its result if it is finished."""
+    console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
+    with error_handling(console):
+        from tfloop_cli.runs import lookup
+        from tfloop_cli.runs.start import TrainOptions
+        from tfloop_cli.thresholds import parse_seconds, parse_thresholds
+
+        seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
+        found = lookup.find_run(run, runs_dir)
+        code = lookup.code_of_run(found, code, trust_code)
+        config = resolve(console, [str(found.config)], set_, unset, code, {"epochs": epochs, "device": device}).config
+        how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code)
+        start_training(console, *lookup.resume_run(found, config, how, console.note), offline, verbose)
 
 
 @app.command(cls=Command)
 def evaluate(
-    run: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN", autocompletion=complete("runs"),
-            help="A run folder, a checkpoint folder, the name of a run, or `last`.",
-        ),
-    ],
-    split: Annotated[
-        str,
-        typer.Option(
-            metavar="SPLIT", autocompletion=complete("splits"), help="test, validation, train, or another split."
-        ),
-    ] = "test",
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(metavar="CHECKPOINT", help="best, last or a step; by default the best, if there is one."),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
-    ] = "auto",
-    fail_under: FailUnder = [],
-    fail_over: FailOver = [],
-    code: Code = [],
-    trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run the copy of user code in the run folder.")
-    ] = False,
-    runs_dir: Annotated[Path, typer.Option(metavar="DIR", help="The parent folder of all runs.")] = Path("runs"),
-    offline: Offline = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    json: Json = False,
-) -> None:  # fmt: skip
+    run: options.RunOrCheckpoint,
+    split: options.Split = "test",
+    checkpoint: options.Checkpoint = None,
+    device: options.EvaluationDevice = "auto",
+    fail_under: options.FailUnder = [],
+    fail_over: options.FailOver = [],
+    code: options.Code = [],
+    trust_code: options.TrustCode = False,
+    runs_dir: options.RunsDir = Path("runs"),
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    json: options.Json = False,
+) -> None:
     """Evaluate a run on a split: loss, accuracy, one row per class, the most confused classes."""
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
@@ -150,11 +136,11 @@ def evaluate(
         from tfloop_cli.thresholds import parse_thresholds
 
         thresholds = parse_thresholds(fail_under, fail_over)
-        path = folder.find(run, runs_dir)
+        path = folder.find(run, runs_dir, console.warn)
         with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import evaluate as command
-        options = command.Options(split, device, checkpoint, thresholds, code, trust_code)
-        raise typer.Exit(command.evaluate(path, options, console))
+        how = command.Options(split, device, checkpoint, thresholds, code, trust_code)
+        raise typer.Exit(command.evaluate(path, how, console))
 
 
 @app.command("list", cls=Command)
@@ -171,8 +157,8 @@ def list_(
         str | None,
         typer.Argument(metavar="NAME", autocompletion=complete("components"), help="One of them, in detail."),
     ] = None,
-    code: Code = [],
-    json: Json = False,
+    code: options.Code = [],
+    json: options.Json = False,
 ) -> None:
     """List the components for configs, with arguments, defaults and descriptions."""
     console = Console()
@@ -187,7 +173,7 @@ def list_(
 @app.command(cls=Command)
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all entries that no running process uses.")] = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Show or clear the disk cache of decoded data."""
     console = Console(json=json)
@@ -214,12 +200,12 @@ def completion(
 
 @config_app.command(cls=Command)
 def show(
-    configs: ConfigArguments = None,
-    config: Configs = [],
-    set_: Sets = [],
-    unset: Unsets = [],
+    configs: options.ConfigArguments = None,
+    config: options.Configs = [],
+    set_: options.Sets = [],
+    unset: options.Unsets = [],
     sources: Annotated[bool, typer.Option("--sources", help="Print the source of each value.")] = False,
-    code: Code = [],
+    code: options.Code = [],
 ) -> None:
     """Print the resolved config with all defaults."""
     console = Console()
@@ -232,12 +218,12 @@ def show(
 
 @config_app.command(cls=Command)
 def check(
-    configs: ConfigArguments = None,
-    config: Configs = [],
-    set_: Sets = [],
-    unset: Unsets = [],
-    code: Code = [],
-    json: Json = False,
+    configs: options.ConfigArguments = None,
+    config: options.Configs = [],
+    set_: options.Sets = [],
+    unset: options.Unsets = [],
+    code: options.Code = [],
+    json: options.Json = False,
 ) -> None:
     """Report all errors of a config at once; exit with 2 if there are any."""
     console = Console(json=json)
@@ -251,7 +237,7 @@ def check(
 @config_app.command(cls=Command)
 def schema(
     draft: Annotated[str, typer.Option(metavar="DRAFT", help="The JSON Schema draft: 2020-12 or 07.")] = "2020-12",
-    code: Code = [],
+    code: options.Code = [],
 ) -> None:
     """Print a JSON Schema of config files, for editors."""
     console = Console()

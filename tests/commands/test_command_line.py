@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from tfloop_cli.cli import app
 
 COMMANDS = [
-    [], ["train"], ["evaluate"], ["list"], ["cache"], ["completion"], ["config"], ["config", "show"],
+    [], ["train"], ["resume"], ["evaluate"], ["list"], ["cache"], ["completion"], ["config"], ["config", "show"],
     ["config", "check"], ["config", "schema"],
 ]  # fmt: skip
 

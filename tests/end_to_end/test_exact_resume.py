@@ -117,11 +117,44 @@ def test_resume_matches_uninterrupted_run(resume, run: Path, finished_history, a
     assert history(run) == finished_history
 
 
+def test_resume_command_continues_named_run_with_its_own_config(shell, folder: Path, finished_history) -> None:
+    simulate_kill(folder / "run", after_step=6)
+    (folder / "mlp.yaml").unlink()
+    process = shell.run("resume", "run", "--fail-over", "loss=99", cwd=folder)
+    assert process.code == 0, process.err
+    assert "resuming run from step-00000006" in process.err
+    assert history(folder / "run") == finished_history
+
+
+def test_fewer_epochs_than_completed_end_with_what_is_trained(resume, run: Path) -> None:
+    """An unfinished run, stopped in its second epoch: it is evaluated as it is, and no epoch counts as `2/1`."""
+    simulate_kill(run, after_step=6)
+    process = resume("--epochs", "1", "-q")
+    assert "warning: run has trained 6 steps, more than `epochs: 1` asks for" in process.err
+    assert "test  loss" in process.out
+    assert [(one["event"], one.get("epoch")) for one in history(run)[:2]] == [("epoch", 1), ("evaluation", None)]
+    assert history(run)[-1]["reason"] == "completed"
+
+
+def test_same_config_with_other_data_starts_a_new_run(shell, folder: Path) -> None:
+    first = folder / "runs" / "mlp-1"
+    shutil.copytree(folder / "run", first)
+    metadata = json.loads((first / "meta.json").read_text())
+    (first / "meta.json").write_text(json.dumps(metadata | {"data": "other"}))
+    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
+    process = shell.run("train", "mlp.yaml", "--resume", "-q", "--max-time", "0s", cwd=folder)
+    assert process.code == 0, process.err
+    assert "no run with this config and data to resume: starting a new one; runs/mlp-1 was trained on" in process.err
+    assert process.lines[-1] != "runs/mlp-1"
+    assert before == {path: path.read_bytes() for path in before}
+
+
 def test_resume_of_finished_run_changes_nothing_and_checks_thresholds(resume, run: Path) -> None:
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
     process = resume("--json", "--fail-over", "loss=99")
     assert [document["event"] for document in process.documents] == ["evaluation", "end"]
     assert FINISHED in process.err
+    assert "resuming" not in process.err
     resume("--fail-under", "accuracy=1.1", code=ExitCode.THRESHOLD_FAILED)
     assert before == {path: path.read_bytes() for path in before}
 

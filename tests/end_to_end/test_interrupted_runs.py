@@ -61,7 +61,7 @@ def test_first_signal_saves_and_prints_resume_command(start_run, number: str, co
     assert f"{number}: stopping after this step; a second signal stops at once" in stderr
     assert f"stopped ({number})" in stderr
     assert f"the thresholds were not checked: {number} stopped the run" in stderr
-    assert "next: tfloop train --resume --output run" in stderr
+    assert "next: tfloop resume run" in stderr
     assert json.loads((folder / "summary.json").read_text())["reason"] == number
     newest = Checkpoint.open(list_checkpoints(folder / "checkpoints")[-1])
     read_arrays(newest)

@@ -74,6 +74,7 @@ def run_tfloop(tmp_path: Path, shell):
         (["train", "-c", "mnist", "--code", "own.py", "--set", "model=own", "--set", "model.sizes=[0]"], 2,
          "`model.sizes[0]` must be an integer, at least 1"),
         (["evaluate", "missing"], 2, "missing"),
+        (["resume", "missing"], 2, "missing"),
     ],
     ids=lambda one: " ".join(one) if isinstance(one, list) else "",
 )  # fmt: skip
@@ -88,7 +89,15 @@ def test_tensorflow_is_not_loaded(run_tfloop, tmp_path: Path, arguments: list[st
 
 
 @pytest.mark.parametrize(
-    "words", ["tfloop tr", "tfloop list ", "tfloop list models co", "tfloop train --set opt", "tfloop evaluate la"]
+    "words",
+    [
+        "tfloop tr",
+        "tfloop list ",
+        "tfloop list models co",
+        "tfloop train --set opt",
+        "tfloop evaluate la",
+        "tfloop resume la",
+    ],
 )
 def test_completion_does_not_load_tensorflow(run_tfloop, words: str) -> None:
     position = str(len(words.split(" ")) - 1)

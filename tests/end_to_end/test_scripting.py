@@ -319,7 +319,7 @@ def test_ctrl_c_saves_and_prints_resume_command(long_run, evaluate_json, tmp_pat
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    assert "tfloop train --resume --output run" in stderr
+    assert "tfloop resume run" in stderr
     assert stdout.splitlines() == ["run"]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["reason"] == "SIGINT"
     assert evaluate_json(tmp_path / "run")["examples"] == 50

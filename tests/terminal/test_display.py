@@ -97,7 +97,7 @@ def test_next_command_repeats_code_and_names_existing_split(capsys: pytest.Captu
     show(Console(), [started, FIRST, ENDED])
     assert capsys.readouterr().err.endswith(f"next: tfloop evaluate {RUN} --split validation --code 'my model.py'\n")
     show(Console(), [started, dataclasses.replace(ENDED, reason="SIGINT")])
-    assert capsys.readouterr().err.endswith(f"next: tfloop train --resume --output {RUN} --code 'my model.py'\n")
+    assert capsys.readouterr().err.endswith(f"next: tfloop resume {RUN} --code 'my model.py'\n")
 
 
 def test_quiet_display_prints_only_results(capsys: pytest.CaptureFixture[str], terminal: Terminal) -> None:
@@ -207,7 +207,7 @@ def test_stopped_run_prints_resume_command(capsys: pytest.CaptureFixture[str]) -
     show(Console(), [STARTED, RunEnded("SIGINT", RUN, "c", "ab", 61.0)])
     out, err = capsys.readouterr()
     assert out == f"{RUN}\n"
-    assert err.endswith(f"stopped (SIGINT) after 1:01\nnext: tfloop train --resume --output {RUN}\n")
+    assert err.endswith(f"stopped (SIGINT) after 1:01\nnext: tfloop resume {RUN}\n")
 
 
 @pytest.mark.parametrize("width", [60, 71, 72, 80, 120])

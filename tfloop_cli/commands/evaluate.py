@@ -17,7 +17,7 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
 from tfloop_cli.registry import plugins
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
-from tfloop_cli.runs.code_copies import verified_copies
+from tfloop_cli.runs.code_copies import code_to_load
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
@@ -58,7 +58,8 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     checkpoint = Checkpoint.open(
         folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
     )
-    plugins.load(code_of(checkpoint, options))
+    copies = RunFolder(checkpoint.path.resolve().parent.parent).code
+    plugins.load(code_to_load(copies, checkpoint.manifest, options.code, options.trust_code))
     trained, changes = checkpoint.manifest["config"], {"device": options.device}
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations
@@ -84,19 +85,6 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     show_scores(console, evaluated, class_scores(counts, names), confusions(counts, names))
     require_passed(options.thresholds, options.split, evaluation.metrics)
     return ExitCode.DONE
-
-
-def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:
-    """Returns the user's modules that the checkpoint needs. Copies in a run folder require `--trust-code`."""
-    copies = checkpoint.manifest["code"]
-    if options.code or not copies:
-        return options.code
-    if not options.trust_code:
-        raise TfloopError(
-            f"this run was trained with custom code: {', '.join(copies)}",
-            hint="use `--trust-code` to run the copies in the run folder, or `--code FILE` to use your own file",
-        )
-    return verified_copies(RunFolder(checkpoint.path.resolve().parent.parent).code, copies)
 
 
 def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:

@@ -2,14 +2,11 @@
 
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.resume import final_events
-from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import Display
 from tfloop_cli.thresholds import Threshold, require_passed
 
 
-def show_result(
-    run: RunFolder, weights_sha256: str, thresholds: list[Threshold], console: Console, display: Display
-) -> bool:
+def show_result(run: RunFolder, weights_sha256: str, thresholds: list[Threshold], display: Display) -> bool:
     """Shows the result of a finished run; returns False if its summary does not have it.
 
     Raises:
@@ -17,7 +14,6 @@ def show_result(
     """
     if (events := final_events(run, weights_sha256, thresholds)) is None:
         return False
-    console.info(f"{run} is finished; `--epochs N` trains more epochs")
     evaluated, ended = events
     if evaluated:
         display.handle(evaluated)

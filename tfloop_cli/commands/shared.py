@@ -1,4 +1,4 @@
-"""What several commands share: options with completion, hints for unknown options, error handling, loading.
+"""What several commands share: hints for unknown options, completion, error handling, loading.
 
 As in `cli.py`, imports are inside of functions if only some commands need them.
 """
@@ -7,10 +7,10 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperCommand
@@ -20,6 +20,8 @@ from tfloop_cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from tfloop_cli.config.loading import Resolved
+    from tfloop_cli.config.schema import Config
+    from tfloop_cli.runs.start import TrainOptions
 
 
 class Command(TyperCommand):
@@ -51,63 +53,6 @@ def complete(kind: str) -> Callable[[str], list[str]]:
     return candidates
 
 
-def shortcut(assignment: str, text: str = "", kind: str = "") -> Any:
-    """Returns the option for a shortcut of `--set`.
-
-    Args:
-        assignment: what it sets, with a placeholder for the value: "epochs=N".
-        text: added to its help.
-        kind: the kind of candidates for completion, if any.
-    """
-    help_ = f"Shortcut for --set {assignment}{':' if text else '.'}{text}"
-    return typer.Option(
-        metavar=assignment.partition("=")[2], help=help_, autocompletion=complete(kind) if kind else None
-    )
-
-
-ConfigArguments = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="CONFIG",
-        help="Config files or built-in configs; the same as --config.",
-        autocompletion=complete("configs"),
-        show_default=False,
-    ),
-]
-Configs = Annotated[
-    list[str],
-    typer.Option(
-        "--config", "-c", metavar="FILE", autocompletion=complete("configs"),
-        help="A YAML file, - for stdin, or a built-in config; can be repeated, later ones take precedence.",
-    ),
-]  # fmt: skip
-Sets = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", autocompletion=complete("assignments"),
-        help="Change one key: --set optimizer.learning_rate=3e-4.",
-    ),
-]  # fmt: skip
-Unsets = Annotated[
-    list[str],
-    typer.Option(
-        "--unset", metavar="KEY", autocompletion=complete("keys"), help="Remove a key: --unset model.dropout."
-    ),
-]
-Code = Annotated[
-    list[Path],
-    typer.Option("--code", metavar="FILE", help="A Python file that registers your own models, datasets, tasks, ..."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON documents, one per line, to stdout and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings, errors and results.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show TensorFlow's own messages too.")]
-Offline = Annotated[bool, typer.Option("--offline", help="Do not use the network; use only prepared datasets.")]
-FailUnder = Annotated[
-    list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is under X: accuracy=0.97.")
-]
-FailOver = Annotated[list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is over X: loss=0.2.")]
-
-
 @contextmanager
 def error_handling(console: Console) -> Iterator[None]:
     """A context that turns an error that the user can fix into its message and its exit code.
@@ -133,9 +78,13 @@ def error_handling(console: Console) -> Iterator[None]:
 
 
 def resolve(
-    console: Console, configs: list[str], sets: list[str], unsets: list[str], code: list[Path], flags: dict[str, str]
-) -> "Resolved":
-    """Returns the validated config of files and options; prints which built-in config is used."""
+    console: Console, configs: list[str], sets: list[str], unsets: list[str], code: list[Path],
+    flags: Mapping[str, str | None],
+) -> "Resolved":  # fmt: skip
+    """Returns the validated config of files and options; prints which built-in config is used.
+
+    A flag is a shortcut for `--set`; None if it was not given.
+    """
     from tfloop_cli.config import loading, precedence
     from tfloop_cli.registry import plugins
 
@@ -144,7 +93,8 @@ def resolve(
         raise TfloopError("no config is given", hint=f"use `--config FILE`, or a built-in one: {names}")
     with console.quiet_stderr():  # code that cannot be read statically is imported, and may load TensorFlow
         plugins.load(code)
-    resolved = loading.load(configs, sets=sets, unsets=unsets, flags=flags, stdin=sys.stdin)
+    given = {key: value for key, value in flags.items() if value is not None}
+    resolved = loading.load(configs, sets=sets, unsets=unsets, flags=given, stdin=sys.stdin)
     for note in resolved.notes:
         console.info(note)
     return resolved
@@ -167,3 +117,10 @@ def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterat
     finally:
         gc.freeze()
         gc.enable()
+
+
+def start_training(console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool) -> None:
+    """Loads TensorFlow, trains, and exits with the code of the run."""
+    with loading_tensorflow(console, offline, verbose):
+        from tfloop_cli.commands import train as command
+    raise typer.Exit(command.train(config, options, console))

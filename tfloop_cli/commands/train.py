@@ -3,6 +3,7 @@
 import time
 
 from tfloop_cli.commands.finished_run import show_result
+from tfloop_cli.commands.resumed_run import announce_resume
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
@@ -18,6 +19,7 @@ from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.engine.training.setup_warnings import setup_warnings
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
+from tfloop_cli.runs.lookup import choose_run
 from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
 from tfloop_cli.runs.resume import total_steps
@@ -39,6 +41,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config)
     data = build_data(config, console.warn)
+    options = choose_run(config, options, data.fingerprint, data.steps_per_epoch, console.note, console.warn)
     task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
@@ -63,9 +66,10 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 consumer.handle(event)
 
         with checkpoints, recorder, data.explain_errors():
-            if restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
+            if restored := restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
-                if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
+                config = announce_resume(run, config, restored, finished, data.steps_per_epoch, console)
+                if finished and show_result(run, state.weights_sha256(), options.thresholds, display):
                     return ExitCode.DONE
             checkpoints.facts = save_metadata(run, config, options, facts, int(state.step))
             emit(start_event(run, config, data, state, options.code))

@@ -65,6 +65,12 @@ class Checkpoint:
             raise damaged(path, f"{MANIFEST}: {reason_of(error)}") from error
         return cls(path, manifest)
 
+    def is_beyond(self, epochs: int, steps_per_epoch: int) -> bool:
+        """Whether it was saved after the end of that many epochs, be it within the next one."""
+        done, step = self.manifest["epoch"], self.manifest["step"]
+        began = self.manifest.get("epoch_start", done * steps_per_epoch)  # step at which its epoch began
+        return bool(done > epochs or (done == epochs and step > began))
+
     def best(self) -> Path | None:
         """Returns the folder, next to this one, with the best weights so far.
 
@@ -163,7 +169,7 @@ def damaged(path: Path, problem: str) -> TfloopError:
     """Returns the error for a checkpoint that cannot be used (exit code 6)."""
     return TfloopError(
         f"checkpoint {path} cannot be used: {problem}",
-        hint="use another one: `--checkpoint` of `tfloop evaluate`, or `--from` with `--resume` of `tfloop train`",
+        hint="use another one: `tfloop evaluate RUN --checkpoint STEP`, or `tfloop resume RUN --from STEP`",
         code=ExitCode.CHECKPOINT,
     )
 

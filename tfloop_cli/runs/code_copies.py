@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, write_atomic
@@ -44,6 +45,29 @@ def verified_copies(folder: Path, copies: Mapping[str, str]) -> list[Path]:
             )
         paths.append(path)
     return paths
+
+
+def code_to_load(folder: Path, manifest: Mapping[str, Any], given: list[Path], trust: bool) -> list[Path]:
+    """Returns the user's files that a run needs: those of `--code`, else the run's own copies with `--trust-code`.
+
+    Args:
+        folder: the run's `code/`.
+        manifest: of a checkpoint, or the run's metadata; its `code` is what `copy_code` has returned.
+        given: the values of `--code`.
+        trust: whether to run the copies.
+
+    Raises:
+        TfloopError: code is needed and neither option was used, or a copy has changed (exit code 2).
+    """
+    copies = manifest.get("code")
+    if given or not copies or not isinstance(copies, dict):
+        return given
+    if not trust:
+        raise TfloopError(
+            f"this run was trained with custom code: {', '.join(copies)}",
+            hint="use `--trust-code` to run the copies in the run folder, or `--code FILE` to use your own file",
+        )
+    return verified_copies(folder, copies)
 
 
 def changed_code(known: Mapping[str, str], code: Iterable[Path]) -> list[Path]:

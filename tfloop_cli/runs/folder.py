@@ -5,7 +5,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,8 +68,9 @@ class RunFolder:
         return self.path / "code"
 
     def is_run(self) -> bool:
-        """Whether a run was started in this folder."""
-        return self.config.is_file()
+        """Whether a run was started in this folder. A config.yaml alone may be the user's own."""
+        others = (self.metadata, self.checkpoints, self.path / ".lock")
+        return self.config.is_file() and any(one.exists() for one in others)
 
     def has_checkpoint(self) -> bool:
         """Whether there is at least one complete checkpoint."""
@@ -154,10 +155,10 @@ def require_free(output: Path) -> None:
     """Raises TfloopError (exit code 2) if `output` cannot be the folder of a new run; called before slow work."""
     with disk_errors(output):
         if output.exists() and (not output.is_dir() or not _is_empty(output)):
-            raise TfloopError(
-                f"{output} is not an empty folder",
-                hint="use a folder that is empty or does not exist, or add --resume to continue the run in it",
-            )
+            way_out = "use a folder that is empty or does not exist"
+            if RunFolder(output).is_run():
+                way_out += f", or continue the run in it: `tfloop resume {output}`"
+            raise TfloopError(f"{output} is not an empty folder", hint=way_out)
 
 
 def _is_empty(path: Path) -> bool:
@@ -171,19 +172,20 @@ def _is_empty(path: Path) -> bool:
     return not names
 
 
-def find(name: str, runs_dir: Path) -> Path:
+def find(name: str, runs_dir: Path, warn: Callable[[str], None] = lambda line: None) -> Path:
     """Returns the run folder or checkpoint folder (see `is_checkpoint`) with that path or name.
 
     Args:
         name: the path of either, the name of a run in `runs_dir`, or `last`: the run that started last, by its
             meta.json, among those that have a checkpoint. A folder that is called "last" is `./last`.
         runs_dir: the parent folder of all runs.
+        warn: prints a warning if `last` is not the newest run, since that has no checkpoint yet.
 
     Raises:
         TfloopError: nothing was found; the message suggests the nearest names (exit code 2).
     """
     if name == "last":
-        return _newest(runs_dir)
+        return _newest(runs_dir, warn)
     for path in (Path(name), runs_dir / name):
         if is_checkpoint(path) or RunFolder(path).is_run():
             return path
@@ -245,8 +247,11 @@ def _numbered(name: str) -> Iterator[str]:
         yield f"{name}-{number}"
 
 
-def _newest(runs_dir: Path) -> Path:
-    for run in list_runs(runs_dir):
+def _newest(runs_dir: Path, warn: Callable[[str], None]) -> Path:
+    runs = list_runs(runs_dir)
+    for run in runs:
         if run.has_checkpoint():
+            if run != runs[0]:
+                warn(f"{runs[0]} has no checkpoint yet: `last` is {run}")
             return run.path
-    raise TfloopError(f"no run in {runs_dir} has a checkpoint yet", hint="train one: tfloop train mnist.yaml")
+    raise TfloopError(f"no run in {runs_dir} has a checkpoint yet", hint="`--runs-dir DIR` looks in another folder")

@@ -1,4 +1,4 @@
-"""What `--resume` decides: which run to resume, with which config, and whether anything is left to do."""
+"""What resuming a run decides: with which config, with which warnings, and whether anything is left to do."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded
 from tfloop_cli.files import read_json
 from tfloop_cli.registry.argument_types import OnResume
-from tfloop_cli.runs import folder, metadata
+from tfloop_cli.runs import metadata
 from tfloop_cli.runs.checkpoints import list_checkpoints
 from tfloop_cli.runs.code_copies import changed_code
 from tfloop_cli.runs.folder import RunFolder
@@ -30,47 +30,6 @@ _WAYS_OUT = {"batch_size": "set `micro_batch_size`, which needs less memory with
 DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision")
 
 
-def select_run(
-    config: Config,
-    name_prefix: str,
-    output: Path | None,
-    resume: bool,
-    info: Callable[[str], None],
-    note: Callable[[str], None],
-) -> tuple[Config, RunFolder | None]:
-    """Returns the config to train with, and the run to resume; None for a new run.
-
-    With `--resume`, a script may run the same command the first time too: it starts a new run if there is none.
-
-    Args:
-        config: config of this command, from files and options.
-        name_prefix: the name of the config: its newest run is resumed.
-        output: the run folder; if given, `name_prefix` does not select the run.
-        resume: whether to resume a run.
-        info: prints a message if there is no run to resume.
-        note: prints each difference from the config of the resumed run.
-
-    Raises:
-        TfloopError: the folder of a new run is not empty, or the saved config.yaml is invalid (exit code 2).
-    """
-    if not resume:
-        if output:
-            folder.require_free(output)
-        return config, None
-    if output is not None:
-        run = RunFolder(output) if RunFolder(output).is_run() else None
-    else:
-        runs = folder.list_runs(Path(config.runs_dir))
-        run = next((run for run in runs if run.name_prefix() == name_prefix), None)
-    if run is None:
-        info(f"no run of `{name_prefix}` to resume yet: starting a new one")
-        return config, None
-    reconciled, differences = reconcile(run, config)
-    for difference in differences:
-        note(difference)
-    return reconciled, run
-
-
 def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[str]]:
     """Returns the config with "auto" replaced by what the run decided, and one line for each difference.
 
@@ -80,22 +39,29 @@ def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[str]]:
         TfloopError: the saved config.yaml is invalid, or a key differs that a run cannot change (exit code 2).
     """
     saved = load([str(run.config)]).config
-    frozen = {key: getattr(saved, key) for key in DECIDED_ONCE if getattr(config, key) == "auto"}
-    config = config.model_copy(update=frozen)
+    config = with_decisions(config, saved)
     if not list_checkpoints(run.checkpoints):
         return config, []
     found = [one for one in differences(to_mapping(saved), to_mapping(config)) if one.key not in _PLACES]
     if refused := [_refusal(run, one) for one in found if one.policy is OnResume.REFUSED]:
         raise TfloopError(problems=refused)
     return config, [
-        f"`{one.key}` changes from {_short(one.before)} to {_short(one.now)}: {_EFFECTS[one.policy]}" for one in found
+        f"`{one.key}` changes from {short(one.before)} to {short(one.now)}: {_EFFECTS[one.policy]}" for one in found
     ]
 
 
 def _refusal(run: RunFolder, difference: Difference) -> Problem:
-    key, before, now = difference.key, _short(difference.before), _short(difference.now)
+    key, before, now = difference.key, short(difference.before), short(difference.now)
     ways_out = "; or ".join(filter(None, (f"keep {before}", _WAYS_OUT.get(key), _NEW_RUN)))
     return Problem(f"`{key}` is {before} in {run} and {now} here: a run cannot change it", hint=ways_out)
+
+
+def with_decisions(config: Config, saved: Config) -> Config:
+    """Returns the config with what a run has decided, according to its saved config, in place of "auto"."""
+    undecided = [key for key in DECIDED_ONCE if getattr(config, key) == "auto"]
+    if config.device == "gpu" and saved.device == "gpu:0":
+        undecided.append("device")
+    return config.model_copy(update={key: getattr(saved, key) for key in undecided})
 
 
 def total_steps(config: Config, steps_per_epoch: int, saved: Mapping[str, Any], note: Callable[[str], None]) -> int:
@@ -172,6 +138,7 @@ def final_events(
     return evaluated, RunEnded(reason, str(run), str(checkpoint), weights_sha256, 0.0)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Returns a value of a config for a message, as JSON of at most 60 characters."""
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

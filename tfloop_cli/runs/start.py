@@ -1,12 +1,11 @@
 """The options of a training run, and the folder that it writes to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.thresholds import Threshold
@@ -24,6 +23,8 @@ class TrainOptions:
         max_seconds: training stops and saves after this time.
         thresholds: limits for the metrics of the test split.
         code: the user's own modules; they are copied into the run folder.
+        candidates: instead of `resume`, runs with the same config, the preferred one first; read once, by `choose_run`,
+            which decides by the data. None if there are none.
     """
 
     name_prefix: str
@@ -33,18 +34,16 @@ class TrainOptions:
     max_seconds: float = math.inf
     thresholds: Sequence[Threshold] = ()
     code: list[Path] = field(default_factory=list)
+    candidates: Iterator[RunFolder] | None = None
 
 
 def open_run(config: Config, options: TrainOptions) -> RunFolder:
     """Returns the folder of the run to resume, or creates one for a new run.
 
     Raises:
-        TfloopError: the folder cannot be used (exit code 2 or 75), or `--from` names a checkpoint and there is no run
-            to resume (exit code 6).
+        TfloopError: the folder cannot be used (exit code 2 or 75).
     """
     if options.resume:
         options.resume.require_no_links()
         return options.resume
-    if options.checkpoint:
-        raise TfloopError(f"`--from {options.checkpoint}`: there is no run to resume", code=ExitCode.CHECKPOINT)
     return folder.create(Path(config.runs_dir), options.name_prefix, name=config.name, output=options.output)

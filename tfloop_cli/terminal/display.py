@@ -120,7 +120,7 @@ class PlainDisplay(Display):
         self._console.info(f"{how} after {duration(event.seconds)}")
         self._console.result(event.run)
         split = f" --split {self._split}" if self._split != "test" else ""
-        command = f"evaluate {event.run}{split}" if finished else f"train --resume --output {event.run}"
+        command = f"evaluate {event.run}{split}" if finished else f"resume {event.run}"
         code = "".join(f" --code {shlex.quote(path)}" for path in self._code)
         self._console.info(f"next: tfloop {command}{code}")
 

@@ -1,0 +1,114 @@
+"""The options of the command line, as types of parameters: each is declared once, with its help and its completion."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfloop_cli.commands.shared import complete
+
+
+def shortcut(assignment: str, text: str = "", kind: str = "") -> Any:
+    """Returns the option for a shortcut of `--set`.
+
+    Args:
+        assignment: what it sets, with a placeholder for the value: "epochs=N".
+        text: added to its help.
+        kind: the kind of candidates for completion, if any.
+    """
+    help_ = f"Shortcut for --set {assignment}{':' if text else '.'}{text}"
+    return typer.Option(
+        metavar=assignment.partition("=")[2], help=help_, autocompletion=complete(kind) if kind else None
+    )
+
+
+ConfigArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CONFIG",
+        help="Config files or built-in configs; the same as --config.",
+        autocompletion=complete("configs"),
+        show_default=False,
+    ),
+]
+Configs = Annotated[
+    list[str],
+    typer.Option(
+        "--config", "-c", metavar="FILE", autocompletion=complete("configs"),
+        help="A YAML file, - for stdin, or a built-in config; can be repeated, later ones take precedence.",
+    ),
+]  # fmt: skip
+Sets = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", autocompletion=complete("assignments"),
+        help="Change one key: --set optimizer.learning_rate=3e-4.",
+    ),
+]  # fmt: skip
+Unsets = Annotated[
+    list[str],
+    typer.Option(
+        "--unset", metavar="KEY", autocompletion=complete("keys"), help="Remove a key: --unset model.dropout."
+    ),
+]
+Code = Annotated[
+    list[Path],
+    typer.Option("--code", metavar="FILE", help="A Python file that registers your own models, datasets, tasks, ..."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON documents, one per line, to stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings, errors and results.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show TensorFlow's own messages too.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Do not use the network; use only prepared datasets.")]
+FailUnder = Annotated[
+    list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is under X: accuracy=0.97.")
+]
+FailOver = Annotated[list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is over X: loss=0.2.")]
+
+# Shortcuts for keys of the config; None if not given.
+Epochs = Annotated[str | None, shortcut("epochs=N")]
+BatchSize = Annotated[str | None, shortcut("batch_size=N")]
+Device = Annotated[str | None, shortcut("device=DEVICE", " auto, cpu, gpu or gpu:N.", "devices")]
+Seed = Annotated[str | None, shortcut("seed=N")]
+Name = Annotated[str | None, shortcut("name=NAME", " the name of the run folder.")]
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", autocompletion=complete("runs"), help="A run folder, the name of a run, or `last`: the newest."
+    ),
+]
+RunOrCheckpoint = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN", autocompletion=complete("runs"),
+        help="A run folder, a checkpoint folder, the name of a run, or `last`.",
+    ),
+]  # fmt: skip
+Split = Annotated[
+    str,
+    typer.Option(metavar="SPLIT", autocompletion=complete("splits"), help="test, validation, train, or another split."),
+]
+Checkpoint = Annotated[
+    str | None, typer.Option(metavar="CHECKPOINT", help="best, last or a step; by default the best, if there is one.")
+]
+EvaluationDevice = Annotated[
+    str, typer.Option(metavar="DEVICE", autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
+]
+
+# A run: which one, and how to continue
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="The run folder; empty or new, unless --resume is used."),
+]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Resume the newest run with the same config and data, or the run in -o."),
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="CHECKPOINT", help="Resume from last, best, a step or the path of a checkpoint."),
+]
+MaxTime = Annotated[str | None, typer.Option(metavar="TIME", help="Stop and save after 90s, 30m or 1.5h.")]
+Progress = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
+RunsDir = Annotated[Path, typer.Option(metavar="DIR", help="The parent folder of all runs.")]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="Run the copy of user code in the run folder.")]
