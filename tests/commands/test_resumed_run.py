@@ -29,7 +29,7 @@ def test_one_line_says_what_happens_to_the_run(
 ) -> None:
     config = from_mapping({"dataset": "mnist", "model": "mlp", "epochs": 3}, "a test")
     checkpoint = Checkpoint(Path("step"), {"step": step, "epoch": epoch})
-    found = announce_resume(RunFolder(Path("run")), config, checkpoint, finished, 10, Console())
+    found = announce_resume(RunFolder(Path("run")), config, checkpoint, finished, Console())
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(message)
     assert found.epochs == epochs

@@ -47,7 +47,7 @@ class Training:
     def train(self, config: Config, options: TrainOptions, console: Console) -> ExitCode:
         decided = {**DECISIONS, "threads": self.threads}
         config = config.model_copy(update={key: one for key, one in decided.items() if getattr(config, key) == "auto"})
-        options = choose_run(config, options, self.data, STEPS_PER_EPOCH, console.note, console.warn)
+        options = choose_run(config, options, self.data, console.note, console.warn)
         run = open_run(config, options)
         facts = {"data": self.data, "run_id": load_metadata(options.resume).get("run_id", str(run))}
         facts["code"] = copy_code(options.code, run.code)

@@ -6,9 +6,7 @@ from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.terminal.console import Console
 
 
-def announce_resume(
-    run: RunFolder, config: Config, checkpoint: Checkpoint, finished: bool, steps_per_epoch: int, console: Console
-) -> Config:
+def announce_resume(run: RunFolder, config: Config, checkpoint: Checkpoint, finished: bool, console: Console) -> Config:
     """Prints whether the run is trained further, in one line.
 
     Args:
@@ -16,14 +14,13 @@ def announce_resume(
         config: of this command.
         checkpoint: the restored one.
         finished: whether nothing is left to train.
-        steps_per_epoch: training batches in one epoch.
         console: prints the line, as a warning if `epochs` is less than what is trained.
 
     Returns:
         The config; `epochs` is at least the number of epochs that are completed.
     """
     step, epochs = checkpoint.manifest["step"], checkpoint.manifest["epoch"]
-    if checkpoint.is_beyond(config.epochs, steps_per_epoch):
+    if checkpoint.is_beyond(config.epochs):
         console.warn(
             f"{run} has trained {step:,} steps, more than `epochs: {config.epochs}` asks for; it is finished, and its "
             "result is that of all its steps"

@@ -41,7 +41,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config)
     data = build_data(config, console.warn)
-    options = choose_run(config, options, data.fingerprint, data.steps_per_epoch, console.note, console.warn)
+    options = choose_run(config, options, data.fingerprint, console.note, console.warn)
     task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
@@ -68,7 +68,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
         with checkpoints, recorder, data.explain_errors():
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
-                config = announce_resume(run, config, restored, finished, data.steps_per_epoch, console)
+                config = announce_resume(run, config, restored, finished, console)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, display):
                     return ExitCode.DONE
             checkpoints.facts = save_metadata(run, config, options, facts, int(state.step))

@@ -65,11 +65,10 @@ class Checkpoint:
             raise damaged(path, f"{MANIFEST}: {reason_of(error)}") from error
         return cls(path, manifest)
 
-    def is_beyond(self, epochs: int, steps_per_epoch: int) -> bool:
+    def is_beyond(self, epochs: int) -> bool:
         """Whether it was saved after the end of that many epochs, be it within the next one."""
-        done, step = self.manifest["epoch"], self.manifest["step"]
-        began = self.manifest.get("epoch_start", done * steps_per_epoch)  # step at which its epoch began
-        return bool(done > epochs or (done == epochs and step > began))
+        done = self.manifest["epoch"]
+        return bool(done > epochs or (done == epochs and self.manifest["step"] > self.manifest["epoch_start"]))
 
     def best(self) -> Path | None:
         """Returns the folder, next to this one, with the best weights so far.

@@ -135,16 +135,13 @@ def resume_run(run: RunFolder, config: Config, options: TrainOptions, note: Prin
     return config, replace(options, resume=run, name_prefix=run.name_prefix())
 
 
-def choose_run(
-    config: Config, options: TrainOptions, fingerprint: str, steps_per_epoch: int, note: Print, warn: Print
-) -> TrainOptions:
+def choose_run(config: Config, options: TrainOptions, fingerprint: str, note: Print, warn: Print) -> TrainOptions:
     """Returns the options with the first candidate that was trained on the same data; without any, for a new run.
 
     Args:
         config: the config with the decisions of the first candidate.
         options: the result of `select_run`.
         fingerprint: identifies the data.
-        steps_per_epoch: training batches in one epoch.
         note: prints each difference from the config of the run.
         warn: prints why none of the candidates is continued.
 
@@ -155,7 +152,7 @@ def choose_run(
         return options
     reasons = []
     for run in options.candidates:
-        if reason := _reason_after_data(run, config, options, fingerprint, steps_per_epoch):
+        if reason := _reason_after_data(run, config, options, fingerprint):
             reasons.append(f"{run} {reason}; `tfloop resume {run}` continues that one")
         else:
             return resume_run(run, config, options, note)[1]
@@ -212,23 +209,21 @@ def _reason(run: RunFolder, config: Config) -> str:
     return f"differs in {', '.join(shown)}{f' and {more} more' if more else ''}" if changed else ""
 
 
-def _reason_after_data(
-    run: RunFolder, config: Config, options: TrainOptions, fingerprint: str, steps_per_epoch: int
-) -> str:
+def _reason_after_data(run: RunFolder, config: Config, options: TrainOptions, fingerprint: str) -> str:
     """Returns why a run with the same config is not continued after all; empty if it is."""
     if changed := _reason(run, config):  # what "auto" was decided to be, in another candidate than the first
         return changed
     if load_metadata(run).get("data", fingerprint) != fingerprint:
         return "was trained on other data"
     saved = list_checkpoints(run.checkpoints)
-    if saved and not options.checkpoint and _is_beyond(saved[-1], config.epochs, steps_per_epoch):
+    if saved and not options.checkpoint and _is_beyond(saved[-1], config.epochs):
         return f"has trained {step_of(saved[-1]):,} steps, more than `epochs: {config.epochs}` asks for"
     return ""
 
 
-def _is_beyond(checkpoint: Path, epochs: int, steps_per_epoch: int) -> bool:
+def _is_beyond(checkpoint: Path, epochs: int) -> bool:
     try:
-        return Checkpoint.open(checkpoint).is_beyond(epochs, steps_per_epoch)
+        return Checkpoint.open(checkpoint).is_beyond(epochs)
     except TfloopError:  # a damaged one is reported when the run is restored
         return False
 
