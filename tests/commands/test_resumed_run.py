@@ -28,7 +28,7 @@ def test_one_line_says_what_happens_to_the_run(
     capsys: pytest.CaptureFixture[str], step: int, epoch: int, finished: bool, message: str, epochs: int
 ) -> None:
     config = from_mapping({"dataset": "mnist", "model": "mlp", "epochs": 3}, "a test")
-    checkpoint = Checkpoint(Path("step"), {"step": step, "epoch": epoch})
+    checkpoint = Checkpoint(Path("step"), {"step": step, "epoch": epoch, "epoch_start": 10 * epoch})
     found = announce_resume(RunFolder(Path("run")), config, checkpoint, finished, Console())
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(message)
