@@ -30,8 +30,9 @@ from tfloop_cli.commands.shared import (
     resolve,
     shortcut,
 )
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.streams import ignore_errors
 
 DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop that you can read on one page."
 
@@ -85,6 +86,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a model, evaluate it on the test split, and write a run folder."""
+    ignore_errors("stdout")
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     config = [*(configs or []), *config]
     with error_handling(console):
@@ -283,4 +285,9 @@ def main() -> None:
         from tfloop_cli.commands import completion as command
 
         command.prepare()
-    app()
+    ignore_errors("stderr")
+    try:
+        app()
+    except OSError as error:  # `--help` and `--version` print without a console
+        typer.echo(f"error: stdout: {error.strerror}", err=True)
+        raise SystemExit(ExitCode.TRY_AGAIN) from None
