@@ -177,13 +177,13 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the components for configs, with arguments, defaults and descriptions."""
-    console = Console()
+    console = Console(json=json)
     with error_handling(console):
         from tfloop_cli.commands import list as command
         from tfloop_cli.registry import plugins
 
         plugins.load(code)
-        console.result(command.list_components(kind, name, json))
+        Console().result(command.list_components(kind, name, json))
 
 
 @app.command(cls=Command)

@@ -50,7 +50,7 @@ def original(error: BaseException) -> BaseException:
     return error
 
 
-def user_error(error: Exception) -> TfloopError | None:
+def user_error(error: BaseException) -> TfloopError | None:
     """Returns the error to show for an exception; None if no user code was involved.
 
     A TfloopError is returned as it was raised; for another exception, one with the user's frames and exit code 7.
@@ -73,6 +73,17 @@ def user_error(error: Exception) -> TfloopError | None:
             )
         ],
         code=ExitCode.USER_CODE,
+    )
+
+
+def bug(error: BaseException) -> TfloopError:
+    """Returns the error to show for an exception in which no user code was involved (exit code 1)."""
+    text = _first_sentence(str(error))
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return TfloopError(
+        f"{type(error).__name__}: {text}" if text else type(error).__name__,
+        hint=f"this is a bug of tfloop:\n{trace}",
+        code=ExitCode.BUG,
     )
 
 

@@ -77,6 +77,7 @@ LEFTOVERS: dict[str, Callable[[Path], object]] = {
     "code": lambda path: (path / "code").mkdir(),
     "empty checkpoints": lambda path: (path / "checkpoints").mkdir(),
     "empty history": lambda path: (path / "metrics.jsonl").write_text(""),
+    "summary of a failed start": lambda path: (path / "summary.json").write_text('{"reason": "failed"}'),
 }
 CONTENTS: dict[str, Callable[[Path], object]] = {
     "a config": lambda path: (path / "config.yaml").write_text(""),

@@ -47,10 +47,10 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     train_steps = TrainSteps(state, data, task, config, console.warn)
 
     run = open_run(config, options)
-    with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
+    with run.lock(), Recorder(run, console.warn) as recorder, Interrupts(console.warn, idle=True) as interrupts:
+        display = make_display(console)
         facts = manifest_facts(config, data.fingerprint, metadata.get("run_id"), steps)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
-        recorder = Recorder(run, console.warn)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
         consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display)
 
@@ -58,7 +58,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             for consumer in consumers:
                 consumer.handle(event)
 
-        with checkpoints, recorder, data.explain_errors():
+        with display, checkpoints, data.explain_errors():
             if restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):

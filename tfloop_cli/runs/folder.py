@@ -168,6 +168,7 @@ def _is_empty(path: Path) -> bool:
         names -= {".lock", "code", *(name for name in names if _TEMPORARY.fullmatch(name))}
         names -= {one.name for one in (run.checkpoints, run.samples) if one.is_dir() and not any(one.iterdir())}
         names -= {run.metrics.name} if run.metrics.is_file() and not run.metrics.stat().st_size else set()
+        names -= {run.summary.name} if run.metrics.name not in names else set()  # of a start that failed
     return not names
 
 

@@ -93,8 +93,12 @@ class Console:
         for problem in error.problems:
             self._to_stderr(self._problem(problem))
         if self.json:
-            problems = [asdict(problem) for problem in error.problems]
-            self.document({"event": "error", "code": int(error.code), "errors": problems})
+            self.error_document(error)
+
+    def error_document(self, error: TfloopError) -> None:
+        """Prints an error document to stdout."""
+        problems = [asdict(problem) for problem in error.problems]
+        self.document({"event": "error", "code": int(error.code), "errors": problems})
 
     def heading(self, text: str) -> str:
         """Returns `text` for stdout, in bold if stdout is a terminal."""

@@ -1,0 +1,122 @@
+"""Any exception ends a run with one message, an error document and a summary; the run can be resumed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from tfloop_cli.cli import app
+from tfloop_cli.errors import ExitCode
+from tfloop_cli.memory import out_of_memory
+
+CONFIG: dict[str, Any] = {
+    "dataset": {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 60, "test_examples": 23},
+    "model": "linear",
+    "epochs": 1,
+    "device": "cpu",
+    "threads": 1,
+}
+# TensorFlow waits for ten seconds before it raises the error, so the tests have its text only.
+TENSORFLOW = """Graph execution error:
+
+Detected at node huge_1/dense_1/MatMul defined at (most recent call last):
+  File "/home/me/huge.py", line 11, in call
+
+OOM when allocating tensor with shape[60,1099511627776] and type float on /job:localhost/replica:0/task:0/device:CPU:0 \
+by allocator mklcpu
+\t [[{{node huge_1/dense_1/MatMul}}]]
+Hint: If you want to see a list of allocated tensors when OOM happens, add report_tensor_allocations_upon_oom
+ [Op:__inference_trace_8012]"""
+OPERATION = (
+    "{{function_node __inference_trace_8}} OOM when allocating a buffer of a custom C++ operation\n\t [[{{node x}}]]"
+)
+
+
+@pytest.fixture
+def tfloop(machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Returns a function that runs a command in this process; `-o run --json` is added to its arguments."""
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(json.dumps(CONFIG))
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(app, ["train", "-c", "small.yaml", "-o", "run", "--json", *arguments])
+
+    return run
+
+
+def error_document(result: Any) -> dict[str, Any]:
+    document = json.loads(result.stdout.splitlines()[-1])
+    assert document["event"] == "error"
+    return document
+
+
+def reason() -> str:
+    return json.loads(Path("run/summary.json").read_text())["reason"]
+
+
+@pytest.mark.parametrize("place", ["restore_run", "start_event", "Evaluator"])
+def test_any_exception_ends_with_error_document_and_summary(tfloop, monkeypatch, place: str) -> None:
+    with monkeypatch.context() as patches:
+        patches.setattr(f"tfloop_cli.commands.train.{place}", Mock(side_effect=KeyError("surprise")))
+        result = tfloop()
+    assert result.exit_code == ExitCode.BUG
+    document = error_document(result)
+    assert (document["code"], document["errors"][0]["message"]) == (1, "KeyError: 'surprise'")
+    assert "this is a bug of tfloop:\nTraceback" in result.stderr
+    assert reason() == "failed"
+    assert tfloop("--resume").exit_code == 0
+    assert reason() == "completed"
+
+
+def test_refused_resume_leaves_the_summary(tfloop) -> None:
+    assert tfloop().exit_code == 0
+    before = Path("run/summary.json").read_bytes()
+    assert tfloop("--resume", "--set", "model=mlp").exit_code != 0
+    assert Path("run/summary.json").read_bytes() == before
+
+
+def test_exit_of_user_code_does_not_end_the_run_with_success(tfloop) -> None:
+    Path("exits.py").write_text("import sys\nfrom tfloop_cli import *\nsys.exit()\n")
+    result = tfloop("--code", "exits.py")
+    assert result.exit_code == ExitCode.USER_CODE
+    assert error_document(result)["errors"][0]["message"] == "SystemExit"
+
+
+def test_out_of_memory_names_tensor_and_keys(tfloop, monkeypatch) -> None:
+    error = tf.errors.ResourceExhaustedError(None, None, TENSORFLOW)
+    with monkeypatch.context() as patches:
+        patches.setattr("tfloop_cli.commands.train.fit", Mock(side_effect=error))
+        result = tfloop()
+    assert result.exit_code == ExitCode.OUT_OF_MEMORY
+    (problem,) = error_document(result)["errors"]
+    assert problem["message"] == (
+        "out of memory: a tensor of shape [60, 1099511627776] and type float does not fit "
+        "(operation `huge_1/dense_1/MatMul`)"
+    )
+    assert "`batch_size`" in problem["hint"]
+    assert "`micro_batch_size`" in problem["hint"]
+    assert "Traceback" not in result.stderr
+    assert reason() == "failed"
+
+
+def test_out_of_memory_of_numpy_and_python() -> None:
+    with pytest.raises(MemoryError) as caught:
+        np.zeros((2**40, 1000))
+    (problem,) = out_of_memory(caught.value).problems
+    assert problem.message.startswith("out of memory: Unable to allocate 7.81 PiB for an array with shape")
+    (problem,) = out_of_memory(tf.errors.ResourceExhaustedError(None, None, OPERATION)).problems
+    assert problem.message == "out of memory: OOM when allocating a buffer of a custom C++ operation"
+    assert out_of_memory(MemoryError()).problems[0].message == "out of memory: an allocation failed"
+    assert out_of_memory(ValueError("memory")) is None
+
+
+@pytest.mark.parametrize("arguments", ["train --json --epoch 3", "evaluate --json", "list models nope --json"])
+def test_wrong_command_line_has_an_error_document(arguments: str) -> None:
+    result = CliRunner().invoke(app, arguments.split())
+    assert (result.exit_code, error_document(result)["code"]) == (2, 2)
