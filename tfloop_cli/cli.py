@@ -182,7 +182,7 @@ def list_(
         from tfloop_cli.commands import list as command
         from tfloop_cli.registry import plugins
 
-        plugins.load(code)
+        plugins.load(code, console.warn)
         Console().result(command.list_components(kind, name, json))
 
 
@@ -262,7 +262,7 @@ def schema(
 
         if draft not in ("2020-12", "07"):
             raise TfloopError(f"unknown draft `{draft}`", hint="use 2020-12 or 07")
-        plugins.load(code)
+        plugins.load(code, console.warn)
         console.result(command.schema(draft))
 
 

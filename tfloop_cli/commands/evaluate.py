@@ -58,7 +58,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     checkpoint = Checkpoint.open(
         folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
     )
-    plugins.load(code_of(checkpoint, options))
+    plugins.load(code_of(checkpoint, options), console.warn)
     trained, changes = checkpoint.manifest["config"], {"device": options.device}
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations

@@ -148,7 +148,7 @@ def resolve(
         names = ", ".join(precedence.shipped_names())
         raise TfloopError("no config is given", hint=f"use `--config FILE`, or a built-in one: {names}")
     with console.quiet_stderr():  # code that cannot be read statically is imported, and may load TensorFlow
-        plugins.load(code)
+        plugins.load(code, console.warn)
     resolved = loading.load(configs, sets=sets, unsets=unsets, flags=flags, stdin=sys.stdin)
     for note in resolved.notes:
         console.info(note)
