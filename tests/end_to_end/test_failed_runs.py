@@ -1,6 +1,7 @@
 """Any exception ends a run with one message, an error document and a summary; the run can be resumed."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,25 @@ def test_refused_resume_leaves_the_summary(tfloop) -> None:
     before = Path("run/summary.json").read_bytes()
     assert tfloop("--resume", "--set", "model=mlp").exit_code != 0
     assert Path("run/summary.json").read_bytes() == before
+
+
+def test_checkpoints_that_cannot_be_read_end_with_their_path(tfloop) -> None:
+    assert tfloop().exit_code == 0
+    before = {path.name: path.read_bytes() for path in Path("run").glob("*.*")}
+    Path("run/checkpoints").rename("elsewhere")
+    Path("run/checkpoints").write_text("")
+    result = tfloop("--resume")
+    assert result.exit_code == ExitCode.USAGE
+    assert "run/checkpoints: Not a directory" in result.stderr
+    assert {path.name: path.read_bytes() for path in Path("run").glob("*.*")} == before
+
+
+def test_path_need_not_be_utf_8(tfloop) -> None:
+    name = os.fsdecode(b"r\xff")
+    result = tfloop("-o", name)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["run"] == name
+    assert json.loads(Path(name, "summary.json").read_text())["run"] == name
 
 
 def test_exit_of_user_code_does_not_end_the_run_with_success(tfloop) -> None:

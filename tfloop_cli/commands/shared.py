@@ -122,12 +122,16 @@ def error_handling(console: Console) -> Iterator[None]:
     except typer.Exit:
         raise
     except (Exception, SystemExit) as error:
+        from tfloop_cli.files import disk_error
         from tfloop_cli.memory import out_of_memory
         from tfloop_cli.user_code import bug, user_error
 
         if isinstance(error, SystemExit) and error.code == CLOSED_PIPE:
             raise
-        shown = out_of_memory(error) or user_error(error) or bug(error)
+        shown = out_of_memory(error) or user_error(error)
+        if shown is None and isinstance(error, OSError) and error.filename:
+            shown = disk_error(error, error.filename)
+        shown = shown or bug(error)
         console.error(shown)
         if shown.code == ExitCode.USER_CODE and not isinstance(error, TfloopError):
             console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
