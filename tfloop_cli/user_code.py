@@ -96,4 +96,5 @@ def _first_sentence(message: str) -> str:
 
 def is_user_file(file: str) -> bool:
     """Whether a file belongs neither to tfloop nor to an installed package or Python itself."""
-    return not file.startswith(("<", *_LIBRARIES)) and _GENERATED not in file
+    compiled = file.endswith((".pyx", ".pxd"))  # NumPy's own, relative to an unknown folder
+    return not file.startswith(("<", *_LIBRARIES)) and _GENERATED not in file and not compiled

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,54 @@ def test_path_need_not_be_utf_8(tfloop) -> None:
     assert json.loads(Path(name, "summary.json").read_text())["run"] == name
 
 
+def test_process_in_which_tensorflow_runs_can_train_again_with_other_settings(tfloop) -> None:
+    """As a notebook does, in any thread; a default config fits whatever TensorFlow has started with."""
+    assert tfloop().exit_code == 0
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(
+            tfloop("-o", "other", "--set", "threads=auto", "--set", "precision=bfloat16", "--set", "seed=3")
+        )
+    )
+    thread.start()
+    thread.join()
+    assert results[0].exit_code == 0, results[0].output
+    assert tfloop("-o", "third").exit_code == 0
+    first, third = (json.loads(Path(run, "summary.json").read_text())["weights_sha256"] for run in ("run", "third"))
+    assert first == third
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        "{name: synthetic, train_examples: 2147483647}", "{name: synthetic, shape: [2147483647, 2147483647]}",
+        "{name: synthetic, classes: 2147483647}", "{name: synthetic_text, train_examples: 2147483647}",
+        "{name: synthetic_text, longest: 2147483647}",
+    ],
+)  # fmt: skip
+def test_dataset_larger_than_memory_is_a_config_error(tfloop, dataset: str) -> None:
+    result = tfloop("--set", f"dataset={dataset}")
+    assert result.exit_code == ExitCode.USAGE
+    assert "GiB of memory, and this machine has" in error_document(result)["errors"][0]["message"]
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("batch_size", 10**30, "the largest integer is 2147483647"),
+        ("dataset.seed", 10**40, "the largest integer is 2147483647"),
+        ("model", "{name: vit, depth: 100000}", "integer from 1 to 1000"),
+        ("model", "{name: resnet, depth: 600002}", "integer from 1 to 1000"),
+        ("optimizer", "{name: muon, ns_steps: 100000}", "integer from 1 to 1000"),
+    ],
+)
+def test_integer_without_a_use_is_a_config_error(tfloop, key: str, value: object, message: str) -> None:
+    result = tfloop("--set", f"{key}={value}")
+    assert result.exit_code == ExitCode.USAGE
+    assert message in result.stderr
+
+
 def test_exit_of_user_code_does_not_end_the_run_with_success(tfloop) -> None:
     Path("exits.py").write_text("import sys\nfrom tfloop_cli import *\nsys.exit()\n")
     result = tfloop("--code", "exits.py")
@@ -134,6 +183,8 @@ def test_out_of_memory_of_numpy_and_python() -> None:
     assert problem.message == "out of memory: OOM when allocating a buffer of a custom C++ operation"
     assert out_of_memory(MemoryError()).problems[0].message == "out of memory: an allocation failed"
     assert out_of_memory(ValueError("memory")) is None
+    (problem,) = out_of_memory(ValueError("array is too big; `arr.size * arr.dtype.itemsize` is larger")).problems
+    assert problem.message.startswith("out of memory: array is too big")
 
 
 @pytest.mark.parametrize("arguments", ["train --json --epoch 3", "evaluate --json", "list models nope --json"])

@@ -64,7 +64,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         changes["kernels"] = "auto"  # this machine may not have the C++ operations
     config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
-        config = runtime.setup(config)
+        config = runtime.setup(config, console.note)
     data = build_data(config, console.warn)
     task = build_task(config.task, data.spec)
     if not task.eval_step:

@@ -36,7 +36,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     """
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
-        config = runtime.setup(config)
+        config = runtime.setup(config, console.note)
     data = build_data(config, console.warn)
     task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)

@@ -192,7 +192,7 @@ class Config(BaseModel):
     threads: Literal["auto"] | PositiveInt = Field(
         default="auto",
         description="The number of threads per operation. Results differ in rounding, so a run keeps the number. "
-        "auto: the number of cores.",
+        "auto: the number of cores, which is also the largest number.",
     )
     clip_norm: PositiveFloat | None = Field(
         default=None,

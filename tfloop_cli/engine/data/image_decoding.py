@@ -50,6 +50,8 @@ class Decoder:
             for block in decoded.batch(DECODED_AT_ONCE).as_numpy_iterator():
                 yield block
                 done += len(block)
+        except tf.errors.ResourceExhaustedError:
+            raise  # the image is valid
         except tf.errors.OpError as error:
             raise self.failure(paths[done:]) or error from error
 
@@ -84,6 +86,8 @@ class Decoder:
         for path in paths:
             try:
                 self.decode(tf.constant(os.fsencode(path)))
+            except tf.errors.ResourceExhaustedError:
+                raise
             except tf.errors.OpError as error:
                 return invalid_image(path, re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip())
         return None
