@@ -47,9 +47,11 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.DIVERGED: "training diverged: a value is NaN or infinite; the last good checkpoint is kept",
     ExitCode.CHECKPOINT: "a checkpoint is missing, damaged, or does not match the model",
     ExitCode.USER_CODE: "user code raised an exception or returned something unusable; its own lines are shown first",
+    ExitCode.OUT_OF_MEMORY: "out of memory; the message names the tensor and the keys that need less",
     ExitCode.TRY_AGAIN: "a temporary failure: a disk error, or preemption by SIGUSR1; retry with `--resume`",
+    ExitCode.HANGUP: "stopped by SIGHUP (terminal closed); the training state is saved, thresholds are not checked",
     ExitCode.INTERRUPTED: "stopped by SIGINT (Ctrl-C); the training state is saved, thresholds are not checked",
-    CLOSED_PIPE: "the reader of a pipe has closed it, as `head -1` does",
+    CLOSED_PIPE: "the reader of a pipe has closed it, as `head -1` does; `tfloop train` goes on without a screen",
     ExitCode.TERMINATED: "stopped by SIGTERM; the training state is saved, thresholds are not checked",
 }
 

@@ -28,6 +28,7 @@ ALLOWED: dict[str, list[str]] = {
     "files": ["errors"],
     "cache_folder": ["errors"],
     "user_code": ["errors"],
+    "memory": ["errors", "user_code"],
     "registry": ["errors", "user_code"],
     "config": ["errors", "registry"],
     "runs": ["errors", "events", "hardware", "thresholds", "files", "registry", "config"],

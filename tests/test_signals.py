@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def python_process(program: str) -> Iterator["subprocess.Popen[str]"]:
         (signal.SIGINT, ExitCode.INTERRUPTED),
         (signal.SIGTERM, ExitCode.TERMINATED),
         (signal.SIGUSR1, ExitCode.TRY_AGAIN),
+        (signal.SIGHUP, ExitCode.HANGUP),
     ],
 )
 def test_first_signal_is_stored_and_reported(number: signal.Signals, code: ExitCode) -> None:
@@ -49,6 +51,40 @@ def test_first_signal_is_stored_and_reported(number: signal.Signals, code: ExitC
     assert interrupts.signal is not None
     assert (interrupts.signal.name, interrupts.signal.code) == (number.name, code)
     assert messages == [f"{number.name}: stopping after this step; a second signal stops at once"]
+
+
+def test_ignored_hangup_stays_ignored() -> None:
+    """As by `nohup tfloop train ...`: before the run, during it, and after it."""
+    program = """
+        import os, signal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        from tfloop_cli.signals import Interrupts, exit_on_signals
+        exit_on_signals()
+        os.kill(os.getpid(), signal.SIGHUP)
+        with Interrupts(print) as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            while interrupts.signal is None:
+                pass
+        print(interrupts.signal.name, signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
+    """
+    with python_process(program) as process:
+        output, _ = process.communicate(timeout=20)
+    assert output.splitlines()[-1] == "SIGUSR1 True"
+
+
+def test_thread_other_than_the_main_one_can_train() -> None:
+    """Python allows no signal handlers there."""
+    codes: list[ExitCode] = []
+
+    def train() -> None:
+        with Interrupts(print) as interrupts:
+            codes.append(interrupts.code(interrupts.reason))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert codes == [ExitCode.DONE]
 
 
 def test_old_handlers_are_restored() -> None:

@@ -20,10 +20,26 @@ def restart_with_huge_pages() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def open_missing_streams() -> None:
+    """Opens the null device for each standard stream that is closed.
+
+    Otherwise the next file that is opened, such as a checkpoint, has the number of the stream, and receives its text.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, descriptor)
+            if null != descriptor:
+                os.close(null)
+            os.set_inheritable(descriptor, True)  # for the restart
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115 (until the process ends)
+
+
 # Before the imports, which take time: the restart, and signal handling. Signals wait until `exit_on_signals`, also
 # during the restart.
 if __name__ == "__main__" or sys.argv[0].endswith("tfloop"):
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP))
+    open_missing_streams()
     restart_with_huge_pages()
 
 from tfloop_cli.signals import exit_on_signals  # noqa: E402

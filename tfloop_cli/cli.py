@@ -13,8 +13,9 @@ import typer
 from tfloop_cli import __version__
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import Command, complete, error_handling, loading_tensorflow, resolve, start_training
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.streams import ignore_errors
 
 DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop that you can read on one page."
 
@@ -56,6 +57,7 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a model, evaluate it on the test split, and write a run folder."""
+    ignore_errors("stdout")
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     config = [*(configs or []), *config]
     with error_handling(console):
@@ -99,6 +101,7 @@ def resume(
     json: options.Json = False,
 ) -> None:
     """Continue a run with its own config, or show its result if it is finished."""
+    ignore_errors("stdout")
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
         from tfloop_cli.runs import lookup
@@ -161,13 +164,13 @@ def list_(
     json: options.Json = False,
 ) -> None:
     """List the components for configs, with arguments, defaults and descriptions."""
-    console = Console()
+    console = Console(json=json)
     with error_handling(console):
         from tfloop_cli.commands import list as command
         from tfloop_cli.registry import plugins
 
-        plugins.load(code)
-        console.result(command.list_components(kind, name, json))
+        plugins.load(code, console.warn)
+        Console().result(command.list_components(kind, name, json))
 
 
 @app.command(cls=Command)
@@ -247,7 +250,7 @@ def schema(
 
         if draft not in ("2020-12", "07"):
             raise TfloopError(f"unknown draft `{draft}`", hint="use 2020-12 or 07")
-        plugins.load(code)
+        plugins.load(code, console.warn)
         console.result(command.schema(draft))
 
 
@@ -270,4 +273,9 @@ def main() -> None:
         from tfloop_cli.commands import completion as command
 
         command.prepare()
-    app()
+    ignore_errors("stderr")
+    try:
+        app()
+    except OSError as error:  # `--help` and `--version` print without a console
+        typer.echo(f"error: stdout: {error.strerror}", err=True)
+        raise SystemExit(ExitCode.TRY_AGAIN) from None

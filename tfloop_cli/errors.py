@@ -16,7 +16,9 @@ class ExitCode(IntEnum):
     DIVERGED = 5
     CHECKPOINT = 6
     USER_CODE = 7  # an exception in user code, or a result of it that cannot be used
+    OUT_OF_MEMORY = 8
     TRY_AGAIN = 75  # EX_TEMPFAIL: a temporary failure of the disk, or preemption; nothing is lost
+    HANGUP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 

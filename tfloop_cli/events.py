@@ -103,7 +103,7 @@ class Stopped:
     """Comes after the last training step.
 
     Attributes:
-        reason: "completed", "early_stopping", "max_time", or the signal: "SIGINT", "SIGTERM", "SIGUSR1".
+        reason: "completed", "early_stopping", "max_time", or the signal: "SIGINT", "SIGTERM", ...
     """
 
     reason: str

@@ -88,8 +88,12 @@ def sync_folder(path: Path) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """Returns strict JSON: NaN and infinities become null, numbers keep every digit, paths become strings."""
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    """Returns strict JSON: NaN and infinities become null, numbers keep every digit, paths become strings.
+
+    A byte of a path that is not UTF-8 is escaped, so that the text can always be encoded, and reading it restores it.
+    """
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False, default=str)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def utc(seconds: float) -> str:
@@ -99,15 +103,20 @@ def utc(seconds: float) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns an OSError of the body into a TfloopError that names the path.
-
-    The exit code is USAGE if the path itself is at fault (no permission, not a folder), else TRY_AGAIN.
-    """
+    """Turns an OSError of the body into a TfloopError that names the path; see `disk_error`."""
     try:
         yield
     except OSError as error:
-        code = ExitCode.USAGE if error.errno in _PATH_ERRORS else ExitCode.TRY_AGAIN
-        raise TfloopError(f"{error.filename or path}: {error.strerror or error}", code=code) from error
+        raise disk_error(error, path) from error
+
+
+def disk_error(error: OSError, path: Path) -> TfloopError:
+    """Returns the error to show for an OSError: the path that it names, else `path`, and the reason.
+
+    The exit code is USAGE if the path itself is at fault (no permission, not a folder), else TRY_AGAIN.
+    """
+    code = ExitCode.USAGE if error.errno in _PATH_ERRORS else ExitCode.TRY_AGAIN
+    return TfloopError(f"{error.filename or path}: {error.strerror or error}", code=code)
 
 
 def _finite(value: Any) -> Any:

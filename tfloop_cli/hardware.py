@@ -18,6 +18,11 @@ def cpu() -> tuple[str, list[str]]:
     return fields.get("model name") or platform.processor() or platform.machine(), sorted(flags.split())
 
 
+def all_cores() -> int:
+    """Returns the number of cores of the machine."""
+    return os.cpu_count() or 1
+
+
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

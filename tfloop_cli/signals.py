@@ -15,6 +15,7 @@ from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 _STOPPING = "stopping after this step; a second signal stops at once"
 _NOTHING_TO_SAVE = "stopped; there is nothing new to save yet"
 _CODES = {
+    signal.SIGHUP: ExitCode.HANGUP,  # the terminal went away
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
     signal.SIGUSR1: ExitCode.TRY_AGAIN,  # Slurm sends it shortly before the time limit
@@ -23,9 +24,14 @@ _CODES = {
 
 def exit_on_signals() -> None:
     """Lets a signal end the process at once, with its exit code and no traceback: nothing needs saving yet."""
-    for number in _CODES:
+    for number in _handled():
         signal.signal(number, _exit)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _CODES)  # `__main__` blocks them
+
+
+def _handled() -> list[signal.Signals]:
+    """Returns the signals to handle: not a SIGHUP that is ignored, which is what `nohup` does."""
+    return [one for one in _CODES if one != signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
@@ -41,9 +47,9 @@ class StopSignal:
 
 
 class Interrupts:
-    """A context in which SIGINT, SIGTERM and SIGUSR1 set `signal` instead of raising; a second one ends the process.
+    """A context in which SIGINT, SIGTERM, SIGUSR1 and SIGHUP set `signal`; a second signal ends the process.
 
-    Only for the main thread (elsewhere `signal.signal` raises ValueError).
+    Python handles signals in the main thread only: in another thread, the context does nothing.
 
     A thread waits for the signals; Python's own C handler wakes it through a pipe. A handler in Python would have to
     wait for the main thread, which may be inside one long TensorFlow call.
@@ -62,6 +68,7 @@ class Interrupts:
         self.signal: StopSignal | None = None
         self.idle = idle
         self._notify = notify
+        self._thread: threading.Thread | None = None
         self._notifier: threading.Thread | None = None
 
     @property
@@ -74,10 +81,12 @@ class Interrupts:
         return self.signal.code if self.signal and self.signal.name == reason else ExitCode.DONE
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._old_wakeup = signal.set_wakeup_fd(self._writer)
-        self._old_handlers = {number: signal.signal(number, _do_nothing) for number in _CODES}
+        self._old_handlers = {number: signal.signal(number, _do_nothing) for number in _handled()}
         self._thread = threading.Thread(target=self._watch, name="tfloop-signals", daemon=True)
         self._thread.start()
         return self
@@ -85,6 +94,8 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._thread is None:
+            return
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._old_wakeup)

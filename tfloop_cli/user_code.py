@@ -50,7 +50,7 @@ def original(error: BaseException) -> BaseException:
     return error
 
 
-def user_error(error: Exception) -> TfloopError | None:
+def user_error(error: BaseException) -> TfloopError | None:
     """Returns the error to show for an exception; None if no user code was involved.
 
     A TfloopError is returned as it was raised; for another exception, one with the user's frames and exit code 7.
@@ -77,6 +77,17 @@ def user_error(error: Exception) -> TfloopError | None:
     )
 
 
+def bug(error: BaseException) -> TfloopError:
+    """Returns the error to show for an exception in which no user code was involved (exit code 1)."""
+    text = _first_sentence(str(error))
+    trace = "".join(traceback.format_exception(error)).rstrip()
+    return TfloopError(
+        f"{type(error).__name__}: {text}" if text else type(error).__name__,
+        hint=f"this is a bug of tfloop:\n{trace}",
+        code=ExitCode.BUG,
+    )
+
+
 def _first_sentence(message: str) -> str:
     """Returns the first line of a message that is not about the graph in which it was raised."""
     lines = [re.sub(r"\{\{function_node .*?\}\} ", "", line) for line in message.splitlines()]
@@ -86,4 +97,5 @@ def _first_sentence(message: str) -> str:
 
 def is_user_file(file: str) -> bool:
     """Whether a file belongs neither to tfloop nor to an installed package or Python itself."""
-    return not file.startswith(("<", *_LIBRARIES)) and _GENERATED not in file
+    compiled = file.endswith((".pyx", ".pxd"))  # NumPy's own, relative to an unknown folder
+    return not file.startswith(("<", *_LIBRARIES)) and _GENERATED not in file and not compiled

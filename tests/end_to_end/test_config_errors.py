@@ -90,13 +90,16 @@ VALUES = {
     "float instead of integer": Invalid(
         GOOD + "batch_size: 1e3\n", "3:13", "integer.*without a point or exponent: `1000`"
     ),
-    "bool instead of integer": Invalid(GOOD + "seed: true\n", "3:7", "integer from 0 to 2147483647; found `true`"),
+    "integer that no run needs": Invalid(
+        GOOD + "warmup_steps: 10000000000000\n", "3:15", "found `10000000000000`.*the largest integer is 2147483647"
+    ),
+    "bool instead of integer": Invalid(GOOD + "seed: true\n", "3:7", "integer, at least 0; found `true`"),
     "YAML 1.1 bool": Invalid(GOOD + "drop_remainder: no\n", "3:17", "true or false; found `no`.*`false`"),
     "YAML 1.1 time": Invalid(GOOD + "epochs: 12:30:00\n", "3:9", "found `12:30:00`"),
     "YAML 1.1 underscore": Invalid(GOOD + "epochs: 1_000\n", "3:9", "found `1_000`"),
     "null": Invalid(GOOD + "epochs:\n", "3:8", "found nothing"),
     "too small": Invalid(GOOD + "epochs: 0\n", "3:9", "at least 1; found `0`"),
-    "seed too large": Invalid(GOOD + "seed: 2147483648\n", "3:7", "to 2147483647"),
+    "seed too large": Invalid(GOOD + "seed: 2147483648\n", "3:7", "the largest integer is 2147483647"),
     "negative": Invalid(GOOD + "warmup_steps: -1\n", "3:15", "at least 0; found `-1`"),
     "infinite": Invalid(GOOD + "clip_norm: .inf\n", "3:12", "number, above 0; found `.inf`"),
     "not a number": Invalid(GOOD + "clip_norm: .nan\n", "3:12", "found `.nan`"),

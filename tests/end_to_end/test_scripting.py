@@ -7,10 +7,12 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -325,10 +327,34 @@ def test_ctrl_c_saves_and_prints_resume_command(long_run, evaluate_json, tmp_pat
     assert evaluate_json(tmp_path / "run")["examples"] == 50
 
 
-def test_closed_pipe_ends_run_quietly(long_run) -> None:
-    """`tfloop train --json | head -1`."""
-    process = long_run("--json", "--quiet")
-    assert json.loads(process.stdout.readline())["event"] == "start"
-    process.stdout.close()
-    assert process.wait(timeout=60) == 141  # as a shell sees SIGPIPE
-    assert process.stderr.read() == ""
+def test_run_without_a_reader_ends_with_its_own_exit_code(shell, finished, tmp_path: Path) -> None:
+    """`tfloop train --json 2> /dev/full | head -1`, with user code that prints too."""
+    shutil.copy(finished.cwd / "small.yaml", tmp_path)
+    (tmp_path / "prints.py").write_text("for _ in range(100):\n    print('x' * 1000, flush=True)\n")
+    arguments = ("-c", "small.yaml", "-o", "run", "--code", "prints.py", "--json", "--fail-under", "accuracy=1.01")
+    with open("/dev/full", "w") as full, subprocess.Popen(
+        shell.command("train", *arguments), cwd=tmp_path, env=shell.environment(), stdout=subprocess.PIPE, stderr=full
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        assert process.wait(timeout=60) == 3
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["reason"] == "completed"
+    assert sorted((tmp_path / "run" / "checkpoints").glob("step-*/manifest.json"))
+
+
+def test_vanished_terminal_saves_and_exits_with_129(shell, finished, tmp_path: Path) -> None:
+    """The system sends SIGHUP, and every write to the terminal fails from then on."""
+    shutil.copy(finished.cwd / "small.yaml", tmp_path)
+    pid, controller = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        command = shell.command("train", "-c", "small.yaml", "-o", "run", *LONG_RUN)
+        os.execve(command[0], command, shell.environment())
+    deadline, metrics = time.monotonic() + 60, tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert time.monotonic() < deadline
+        if select.select([controller], [], [], 0.02)[0]:  # a full terminal would block the process
+            os.read(controller, 10_000)
+    os.close(controller)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["reason"] == "SIGHUP"
+    assert sorted((tmp_path / "run" / "checkpoints").glob("step-*/manifest.json"))

@@ -83,7 +83,8 @@ class OwnError(Exception):
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("failing") / "failing.py"
+    # One path per process: pytest-xdist may set up the fixture again, and AutoGraph has cached the code.
+    path = tmp_path_factory.getbasetemp() / "failing.py"
     path.write_text(CODE)
     plugins.load([path])
     yield path

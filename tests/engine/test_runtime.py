@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import keras
 import pytest
@@ -65,16 +66,16 @@ def test_missing_device_is_usage_error_with_available_devices(
         (0, "auto", "cpu", None),
         (0, "cpu", "cpu", []),
         (2, "cpu", "cpu", []),
-        (2, "auto", "gpu:0", "GPU 0"),
-        (2, "gpu", "gpu:0", "GPU 0"),
-        (12, "gpu:11", "gpu:11", "GPU 11"),
+        (2, "auto", "gpu:0", ["GPU 0"]),
+        (2, "gpu", "gpu:0", ["GPU 0"]),
+        (12, "gpu:11", "gpu:11", ["GPU 11"]),
     ],
 )
 def test_chosen_device_is_the_only_visible_one(fake_gpus, count: int, device: str, expected: str, visible) -> None:
     calls = fake_gpus(count)
     assert runtime.choose_device(device) == expected
     assert [call[1] for call in calls if call[0] == "visible"] == ([] if visible is None else [visible])
-    assert [call for call in calls if call[0] == "growth"] == ([("growth", visible, True)] if visible else [])
+    assert [call for call in calls if call[0] == "growth"] == ([("growth", *visible, True)] if visible else [])
 
 
 def test_setup_replaces_auto_once(fake_gpus) -> None:
@@ -131,17 +132,54 @@ def test_kernel_settings_of_config(changes: dict, expected: KernelSettings) -> N
 
 def test_threads_auto_is_number_of_available_cores(monkeypatch) -> None:
     limits = []
-    monkeypatch.setattr(runtime, "limit_threads", limits.append)
+    monkeypatch.setattr(runtime, "limit_threads", lambda threads, exact: limits.append(threads) or threads)
     config = setup(device="cpu", threads="auto")
     assert limits == [config.threads] == [len(os.sched_getaffinity(0))]
+
+
+def test_more_threads_than_cores_are_limited_with_a_note(monkeypatch) -> None:
+    """A hundred thousand would end the process: TensorFlow cannot start them."""
+    monkeypatch.setattr(runtime, "limit_threads", lambda threads: threads)
+    monkeypatch.setattr("tfloop_cli.hardware.all_cores", lambda: 4)
+    notes: list[str] = []
+    assert [runtime.choose_threads(number, notes.append) for number in (3, 4, 100_000)] == [3, 4, 4]
+    assert notes == ["`threads: 100000` is 4, the number of cores of this machine; results differ in rounding"]
 
 
 def test_changing_threads_after_start_is_error() -> None:
     """The number of threads affects rounding, so the config's must be the one that is used."""
     tf.constant(1.0)  # starts TensorFlow
-    with pytest.raises(TfloopError, match="`threads: 5` cannot be changed any more in this process"):
+    with pytest.raises(TfloopError, match=r"`threads: 5` is impossible: TensorFlow has started .* with 1") as caught:
         runtime.limit_threads(5)
-    runtime.limit_threads(1)
+    assert "`threads: 1` or `auto`" in str(caught.value)
+    assert runtime.limit_threads(1) == 1
+
+
+def test_threads_auto_is_what_tensorflow_has_started_with() -> None:
+    tf.constant(1.0)
+    assert runtime.setup(from_mapping(CONFIG | {"threads": "auto"}, "a test")).threads == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "allowed"),
+    [
+        ("auto", [0, 1], True), ("gpu:1", [1], True), ("gpu:1", [0, 1], False), ("cpu", [0], False), ("cpu", [], True),
+    ],
+)  # fmt: skip
+def test_device_after_start_is_the_first_visible_one(
+    fake_gpus, monkeypatch, device: str, visible: list[int], allowed: bool
+) -> None:
+    """As in a notebook that has used TensorFlow before."""
+    fake_gpus(2)
+    started = Mock(side_effect=RuntimeError("Visible devices cannot be modified after being initialized"))
+    monkeypatch.setattr(tf.config, "set_visible_devices", started)
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", started)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [f"GPU {number}" for number in visible])
+    if allowed:
+        assert runtime.choose_device(device) == {"auto": "gpu:0"}.get(device, device)
+    else:
+        with pytest.raises(TfloopError, match=f"`device: {device}` cannot be chosen any more"):
+            runtime.choose_device(device)
 
 
 @pytest.mark.parametrize(

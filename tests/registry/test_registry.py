@@ -1,17 +1,20 @@
 """Registries: components are declared without importing them, built on demand, and have unique names."""
 
 import copy
+import importlib.metadata
 import pickle
+import py_compile
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from tfloop_cli import PositiveInt
 from tfloop_cli.config.loading import from_mapping, to_mapping
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, Datasets, Registry, datasets, models, optimizers, plugins, registry
 from tfloop_cli.registry.declarations import Declaration, Parameter
 from tfloop_cli.runs import code_copies
@@ -149,20 +152,85 @@ def test_missing_code_file_is_rejected(tmp_path: Path) -> None:
         plugins.load([tmp_path / "mine.py"])
 
 
+def install_plugin(folder: Path, module: str, name: str = "mine") -> None:
+    """Installs a package with one entry point in a folder of sys.path."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[tfloop.components]\n{name} = {module}\n")
+
+
 def test_entry_points_are_read_without_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_code(tmp_path, MODEL, "installed_plugin.py")
-    info = tmp_path / "plugin-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[tfloop.components]\nmine = installed_plugin\n")
+    install_plugin(tmp_path, "installed_plugin")
     monkeypatch.syspath_prepend(tmp_path)
     plugins.load()
     assert "installed_plugin" not in sys.modules
     assert models.build(Component("test_net"), 1) == ([3, 1], False)
     assert "installed_plugin" in sys.modules
-    (info / "entry_points.txt").write_text("[tfloop.components]\nmine = missing.module\n")
-    with pytest.raises(TfloopError, match=r"plug-in `mine`.*`missing\.module`: not found"):
-        plugins.load()
+
+
+BROKEN_PLUGINS = {
+    "syntax": ("def (:\n", "SyntaxError: invalid syntax"),
+    "dependency": ("import no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package'"),
+    "exit": ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+    "name": (MODEL.replace("test_net", "mlp"), "the model `mlp` is registered twice"),
+    "nul": ("\0", "SyntaxError: source code string cannot contain null bytes"),
+    "missing.module": (None, "ModuleNotFoundError: No module named 'missing'"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_PLUGINS)
+def test_broken_plugin_is_an_error_only_where_it_is_used(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, reason = BROKEN_PLUGINS[name]
+    if text is not None:
+        write_code(tmp_path, text, f"broken_{name}.py")
+    install_plugin(tmp_path, name if text is None else f"broken_{name}", "broken")
+    write_code(tmp_path, MODEL, "good_plugin.py")
+    install_plugin(tmp_path, "good_plugin", "good")
+    monkeypatch.syspath_prepend(tmp_path)
+    warnings: list[str] = []
+    plugins.load(warn=warnings.append)
+    (warning,) = warnings
+    assert warning.startswith("the installed plug-in `broken` is skipped: ")
+    assert reason in warning
+    assert models.build(Component("test_net"), 1) == ([3, 1], False)
+    with pytest.raises(TfloopError, match="unknown model `of_the_plugin`") as caught:
+        models.declaration("of_the_plugin")
+    assert reason in str(caught.value)
+
+
+def test_missing_dependency_of_plugin_is_named_when_its_component_is_built(tmp_path: Path, monkeypatch) -> None:
+    write_code(tmp_path, "import no_such_package\n" + MODEL, "needs_more.py")
+    install_plugin(tmp_path, "needs_more")
+    monkeypatch.syspath_prepend(tmp_path)
+    warnings: list[str] = []
+    plugins.load(warn=warnings.append)
+    assert warnings == []  # its source can be read
+    with pytest.raises(TfloopError, match=r"`needs_more`.*No module named 'no_such_package'") as caught:
+        models.build(Component("test_net"), 1)
+    assert caught.value.code == ExitCode.USER_CODE
+
+
+def test_plugin_without_source_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_code(tmp_path, MODEL, "compiled_plugin.py")
+    py_compile.compile(str(source), cfile=str(tmp_path / "compiled_plugin.pyc"))
+    source.unlink()
+    install_plugin(tmp_path, "compiled_plugin")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins.load()
+    assert models.build(Component("test_net"), 1) == ([3, 1], False)
+
+
+def test_damaged_package_metadata_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", Mock(side_effect=UnicodeDecodeError("utf-8", b"", 0, 1, "x"))
+    )
+    warnings: list[str] = []
+    plugins.load(warn=warnings.append)
+    assert "UnicodeDecodeError" in warnings[0]
 
 
 def test_code_copies_are_verified_by_sha256(tmp_path: Path) -> None:

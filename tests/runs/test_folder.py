@@ -10,12 +10,14 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tfloop_cli import files
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs import folder, metadata
+from tfloop_cli.runs.checkpoints import list_checkpoints
 from tfloop_cli.runs.folder import RunFolder
 
 
@@ -77,6 +79,7 @@ LEFTOVERS: dict[str, Callable[[Path], object]] = {
     "code": lambda path: (path / "code").mkdir(),
     "empty checkpoints": lambda path: (path / "checkpoints").mkdir(),
     "empty history": lambda path: (path / "metrics.jsonl").write_text(""),
+    "summary of a failed start": lambda path: (path / "summary.json").write_text('{"reason": "failed"}'),
 }
 CONTENTS: dict[str, Callable[[Path], object]] = {
     "a config": lambda path: (path / "config.yaml").write_text(""),
@@ -147,6 +150,57 @@ def test_find_accepts_path_name_and_last(tmp_path: Path, monkeypatch: pytest.Mon
     assert [run.path.name for run in folder.list_runs(tmp_path)] == ["newer-but-empty", "new", "old"]
     monkeypatch.chdir(tmp_path)
     assert folder.find("new/", Path("elsewhere")) == Path("new")
+
+
+@pytest.fixture
+def strange_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two good runs, one of which has a name that is not UTF-8, and with what cannot be read."""
+    make_run(tmp_path, "good", started=1000)
+    make_run(tmp_path, os.fsdecode(b"n\xff"), started=2000)
+    locked = make_run(tmp_path, "locked", started=3000)
+    (tmp_path / "dangling").symlink_to("missing")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    linked = make_run(tmp_path, "linked", started=4000)
+    linked.config.unlink()
+    linked.config.symlink_to("missing")
+    stat = os.stat
+
+    def deny(path: object, **options: Any) -> os.stat_result:
+        if str(path).startswith(f"{locked}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", deny)
+    return tmp_path
+
+
+def test_folders_that_cannot_be_read_are_skipped(strange_runs: Path) -> None:
+    assert [run.path.name for run in folder.list_runs(strange_runs)] == [os.fsdecode(b"n\xff"), "good"]
+    assert folder.find("last", strange_runs).name == os.fsdecode(b"n\xff")
+
+
+@pytest.mark.parametrize("name", ["locked", "dangling", "loop", "linked", "x" * 300])
+def test_run_that_cannot_be_read_is_an_error(strange_runs: Path, name: str) -> None:
+    for path in (name, str(strange_runs / name)):
+        with pytest.raises(TfloopError) as caught:
+            folder.find(path, strange_runs)
+        assert caught.value.code == ExitCode.USAGE
+
+
+def test_runs_dir_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "runs").symlink_to("runs")
+    with pytest.raises(TfloopError, match="runs: Too many levels of symbolic links") as caught:
+        folder.find("last", tmp_path / "runs")
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_checkpoints_that_cannot_be_read_are_not_none(tmp_path: Path) -> None:
+    """Otherwise a resumed run would start anew."""
+    assert list_checkpoints(tmp_path / "checkpoints") == []
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(NotADirectoryError):
+        list_checkpoints(tmp_path / "checkpoints")
 
 
 def test_started_falls_back_to_modification_time_of_folder(tmp_path: Path) -> None:

@@ -59,13 +59,13 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
     )
     copies = RunFolder(checkpoint.path.resolve().parent.parent).code
-    plugins.load(code_to_load(copies, checkpoint.manifest, options.code, options.trust_code))
+    plugins.load(code_to_load(copies, checkpoint.manifest, options.code, options.trust_code), console.warn)
     trained, changes = checkpoint.manifest["config"], {"device": options.device}
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations
     config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
-        config = runtime.setup(config)
+        config = runtime.setup(config, console.note)
     data = build_data(config, console.warn)
     task = build_task(config.task, data.spec)
     if not task.eval_step:

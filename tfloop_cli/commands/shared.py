@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.console import CLOSED_PIPE, Console
 
 if TYPE_CHECKING:
     from tfloop_cli.config.loading import Resolved
@@ -28,6 +28,7 @@ class Command(TyperCommand):
     """A command that answers an unknown option with the `--set` that does it, or with the nearest option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        json = "--json" in args
         try:
             return super().parse_args(ctx, args)
         except Exception as error:
@@ -38,6 +39,8 @@ class Command(TyperCommand):
                 known = [name for parameter in self.params for name in parameter.opts if name.startswith("--")]
                 if hint := option_hint(option, known):
                     error.message, error.possibilities = f"No such option: {option}; {hint}", None  # type: ignore[attr-defined]
+            if json and hasattr(error, "format_message"):  # not the end of `--help`
+                Console(json=True).error_document(TfloopError(error.format_message()))
             raise
 
 
@@ -55,7 +58,7 @@ def complete(kind: str) -> Callable[[str], list[str]]:
 
 @contextmanager
 def error_handling(console: Console) -> Iterator[None]:
-    """A context that turns an error that the user can fix into its message and its exit code.
+    """A context that turns every exception into its message and its exit code.
 
     An exception in user code is shown with the user's frames first, then with the whole traceback.
     """
@@ -63,13 +66,19 @@ def error_handling(console: Console) -> Iterator[None]:
         yield
     except typer.Exit:
         raise
-    except Exception as error:
-        from tfloop_cli.user_code import user_error
+    except (Exception, SystemExit) as error:
+        from tfloop_cli.files import disk_error
+        from tfloop_cli.memory import out_of_memory
+        from tfloop_cli.user_code import bug, user_error
 
-        if (shown := user_error(error)) is None:
+        if isinstance(error, SystemExit) and error.code == CLOSED_PIPE:
             raise
+        shown = out_of_memory(error) or user_error(error)
+        if shown is None and isinstance(error, OSError) and error.filename:
+            shown = disk_error(error, error.filename)
+        shown = shown or bug(error)
         console.error(shown)
-        if not isinstance(error, TfloopError):
+        if shown.code == ExitCode.USER_CODE and not isinstance(error, TfloopError):
             console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
         raise typer.Exit(shown.code) from None
     except KeyboardInterrupt:  # before training, or in a command that has nothing to save
@@ -92,7 +101,7 @@ def resolve(
         names = ", ".join(precedence.shipped_names())
         raise TfloopError("no config is given", hint=f"use `--config FILE`, or a built-in one: {names}")
     with console.quiet_stderr():  # code that cannot be read statically is imported, and may load TensorFlow
-        plugins.load(code)
+        plugins.load(code, console.warn)
     given = {key: value for key, value in flags.items() if value is not None}
     resolved = loading.load(configs, sets=sets, unsets=unsets, flags=given, stdin=sys.stdin)
     for note in resolved.notes:

@@ -39,7 +39,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     """
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
-        config = runtime.setup(config)
+        config = runtime.setup(config, console.note)
     data = build_data(config, console.warn)
     options = choose_run(config, options, data.fingerprint, console.note, console.warn)
     task = build_task(config.task, data.spec)
@@ -53,11 +53,11 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     train_steps = TrainSteps(state, data, task, config, console.warn)
 
     run = open_run(config, options)
-    with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
+    with run.lock(), Recorder(run, console.warn) as recorder, Interrupts(console.warn, idle=True) as interrupts:
+        display = make_display(console)
         monitored = monitored_metrics(config, best_metric, early_stopping)
         facts = manifest_facts(config, metadata.get("run_id"), steps, data.facts() | monitored)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
-        recorder = Recorder(run, console.warn)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
         consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display)
 
@@ -65,7 +65,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             for consumer in consumers:
                 consumer.handle(event)
 
-        with checkpoints, recorder, data.explain_errors():
+        with display, checkpoints, data.explain_errors():
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 config = announce_resume(run, config, restored, finished, console)

@@ -211,7 +211,7 @@ class Config(BaseModel):
     threads: Annotated[Literal["auto"] | PositiveInt, OnResume.CHANGES_REST] = Field(
         default="auto",
         description="The number of threads per operation. Results differ in rounding, so a run keeps the number. "
-        "auto: the number of cores.",
+        "auto: the number of cores, which is also the largest number.",
     )
     clip_norm: Annotated[PositiveFloat | None, OnResume.CHANGES_REST] = Field(
         default=None,

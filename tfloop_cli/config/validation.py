@@ -14,7 +14,7 @@ from tfloop_cli.config.suggestions import COMPONENT_KEYS, argument_hint, key_hin
 from tfloop_cli.config.yaml_positions import Node, Source, found, plant
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.registry import Component, Registry
-from tfloop_cli.registry.argument_types import describe, with_article
+from tfloop_cli.registry.argument_types import MAX_INT, describe, with_article
 from tfloop_cli.registry.declarations import Declaration
 
 MAX_DETAILS = 100  # problems of one mapping; a file with more is not a config
@@ -213,6 +213,8 @@ def _dotted(path: str, location: Sequence[int | str]) -> str:
 def _value_hint(node: Node, annotation: Any) -> str | None:
     """Returns a corrected value for one that is nearly right."""
     description = describe(annotation)
+    if type(node.value) is int and node.value > MAX_INT and "integer" in description:
+        return f"the largest integer is {MAX_INT}"
     if isinstance(node.value, float) and node.value.is_integer() and "integer" in description:
         return f"write it without a point or exponent: `{int(node.value)}`"
     if isinstance(node.value, str) and "`" in description:

@@ -24,6 +24,8 @@ def explain_graph_errors(
     """
     try:
         yield
+    except tf.errors.ResourceExhaustedError:
+        raise
     except tf.errors.OpError as error:
         own = uses_autograph(task) or any(not _is_library(type(model)) for model in state.models.values())
         if own and not user_frames(error):

@@ -1,6 +1,8 @@
 """Prepares TensorFlow before anything else uses it: seeds, threads, device, precision."""
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 
 import keras
 import tensorflow as tf
@@ -13,8 +15,14 @@ from tfloop_cli.errors import TfloopError
 POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
-def setup(config: Config) -> Config:
+def setup(config: Config, note: Callable[[str], None] = lambda text: None) -> Config:
     """Prepares TensorFlow for the config, and replaces every "auto" by its value on this machine.
+
+    TensorFlow may have started in this process, as in a notebook: then its device and threads cannot change.
+
+    Args:
+        config: the validated config.
+        note: prints a line if the config asks for more threads than the machine has cores.
 
     Returns:
         The config with all decisions, so that a rerun or a resume makes the same ones.
@@ -23,13 +31,12 @@ def setup(config: Config) -> Config:
         TfloopError: the device, or anything else in the config, is not available (exit code 2).
     """
     device = choose_device(config.device)
-    threads = hardware.cores() if config.threads == "auto" else int(config.threads)
+    threads = choose_threads(config.threads, note)
     compile_ = config.compile
     if compile_ == "auto":
         compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs, XLA is slower for the built-in models
     kernels = choose_kernels(config.kernels, device, compile_)
     precision = choose_precision(device) if config.precision == "auto" else config.precision
-    limit_threads(threads)
     # Otherwise sums of three and more terms become one operation that adds them in the order in which they are ready,
     # so that two runs of one config differ in rounding. It has no measurable speedup (docs/optimization-notes.md).
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
@@ -57,7 +64,7 @@ def choose_device(requested: str) -> str:
         requested: "auto" (the first GPU, else the CPU), "cpu", "gpu" or "gpu:N".
     """
     if requested == "cpu":
-        tf.config.set_visible_devices([], "GPU")
+        _show_gpus([], requested)
         return "cpu"
     gpus = tf.config.list_physical_devices("GPU")
     if requested == "auto" and not gpus:
@@ -68,9 +75,23 @@ def choose_device(requested: str) -> str:
         raise TfloopError(
             f"`device: {requested}` was not found; available: {available}", hint="use one of these, or `auto`"
         )
-    tf.config.set_visible_devices(gpus[number], "GPU")
-    tf.config.experimental.set_memory_growth(gpus[number], True)
+    _show_gpus([gpus[number]], requested)
+    with suppress(RuntimeError):  # TensorFlow has started and has reserved the memory
+        tf.config.experimental.set_memory_growth(gpus[number], True)
     return f"gpu:{number}"
+
+
+def _show_gpus(gpus: list[tf.config.PhysicalDevice], requested: str) -> None:
+    """Makes no other GPU visible; if TensorFlow has started, the first visible one must be the right one."""
+    try:
+        tf.config.set_visible_devices(gpus, "GPU")
+    except RuntimeError as error:
+        if tf.config.get_visible_devices("GPU")[:1] != gpus[:1]:
+            raise TfloopError(
+                f"`device: {requested}` cannot be chosen any more: TensorFlow has started in this process with "
+                "another device",
+                hint="use a new process, or `device: auto`",
+            ) from error
 
 
 def choose_precision(device: str) -> str:
@@ -101,11 +122,36 @@ def choose_kernels(requested: str, device: str, compile_: str) -> str:
     return "tensorflow" if reason else "native"
 
 
-def limit_threads(threads: int) -> None:
-    """Sets the number of threads per operation, which affects the rounding of sums."""
-    if tf.config.threading.get_intra_op_parallelism_threads() == threads:
-        return
+def choose_threads(requested: int | str, note: Callable[[str], None]) -> int:
+    """Sets and returns the number of threads per operation.
+
+    Args:
+        requested: "auto" (the number of available cores, or what TensorFlow uses if it has started), or a number.
+        note: prints a line if the machine has fewer cores; then each of them has one thread.
+    """
+    if isinstance(requested, str):
+        return limit_threads(hardware.cores(), exact=False)
+    cores = hardware.all_cores()
+    if requested > cores:
+        note(f"`threads: {requested}` is {cores}, the number of cores of this machine; results differ in rounding")
+    return limit_threads(min(requested, cores))
+
+
+def limit_threads(threads: int, exact: bool = True) -> int:
+    """Sets the number of threads per operation, which affects the rounding of sums; returns the number in use.
+
+    Args:
+        threads: the number to set.
+        exact: whether another number, with which TensorFlow has started in this process, is an error.
+    """
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-    except RuntimeError as error:  # TensorFlow has started: the process trains a second time
-        raise TfloopError(f"`threads: {threads}` cannot be changed any more in this process: {error}") from error
+    except RuntimeError as error:
+        running = tf.config.threading.get_intra_op_parallelism_threads() or hardware.cores()
+        if exact and running != threads:
+            raise TfloopError(
+                f"`threads: {threads}` is impossible: TensorFlow has started in this process with {running}",
+                hint=f"use a new process, or `threads: {running}` or `auto`",
+            ) from error
+        return running
+    return threads

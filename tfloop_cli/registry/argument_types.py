@@ -30,8 +30,12 @@ class OnResume(StrEnum):
     REFUSED = "refused"
 
 
-PositiveInt: TypeAlias = Annotated[int, Ge(1)]
-NonNegativeInt: TypeAlias = Annotated[int, Ge(0)]
+MAX_INT = 2**31 - 1
+"""The largest value of an integer: products of two, such as epochs and steps, must fit into 64 bits."""
+PositiveInt: TypeAlias = Annotated[int, Ge(1), Le(MAX_INT)]
+NonNegativeInt: TypeAlias = Annotated[int, Ge(0), Le(MAX_INT)]
+Depth: TypeAlias = Annotated[int, Ge(1), Le(1000)]
+"""A number of layers, or of other things that Python builds one by one."""
 PositiveFloat: TypeAlias = Annotated[float, Gt(0)]
 NonNegativeFloat: TypeAlias = Annotated[float, Ge(0)]
 NonPositiveFloat: TypeAlias = Annotated[float, Le(0)]
@@ -98,6 +102,7 @@ def _describe_annotated(base: Any, metadata: tuple[Any, ...]) -> str:
     bounds = [
         (kind, getattr(item, name), words) for item in items for kind, name, words in _BOUNDS if type(item) is kind
     ]
+    bounds = [bound for bound in bounds if bound[:2] != (Le, MAX_INT)]  # an error message has it where it matters
     limits = {kind: limit for kind, limit, _ in bounds}
     if set(limits) == {Ge, Le}:
         return f"{describe(base)} from {limits[Ge]} to {limits[Le]}"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tfloop_cli.registry.argument_types import (
+    Depth,
     Fraction,
     FractionBelowOne,
     NonNegativeFloat,
     NonNegativeInt,
     NonPositiveFloat,
     PositiveFloat,
-    PositiveInt,
 )
 from tfloop_cli.registry.declarations import Declaration, Parameter, UnreadableError, literal
 from tfloop_cli.registry.docstrings import argument_descriptions
@@ -58,7 +58,7 @@ _BOUNDS: Mapping[str, Any] = {
     "l2_regularization_strength": NonNegativeFloat,
     "l2_shrinkage_regularization_strength": NonNegativeFloat,
     "adam_lr_ratio": PositiveFloat,
-    "ns_steps": PositiveInt,
+    "ns_steps": Depth,
     "warmup_steps": NonNegativeInt,
     "exclude_layers": list[str] | None,
     "rms_rate": PositiveFloat | None,

@@ -8,23 +8,27 @@ parameters become config keys in `declarations.py`.
 import hashlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tfloop_cli.errors import Problem, TfloopError
-from tfloop_cli.registry.registry import REGISTRIES, import_source, read_source
+from tfloop_cli.registry.importing import import_source
+from tfloop_cli.registry.registry import BROKEN_PLUGINS, REGISTRIES, read_source
 
 GROUP = "tfloop.components"
 
 
-def load(code: Sequence[Path] = ()) -> None:
+def load(code: Sequence[Path] = (), warn: Callable[[str], None] = lambda text: None) -> None:
     """Adds the components of installed plug-ins and of the user's files. Called before a config is read.
+
+    A plug-in that cannot be loaded is skipped: it may have nothing to do with the command.
 
     Args:
         code: the values of `--code`.
+        warn: prints a line for each plug-in that is skipped.
 
     Raises:
-        TfloopError: with every file that cannot be read, or a name that is registered twice.
+        TfloopError: with every file that cannot be read, or a name that the files register twice.
     """
     problems: list[Problem] = []
     for path in code:
@@ -32,8 +36,28 @@ def load(code: Sequence[Path] = ()) -> None:
             problems.append(problem)
     if problems:
         raise TfloopError(problems=problems)
-    for entry in importlib.metadata.entry_points(group=GROUP):
-        _add_entry_point(entry)
+    for name, reason in _add_plugins().items():
+        warn(f"the installed plug-in `{name}` is skipped: {reason}")
+
+
+def _add_plugins() -> dict[str, str]:
+    """Adds the components of installed plug-ins; returns name -> reason of those that cannot be loaded."""
+    BROKEN_PLUGINS.clear()
+    try:
+        entries = list(importlib.metadata.entry_points(group=GROUP))
+    except Exception as error:  # one damaged package prevents reading all of them
+        BROKEN_PLUGINS["all"] = f"the installed packages cannot be read: {_text(error)}"
+        entries = []
+    for entry in entries:
+        try:
+            _add_entry_point(entry)
+        except (Exception, SystemExit) as error:
+            BROKEN_PLUGINS[entry.name] = _text(error)
+    return BROKEN_PLUGINS
+
+
+def _text(error: BaseException) -> str:
+    return str(error) if isinstance(error, TfloopError) else f"{type(error).__name__}: {error}"
 
 
 def _add_code(path: Path) -> Problem | None:
@@ -53,17 +77,14 @@ def _add_code(path: Path) -> Problem | None:
 
 
 def _add_entry_point(entry: importlib.metadata.EntryPoint) -> None:
-    try:
-        spec = importlib.util.find_spec(entry.module)  # imports the packages that contain the module, not the module
-    except ModuleNotFoundError:
-        spec = None
+    spec = importlib.util.find_spec(entry.module)  # imports the packages that contain the module, not the module
     if spec is None or spec.origin is None:
-        raise TfloopError(f"the installed plug-in `{entry.name}` refers to the module `{entry.module}`: not found")
+        raise TfloopError(f"there is no module `{entry.module}`")
     _add(Path(spec.origin), entry.module, by_path=False)
 
 
 def _add(path: Path, module: str, by_path: bool) -> None:
-    declared = read_source(path, module, by_path)
+    declared = read_source(path, module, by_path) if path.suffix == ".py" else ()  # a .pyc or .so has no source
     for registry, declaration in declared:
         REGISTRIES[registry].add(declaration)
     if not declared:

@@ -10,22 +10,21 @@ read from the source (see `declarations`); a module is imported when one of its 
 
 import copy
 import difflib
-import importlib
-import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 from tfloop_cli.registry.catalogs import KerasOptimizers, TfdsDatasets
 from tfloop_cli.registry.declarations import Declaration, UnreadableError, read_file, read_object
-from tfloop_cli.user_code import user_error
+from tfloop_cli.registry.importing import import_source
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
+BROKEN_PLUGINS: dict[str, str] = {}  # name -> why it could not be loaded; set by `plugins.load`
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -198,7 +197,8 @@ class Registry:
     def _hint(self, name: str) -> str:
         nearest = difflib.get_close_matches(name, self.suggestions(), n=3)
         guess = f"did you mean {' or '.join(f'`{one}`' for one in nearest)}? " if nearest else ""
-        return f"{guess}`tfloop list {self.plural}` lists all; your own need `--code FILE`"
+        broken = "".join(f"; the plug-in `{one}` could not be loaded: {why}" for one, why in BROKEN_PLUGINS.items())
+        return f"{guess}`tfloop list {self.plural}` lists all; your own need `--code FILE`{broken}"
 
 
 class Datasets(Registry):
@@ -240,30 +240,6 @@ def read_source(file: Path, module: str, by_path: bool = False) -> tuple[tuple[s
     except UnreadableError:
         import_source(module, file, by_path)
         return ()
-
-
-def import_source(module: str, file: Path, by_path: bool) -> ModuleType:
-    """Imports a module by its name, or a `--code` file by its path.
-
-    Raises:
-        TfloopError: a `--code` file raised an exception; the message has its line (exit code 7).
-    """
-    if not by_path:
-        return importlib.import_module(module)
-    if module in sys.modules:
-        return sys.modules[module]
-    spec = importlib.util.spec_from_file_location(module, file)
-    if spec is None or spec.loader is None:
-        raise TfloopError(f"`{file}` cannot be imported")
-    imported = sys.modules[module] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(imported)
-    except Exception as error:
-        del sys.modules[module]
-        if isinstance(error, TfloopError) or (shown := user_error(error)) is None:
-            raise
-        raise shown from error
-    return imported
 
 
 def _registered_twice(kind: str, one: Declaration, other: Declaration) -> str:

@@ -82,12 +82,20 @@ class Checkpoint:
 
 def is_checkpoint(path: Path) -> bool:
     """Whether `path` is a checkpoint folder."""
-    return (path / MANIFEST).is_file()
+    return os.path.isfile(path / MANIFEST)  # noqa: PTH113 (Path's own raises for a folder that may not be read)
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """Returns the checkpoint folders in a run's `checkpoints/`, oldest first."""
-    found = [(match, path) for path in directory.glob("step-*") if (match := _NAME.fullmatch(path.name))]
+    """Returns the checkpoint folders in a run's `checkpoints/`, oldest first; none if it does not exist.
+
+    Raises:
+        OSError: the folder cannot be read. It may have checkpoints: resuming must not start anew.
+    """
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return []
+    found = [(match, directory / name) for name in names if (match := _NAME.fullmatch(name))]
     return [path for _, path in sorted(found, key=lambda item: (int(item[0][1]), int(item[0][2] or 1)))]
 
 

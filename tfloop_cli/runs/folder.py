@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -70,12 +70,16 @@ class RunFolder:
     def is_run(self) -> bool:
         """Whether a run was started in this folder. A config.yaml alone may be the user's own."""
         others = (self.metadata, self.checkpoints, self.path / ".lock")
-        return self.config.is_file() and any(one.exists() for one in others)
+        # Not Path's own methods: they raise for a folder that may not be read.
+        return os.path.isfile(self.config) and any(map(os.path.lexists, others))  # noqa: PTH113
 
     def has_checkpoint(self) -> bool:
         """Whether there is at least one complete checkpoint."""
         # A name that begins with a dot belongs to a checkpoint that is still being written.
-        return any(self.checkpoints.glob(f"[!.]*/{MANIFEST}"))
+        try:
+            return any(self.checkpoints.glob(f"[!.]*/{MANIFEST}"))
+        except OSError:
+            return False
 
     def started(self) -> str:
         """When the run started (UTC, ISO 8601); the folder's modification time if meta.json does not have it."""
@@ -169,6 +173,7 @@ def _is_empty(path: Path) -> bool:
         names -= {".lock", "code", *(name for name in names if _TEMPORARY.fullmatch(name))}
         names -= {one.name for one in (run.checkpoints, run.samples) if one.is_dir() and not any(one.iterdir())}
         names -= {run.metrics.name} if run.metrics.is_file() and not run.metrics.stat().st_size else set()
+        names -= {run.summary.name} if run.metrics.name not in names else set()  # of a start that failed
     return not names
 
 
@@ -189,7 +194,9 @@ def find(name: str, runs_dir: Path, warn: Callable[[str], None] = lambda line: N
     for path in (Path(name), runs_dir / name):
         if is_checkpoint(path) or RunFolder(path).is_run():
             return path
-    if Path(name).exists():
+    if os.path.exists(name):  # noqa: PTH110
+        with disk_errors(Path(name)):
+            os.scandir(name if os.path.isdir(name) else ".").close()  # noqa: PTH112 (the reason may be a permission)
         raise TfloopError(
             f"{name} is neither a run folder nor a checkpoint folder",
             hint=f"a run folder contains config.yaml, a checkpoint folder contains {MANIFEST}",
@@ -203,11 +210,19 @@ def find(name: str, runs_dir: Path, warn: Callable[[str], None] = lambda line: N
 
 
 def list_runs(runs_dir: Path) -> list[RunFolder]:
-    """Returns all runs in `runs_dir`, newest first."""
-    if not runs_dir.is_dir():
-        return []
-    found = [run for run in map(RunFolder, runs_dir.iterdir()) if run.is_run()]
-    return sorted(found, key=lambda run: (run.started(), run.path.name), reverse=True)
+    """Returns all runs in `runs_dir`, newest first; none if it does not exist. What cannot be read is skipped.
+
+    Raises:
+        TfloopError: `runs_dir` itself cannot be read (exit code 2 or 75).
+    """
+    found = []
+    with disk_errors(runs_dir):
+        entries = list(runs_dir.iterdir()) if os.path.lexists(runs_dir) else []
+    for run in map(RunFolder, entries):
+        with suppress(OSError):  # a run of another user, or one that was just removed
+            if run.is_run():
+                found.append((run.started(), run.path.name, run))
+    return [run for *_, run in sorted(found, key=lambda one: one[:2], reverse=True)]
 
 
 def _acquire_lock(file: TextIO, run: Path) -> None:

@@ -31,7 +31,8 @@ class Recorder:
         self._run = run
         self._warn = warn
         self._warned = False
-        self._started: tuple[float, str] | None = None
+        # Start time and name. A run that is resumed starts when its checkpoint is accepted: until then it is unchanged.
+        self._started = None if run.is_run() else (time.monotonic(), str(run))
         self._unwritten = b""
         self._valid_bytes = run.metrics.stat().st_size if run.metrics.exists() else 0
         self._final: Document | None = None
@@ -45,10 +46,14 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Writes the summary of a run that fails."""
-        if isinstance(error, Exception) and self._started:
+        if error is not None and self._started:
             reason = "diverged" if getattr(error, "code", None) == ExitCode.DIVERGED else "failed"
             seconds = time.monotonic() - self._started[0]
-            self.handle(RunEnded(reason, self._started[1], "", "", seconds))
+            end = RunEnded(reason, self._started[1], "", "", seconds)
+            if self._run.is_run():
+                self.handle(end)
+            else:  # the start failed before config.yaml: the folder can still become that of a new run
+                self._write_summary(document(end) or {})
 
     def restore_history(self, epochs: int) -> list[EpochDone]:
         """Reads the history of a resumed run, and removes what will be recorded again.
@@ -103,6 +108,7 @@ class Recorder:
                 self._evaluations[event.split] = {"examples": event.examples, **event.metrics}
         self._append(recorded, durably=isinstance(event, EpochDone | RunEnded))
         if isinstance(event, RunEnded):
+            self._started = None
             self._write_summary(recorded)
 
     def _update_summary(self, event: EpochDone) -> None:

@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, NoReturn, TextIO
+from pathlib import Path
+from typing import IO, Any, TextIO
 
 from tfloop_cli.errors import Problem, TfloopError
-from tfloop_cli.files import json_text
+from tfloop_cli.files import disk_errors, json_text
+from tfloop_cli.terminal.streams import descriptor_of, discard, never_failing
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE: the exit code of any program that writes to a closed pipe
 
@@ -25,6 +27,9 @@ _SPINNER_SECONDS = 0.1  # between two frames
 
 class Console:
     """Prints messages, results and JSON documents.
+
+    A failing stderr is ignored. A failing stdout ends the command, unless `streams.ignore_errors` replaced it: a closed
+    pipe quietly, another error with a TfloopError.
 
     Args:
         quiet: print only warnings and errors to stderr.
@@ -88,8 +93,12 @@ class Console:
         for problem in error.problems:
             self._to_stderr(self._problem(problem))
         if self.json:
-            problems = [asdict(problem) for problem in error.problems]
-            self.document({"event": "error", "code": int(error.code), "errors": problems})
+            self.error_document(error)
+
+    def error_document(self, error: TfloopError) -> None:
+        """Prints an error document to stdout."""
+        problems = [asdict(problem) for problem in error.problems]
+        self.document({"event": "error", "code": int(error.code), "errors": problems})
 
     def heading(self, text: str) -> str:
         """Returns `text` for stdout, in bold if stdout is a terminal."""
@@ -130,7 +139,7 @@ class Console:
             yield
             return
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for what C++ logs after the body
-        with tempfile.TemporaryFile() as captured, _stderr_to(captured.fileno()):
+        with _temporary_file() as captured, _stderr_to(captured.fileno()):
             try:
                 yield
             except TfloopError:
@@ -160,30 +169,29 @@ class Console:
             stream.write(text + end)
             stream.flush()
         except BrokenPipeError:
-            _exit_on_closed_pipe(stream)
+            discard(stream)
+            raise SystemExit(CLOSED_PIPE) from None
+        except OSError:
+            discard(stream)
+            with disk_errors(Path("stdout")):
+                raise
 
 
 def _painted(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m"
 
 
-def _exit_on_closed_pipe(stream: TextIO) -> NoReturn:
-    """Ends the process quietly: the reader of `stream` has closed the pipe."""
-    # Redirected, because Python flushes the stream at exit and would report the closed pipe again.
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), stream.fileno())
-    raise SystemExit(CLOSED_PIPE)
-
-
 def _private_copy(stream: TextIO) -> TextIO:
     """Returns a stream to the current target of file descriptor 2; `stream` itself if it is another one."""
+    return never_failing(stream, os.dup(2)) if descriptor_of(stream) == 2 else stream
+
+
+def _temporary_file() -> IO[bytes]:
+    """Returns a temporary file; the null device if no folder for one is writable."""
     try:
-        if stream.fileno() != 2:
-            return stream
-    except io.UnsupportedOperation:  # a test's buffer
-        return stream
-    # Open until the process ends: closing it with the console would warn, and lose the last message of a thread.
-    return open(os.dup(2), "w", encoding=stream.encoding, errors="backslashreplace", closefd=False)
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "w+b")
 
 
 @contextmanager

@@ -1,13 +1,17 @@
 """Folders of images: classes, decoding, the disk cache, and errors of files and folders."""
 
+import errno
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import ArraySource, Data, Dataset
+from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.datasets import images as images_module
 from tfloop_cli.engine.datasets.images import CachedSource, DecodingSource
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -211,6 +215,52 @@ def test_unexpected_file_or_folder_error_contains_its_path(folder: Path, name: s
         build(folder)
     assert caught.value.code == ExitCode.DATA
     assert message in str(caught.value)
+
+
+def test_names_need_not_be_utf_8(folder: Path) -> None:
+    expected = pixels(build(folder))
+    dogs = (folder / "train/dog").rename(folder / "train" / os.fsdecode(b"d\xff"))
+    (dogs / "c.png").rename(dogs / os.fsdecode(b"\xfe.png"))
+    shutil.rmtree(folder / "test")
+    for in_memory in ("always", "never"):
+        dataset = build(folder, in_memory=in_memory)
+        assert dataset.spec.class_names == ("cat", os.fsdecode(b"d\xff"))
+        np.testing.assert_array_equal(pixels(dataset), expected)
+
+
+@pytest.mark.parametrize("target", ["missing.png", "link.png"], ids=["dangling", "loop"])
+def test_link_to_nothing_is_an_invalid_example(folder: Path, target: str) -> None:
+    (folder / "train/cat/link.png").symlink_to(target)
+    with pytest.raises(
+        TfloopError, match=r"cat/link\.png: this image cannot be used: .* a link to a missing one"
+    ) as caught:
+        build(folder)
+    assert caught.value.code == ExitCode.DATA
+    with collect_invalid_examples(skip=True) as found:
+        assert len(build(folder).splits["train"]) == 5
+    assert found.counts == {"train": 1}
+
+
+@pytest.mark.parametrize("name", ["test", "train/cat", "train"])
+def test_unreadable_folder_is_an_error_of_the_data(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def deny(path: Path) -> Any:
+        if Path(path) == folder / name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)
+    with pytest.raises(TfloopError, match=f"{name}: this folder cannot be read: Permission denied") as caught:
+        build(folder)
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_folder_that_links_to_itself_is_an_error_of_the_data(folder: Path) -> None:
+    (folder / "validation").symlink_to("validation")
+    with pytest.raises(TfloopError, match="validation: this folder cannot be read: Too many levels") as caught:
+        build(folder)
+    assert caught.value.code == ExitCode.DATA
 
 
 def test_hidden_files_are_ignored(folder: Path) -> None:

@@ -1,7 +1,9 @@
 """The custom C++ operations equal float64 results within rounding, for many shapes."""
 
+import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -208,6 +210,31 @@ def test_mismatched_shapes_are_errors() -> None:
         )
     with pytest.raises(tf.errors.InvalidArgumentError, match="shapes do not match"):
         run.tfloop_narrow(inputs=images[:, 0, :, 0], weights=filters[:, 0, 0, :], bias=bias, threads=1)
+
+
+@contextmanager
+def little_memory(spare_bytes: int) -> Iterator[None]:
+    """A context in which this process can allocate at most `spare_bytes` more of address space."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + spare_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def test_failed_allocation_is_an_error_also_in_a_worker_thread(kernel_settings: KernelSettings) -> None:
+    """Images of 8,192 rows with a kernel of 8,192 columns are padded to 256 MiB each."""
+    side = 2**13
+    run, bias = native._operations(), tf.zeros([16])
+    options = {"bias": bias, "relu": True, "same": True, "threads": kernel_settings.native_threads}
+    large = {"images": tf.ones([2, side, 1, 1]), "filters": tf.ones([1, side, 1, 16])}
+    small = {"images": tf.ones([2, 3, 3, 1]), "filters": tf.ones([3, 3, 1, 16])}
+    before = run.tfloop_convolution(**small, **options).numpy()  # starts the threads
+    with little_memory(64 * 2**20), pytest.raises(tf.errors.ResourceExhaustedError, match="OOM when allocating"):
+        run.tfloop_convolution(**large, **options)
+    assert (run.tfloop_convolution(**small, **options).numpy() == before).all()
 
 
 def test_small_cnn_trains_in_single_thread_like_tensorflow(trainer) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def read_rows(file: str, split: str) -> Iterator[Row]:
     Raises:
         TfloopError: the file is missing, of another type, empty or malformed (exit code 4).
     """
-    path = Path(file).expanduser()
+    path = Path(os.path.expanduser(file))  # noqa: PTH111 (Path's own raises for an unknown user)
     kind = path.suffix.lower()
     if kind not in (*_SEPARATORS, ".jsonl"):
         refuse(file, None, f"`{path.suffix}` files cannot be read", hint="supported: .csv, .tsv and .jsonl")

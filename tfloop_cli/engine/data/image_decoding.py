@@ -1,5 +1,6 @@
 """Decodes image files, and explains why a file cannot be decoded."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 
@@ -41,12 +42,16 @@ class Decoder:
         Raises:
             TfloopError: an image cannot be decoded, or has another size (exit code 4).
         """
-        decoded = tf.data.Dataset.from_tensor_slices(list(paths)).map(self.decode, tf.data.AUTOTUNE, deterministic=True)
+        decoded = tf.data.Dataset.from_tensor_slices(encoded(paths)).map(
+            self.decode, tf.data.AUTOTUNE, deterministic=True
+        )
         done = 0
         try:
             for block in decoded.batch(DECODED_AT_ONCE).as_numpy_iterator():
                 yield block
                 done += len(block)
+        except tf.errors.ResourceExhaustedError:
+            raise  # the image is valid
         except tf.errors.OpError as error:
             raise self.failure(paths[done:]) or error from error
 
@@ -69,7 +74,7 @@ class Decoder:
 
     def _is_valid(self, path: str) -> bool:
         try:
-            self.decode(tf.constant(path))
+            self.decode(tf.constant(os.fsencode(path)))
         except tf.errors.InvalidArgumentError:
             return False
         except tf.errors.OpError as error:
@@ -80,10 +85,17 @@ class Decoder:
         """Returns the error of the first invalid file; None if all can be decoded."""
         for path in paths:
             try:
-                self.decode(tf.constant(path))
+                self.decode(tf.constant(os.fsencode(path)))
+            except tf.errors.ResourceExhaustedError:
+                raise
             except tf.errors.OpError as error:
                 return invalid_image(path, re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip())
         return None
+
+
+def encoded(paths: Sequence[str]) -> list[bytes]:
+    """Returns paths for TensorFlow, which does not accept the text of a name that is not UTF-8."""
+    return [os.fsencode(path) for path in paths]
 
 
 def invalid_image(path: str, reason: str) -> TfloopError:

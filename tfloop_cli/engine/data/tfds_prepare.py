@@ -44,7 +44,7 @@ def open_builder(name: str, data_dir: str | None, *, random_access: bool) -> tfd
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or constants.DATA_DIR
     if "://" in folder:
         raise TfloopError(f"`dataset.data_dir` must be a local folder, not `{folder}`")
-    root = Path(folder).expanduser()
+    root = Path(os.path.expanduser(folder))  # noqa: PTH111 (Path's own raises for an unknown user)
     return _open_prepared(name, root) or _prepare(name, root, random_access)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached
 from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
-from tfloop_cli.engine.data.image_decoding import Decoder, invalid_image
+from tfloop_cli.engine.data.image_decoding import Decoder, encoded, invalid_image
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.errors import TfloopError
@@ -45,12 +46,12 @@ def images(
         in_memory: whether to keep all examples in memory instead of reading them from the cache; auto: if they need at
             most a quarter of the free memory.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises for an unknown user)
     classes = _classes(root)
     splits = {
-        name: _list(root / name, classes)
+        name: _list(name, root / name, classes)
         for name in ("train", "validation", "test")
-        if name == "train" or (root / name).is_dir()
+        if name == "train" or os.path.lexists(root / name)
     }
     height, width = size or _size_of_first(splits["train"])
     spec = DataSpec((height, width, channels), "uint8", (), classes)
@@ -139,7 +140,7 @@ class DecodingSource:
 
     def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Source`."""
-        paths, pixels = tf.gather(self._files.paths, indices), tf.TensorSpec(self._decoder.shape, tf.uint8)
+        paths, pixels = tf.gather(encoded(self._files.paths), indices), tf.TensorSpec(self._decoder.shape, tf.uint8)
         return tf.map_fn(self._decoder.decode, paths, fn_output_signature=pixels), tf.gather(self.all_targets, indices)
 
 
@@ -186,19 +187,17 @@ def _open(about: str, files: Files, decoder: Decoder, in_memory: bool) -> Source
 def _classes(root: Path) -> tuple[str, ...]:
     """Returns the names of the class folders, in order."""
     train = root / "train"
-    if not train.is_dir():
-        refuse(str(train), None, "this folder does not exist", hint="images belong in train/CLASS/ and test/CLASS/")
-    found = class_names(entry.name for entry in _entries(train) if entry.is_dir())
+    found = class_names(entry.name for entry in _entries(train) if os.path.isdir(entry))  # noqa: PTH112
     if not found:
         refuse(str(train), None, "it has no subfolders", hint="each class has its own subfolder: train/CLASS/")
     return found
 
 
-def _list(folder: Path, classes: tuple[str, ...]) -> Files:
+def _list(split: str, folder: Path, classes: tuple[str, ...]) -> Files:
     """Lists the images of a split, by class and name."""
     paths, names, sizes, times, labels = [], [], [], [], []
     for kind in _entries(folder):
-        if kind.name not in classes or not kind.is_dir():
+        if kind.name not in classes or not os.path.isdir(kind):  # noqa: PTH112
             refuse(
                 kind.path,
                 None,
@@ -206,9 +205,11 @@ def _list(folder: Path, classes: tuple[str, ...]) -> Files:
                 hint=f"its classes are {', '.join(classes)}",
             )
         for entry in _entries(Path(kind.path)):
-            if not entry.name.lower().endswith(EXTENSIONS) or not entry.is_file():
+            if not entry.name.lower().endswith(EXTENSIONS):
                 refuse(entry.path, None, "this is not a .png, .jpg or .jpeg file", hint="remove it, or convert it")
-            status = entry.stat()
+            if (status := _status(entry)) is None:
+                skip_example(split, invalid_image(entry.path, "it is not a file, or a link to a missing one"))
+                continue
             paths.append(entry.path)
             names.append(f"{kind.name}/{entry.name}")
             sizes.append(status.st_size)
@@ -221,8 +222,22 @@ def _list(folder: Path, classes: tuple[str, ...]) -> Files:
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """Returns the entries of a folder by name, without hidden files."""
-    with os.scandir(folder) as found:
-        return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as found:
+            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        problem = "this folder does not exist" if missing else f"this folder cannot be read: {error.strerror}"
+        refuse(str(folder), None, problem, hint="images belong in train/CLASS/ and test/CLASS/")
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Returns size and time of a file, or of the one that a link points to; None if it is not a file."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _size_of_first(files: Files) -> tuple[int, int]:
@@ -230,7 +245,7 @@ def _size_of_first(files: Files) -> tuple[int, int]:
     decoder = Decoder((1, 1, 3), resize=True)
     for path in files.paths:
         try:
-            height, width, _ = tf.io.decode_image(tf.io.read_file(path), expand_animations=False).shape
+            height, width, _ = tf.io.decode_image(tf.io.read_file(os.fsencode(path)), expand_animations=False).shape
         except tf.errors.OpError as error:
             if not skips_invalid_examples():
                 raise decoder.failure([path]) or error from error

@@ -1,8 +1,11 @@
 """Synthetic data that can be learned: for tests, examples and benchmarks of any shape."""
 
+import math
+
 import numpy as np
 
 from tfloop_cli.engine.data.array_dataset import from_arrays
+from tfloop_cli.engine.data.memory import require_memory
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -31,8 +34,8 @@ def synthetic(
         seed: seed of the data; independent of the run's seed.
     """
     random = np.random.Generator(np.random.Philox(key=seed))
-    size = int(np.prod(shape))
-    outputs = classes or targets
+    size, outputs = math.prod(shape), classes or targets
+    require_memory(4 * size * (outputs + train_examples + test_examples) + 60 * classes, "synthetic")  # and names
     patterns = random.standard_normal((outputs, size), np.float32)
 
     def split(examples: int) -> tuple[np.ndarray, np.ndarray]:

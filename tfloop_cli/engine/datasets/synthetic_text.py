@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
+from tfloop_cli.engine.data.memory import require_memory
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import FIRST_WORD, Arrays, text_dataset
 from tfloop_cli.errors import TfloopError
@@ -36,6 +37,8 @@ def synthetic_text(
     """
     if longest < shortest:
         raise TfloopError(f"`dataset.longest` is {longest}, less than `dataset.shortest`, {shortest}")
+    mean_length = (shortest + longest) / 2
+    require_memory(8 * mean_length * (train_examples + test_examples) + classes * (words + 60), "synthetic_text")
     skips_invalid_examples()  # synthetic texts are always valid
     random = np.random.Generator(np.random.Philox(key=seed))
     preferred = random.integers(words, size=(classes, max(1, words // 10)))

@@ -9,12 +9,12 @@ from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.models.requirements import require_image
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
-from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
+from tfloop_cli.registry.argument_types import Depth, FractionBelowOne, PositiveInt
 
 
 @models.register("resnet")
 def resnet(
-    spec: DataSpec, *, depth: PositiveInt = 20, width: PositiveInt = 16, batch_norm_momentum: FractionBelowOne = 0.9
+    spec: DataSpec, *, depth: Depth = 20, width: PositiveInt = 16, batch_norm_momentum: FractionBelowOne = 0.9
 ) -> keras.Model:
     """The CIFAR ResNet of He et al. 2015 (arXiv:1512.03385, section 4.2): three stages of basic blocks.
 

@@ -6,7 +6,7 @@ from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.models.requirements import require_image
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
-from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
+from tfloop_cli.registry.argument_types import Depth, FractionBelowOne, PositiveInt
 
 
 @models.register("vit")
@@ -15,7 +15,7 @@ def vit(
     *,
     patch_size: PositiveInt = 4,
     width: PositiveInt = 64,
-    depth: PositiveInt = 4,
+    depth: Depth = 4,
     heads: PositiveInt = 4,
     dropout: FractionBelowOne = 0.0,
 ) -> keras.Model:

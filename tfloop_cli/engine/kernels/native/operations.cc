@@ -1,6 +1,9 @@
 // Registers the custom operations with TensorFlow when the library is loaded. The headers contain the computations.
 #include <memory>
+#include <new>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include "convolution.h"
 #include "narrow_dense.h"
@@ -10,6 +13,7 @@ namespace {
 
 struct Error {
   std::string message;
+  TF_Code code = TF_INVALID_ARGUMENT;
 };
 
 struct Status {
@@ -17,7 +21,7 @@ struct Status {
   ~Status() { TF_DeleteStatus(status); }
   operator TF_Status*() { return status; }
   void check() const {
-    if (TF_GetCode(status) != TF_OK) throw Error{TF_Message(status)};
+    if (TF_GetCode(status) != TF_OK) throw Error{TF_Message(status), TF_GetCode(status)};
   }
 };
 
@@ -154,15 +158,25 @@ void* create_attributes(TF_OpKernelConstruction* construction) {
 
 using Compute = void(const Attributes&, TF_OpKernelContext*);
 
-// Calls COMPUTE and reports its errors to TensorFlow.
+void fail(TF_OpKernelContext* context, TF_Code code, const char* message) {
+  Status status;
+  TF_SetStatus(status, code, message);
+  TF_OpKernelContext_Failure(context, status);
+}
+
+// Calls COMPUTE and reports its errors to TensorFlow. An exception that leaves this function would end the process.
 template <Compute* COMPUTE>
 void run_kernel(void* attributes, TF_OpKernelContext* context) {
   try {
     COMPUTE(*(const Attributes*)attributes, context);
   } catch (const Error& error) {
-    Status status;
-    TF_SetStatus(status, TF_INVALID_ARGUMENT, error.message.c_str());
-    TF_OpKernelContext_Failure(context, status);
+    fail(context, error.code, error.message.c_str());
+  } catch (const std::bad_alloc&) {
+    fail(context, TF_RESOURCE_EXHAUSTED, "OOM when allocating a buffer of a custom C++ operation");
+  } catch (const std::length_error&) {  // of a vector with more elements than any memory has
+    fail(context, TF_RESOURCE_EXHAUSTED, "OOM when allocating a buffer of a custom C++ operation");
+  } catch (const std::system_error&) {
+    fail(context, TF_RESOURCE_EXHAUSTED, "the threads of a custom C++ operation cannot be started");
   }
 }
 
