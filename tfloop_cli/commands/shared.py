@@ -112,20 +112,24 @@ FailOver = Annotated[list[str], typer.Option(metavar="METRIC=X", help="Exit with
 def error_handling(console: Console) -> Iterator[None]:
     """A context that turns an error that the user can fix into its message and its exit code.
 
-    An exception in user code is shown with the user's frames first, then with the whole traceback.
+    An exception in user code is shown with the user's frames, then with those of the libraries that they called. With
+    `verbose`, the whole traceback follows. `sys.exit()` in user code is such an exception too.
     """
     try:
         yield
     except typer.Exit:
         raise
-    except Exception as error:
-        from tfloop_cli.user_code import user_error
+    except (Exception, SystemExit) as error:
+        from tfloop_cli.user_code import user_error, user_traceback
 
         if (shown := user_error(error)) is None:
             raise
         console.error(shown)
         if not isinstance(error, TfloopError):
-            console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
+            if trace := user_traceback(error):
+                console.info(f"\nwith the libraries that user code called:\n{trace}")
+            if console.verbose:
+                console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
         raise typer.Exit(shown.code) from None
     except KeyboardInterrupt:  # before training, or in a command that has nothing to save
         console.info("stopped")

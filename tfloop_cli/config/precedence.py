@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.validation import DEFAULTS
@@ -75,7 +75,7 @@ class LayerReader:
             return None
         rest = dict(root.value)
         extends = rest.pop("extends", None)
-        root = replace(root, value=rest)
+        root = _mark_arguments(replace(root, value=rest))
         if extends is None:
             return root
         if not isinstance(extends.value, str) or not extends.value:
@@ -104,9 +104,13 @@ class LayerReader:
             self._fail(problem)
             return None
         node = self._parse(value.encode("utf-8", "surrogateescape"), source)
-        for step in reversed(steps if node else []):
+        if node is None:
+            return None
+        if isinstance(node.value, bool | int | float):
+            node = replace(node, typed=value.strip())
+        for step in reversed(steps):
             node = Node({step: node}, source)
-        return node
+        return _mark_arguments(node)
 
     def unset(self, root: Node, defaults: Node, path: str) -> Node:
         """Removes a key; its default, if it has one, takes effect."""
@@ -199,18 +203,17 @@ class LayerReader:
 
 
 def merge(below: Node, above: Node, path: tuple[str, ...]) -> Node:
-    """Merges mappings; any other value, and a component with another name, replaces the one below."""
+    """Merges mappings; any other value replaces the one below.
+
+    A component with another name replaces the one below, with the arguments that were given together with its name.
+    Arguments that were given without a name are kept, so that `--set optimizer.learning_rate=1 --set optimizer=sgd` is
+    the same in either order. If the new component has no such argument, that is an error.
+    """
     if len(path) == 1 and path[0] in COMPONENT_KEYS and path[0] != "augment":
         below = _named(below)
-        if isinstance(above.value, str):
-            return above
-        name = above.value.get("name") if isinstance(above.value, dict) else None
-        if (
-            name is not None
-            and isinstance(below.value, dict)
-            and name.value != getattr(below.value.get("name"), "value", None)
-        ):
-            return above
+        if isinstance(below.value, dict) and _replaces(below.value, above.value):
+            kept = {key: node for key, node in below.value.items() if key != "name" and not node.with_name}
+            return merge(replace(below, value=kept), _named(above), ()) if kept else above
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
     merged = dict(below.value)
@@ -223,6 +226,24 @@ def merge(below: Node, above: Node, path: tuple[str, ...]) -> Node:
 def _named(node: Node) -> Node:
     """`conv_net` -> `{name: conv_net}`."""
     return replace(node, value={"name": replace(node, key=None)}) if isinstance(node.value, str) else node
+
+
+def _replaces(below: Mapping[str, Node], above: Any) -> bool:
+    """Whether the value of a component's key is another component, or a name alone: the component with its defaults."""
+    if not isinstance(above, dict):
+        return isinstance(above, str)
+    return "name" in above and above["name"].value != getattr(below.get("name"), "value", None)
+
+
+def _mark_arguments(root: Node) -> Node:
+    """Marks the arguments of each component whose mapping in this layer has a `name`; see `Node.with_name`."""
+    values = dict(root.value)
+    for key in COMPONENT_KEYS:
+        node = values.get(key)
+        if node is not None and isinstance(node.value, dict) and "name" in node.value:
+            arguments = {name: replace(inner, with_name=True) for name, inner in node.value.items()}
+            values[key] = replace(node, value=arguments)
+    return replace(root, value=values)
 
 
 def _read(stdin: TextIO | None) -> bytes:

@@ -39,6 +39,7 @@ class Validator:
         Returns:
             The config, or None if there are problems; and the tree with the components' defaults filled in.
         """
+        root = _as_typed(root, {key: _inside(Config, key) for key in Config.model_fields})
         values, filled = dict(root.plain()), dict(root.value)
         for key, registry in COMPONENT_KEYS.items():
             node = root.value.get(key)
@@ -60,8 +61,9 @@ class Validator:
 
     def _component(self, path: str, node: Node, registry: Registry) -> tuple[Component, Node]:
         """Validates a component; returns a placeholder for an invalid one, so that the rest is validated too."""
+        node = _as_typed(node, str)
         given = {"name": replace(node, key=None)} if isinstance(node.value, str) else node.value
-        name = given.get("name") if isinstance(given, dict) else None
+        name = _as_typed(given["name"], str) if isinstance(given, dict) and "name" in given else None
         kind = f"a{'n' if registry.kind[0] in 'aeiou' else ''} {registry.kind}"
         if not isinstance(given, dict):
             self.add(node, f"`{path}` must be the name of {kind}, or a mapping with `name`; found {found(node)}")
@@ -83,12 +85,12 @@ class Validator:
 
     def _arguments(self, path: str, node: Node, name: Node, declaration: Declaration) -> tuple[Component, Node]:
         defaults = {key: plant(value, DEFAULTS) for key, value in declaration.defaults().items()}
-        filled = replace(node, value={**defaults, **node.value})
+        types = {one.name: one.annotation for one in declaration.parameters}
+        filled = _as_typed(replace(node, value={**defaults, **node.value}), types)
         values = filled.plain()
         try:
             values = arguments_adapter(declaration).validate_python(values)
         except ValidationError as error:
-            types = {one.name: one.annotation for one in declaration.parameters}
             self._explain(error, filled, types, path, declaration)
         return Component(name.value, values), replace(filled, value={"name": name, **filled.value})
 
@@ -127,6 +129,20 @@ class Validator:
         if declaration is None:
             return key_hint(word, self._chosen)
         return argument_hint(word, declaration, COMPONENT_KEYS[path.partition("[")[0]])
+
+
+def _as_typed(node: Node, types: Any) -> Node:
+    """Returns the tree with the text that was typed where a key is text and YAML has read a number or a boolean.
+
+    Only for values of the command line, where the shell removes quotes: `--name 4711`, `--set dataset.target=2020`.
+    `null` stays null, since it means "no value" there.
+    """
+    if isinstance(node.value, dict):
+        return replace(node, value={key: _as_typed(inner, _inside(types, key)) for key, inner in node.value.items()})
+    branches = [get_origin(one) or one for one in _branches(types)]
+    if node.typed is None or str not in branches or type(node.value) in branches:
+        return node
+    return replace(node, value=node.typed, typed=None)
 
 
 def arguments_adapter(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:

@@ -4,6 +4,7 @@
 checked before anything is built, and `describe` makes the text of error messages and of `tfloop list` from it.
 """
 
+import re
 import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -63,7 +64,9 @@ def describe(annotation: Any) -> str:
 
 
 def with_article(description: str) -> str:
-    """Adds an article where a sentence needs one: an integer, a number, text."""
+    """Adds an article where a sentence needs one: an integer, a number, text, null or a number."""
+    if other := re.match("(null|`[^`]*`) or ", description):
+        return other[0] + with_article(description[other.end() :])
     if description.startswith("integer"):
         return f"an {description}"
     return f"a {description}" if description.startswith(("number", "list", "mapping")) else description
