@@ -180,7 +180,7 @@ def test_argument_without_name_is_kept_for_component_of_later_layer(monkeypatch:
 
 
 def test_argument_that_new_component_does_not_have_is_an_error() -> None:
-    with pytest.raises(TfloopError, match="--set model.filters=.*unknown key `model.filters`"):
+    with pytest.raises(TfloopError, match=r"--set model\.filters=.*unknown key `model\.filters`"):
         load_text(sets=["model.filters=[4]", "model=mlp"])
 
 

@@ -20,9 +20,10 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Protocol, TypeVar
 
-from tfloop_cli.errors import ExitCode, Problem, TfloopError
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry.catalogs import KerasOptimizers, TfdsDatasets
-from tfloop_cli.registry.declarations import Declaration, UnreadableError, read_file, read_object
+from tfloop_cli.registry.declarations import POSITIONAL, Declaration, UnreadableError, read_file, read_object
+from tfloop_cli.registry.results import require_usable, wrong_signature
 from tfloop_cli.user_code import user_error
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
@@ -78,7 +79,7 @@ class Registry:
         self._builders: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
-        """Makes a function or class, the builder, a component. Its keyword-only parameters become config keys.
+        """Makes a function or class, the builder, a component. Its other parameters than these become config keys.
 
         | registry | positional arguments of the builder | it returns |
         | --- | --- | --- |
@@ -97,7 +98,11 @@ class Registry:
             known = self._find(name)
             file = getattr(sys.modules.get(builder.__module__), "__file__", None)
             if known is None or not _is_same_builder(known, file, builder.__qualname__):
-                self.add(read_object(name, builder, by_path=known.by_path if known else False))
+                self.add(
+                    read_object(
+                        name, builder, POSITIONAL.get(self.plural, 0), by_path=known.by_path if known else False
+                    )
+                )
             self._builders[name] = builder
             return builder
 
@@ -155,17 +160,20 @@ class Registry:
             What the builder returns, see `register`.
 
         Raises:
-            TfloopError: unknown name, or the import of a `--code` file fails; exceptions of the builder pass through.
+            TfloopError: unknown name, the import of a `--code` file fails, or the builder returns something unusable;
+                exceptions of the builder pass through.
         """
         declaration = self.declaration(component.name, component.arguments)
         arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments)), **declaration.bound}
         builder = self._builder(declaration)
         try:
-            return builder(*args, **arguments)
+            result = builder(*args, **arguments)
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next is None:  # raised by the call itself
-                raise _wrong_signature(self.kind, declaration, error) from error
+                raise wrong_signature(self.kind, declaration, error) from error
             raise
+        require_usable(self.kind, component.name, result)
+        return result
 
     def _builder(self, declaration: Declaration) -> Callable[..., Any]:
         if declaration.name not in self._builders:
@@ -268,13 +276,6 @@ def import_source(module: str, file: Path, by_path: bool) -> ModuleType:
 
 def _registered_twice(kind: str, one: Declaration, other: Declaration) -> str:
     return f"the {kind} `{one.name}` is registered twice: in {one.place} and in {other.place}"
-
-
-def _wrong_signature(kind: str, declaration: Declaration, error: TypeError) -> TfloopError:
-    signature = {"model": "(spec, *, ...)", "task": "(spec, *, ...)", "schedule": "(total_steps, *, ...)"}
-    hint = f"the signature of a {kind} is `{signature.get(kind, '(*, ...)')}`"
-    problem = Problem(str(error), declaration.file, declaration.line, hint=hint)
-    return TfloopError(problems=[problem], code=ExitCode.USER_CODE)
 
 
 def _is_same_builder(known: Declaration, file: str | None, qualname: str) -> bool:

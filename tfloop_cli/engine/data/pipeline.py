@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.engine.augmentations import require_same_shape
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order, split_dataset
@@ -119,7 +120,8 @@ class Data:
         def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             inputs, targets = self.load_training(indices)
             for number, augment in enumerate(self._augment):
-                inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
+                augmented = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
+                inputs = require_same_shape(augmented, inputs, self._config.augment[number].name)
             return inputs, targets
 
         epochs = tf.data.Dataset.range(first_step // steps, -(-last_step // steps))

@@ -11,8 +11,9 @@ from tfloop_cli.engine.optimizers.build import build_optimizer
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, uses_autograph
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
+from tfloop_cli.registry.results import wrong_result
 
 
 def create_state(
@@ -109,10 +110,11 @@ def _unused_methods(model: keras.Model, name: str) -> str | None:
 def _by_name(built: keras.Model | Mapping[str, keras.Model], name: str) -> dict[str, keras.Model]:
     by_name = {"model": built} if isinstance(built, keras.Model) else built
     if not isinstance(by_name, Mapping) or not all(isinstance(model, keras.Model) for model in by_name.values()):
-        raise TfloopError(
-            f"model `{name}`: its builder returned {type(built).__name__}, not a Keras model or a dict of models",
-            hint="return an instance of keras.Model, or {name: model, ...} for a task with several models",
-            code=ExitCode.USER_CODE,
+        raise wrong_result(
+            "model",
+            name,
+            f"its builder returned {type(built).__name__}, not a Keras model or a dict of models",
+            "return an instance of keras.Model, or {name: model, ...} for a task with several models",
         )
     return dict(by_name)
 
