@@ -42,7 +42,7 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.USAGE: "wrong command line or config, or an unavailable device",
     ExitCode.THRESHOLD_FAILED: "a threshold of `--fail-under` or `--fail-over` failed",
     ExitCode.DATA: "the data is unavailable, cannot be read, or has an invalid example",
-    ExitCode.DIVERGED: "training diverged: a value is NaN or infinite; the last good checkpoint is kept",
+    ExitCode.DIVERGED: "training diverged: a value is NaN or infinite; earlier checkpoints are kept",
     ExitCode.CHECKPOINT: "a checkpoint is missing, damaged, or does not match the model",
     ExitCode.USER_CODE: "user code raised an exception or returned something unusable; its own lines are shown first",
     ExitCode.TRY_AGAIN: "a temporary failure: a disk error, or preemption by SIGUSR1; retry with `--resume`",

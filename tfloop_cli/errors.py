@@ -1,7 +1,7 @@
 """The error type of tfloop, and the exit codes of its commands."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 
@@ -66,3 +66,9 @@ class TfloopError(Exception):
         self.problems = tuple(problems) or (Problem(message, hint=hint),)
         self.code = code
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def add_hint(self, hint: str) -> None:
+        """Adds to the hint of the last problem what is known only where the error is handled."""
+        *others, last = self.problems
+        self.problems = (*others, replace(last, hint=f"{last.hint}; {hint}" if last.hint else hint))
+        self.args = ("\n".join(str(problem) for problem in self.problems),)

@@ -76,15 +76,24 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data has changed since training: the metrics may not be comparable")
 
+    facts = {"run": _run_of(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
+    console.info(f"evaluating {checkpoint.path} (step {facts['step']:,}, epoch {facts['epoch']})")
     with data.explain_errors():
         evaluation = Evaluator(state, data, task, config).run_with_predictions(options.split)
     evaluated = Evaluated(options.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     counts = confusion_matrix(evaluation, data.spec.classes)
-    show_scores(
-        console, evaluated, class_scores(counts, data.spec.class_names), confusions(counts, data.spec.class_names)
-    )
+    names = data.spec.class_names
+    show_scores(console, evaluated, class_scores(counts, names), confusions(counts, names), facts)
     require_passed(options.thresholds, options.split, evaluation.metrics)
     return ExitCode.DONE
+
+
+def _run_of(checkpoint: Checkpoint) -> str | None:
+    """Returns the path of the run folder of a checkpoint; None for a checkpoint that was copied without its run."""
+    folder = checkpoint.path.absolute().parent.parent
+    if not RunFolder(folder).is_run():
+        return None
+    return str(checkpoint.path.parent.parent if len(checkpoint.path.parts) > 2 else folder)
 
 
 def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:

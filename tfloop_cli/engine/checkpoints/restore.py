@@ -35,7 +35,6 @@ def restore_run(
     if checkpoint is None:
         info(f"no checkpoint in {run} yet: starting from the beginning")
         return False
-    info(f"resuming {run} from {checkpoint.path.name}")
     for line in resume_warnings(checkpoint.manifest, options.code, manager.facts["data"]):
         warn(line)
     return True

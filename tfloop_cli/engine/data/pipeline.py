@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.augmentations import require_same_shape
+from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
-from tfloop_cli.engine.data.splits import epoch_order, split_dataset
+from tfloop_cli.engine.data.splits import epoch_order, split_dataset, undo_hold_out
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.registry import augmentations, datasets
+from tfloop_cli.registry import datasets
 
 PREFETCHED_BATCHES = 4
 
@@ -70,18 +70,13 @@ class Data:
         self._dtype = config.precision if config.precision == "float64" else "float32"
         auto = config.scale_uint8 == "auto"
         self.scales_uint8: bool = dataset.spec.is_image if auto else bool(config.scale_uint8)
-        self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
+        self._augment = build_augmentations(config.augment, dataset.spec)
         self._splits = split_dataset(dataset, config.validation)
         if not self.steps_per_epoch:
             raise TfloopError(
                 f"`batch_size` is {config.batch_size}, and there are only {self.examples('train')} training examples: "
                 "`drop_remainder` drops every batch",
                 hint="lower `batch_size`",
-            )
-        if self._augment and len(self.spec.input_shape) != 3:
-            raise TfloopError(
-                f"`augment` needs images, and the inputs of this dataset have shape {self.spec.input_shape}",
-                hint="remove `augment` from the config",
             )
 
     @property
@@ -92,6 +87,14 @@ class Data:
     def examples(self, split: str) -> int:
         """Returns the number of examples of a split; 0 if there is no such split."""
         return len(self._splits[split][1]) if split in self._splits else 0
+
+    def undo_auto_validation(self) -> int:
+        """Returns what `validation: auto` held out to the training split, and the number of examples in that.
+
+        Returns 0 and changes nothing if the validation split is the dataset's own or was requested.
+        """
+        undone = self._config.validation == "auto" and undo_hold_out(self._splits)
+        return self.examples("train") if undone else 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -120,8 +123,7 @@ class Data:
         def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             inputs, targets = self.load_training(indices)
             for number, augment in enumerate(self._augment):
-                augmented = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
-                inputs = require_same_shape(augmented, inputs, self._config.augment[number].name)
+                inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
             return inputs, targets
 
         epochs = tf.data.Dataset.range(first_step // steps, -(-last_step // steps))

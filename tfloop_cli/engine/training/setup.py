@@ -63,6 +63,18 @@ def create_state(
     return state
 
 
+def train_on_unused_validation(task: Task, data: Data, note: Callable[[str], None]) -> None:
+    """Makes training examples again of those that `validation: auto` held out, if the task cannot evaluate them.
+
+    Args:
+        task: it may have no `eval_step`.
+        data: its training split changes; called before `steps_per_epoch` is used.
+        note: prints a line.
+    """
+    if not task.eval_step and (held := data.undo_auto_validation()):
+        note(f"`validation: auto` holds out nothing: the task has no `eval_step`; all {held:,} examples are trained on")
+
+
 def build_state(
     task: Task, data: Data, config: Config, total_steps: int, note: Callable[[str], None] = lambda text: None
 ) -> TrainState:
