@@ -30,7 +30,7 @@ ALLOWED: dict[str, list[str]] = {
     "user_code": ["errors"],
     "registry": ["errors", "user_code"],
     "config": ["errors", "registry"],
-    "runs": ["errors", "events", "hardware", "thresholds", "files", "config"],
+    "runs": ["errors", "events", "hardware", "thresholds", "files", "registry", "config"],
     "terminal": ["errors", "events", "files", "runs"],
     "engine.kernels": ["hardware"],
     "engine.runtime": ["errors", "hardware", "config", "engine.kernels"],

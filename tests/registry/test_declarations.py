@@ -221,7 +221,7 @@ BUILT_IN = [(kind, name) for kind, registry in REGISTRIES.items() for name in re
 @pytest.mark.parametrize(("kind", "name"), BUILT_IN)
 def test_declaration_of_built_in_component_equals_import(kind: str, name: str) -> None:
     found = REGISTRIES[kind].declaration(name)
-    builder = getattr(import_source(found.module, Path(found.file), by_path=False), found.qualname)
+    builder = getattr(import_source(found.module, by_path=False), found.qualname)
     signature = inspect.signature(builder, eval_str=True)
     keys = [one for one in signature.parameters.values() if one.kind is one.KEYWORD_ONLY]
     assert [one.name for one in found.parameters] == [one.name for one in keys]

@@ -58,7 +58,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     checkpoint = Checkpoint.open(
         folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
     )
-    plugins.load(code_of(checkpoint, options))
+    plugins.load(*code_of(checkpoint, options))
     trained, changes = checkpoint.manifest["config"], {"device": options.device}
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations
@@ -96,17 +96,22 @@ def _run_of(checkpoint: Checkpoint) -> str | None:
     return str(checkpoint.path.parent.parent if len(checkpoint.path.parts) > 2 else folder)
 
 
-def code_of(checkpoint: Checkpoint, options: Options) -> list[Path]:
-    """Returns the user's modules that the checkpoint needs. Copies in a run folder require `--trust-code`."""
+def code_of(checkpoint: Checkpoint, options: Options) -> tuple[list[Path], list[Path] | None]:
+    """Returns the user's modules that the checkpoint needs, and the files that they may import; None for all.
+
+    Copies in a run folder require `--trust-code`, and import only what was copied with them.
+    """
     copies = checkpoint.manifest["code"]
     if options.code or not copies:
-        return options.code
+        return options.code, None
     if not options.trust_code:
         raise TfloopError(
             f"this run was trained with custom code: {', '.join(copies)}",
             hint="use `--trust-code` to run the copies in the run folder, or `--code FILE` to use your own file",
         )
-    return verified_copies(RunFolder(checkpoint.path.resolve().parent.parent).code, copies)
+    folder = RunFolder(checkpoint.path.resolve().parent.parent).code
+    files = verified_copies(folder, copies)
+    return files, [*files, *verified_copies(folder, checkpoint.manifest.get("code_modules", {}))]
 
 
 def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:

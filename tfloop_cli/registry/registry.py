@@ -11,7 +11,6 @@ read from the source (see `declarations`); a module is imported when one of its 
 import copy
 import difflib
 import importlib
-import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry.catalogs import KerasOptimizers, TfdsDatasets
 from tfloop_cli.registry.declarations import POSITIONAL, Declaration, UnreadableError, read_file, read_object
 from tfloop_cli.registry.results import require_usable, wrong_signature
+from tfloop_cli.registry.user_modules import PREFIX
 from tfloop_cli.user_code import user_error
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
@@ -99,9 +99,7 @@ class Registry:
             file = getattr(sys.modules.get(builder.__module__), "__file__", None)
             if known is None or not _is_same_builder(known, file, builder.__qualname__):
                 self.add(
-                    read_object(
-                        name, builder, POSITIONAL.get(self.plural, 0), by_path=known.by_path if known else False
-                    )
+                    read_object(name, builder, POSITIONAL.get(self.plural, 0), builder.__module__.startswith(PREFIX))
                 )
             self._builders[name] = builder
             return builder
@@ -120,6 +118,12 @@ class Registry:
         if any(one.name == "name" for one in declaration.parameters):
             raise TfloopError(f"{declaration.place}: an argument of a component cannot be called `name`")
         self._added[declaration.name] = declaration
+
+    def forget_code(self) -> None:
+        """Removes the components of `--code` files."""
+        for name in [name for name, one in self._added.items() if one.by_path]:
+            del self._added[name]
+            self._builders.pop(name, None)
 
     def names(self) -> list[str]:
         """Returns the names to list, sorted. The datasets of TFDS are too many; `suggestions` includes them."""
@@ -177,7 +181,7 @@ class Registry:
 
     def _builder(self, declaration: Declaration) -> Callable[..., Any]:
         if declaration.name not in self._builders:
-            module = import_source(declaration.module, Path(declaration.file), declaration.by_path)
+            module = import_source(declaration.module, declaration.by_path)
             if declaration.name not in self._builders:  # a class of another package, which does not register itself
                 self._builders[declaration.name] = getattr(module, declaration.qualname)
         return self._builders[declaration.name]
@@ -246,32 +250,22 @@ def read_source(file: Path, module: str, by_path: bool = False) -> tuple[tuple[s
     try:
         return read_file(file, module, by_path)
     except UnreadableError:
-        import_source(module, file, by_path)
+        import_source(module, by_path)
         return ()
 
 
-def import_source(module: str, file: Path, by_path: bool) -> ModuleType:
-    """Imports a module by its name, or a `--code` file by its path.
+def import_source(module: str, by_path: bool) -> ModuleType:
+    """Imports a module by its name; that of a `--code` file, or of a module beside it, is generated.
 
     Raises:
         TfloopError: a `--code` file raised an exception; the message has its line (exit code 7).
     """
-    if not by_path:
-        return importlib.import_module(module)
-    if module in sys.modules:
-        return sys.modules[module]
-    spec = importlib.util.spec_from_file_location(module, file)
-    if spec is None or spec.loader is None:
-        raise TfloopError(f"`{file}` cannot be imported")
-    imported = sys.modules[module] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(imported)
+        return importlib.import_module(module)
     except Exception as error:
-        del sys.modules[module]
-        if isinstance(error, TfloopError) or (shown := user_error(error)) is None:
+        if not by_path or isinstance(error, TfloopError) or (shown := user_error(error)) is None:
             raise
         raise shown from error
-    return imported
 
 
 def _registered_twice(kind: str, one: Declaration, other: Declaration) -> str:
