@@ -364,7 +364,7 @@ def test_loaded_dump_is_equal(seed: int) -> None:
         "dataset": choose(
             [
                 "mnist",
-                {"name": "cifar10", "data_dir": random_text(generator), "splits": [random_text(generator)]},
+                {"name": "cifar10", "data_dir": random_text(generator) or "x", "splits": [random_text(generator)]},
                 {"name": "synthetic", "classes": generator.randint(0, 9), "noise": generator.random()},
             ]
         ),

@@ -11,7 +11,7 @@ from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.validation import DEFAULTS
 from tfloop_cli.config.yaml_positions import MAX_BYTES, Node, Source, YamlError, map_text, parse
 from tfloop_cli.config.yaml_scalars import resolve
-from tfloop_cli.errors import Problem
+from tfloop_cli.errors import Problem, short_path
 
 MAX_EXTENDS = 10
 _ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -64,7 +64,7 @@ class LayerReader:
         content, label, path = self._content(name, by, chain)
         if content is None:
             return None
-        source = self._source(label)
+        source = replace(self._source(label), folder=_folder_of_paths(path))
         root = self._parse(content, source)
         if root is None:
             return None
@@ -138,7 +138,9 @@ class LayerReader:
         if name == "-" and by is None:
             return _read(self._stdin), "<stdin>", Path("-")
         path = _find(name, chain[-1].parent if chain else None)
-        label = _short(path) if by and path else name
+        label = name
+        if by and path:
+            label = path.name if path.parent == shipped_folder() else short_path(path)
         problem: Problem | None = None
         if path is None:
             message = f"config `{name}` not found"
@@ -186,6 +188,8 @@ class LayerReader:
         ):  # a syntax error, or part of a variable's value, which a saved config could not express
             self.problems.append(node.problem("`${env:` must be followed by `NAME}` or `NAME:-default}`"))
             return node
+        if (first := _ENV.match(text)) and first[1] in os.environ:
+            node = replace(node, source=replace(node.source, folder=None))  # a path of whoever set the variable
         try:
             return replace(node, value=resolve(replaced) if _ENV.fullmatch(text) else replaced)
         except ValueError as error:
@@ -265,11 +269,12 @@ def _find(name: str, folder: Path | None) -> Path | None:
     return shipped if Path(name).name == name and shipped.is_file() else None
 
 
-def _short(path: Path) -> str:
-    """Returns the name of an extended file for messages: relative to the current folder if it is below it."""
-    if path.parent == shipped_folder():
-        return path.name
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def _folder_of_paths(file: Path) -> Path | None:
+    """Returns the folder from which the relative paths in a config count; None for the current folder.
+
+    It is that of the user's own file. A built-in config, standard input and a pipe, `<(...)`, have none.
+    """
+    return file.parent if file.is_file() and file.parent != shipped_folder() else None
 
 
 def _wrong_path(steps: Sequence[str], label: str) -> Problem | None:

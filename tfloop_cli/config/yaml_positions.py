@@ -8,6 +8,7 @@ before it uses much memory.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,10 +37,12 @@ class Source:
     Attributes:
         label: the path as typed, or the option.
         lines: whether places in it have line numbers (an option has none).
+        folder: that of a user's file, from which its relative paths count; None: they count from the current folder.
     """
 
     label: str
     lines: bool = True
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)

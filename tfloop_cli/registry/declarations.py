@@ -29,6 +29,7 @@ _BUILTINS: Mapping[str, Any] = {kind.__name__: kind for kind in (int, float, str
 # Modules whose names an annotation may use. Of `tfloop_cli`, only the argument types: other names load TensorFlow.
 _ANNOTATION_MODULES: Mapping[str, Any] = {
     "typing": typing,
+    "pathlib": types.SimpleNamespace(Path=Path),
     "tfloop_cli.registry.argument_types": argument_types,
     "tfloop_cli": types.SimpleNamespace(**{name: getattr(argument_types, name) for name in tfloop_cli.ARGUMENT_TYPES}),
 }

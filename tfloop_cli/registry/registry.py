@@ -20,6 +20,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Protocol, TypeVar
 
 from tfloop_cli.errors import TfloopError
+from tfloop_cli.registry.argument_types import with_paths
 from tfloop_cli.registry.catalogs import KerasOptimizers, TfdsDatasets
 from tfloop_cli.registry.declarations import POSITIONAL, Declaration, UnreadableError, read_file, read_object
 from tfloop_cli.registry.results import require_usable, wrong_signature
@@ -168,7 +169,10 @@ class Registry:
                 exceptions of the builder pass through.
         """
         declaration = self.declaration(component.name, component.arguments)
-        arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments)), **declaration.bound}
+        arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments))}
+        types = {one.name: one.annotation for one in declaration.parameters}
+        arguments = {key: with_paths(value, types.get(key, Any)) for key, value in arguments.items()}
+        arguments |= declaration.bound
         builder = self._builder(declaration)
         try:
             result = builder(*args, **arguments)

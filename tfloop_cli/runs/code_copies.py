@@ -25,6 +25,8 @@ def copy_code(code: Iterable[Path], folder: Path) -> tuple[dict[str, str], dict[
         content = path.read_bytes()
         with disk_errors(folder):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            if not (folder / name).parent.resolve().is_relative_to(folder.resolve()):
+                raise TfloopError(f"{(folder / name).parent} is a link", hint="replace it by a folder inside the run")
             write_atomic(folder / name, content)
         copies[beside][name] = hashlib.sha256(content).hexdigest()
     return copies

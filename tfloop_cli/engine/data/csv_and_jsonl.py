@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
-from tfloop_cli.errors import ExitCode, Problem, TfloopError
+from tfloop_cli.errors import ExitCode, Problem, TfloopError, short_path
 
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -20,7 +20,7 @@ class Row:
 
     Attributes:
         split: the split that the file contains.
-        file: the path as the user wrote it.
+        file: the path as messages show it.
         line: where the row begins, counted from 1.
         cells: name of a column -> its text; a missing value is "".
     """
@@ -53,7 +53,7 @@ def invalid_row(split: str, file: str, line: int, problem: str, hint: str | None
     return TfloopError(problems=[Problem(f"split `{split}`: {problem}", file, line, hint=hint)], code=ExitCode.DATA)
 
 
-def read_rows(file: str, split: str) -> Iterator[Row]:
+def read_rows(path: Path, split: str) -> Iterator[Row]:
     """Yields the rows of a UTF-8 file. A .csv or .tsv file begins with the column names; a .jsonl line is an object.
 
     A single malformed row is an invalid example; see `invalid_examples`.
@@ -61,8 +61,7 @@ def read_rows(file: str, split: str) -> Iterator[Row]:
     Raises:
         TfloopError: the file is missing, of another type, empty or malformed (exit code 4).
     """
-    path = Path(file).expanduser()
-    kind = path.suffix.lower()
+    file, kind = short_path(path), path.suffix.lower()
     if kind not in (*_SEPARATORS, ".jsonl"):
         refuse(file, None, f"`{path.suffix}` files cannot be read", hint="supported: .csv, .tsv and .jsonl")
     empty = True

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ Encode = Callable[[list[Row]], np.ndarray]  # rows -> features of one column, fl
 
 
 @datasets.register("table")
-def table(*, train: str, test: str | None = None, target: str, classes: Literal["auto"] | bool = "auto") -> Dataset:
+def table(*, train: Path, test: Path | None = None, target: str, classes: Literal["auto"] | bool = "auto") -> Dataset:
     """Rows of a .csv, .tsv or .jsonl file; one column is predicted from all others.
 
     A column whose training values are all numbers is standardized (zero mean, unit variance). Any other column is

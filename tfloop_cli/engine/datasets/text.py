@@ -5,6 +5,7 @@ import re
 from array import array
 from collections.abc import Callable, Sequence, Set
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -22,8 +23,8 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 @datasets.register("text")
 def text(
     *,
-    train: str,
-    test: str | None = None,
+    train: Path,
+    test: Path | None = None,
     text: str = "text",
     label: str = "label",
     vocabulary: PositiveInt = 20000,
@@ -59,7 +60,7 @@ class _Texts:
 
     Args:
         split: the split that the file contains.
-        file: the path as the user wrote it.
+        file: its path.
         text: the column with the text.
         label: the column with the class.
         max_tokens: number of words per text.
@@ -75,7 +76,7 @@ class _Texts:
     def __init__(
         self,
         split: str,
-        file: str,
+        file: Path,
         *,
         text: str,
         label: str,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ from tfloop_cli.registry.argument_types import PositiveInt
 def tfds_dataset(
     *,
     builder: str,
-    data_dir: str | None = None,
+    data_dir: Path | None = None,
     input: str | None = None,
     target: str | None = None,
     size: tuple[PositiveInt, PositiveInt] | None = None,
@@ -46,7 +47,7 @@ def tfds_dataset(
         in_memory: whether to keep all examples in memory instead of reading them by random access; auto: if they need
             at most a quarter of the free memory.
     """
-    tfds_builder = open_builder(builder, data_dir, random_access=in_memory == "never")
+    tfds_builder = open_builder(builder, str(data_dir) if data_dir else None, random_access=in_memory == "never")
     info = tfds_builder.info
     chosen = _splits(info, splits)
     example = _choose_example(info, input, target, size)
