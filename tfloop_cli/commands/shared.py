@@ -39,12 +39,14 @@ class Command(TyperCommand):
             raise
 
 
-def complete(kind: str) -> Callable[[str], list[str]]:
+def complete(kind: str) -> Callable[[typer.Context, str], list[str]]:
     """Returns a function that completes a value; the candidates are in `commands/completion.py`."""
 
-    def candidates(incomplete: str) -> list[str]:
+    def candidates(ctx: typer.Context, incomplete: str) -> list[str]:
         from tfloop_cli.commands import completion
 
+        if kind == "components":
+            return completion.components(incomplete, ctx.params.get("kind"))
         found: list[str] = getattr(completion, kind)(incomplete)
         return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tfloop_cli.config.suggestions import nearest
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.errors import ExitCode, Problem, TfloopError, short_path
 
@@ -33,9 +34,7 @@ class Row:
     def cell(self, column: str) -> str:
         """Returns the text of a column, "" if it is missing; raises TfloopError if there is no such column."""
         if column not in self.cells:
-            self.refuse(
-                f"there is no column `{column}`", f"the columns are {', '.join(f'`{name}`' for name in self.cells)}"
-            )
+            self.refuse(f"there is no column `{column}`", nearest(column, self.cells, "the columns are"))
         return self.cells[column]
 
     def refuse(self, problem: str, hint: str | None = None) -> NoReturn:
