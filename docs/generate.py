@@ -44,7 +44,7 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.USAGE: "wrong command line or config, or an unavailable device",
     ExitCode.THRESHOLD_FAILED: "a threshold of `--fail-under` or `--fail-over` failed or could not be checked",
     ExitCode.DATA: "the data is unavailable, cannot be read, or has an invalid example",
-    ExitCode.DIVERGED: "training diverged: a value is NaN or infinite; the last good checkpoint is kept",
+    ExitCode.DIVERGED: "training diverged: a value is NaN or infinite; earlier checkpoints are kept",
     ExitCode.CHECKPOINT: "a checkpoint is missing, damaged, or does not match the model",
     ExitCode.USER_CODE: "user code raised an exception or returned something unusable; its own lines are shown first",
     ExitCode.OUT_OF_MEMORY: "out of memory; the message names the tensor and the keys that need less",

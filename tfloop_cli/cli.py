@@ -110,8 +110,9 @@ def resume(
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
         found = lookup.find_run(run, runs_dir)
-        code = lookup.code_of_run(found, code, trust_code)
-        config = resolve(console, [str(found.config)], set_, unset, code, {"epochs": epochs, "device": device}).config
+        code, only = lookup.code_of_run(found, code, trust_code)
+        flags = {"epochs": epochs, "device": device}
+        config = resolve(console, [str(found.config)], set_, unset, code, flags, only).config
         how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code)
         start_training(console, *lookup.resume_run(found, config, how, console.note), offline, verbose)
 

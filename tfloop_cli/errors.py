@@ -1,8 +1,9 @@
 """The error type of tfloop, and the exit codes of its commands."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -47,6 +48,11 @@ class Problem:
         return f"{text}\n  {self.hint}" if self.hint else text
 
 
+def short_path(path: Path) -> str:
+    """Returns a path as messages show it: relative to the current folder if it is below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 class TfloopError(Exception):
     """An error that the user can fix; shown without a traceback.
 
@@ -68,3 +74,9 @@ class TfloopError(Exception):
         self.problems = tuple(problems) or (Problem(message, hint=hint),)
         self.code = code
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def add_hint(self, hint: str) -> None:
+        """Adds to the hint of the last problem what is known only where the error is handled."""
+        *others, last = self.problems
+        self.problems = (*others, replace(last, hint=f"{last.hint}; {hint}" if last.hint else hint))
+        self.args = ("\n".join(str(problem) for problem in self.problems),)

@@ -26,6 +26,8 @@ class RunStarted:
         facts: short texts for the header: model, parameters, device, precision, threads.
         skipped_examples: name of a split -> its skipped invalid examples; see `on_bad_example`.
         code: paths of the user's `--code` files.
+        evaluated: the split for `tfloop evaluate`: test if there is one, else validation, else train; "" if the task
+            has no evaluation step.
     """
 
     run: str
@@ -38,6 +40,7 @@ class RunStarted:
     facts: Mapping[str, str] = field(default_factory=dict)
     skipped_examples: Mapping[str, int] = field(default_factory=dict)
     code: tuple[str, ...] = ()
+    evaluated: str = ""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
 _PACKAGE = str(Path(__file__).parent)
 _PATHS = ("stdlib", "platstdlib", "purelib", "platlib", "scripts")
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in _PATHS} | {_PACKAGE})
+_LIBRARIES = tuple(f"{path}/" for path in {sysconfig.get_path(name) for name in _PATHS} | {_PACKAGE})
 _GENERATED = "__autograph_generated_file"  # AutoGraph's copies of functions
 _IN_MESSAGE = re.compile(r'File "([^"\n]+)", line (\d+), in (\S+)')  # of a graph's operation that failed at run time
 
@@ -35,7 +35,7 @@ def user_frames(error: BaseException) -> list[Frame]:
 
 def _called(frames: Sequence[Frame]) -> list[Frame]:
     """Returns the frames that tfloop has called, without those that have called tfloop: a script, a notebook."""
-    first = next((number for number, frame in enumerate(frames) if frame.filename.startswith(_PACKAGE)), 0)
+    first = next((number for number, frame in enumerate(frames) if frame.filename.startswith(f"{_PACKAGE}/")), 0)
     return list(frames[first:])
 
 
@@ -48,6 +48,28 @@ def original(error: BaseException) -> BaseException:
             break
         error = context
     return error
+
+
+def user_traceback(error: BaseException) -> str:
+    """Returns the traceback of an exception from the user's outermost frame on; "" if it has only the user's frames.
+
+    Frames of tfloop and of what called it are left out. Exceptions that did not pass through user code are too.
+    """
+    shown = traceback.TracebackException.from_exception(error)
+    one: traceback.TracebackException | None = shown
+    libraries = False
+    while one is not None:
+        own = [is_user_file(frame.filename) for frame in one.stack]
+        called = [frame.filename.startswith(f"{_PACKAGE}/") for frame in one.stack]
+        first = called.index(True) if any(called) else 0  # what comes before has called tfloop: a script, a notebook
+        start = own.index(True, first) if any(own[first:]) else len(own)
+        libraries = libraries or not all(own[start:])
+        one.stack = traceback.StackSummary.from_list(one.stack[start:])
+        before = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        if before is not None and not any(is_user_file(frame.filename) for frame in before.stack):
+            one.__cause__ = one.__context__ = before = None
+        one = before
+    return "".join(shown.format()).rstrip() if libraries else ""
 
 
 def user_error(error: BaseException) -> TfloopError | None:

@@ -87,7 +87,9 @@ def test_commands_and_options_are_completed(complete) -> None:
 
 def test_kinds_and_components_are_completed(complete) -> None:
     assert complete("tfloop list ") == [*REGISTRIES, "configs"]
-    assert complete("tfloop list models conv_") == ["conv_net"]
+    assert complete("tfloop list models co") == ["conv_net"]
+    assert complete("tfloop list schedule co") == ["constant", "cosine"]
+    assert complete("tfloop list configs mnist_") == ["mnist_best"]
 
 
 def test_configs_are_completed_with_built_in_ones_and_files(complete, tmp_path: Path) -> None:

@@ -151,6 +151,70 @@ def test_components_merge_by_name(below: str, above: str, expected: dict[str, An
     assert load(["a.yaml"], sets=[f"model={above}"]).config.model == Component("mlp", expected)
 
 
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        (["optimizer.learning_rate=9", "optimizer.name=sgd"], ("sgd", 9.0)),
+        (["optimizer.name=sgd", "optimizer.learning_rate=9"], ("sgd", 9.0)),
+        (["optimizer.learning_rate=9", "optimizer=sgd"], ("sgd", 9.0)),
+        (["optimizer.learning_rate=9", "optimizer={name: sgd, learning_rate: 8}"], ("sgd", 8.0)),
+        (["optimizer={name: adam, learning_rate: 9}", "optimizer=sgd"], ("sgd", 0.01)),  # it was the rate of adam
+        (["optimizer={name: adam, learning_rate: 9}", "optimizer.name=sgd", "optimizer.name=adam"], ("adam", 0.001)),
+    ],
+)
+def test_order_of_sets_loses_no_argument(sets: list[str], expected: tuple[str, float]) -> None:
+    optimizer = load_text(sets=sets).optimizer
+    assert (optimizer.name, optimizer.arguments["learning_rate"]) == expected
+
+
+def test_argument_without_name_is_kept_for_component_of_later_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two files, a file and the file that it extends, a file and `--set`; with environment variables."""
+    monkeypatch.setenv("RATE", "9")
+    write_file("rate.yaml", "extends: c.yaml\noptimizer: {learning_rate: '${env:RATE}'}\n")
+    write_file("sgd.yaml", "optimizer: sgd\n")
+    write_file("extends.yaml", "extends: rate.yaml\noptimizer: {name: sgd}\n")
+    write_file("c.yaml", GOOD + "optimizer: {name: adam, beta_1: 0.5}\n")
+    for configs, sets in ((["rate.yaml", "sgd.yaml"], []), (["extends.yaml"], []), (["rate.yaml"], ["optimizer=sgd"])):
+        assert load(configs, sets=sets).config.optimizer.arguments["learning_rate"] == 9
+    assert load(["c.yaml"], sets=["optimizer=sgd"]).config.optimizer.name == "sgd"
+
+
+def test_argument_that_new_component_does_not_have_is_an_error() -> None:
+    with pytest.raises(TfloopError, match=r"--set model\.filters=.*unknown key `model\.filters`"):
+        load_text(sets=["model.filters=[4]", "model=mlp"])
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("name", "4711", "4711"),
+        ("name", "true", "true"),
+        ("name", "1e3", "1e3"),
+        ("name", "null", None),
+        ("runs_dir", "0x1F", "0x1F"),
+        ("checkpoint.best.metric", "1", "1"),
+        ("dataset.target", "2020", "2020"),
+        ("epochs", "7", 7),
+        ("validation", "0", 0),
+    ],
+)
+def test_typed_number_is_text_where_the_key_is_text(key: str, text: str, value: Any) -> None:
+    table = write_file("c.yaml", "dataset: {name: table, train: a.csv, target: x}\nmodel: mlp\n")
+    found: Any = to_mapping(load([table], sets=[f"{key}={text}"]).config)
+    for step in key.split("."):
+        found = found[step]
+    assert (found, type(found)) == (value, type(value))
+    if "." not in key:
+        assert getattr(load([table], flags={key: text}).config, key) == value
+
+
+def test_number_in_a_file_is_no_text() -> None:
+    with pytest.raises(TfloopError, match="`name` must be null or a name of"):
+        load_text(GOOD + "name: 4711\n")
+    with pytest.raises(TfloopError, match="`runs_dir` must be text; found nothing"):
+        load_text(sets=["runs_dir=null"])
+
+
 def test_component_without_name_merges_into_default() -> None:
     found = load_text(GOOD + "optimizer: {learning_rate: 0.5}\n")
     assert (found.optimizer.name, found.optimizer.arguments["learning_rate"]) == ("adam", 0.5)
@@ -300,7 +364,7 @@ def test_loaded_dump_is_equal(seed: int) -> None:
         "dataset": choose(
             [
                 "mnist",
-                {"name": "cifar10", "data_dir": random_text(generator), "splits": [random_text(generator)]},
+                {"name": "cifar10", "data_dir": random_text(generator) or "x", "splits": [random_text(generator)]},
                 {"name": "synthetic", "classes": generator.randint(0, 9), "noise": generator.random()},
             ]
         ),

@@ -135,13 +135,15 @@ def test_type_descriptions(annotation: Any, description: str) -> None:
 
 def test_type_descriptions_with_article() -> None:
     assert [
-        with_article(one) for one in ("integer, at least 1", "list of text", "text", "`a` or `b`", "null or number")
+        with_article(one)
+        for one in ("integer, at least 1", "list of text", "text", "`a` or `b`", "null or number", "`a` or integer")
     ] == [
         "an integer, at least 1",
         "a list of text",
         "text",
         "`a` or `b`",
-        "null or number",
+        "null or a number",
+        "`a` or an integer",
     ]
 
 

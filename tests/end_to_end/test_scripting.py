@@ -181,10 +181,11 @@ def test_evaluate_prints_same_metrics_as_train(shell, finished) -> None:
     rows = process.lines[process.lines.index(header) + 1 :][:3]
     assert [row.split()[0] for row in rows] == ["0", "1", "2"]
     assert sum(int(row.split()[-1]) for row in rows) == 50
-    assert [line.split()[:3] for line in process.err.splitlines()] == [
-        ["loading", "TensorFlow", "..."],
-        ["error:", "test", "accuracy"],
-    ]
+    checkpoint = json.loads((finished.folder / "summary.json").read_text())["checkpoint"]
+    loading, evaluating, error = process.err.splitlines()
+    assert loading == "loading TensorFlow ..."
+    assert evaluating == f"evaluating {checkpoint} (step 12, epoch 2)"
+    assert error.startswith("error: test accuracy")
     assert any(line.split()[:2] == ["true", "predicted"] for line in process.lines)
     assert ESCAPE not in process.out + process.err
 
@@ -209,6 +210,10 @@ def test_evaluate_json_of_moved_checkpoint(finished, evaluate_json, tmp_path: Pa
     shutil.copytree(best, tmp_path / "moved")
     document = evaluate_json(tmp_path / "moved", split="validation")
     assert {"event": "evaluation", "split": "validation", "examples": 20}.items() <= document.items()
+    facts = {"run": None, "checkpoint": str(tmp_path / "moved"), "step": 12, "epoch": 2}
+    assert facts.items() <= document.items()
+    in_run = evaluate_json(finished.folder, split="validation")
+    assert (in_run["run"], in_run["checkpoint"]) == (str(finished.folder), str(best))
     assert document["metrics"] == finished.read("summary.json")["final"]["validation"]
     assert sum(row["support"] for row in document["classes"]) == 20
     confused = sum(row["count"] for row in document["confused"])
@@ -285,6 +290,8 @@ def test_diverged_run_exits_with_5_and_saves_no_checkpoint(shell, finished, tmp_
     assert process.code == 5
     assert "diverged" in process.err
     assert "learning_rate" in process.err
+    assert "no checkpoint was saved before" in process.err
+    assert " good" not in process.err
     assert "Traceback" not in process.err
     assert [document["event"] for document in process.documents] == ["start", "error"]
     assert process.documents[-1]["code"] == 5

@@ -14,6 +14,7 @@ CODE = '''\
 import keras
 import numpy as np
 import tensorflow as tf
+from shapes.sines import curves
 
 from tfloop_cli import PositiveFloat, PositiveInt, datasets, from_arrays, models, tasks
 
@@ -28,8 +29,7 @@ def waves(*, examples: PositiveInt = 64, points: PositiveInt = 12):
     """
     def split(count, seed):
         phases = np.random.default_rng(seed).uniform(0, 6.28, (count, 1))
-        curves = np.sin(phases + np.linspace(0, 6.28, points)).astype(np.float32)
-        return curves, np.zeros(count, np.float32)
+        return curves(phases, points), np.zeros(count, np.float32)
 
     return from_arrays({"train": split(examples, 0), "test": split(20, 1)})
 
@@ -84,6 +84,14 @@ class Autoencoder:
         return {"largest_error": tf.reduce_max(error, axis=1), "loss": self.scale * tf.reduce_mean(error**2, axis=1)}
 '''
 
+# A module beside the code, in a folder: shapes/sines.py.
+SINES = """\
+import numpy as np
+
+def curves(phases, points):
+    return np.sin(phases + np.linspace(0, 6.28, points)).astype(np.float32)
+"""
+
 CONFIG = """\
 dataset: {name: waves, examples: 96}
 model: {name: bottleneck, size: 2}
@@ -101,6 +109,8 @@ def code_run(shell, tmp_path_factory):
     """A run with user code: its working directory and its process. Tests copy the run folder before they change it."""
     cwd = tmp_path_factory.mktemp("code")
     (cwd / "my.py").write_text(CODE)
+    (cwd / "shapes").mkdir()
+    (cwd / "shapes" / "sines.py").write_text(SINES)
     (cwd / "waves.yaml").write_text(CONFIG)
     process = shell.run("train", "-c", "waves.yaml", "--code", "my.py", "-o", "run", "--json", cwd=cwd)
     assert process.code == 0, process.err
@@ -130,6 +140,8 @@ def test_run_folder_contains_copy_of_code(code_run) -> None:
     assert (cwd / "run" / "code" / "my.py").read_text() == CODE
     metadata = json.loads((cwd / "run" / "meta.json").read_text())
     assert metadata["code"] == {"my.py": hashlib.sha256(CODE.encode()).hexdigest()}
+    assert (cwd / "run" / "code" / "shapes" / "sines.py").read_text() == SINES
+    assert metadata["code_modules"] == {"shapes/sines.py": hashlib.sha256(SINES.encode()).hexdigest()}
 
 
 def evaluation_error(folder: Path, **options) -> str:
@@ -161,16 +173,18 @@ def test_trusted_copy_evaluates_like_training(shell, code_run, copied: Path) -> 
 def test_code_option_replaces_copy(shell, code_run, copied: Path) -> None:
     (copied / "run" / "code" / "my.py").write_text("raise SystemExit(99)")
     (copied / "mine.py").write_text(CODE.replace("self.scale * tf", "1000 * self.scale * tf"))
+    shutil.copytree(code_run[0] / "shapes", copied / "shapes")
     process = shell.run("evaluate", "run", "--code", "mine.py", "--json", cwd=copied)
     assert process.code == 0, process.err
     evaluated = next(document for document in code_run[1].documents if document["event"] == "evaluation")
     assert process.documents[0]["metrics"]["loss"] == pytest.approx(1000 * evaluated["metrics"]["loss"], rel=1e-5)
 
 
-def test_changed_copy_is_not_executed(copied: Path) -> None:
-    with (copied / "run" / "code" / "my.py").open("a") as file:
+@pytest.mark.parametrize("name", ["my.py", "shapes/sines.py"])
+def test_changed_copy_is_not_executed(copied: Path, name: str) -> None:
+    with (copied / "run" / "code" / name).open("a") as file:
         file.write(f"\nopen({str(copied / 'executed')!r}, 'w')\n")
-    assert "code/my.py" in evaluation_error(copied / "run", trust_code=True)
+    assert f"code/{name}" in evaluation_error(copied / "run", trust_code=True)
     assert not (copied / "executed").exists()
 
 
@@ -213,8 +227,8 @@ def test_resume_without_code_does_not_change_run(shell, code_run, copied: Path, 
 
 
 def test_resume_with_code_trains_more_epochs(shell, code_run, copied: Path) -> None:
-    shutil.copy(code_run[0] / "my.py", copied)
-    process = shell.run("train", "-o", "run", "--resume", "--code", "my.py", "--epochs", "16", "--json", cwd=copied)
+    code = "run/code/my.py"  # the copy, since the original is gone
+    process = shell.run("train", "-o", "run", "--resume", "--code", code, "--epochs", "16", "--json", cwd=copied)
     assert process.code == 0, process.err
     assert process.documents[0]["step"] == 15 * 6
     assert [document["epoch"] for document in process.documents if document["event"] == "epoch"][-1] == 16

@@ -5,16 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
+import tfloop_cli
+from tfloop_cli.commands.shared import error_handling
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.registry import Component, models, plugins, tasks
-from tfloop_cli.user_code import user_error
+from tfloop_cli.registry import REGISTRIES, Component, models, plugins, tasks
+from tfloop_cli.terminal.console import Console
+from tfloop_cli.user_code import is_user_file, user_error, user_traceback
 
 CODE = '''\
 import keras
 import tensorflow as tf
 
-from tfloop_cli import TfloopError, models, tasks
+from tfloop_cli import TfloopError, augmentations, datasets, models, schedules, tasks
 
 
 class Net(keras.Model):
@@ -33,6 +37,8 @@ def failing_net(spec, *, place: str = ""):
     """Fails at a place."""
     if place == "builder":
         raise ValueError("in the builder")
+    if place == "keras":
+        keras.Input(3)
     return Net(place)
 
 
@@ -78,6 +84,26 @@ class FailingTask:
 class OwnError(Exception):
     def __init__(self, text):
         super().__init__(text)
+
+
+@datasets.register("no_dataset")
+def no_dataset():
+    return ([1.0], [2])
+
+
+@schedules.register("no_schedule")
+def no_schedule(total_steps, *, function: bool = False):
+    return (lambda step: None) if function else 0.5
+
+
+@augmentations.register("no_augmentation")
+def no_augmentation(*, function: bool = False):
+    return (lambda images, seed: images[:, :4]) if function else None
+
+
+@models.register("exits")
+def exits(spec):
+    raise SystemExit(0)
 '''
 
 
@@ -88,7 +114,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path.write_text(CODE)
     plugins.load([path])
     yield path
-    for registry in (models, tasks):
+    for registry in REGISTRIES.values():
         for name in [name for name, added in registry._added.items() if added.file == str(path)]:
             del registry._added[name]
 
@@ -163,6 +189,59 @@ def test_bug_of_tfloop_is_no_error_of_user_code() -> None:
         assert user_error(error.with_traceback(error.__traceback__.tb_next)) is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "no_dataset"}, "dataset `no_dataset`: its builder returned tuple, not a Dataset"),
+        ({"schedule": "no_schedule"}, "schedule `no_schedule`: its builder returned float, not a function"),
+        (
+            {"schedule": {"name": "no_schedule", "function": True}},
+            "schedule `no_schedule`: its function returned NoneType, not a number",
+        ),
+        (
+            {"augment": ["no_augmentation"]},
+            "augmentation `no_augmentation`: its builder returned NoneType, not a function",
+        ),
+        (
+            {"augment": [{"name": "no_augmentation", "function": True}]},
+            "its function returned float32 (None, 4, 8, 1), not float32 (None, 8, 8, 1)",
+        ),
+    ],
+)
+def test_unusable_result_names_component_and_what_it_must_return(
+    trainer, code: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        trainer(**changes).fit()
+    error = shown(caught.value)
+    assert error.code == ExitCode.USER_CODE
+    assert message in str(error)
+    assert "\n  return " in str(error)
+
+
+def test_traceback_has_libraries_but_not_tfloop_before_the_user(code: Path) -> None:
+    with pytest.raises(ValueError, match="Cannot convert '3' to a shape") as caught:
+        models.build(Component("failing_net", {"place": "keras"}), None)
+    trace = user_traceback(caught.value)
+    assert trace.splitlines()[1].strip().startswith(f'File "{code}"')
+    assert "keras/src" in trace
+    assert "tfloop_cli/registry" not in trace
+    with pytest.raises(ValueError, match="in the builder") as caught:
+        models.build(Component("failing_net", {"place": "builder"}), None)
+    assert user_traceback(caught.value) == ""  # the message has these frames already
+
+
+def test_exit_in_user_code_is_an_error_of_user_code(code: Path) -> None:
+    with pytest.raises(typer.Exit) as caught, error_handling(Console(quiet=True)):
+        models.build(Component("exits"), None)
+    assert caught.value.exit_code == ExitCode.USER_CODE
+
+
+def test_folder_beside_the_package_is_user_code() -> None:
+    assert is_user_file(f"{Path(tfloop_cli.__file__).parent}_experiments/my.py")
+    assert not is_user_file(tfloop_cli.__file__)
+
+
 CONFIG = """\
 dataset: {name: synthetic, shape: [8, 8, 1], classes: 3, train_examples: 60, test_examples: 23}
 model: failing_net
@@ -174,11 +253,10 @@ threads: 1
 
 def test_exit_code_is_7_and_frames_of_user_code_come_first(shell, code: Path, tmp_path: Path) -> None:
     (tmp_path / "failing.yaml").write_text(CONFIG)
-    process = shell.run("train", "failing.yaml", "--code", code, "--json", "-o", "run", cwd=tmp_path)
+    process = shell.run("train", "failing.yaml", "--code", code, "--json", "--verbose", "-o", "run", cwd=tmp_path)
     assert process.code == 7
     own, _, whole = process.err.partition("the whole traceback:")
     assert f'File "{code}"' in own
-    assert "Traceback" not in own
     assert "tfloop_cli/engine/loop.py" not in own
     assert "tfloop_cli/engine/loop.py" in whole
     document = process.documents[-1]

@@ -11,8 +11,9 @@ import pytest
 
 import tfloop_cli
 from tfloop_cli.registry import REGISTRIES, Component, argument_types, optimizers
+from tfloop_cli.registry.argument_types import PositiveInt
 from tfloop_cli.registry.catalogs import OWNED_BY_TFLOOP, KerasOptimizers, TfdsDatasets
-from tfloop_cli.registry.declarations import Declaration, UnreadableError, read_file
+from tfloop_cli.registry.declarations import POSITIONAL, Declaration, Parameter, UnreadableError, read_file, read_object
 from tfloop_cli.registry.docstrings import argument_descriptions
 from tfloop_cli.registry.registry import import_source
 
@@ -123,6 +124,43 @@ def test_description_in_annotation_is_read(tmp_path: Path) -> None:
         read(tmp_path, text.format("x").replace("Description(", "print("), imports)
 
 
+def net(spec, units=8, *, rate: float = 0.5):
+    """A model."""
+
+
+class Scaled:
+    """A task."""
+
+    def __init__(self, spec, scale: float, name="task"):
+        pass
+
+
+def data(examples: PositiveInt = 3):
+    """A dataset."""
+
+
+def schedule(total_steps, /, factor=0.5):
+    """A schedule."""
+
+
+def test_arguments_need_not_be_keyword_only(tmp_path: Path) -> None:
+    """The arguments after those that tfloop passes by position, read from source and from the imported objects."""
+    expected = {
+        "net": [Parameter("units", Any, False, 8), Parameter("rate", float, False, 0.5)],
+        "Scaled": [Parameter("scale", float, True)],
+        "data": [Parameter("examples", PositiveInt, False, 3)],
+        "schedule": [Parameter("factor", Any, False, 0.5)],
+    }
+    kinds = {"net": "models", "Scaled": "tasks", "data": "datasets", "schedule": "schedules"}
+    builders = (net, Scaled, data, schedule)
+    text = "".join(f"@{kinds[one.__name__]}.register('{one.__name__}')\n{inspect.getsource(one)}\n" for one in builders)
+    imports = f"from tfloop_cli import PositiveInt, {', '.join(kinds.values())}\n"
+    assert {one.name: list(one.parameters) for _, one in read(tmp_path, text, imports)} == expected
+    for one in builders:
+        declared = read_object(one.__name__, one, POSITIONAL.get(kinds[one.__name__], 0), by_path=False)
+        assert list(declared.parameters) == expected[one.__name__]
+
+
 def test_classes_and_several_decorators_are_read(tmp_path: Path) -> None:
     found = read(
         tmp_path,
@@ -183,7 +221,7 @@ BUILT_IN = [(kind, name) for kind, registry in REGISTRIES.items() for name in re
 @pytest.mark.parametrize(("kind", "name"), BUILT_IN)
 def test_declaration_of_built_in_component_equals_import(kind: str, name: str) -> None:
     found = REGISTRIES[kind].declaration(name)
-    builder = getattr(import_source(found.module, Path(found.file), by_path=False), found.qualname)
+    builder = getattr(import_source(found.module, by_path=False), found.qualname)
     signature = inspect.signature(builder, eval_str=True)
     keys = [one for one in signature.parameters.values() if one.kind is one.KEYWORD_ONLY]
     assert [one.name for one in found.parameters] == [one.name for one in keys]

@@ -7,6 +7,7 @@ import py_compile
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -237,8 +238,8 @@ def test_code_copies_are_verified_by_sha256(tmp_path: Path) -> None:
     first, second = write_code(tmp_path, MODEL), tmp_path / "b" / "mine.py"
     second.parent.mkdir()
     second.write_text("x = 1\n")
-    copies = code_copies.copy_code([first, second], tmp_path / "code")
-    assert list(copies) == ["mine.py", "mine-2.py"]
+    copies, modules = code_copies.copy_code([first, second], tmp_path / "code")
+    assert (list(copies), modules) == (["mine.py", "folder-2/mine.py"], {})
     assert code_copies.verified_copies(tmp_path / "code", copies) == [tmp_path / "code" / name for name in copies]
     (tmp_path / "code" / "mine.py").write_text("other")
     with pytest.raises(TfloopError, match="not the code that the run was trained with"):
@@ -280,7 +281,11 @@ def tfds_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Datasets:
     monkeypatch.setitem(registry.REGISTRIES, "datasets", made)
     plugins.load([path])
     monkeypatch.setattr(registry, "datasets", made)
-    monkeypatch.setattr(made, "_builders", {"tfds": lambda **given: given})
+    monkeypatch.setattr(
+        made,
+        "_builders",
+        {"tfds": lambda **given: SimpleNamespace(spec=None, splits={}, fingerprint=repr(sorted(given.items())))},
+    )
     return made
 
 
@@ -288,7 +293,8 @@ def tfds_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Datasets:
 def test_tfds_name_is_a_dataset(name: str, tfds_registry: Datasets) -> None:
     found = tfds_registry.declaration(name, {})
     assert [one.name for one in found.parameters] == ["data_dir", "limit"]
-    assert tfds_registry.build(Component(name, {"limit": 2})) == {"builder": name, "data_dir": None, "limit": 2}
+    given = [("builder", name), ("data_dir", None), ("limit", 2)]
+    assert tfds_registry.build(Component(name, {"limit": 2})).fingerprint == repr(given)
 
 
 @pytest.mark.parametrize("name", ["cifar_10", "../x", "unknown_namespace:x", "mnist:3", "", "a b"])

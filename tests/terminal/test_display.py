@@ -18,11 +18,12 @@ from tfloop_cli.terminal.tables import EpochTable, duration, number
 NAN = float("nan")
 RUN = "runs/mnist-20261123-101500-a1b2"
 STARTED = RunStarted(RUN, 0, {"dataset": "mnist"}, 2, 430, 55000, ("loss", "accuracy"), {"model": "conv_net"})
+STARTED = dataclasses.replace(STARTED, evaluated="test")
 FIRST = EpochDone(
     1, 430, {"loss": 0.5, "accuracy": 0.91}, {"loss": 0.25, "accuracy": 0.95}, 2.5, 0.2, 24113.4, best=True
 )
 SECOND = EpochDone(2, 860, {"loss": NAN, "accuracy": 0.92}, {"loss": 0.3, "accuracy": 0.94}, 2.5, 0.2, 24113.4)
-TEST = Evaluated("test", 10000, {"loss": 0.061234567, "accuracy": 0.9812}, "c")
+TEST = Evaluated("test", 10000, {"loss": 0.061234567, "accuracy": 0.9812}, f"{RUN}/checkpoints/step-00000430")
 ENDED = RunEnded("completed", RUN, f"{RUN}/checkpoints/step-00000860", "ab12", 7.25)
 EPOCH_KEYS = ["event", "epoch", "step", "train", "validation"]
 EPOCH_KEYS += ["train_seconds", "validation_seconds", "examples_per_second", "best"]
@@ -93,11 +94,27 @@ def test_plain_display_prints_one_line_per_epoch(capsys: pytest.CaptureFixture[s
 
 
 def test_next_command_repeats_code_and_names_existing_split(capsys: pytest.CaptureFixture[str]) -> None:
-    started = dataclasses.replace(STARTED, code=("my model.py",))
+    started = dataclasses.replace(STARTED, code=("my model.py",), evaluated="validation")
     show(Console(), [started, FIRST, ENDED])
     assert capsys.readouterr().err.endswith(f"next: tfloop evaluate {RUN} --split validation --code 'my model.py'\n")
+    spaces = dataclasses.replace(ENDED, run="my runs/1")
+    show(Console(), [dataclasses.replace(STARTED, evaluated="train"), spaces])
+    assert capsys.readouterr().err.endswith("next: tfloop evaluate 'my runs/1' --split train\n")
     show(Console(), [started, dataclasses.replace(ENDED, reason="SIGINT")])
     assert capsys.readouterr().err.endswith(f"next: tfloop resume {RUN} --code 'my model.py'\n")
+
+
+@pytest.mark.parametrize("events", [[dataclasses.replace(STARTED, evaluated=""), FIRST, ENDED], [TEST, ENDED]])
+def test_no_command_is_suggested_that_would_fail(events: list[Event], capsys: pytest.CaptureFixture[str]) -> None:
+    """The task has no evaluation step; a run that was finished before, whose code is not known."""
+    show(Console(), events)
+    assert "next:" not in capsys.readouterr().err
+
+
+def test_evaluated_weights_are_called_the_best_only_if_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """With `checkpoint: {best: null}`, or if the best checkpoint cannot be read, the last weights are evaluated."""
+    show(Console(), [STARTED, FIRST, dataclasses.replace(TEST, checkpoint=ENDED.checkpoint), ENDED])
+    assert "the best one" not in capsys.readouterr().err
 
 
 def test_quiet_display_prints_only_results(capsys: pytest.CaptureFixture[str], terminal: Terminal) -> None:
@@ -114,7 +131,7 @@ def test_json_display_prints_one_document_per_event(capsys: pytest.CaptureFixtur
         ["event", "schema", "run", "step", "config"],
         EPOCH_KEYS,
         EPOCH_KEYS,
-        ["event", "split", "examples", "metrics"],
+        ["event", "split", "examples", "metrics", "checkpoint"],
         ["event", "reason", "run", "checkpoint", "weights_sha256", "seconds"],
     ]
     assert [document["event"] for document in documents] == ["start", "epoch", "epoch", "evaluation", "end"]
@@ -273,5 +290,6 @@ def test_scores_are_printed_as_one_json_document(capsys: pytest.CaptureFixture[s
     assert (document["event"], document["metrics"]["loss"]) == ("evaluation", 0.061234567)
     assert document["classes"][0] == {"name": "shoe", "precision": 0.98, "recall": None, "f1": 0.97, "support": 1028}
     assert document["confused"][0]["count"] == 12
-    show_scores(Console(json=True), TEST)
-    assert list(json.loads(capsys.readouterr().out)) == ["event", "split", "examples", "metrics"]
+    show_scores(Console(json=True), TEST, facts={"run": RUN, "step": 430})
+    keys = ["event", "split", "examples", "metrics", "checkpoint", "run", "step"]
+    assert list(json.loads(capsys.readouterr().out)) == keys

@@ -71,10 +71,11 @@ def kinds(incomplete: str) -> list[str]:
     return _matching([*(registry.plural for registry in COMPONENT_KEYS.values()), "configs"], incomplete)
 
 
-def components(incomplete: str) -> list[str]:
-    """Returns the names of all registered components and of the built-in configs."""
-    names = {name for registry in COMPONENT_KEYS.values() for name in registry.names()}
-    return _matching(sorted(names | set(shipped_names())), incomplete)
+def components(incomplete: str, kind: str | None = None) -> list[str]:
+    """Returns the names of a kind of `tfloop list`, plural or singular; of all kinds without it."""
+    names = {registry.plural: registry.names() for registry in COMPONENT_KEYS.values()} | {"configs": shipped_names()}
+    chosen = [found for plural, found in names.items() if kind in (None, plural, plural.removesuffix("s"))]
+    return _matching(sorted({name for found in chosen for name in found}), incomplete)
 
 
 def assignments(incomplete: str) -> list[str]:

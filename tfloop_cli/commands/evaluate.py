@@ -59,7 +59,8 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
     )
     copies = RunFolder(checkpoint.path.resolve().parent.parent).code
-    plugins.load(code_to_load(copies, checkpoint.manifest, options.code, options.trust_code), console.warn)
+    code, only = code_to_load(copies, checkpoint.manifest, options.code, options.trust_code)
+    plugins.load(code, console.warn, only)
     trained, changes = checkpoint.manifest["config"], {"device": options.device}
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations
@@ -77,14 +78,24 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     if checkpoint.manifest["data"] != data.fingerprint:
         console.warn("the data has changed since training: the metrics may not be comparable")
 
+    facts = {"run": _run_of(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
+    console.info(f"evaluating {checkpoint.path} (step {facts['step']:,}, epoch {facts['epoch']})")
     with data.explain_errors():
         evaluation = Evaluator(state, data, task, config).run_with_predictions(options.split)
     evaluated = Evaluated(options.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     names = () if evaluation.labels is None else data.spec.class_names
     counts = confusion_matrix(evaluation, len(names))
-    show_scores(console, evaluated, class_scores(counts, names), confusions(counts, names))
+    show_scores(console, evaluated, class_scores(counts, names), confusions(counts, names), facts)
     require_passed(options.thresholds, options.split, evaluation.metrics)
     return ExitCode.DONE
+
+
+def _run_of(checkpoint: Checkpoint) -> str | None:
+    """Returns the path of the run folder of a checkpoint; None for a checkpoint that was copied without its run."""
+    folder = checkpoint.path.absolute().parent.parent
+    if not RunFolder(folder).is_run():
+        return None
+    return str(checkpoint.path.parent.parent if len(checkpoint.path.parts) > 2 else folder)
 
 
 def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:

@@ -44,12 +44,14 @@ class Command(TyperCommand):
             raise
 
 
-def complete(kind: str) -> Callable[[str], list[str]]:
+def complete(kind: str) -> Callable[[typer.Context, str], list[str]]:
     """Returns a function that completes a value; the candidates are in `commands/completion.py`."""
 
-    def candidates(incomplete: str) -> list[str]:
+    def candidates(ctx: typer.Context, incomplete: str) -> list[str]:
         from tfloop_cli.commands import completion
 
+        if kind == "components":
+            return completion.components(incomplete, ctx.params.get("kind"))
         found: list[str] = getattr(completion, kind)(incomplete)
         return found
 
@@ -60,7 +62,8 @@ def complete(kind: str) -> Callable[[str], list[str]]:
 def error_handling(console: Console) -> Iterator[None]:
     """A context that turns every exception into its message and its exit code.
 
-    An exception in user code is shown with the user's frames first, then with the whole traceback.
+    An exception in user code is shown with the user's frames, then with those of the libraries that they called. With
+    `verbose`, the whole traceback follows. `sys.exit()` in user code is such an exception too.
     """
     try:
         yield
@@ -69,7 +72,7 @@ def error_handling(console: Console) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         from tfloop_cli.files import disk_error
         from tfloop_cli.memory import out_of_memory
-        from tfloop_cli.user_code import bug, user_error
+        from tfloop_cli.user_code import bug, user_error, user_traceback
 
         if isinstance(error, SystemExit) and error.code == CLOSED_PIPE:
             raise
@@ -78,8 +81,11 @@ def error_handling(console: Console) -> Iterator[None]:
             shown = disk_error(error, error.filename)
         shown = shown or bug(error)
         console.error(shown)
-        if shown.code == ExitCode.USER_CODE and not isinstance(error, TfloopError):
-            console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
+        if not isinstance(error, TfloopError) and shown.code in (ExitCode.USER_CODE, ExitCode.BUG):
+            if trace := user_traceback(error):
+                console.info(f"\nwith the libraries that user code called:\n{trace}")
+            if console.verbose:
+                console.info("\nthe whole traceback:\n" + "".join(traceback.format_exception(error)).rstrip())
         raise typer.Exit(shown.code) from None
     except KeyboardInterrupt:  # before training, or in a command that has nothing to save
         console.info("stopped")
@@ -88,11 +94,12 @@ def error_handling(console: Console) -> Iterator[None]:
 
 def resolve(
     console: Console, configs: list[str], sets: list[str], unsets: list[str], code: list[Path],
-    flags: Mapping[str, str | None],
+    flags: Mapping[str, str | None], only: list[Path] | None = None,
 ) -> "Resolved":  # fmt: skip
     """Returns the validated config of files and options; prints which built-in config is used.
 
-    A flag is a shortcut for `--set`; None if it was not given.
+    A flag is a shortcut for `--set`; None if it was not given. `only` are the files that `code` may import, see
+    `plugins.load`.
     """
     from tfloop_cli.config import loading, precedence
     from tfloop_cli.registry import plugins
@@ -101,7 +108,7 @@ def resolve(
         names = ", ".join(precedence.shipped_names())
         raise TfloopError("no config is given", hint=f"use `--config FILE`, or a built-in one: {names}")
     with console.quiet_stderr():  # code that cannot be read statically is imported, and may load TensorFlow
-        plugins.load(code, console.warn)
+        plugins.load(code, console.warn, only)
     given = {key: value for key, value in flags.items() if value is not None}
     resolved = loading.load(configs, sets=sets, unsets=unsets, flags=given, stdin=sys.stdin)
     for note in resolved.notes:

@@ -2,16 +2,16 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.validation import DEFAULTS
 from tfloop_cli.config.yaml_positions import MAX_BYTES, Node, Source, YamlError, map_text, parse
 from tfloop_cli.config.yaml_scalars import resolve
-from tfloop_cli.errors import Problem
+from tfloop_cli.errors import Problem, short_path
 
 MAX_EXTENDS = 10
 _ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -64,7 +64,7 @@ class LayerReader:
         content, label, path = self._content(name, by, chain)
         if content is None:
             return None
-        source = self._source(label)
+        source = replace(self._source(label), folder=_folder_of_paths(path))
         root = self._parse(content, source)
         if root is None:
             return None
@@ -75,7 +75,7 @@ class LayerReader:
             return None
         rest = dict(root.value)
         extends = rest.pop("extends", None)
-        root = replace(root, value=rest)
+        root = _mark_arguments(replace(root, value=rest))
         if extends is None:
             return root
         if not isinstance(extends.value, str) or not extends.value:
@@ -104,9 +104,13 @@ class LayerReader:
             self._fail(problem)
             return None
         node = self._parse(value.encode("utf-8", "surrogateescape"), source)
-        for step in reversed(steps if node else []):
+        if node is None:
+            return None
+        if isinstance(node.value, bool | int | float):
+            node = replace(node, typed=value.strip())
+        for step in reversed(steps):
             node = Node({step: node}, source)
-        return node
+        return _mark_arguments(node)
 
     def unset(self, root: Node, defaults: Node, path: str) -> Node:
         """Removes a key; its default, if it has one, takes effect."""
@@ -134,7 +138,9 @@ class LayerReader:
         if name == "-" and by is None:
             return _read(self._stdin), "<stdin>", Path("-")
         path = _find(name, chain[-1].parent if chain else None)
-        label = _short(path) if by and path else name
+        label = name
+        if by and path:
+            label = path.name if path.parent == shipped_folder() else short_path(path)
         problem: Problem | None = None
         if path is None:
             message = f"config `{name}` not found"
@@ -182,6 +188,8 @@ class LayerReader:
         ):  # a syntax error, or part of a variable's value, which a saved config could not express
             self.problems.append(node.problem("`${env:` must be followed by `NAME}` or `NAME:-default}`"))
             return node
+        if (first := _ENV.match(text)) and first[1] in os.environ:
+            node = replace(node, source=replace(node.source, folder=None))  # a path of whoever set the variable
         try:
             return replace(node, value=resolve(replaced) if _ENV.fullmatch(text) else replaced)
         except ValueError as error:
@@ -199,18 +207,17 @@ class LayerReader:
 
 
 def merge(below: Node, above: Node, path: tuple[str, ...]) -> Node:
-    """Merges mappings; any other value, and a component with another name, replaces the one below."""
+    """Merges mappings; any other value replaces the one below.
+
+    A component with another name replaces the one below, with the arguments that were given together with its name.
+    Arguments that were given without a name are kept, so that `--set optimizer.learning_rate=1 --set optimizer=sgd` is
+    the same in either order. If the new component has no such argument, that is an error.
+    """
     if len(path) == 1 and path[0] in COMPONENT_KEYS and path[0] != "augment":
         below = _named(below)
-        if isinstance(above.value, str):
-            return above
-        name = above.value.get("name") if isinstance(above.value, dict) else None
-        if (
-            name is not None
-            and isinstance(below.value, dict)
-            and name.value != getattr(below.value.get("name"), "value", None)
-        ):
-            return above
+        if isinstance(below.value, dict) and _replaces(below.value, above.value):
+            kept = {key: node for key, node in below.value.items() if key != "name" and not node.with_name}
+            return merge(replace(below, value=kept), _named(above), ()) if kept else above
     if not isinstance(below.value, dict) or not isinstance(above.value, dict):
         return above
     merged = dict(below.value)
@@ -223,6 +230,24 @@ def merge(below: Node, above: Node, path: tuple[str, ...]) -> Node:
 def _named(node: Node) -> Node:
     """`conv_net` -> `{name: conv_net}`."""
     return replace(node, value={"name": replace(node, key=None)}) if isinstance(node.value, str) else node
+
+
+def _replaces(below: Mapping[str, Node], above: Any) -> bool:
+    """Whether the value of a component's key is another component, or a name alone: the component with its defaults."""
+    if not isinstance(above, dict):
+        return isinstance(above, str)
+    return "name" in above and above["name"].value != getattr(below.get("name"), "value", None)
+
+
+def _mark_arguments(root: Node) -> Node:
+    """Marks the arguments of each component whose mapping in this layer has a `name`; see `Node.with_name`."""
+    values = dict(root.value)
+    for key in COMPONENT_KEYS:
+        node = values.get(key)
+        if node is not None and isinstance(node.value, dict) and "name" in node.value:
+            arguments = {name: replace(inner, with_name=True) for name, inner in node.value.items()}
+            values[key] = replace(node, value=arguments)
+    return replace(root, value=values)
 
 
 def _read(stdin: TextIO | None) -> bytes:
@@ -244,11 +269,12 @@ def _find(name: str, folder: Path | None) -> Path | None:
     return shipped if Path(name).name == name and shipped.is_file() else None
 
 
-def _short(path: Path) -> str:
-    """Returns the name of an extended file for messages: relative to the current folder if it is below it."""
-    if path.parent == shipped_folder():
-        return path.name
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def _folder_of_paths(file: Path) -> Path | None:
+    """Returns the folder from which the relative paths in a config count; None for the current folder.
+
+    It is that of the user's own file. A built-in config, standard input and a pipe, `<(...)`, have none.
+    """
+    return file.parent if file.is_file() and file.parent != shipped_folder() else None
 
 
 def _wrong_path(steps: Sequence[str], label: str) -> Problem | None:

@@ -177,7 +177,8 @@ class Config(BaseModel):
     ] = Field(
         default="auto",
         description="The validation split: a number of training examples to hold out, a fraction of them strictly "
-        "between 0 and 1, 0 for none, or auto: the dataset's own validation split, else a tenth of the training split.",
+        "between 0 and 1, 0 for none, or auto: the dataset's own validation split, else a tenth of the training split "
+        "(nothing if the task has no `eval_step`).",
     )
     drop_remainder: Annotated[bool, OnResume.REFUSED] = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."
@@ -245,7 +246,8 @@ class Config(BaseModel):
         description="When to stop because a validation metric has stopped improving; null: all epochs are trained.",
     )
     runs_dir: Annotated[Annotated[str, StringConstraints(min_length=1)], OnResume.FREE] = Field(
-        default="runs", description="The parent folder of all run folders."
+        default="runs",
+        description="The parent folder of all run folders; a relative path counts from the current folder.",
     )
     name: Annotated[RunName | None, OnResume.FREE] = Field(
         default=None,

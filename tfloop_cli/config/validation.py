@@ -1,12 +1,14 @@
 """Validates a tree of YAML values: returns a resolved Config, or all problems at once."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Strict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Strict, StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from tfloop_cli.config.schema import Config
@@ -14,11 +16,12 @@ from tfloop_cli.config.suggestions import COMPONENT_KEYS, argument_hint, key_hin
 from tfloop_cli.config.yaml_positions import Node, Source, found, plant
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.registry import Component, Registry
-from tfloop_cli.registry.argument_types import MAX_INT, describe, with_article
+from tfloop_cli.registry.argument_types import MAX_INT, branches, describe, with_article
 from tfloop_cli.registry.declarations import Declaration
 
 MAX_DETAILS = 100  # problems of one mapping; a file with more is not a config
 DEFAULTS = Source("default", lines=False)
+_LOOKUP = {"data_dir": Path}  # arguments that are used to find a component: prepared datasets of TFDS
 _BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}  # in YAML 1.1
 
 
@@ -39,6 +42,7 @@ class Validator:
         Returns:
             The config, or None if there are problems; and the tree with the components' defaults filled in.
         """
+        root = _as_typed(root, {key: _inside(Config, key) for key in Config.model_fields})
         values, filled = dict(root.plain()), dict(root.value)
         for key, registry in COMPONENT_KEYS.items():
             node = root.value.get(key)
@@ -60,8 +64,9 @@ class Validator:
 
     def _component(self, path: str, node: Node, registry: Registry) -> tuple[Component, Node]:
         """Validates a component; returns a placeholder for an invalid one, so that the rest is validated too."""
+        node = _as_typed(node, str)
         given = {"name": replace(node, key=None)} if isinstance(node.value, str) else node.value
-        name = given.get("name") if isinstance(given, dict) else None
+        name = _as_typed(given["name"], str) if isinstance(given, dict) and "name" in given else None
         kind = f"a{'n' if registry.kind[0] in 'aeiou' else ''} {registry.kind}"
         if not isinstance(given, dict):
             self.add(node, f"`{path}` must be the name of {kind}, or a mapping with `name`; found {found(node)}")
@@ -72,7 +77,8 @@ class Validator:
         else:
             arguments = {key: inner for key, inner in given.items() if key != "name"}
             try:
-                declaration = registry.declaration(name.value, {key: inner.plain() for key, inner in arguments.items()})
+                plain = {key: _absolute(inner, _LOOKUP.get(key, Any)).plain() for key, inner in arguments.items()}
+                declaration = registry.declaration(name.value, plain)
             except TfloopError as error:
                 for problem in error.problems:
                     self.add(name, problem.message, problem.hint)
@@ -83,12 +89,12 @@ class Validator:
 
     def _arguments(self, path: str, node: Node, name: Node, declaration: Declaration) -> tuple[Component, Node]:
         defaults = {key: plant(value, DEFAULTS) for key, value in declaration.defaults().items()}
-        filled = replace(node, value={**defaults, **node.value})
+        types = {one.name: one.annotation for one in declaration.parameters}
+        filled = _absolute(_as_typed(replace(node, value={**defaults, **node.value}), types), types)
         values = filled.plain()
         try:
             values = arguments_adapter(declaration).validate_python(values)
         except ValidationError as error:
-            types = {one.name: one.annotation for one in declaration.parameters}
             self._explain(error, filled, types, path, declaration)
         return Component(name.value, values), replace(filled, value={"name": name, **filled.value})
 
@@ -129,28 +135,60 @@ class Validator:
         return argument_hint(word, declaration, COMPONENT_KEYS[path.partition("[")[0]])
 
 
+def _as_typed(node: Node, types: Any) -> Node:
+    """Returns the tree with the text that was typed where a key is text and YAML has read a number or a boolean.
+
+    Only for values of the command line, where the shell removes quotes: `--name 4711`, `--set dataset.target=2020`.
+    `null` stays null, since it means "no value" there.
+    """
+    if isinstance(node.value, dict):
+        return replace(node, value={key: _as_typed(inner, _inside(types, key)) for key, inner in node.value.items()})
+    kinds = [get_origin(one) or one for one in branches(types)]
+    if node.typed is None or not {str, Path} & set(kinds) or type(node.value) in kinds:
+        return node
+    return replace(node, value=node.typed, typed=None)
+
+
+def _absolute(node: Node, types: Any) -> Node:
+    """Returns the tree with absolute paths where an annotation has Path.
+
+    Paths in a user's own file count from its folder, all others from the current folder; `~` is the home folder.
+    """
+    if isinstance(node.value, dict):
+        return replace(node, value={key: _absolute(inner, _inside(types, key)) for key, inner in node.value.items()})
+    if isinstance(node.value, list):
+        return replace(node, value=[_absolute(inner, _inside(types, step)) for step, inner in enumerate(node.value)])
+    if not isinstance(node.value, str) or not node.value or Path not in branches(types):
+        return node
+    # Not Path.expanduser, which raises for an unknown user.
+    path = (node.source.folder or Path()) / os.path.expanduser(node.value)  # noqa: PTH111
+    return replace(node, value=os.path.abspath(path))  # noqa: PTH100 (resolve would follow links)
+
+
 def arguments_adapter(declaration: Declaration) -> TypeAdapter[dict[str, Any]]:
     """Returns the pydantic type of a component's arguments: a mapping with every declared key and no other.
 
     A TypedDict and not a model, because a model reserves names such as `copy` and `schema`.
     """
     make: Any = TypedDict  # type checkers require a literal name
-    shape = make(declaration.name, {one.name: _accept_lists(one.annotation) for one in declaration.parameters})
+    shape = make(declaration.name, {one.name: _accept_yaml(one.annotation) for one in declaration.parameters})
     shape.__pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     return TypeAdapter(shape)
 
 
-def _accept_lists(annotation: Any) -> Any:
-    """Returns the same type, but a tuple may be given as a list, since YAML has no tuples."""
+def _accept_yaml(annotation: Any) -> Any:
+    """Returns the same type, but a tuple may be given as a list and a path as text, since YAML has neither."""
+    if annotation is Path:
+        return Annotated[str, StringConstraints(min_length=1)]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return Annotated[_accept_lists(arguments[0]), *arguments[1:]]
+        return Annotated[_accept_yaml(arguments[0]), *arguments[1:]]
     if origin in (Union, UnionType):
-        return Union[tuple(_accept_lists(one) for one in arguments)]  # noqa: UP007 (built from a list)
+        return Union[tuple(_accept_yaml(one) for one in arguments)]  # noqa: UP007 (built from a list)
     if origin is tuple:
-        return Annotated[origin[tuple(_accept_lists(one) for one in arguments)], Strict(False)]
+        return Annotated[origin[tuple(_accept_yaml(one) for one in arguments)], Strict(False)]
     if origin is list:
-        return origin[_accept_lists(arguments[0])]
+        return origin[_accept_yaml(arguments[0])]
     return annotation
 
 
@@ -167,7 +205,7 @@ def _locate(location: Sequence[int | str], root: Node, types: Any) -> tuple[tupl
 def _keys(types: Any) -> list[str]:
     if isinstance(types, Mapping):
         return list(types)
-    return [key for one in _branches(types) for key in getattr(one, "model_fields", {})]
+    return [key for one in branches(types) for key in getattr(one, "model_fields", {})]
 
 
 def _parent(types: Any, location: Sequence[int | str]) -> Any:
@@ -180,7 +218,7 @@ def _inside(annotation: Any, step: int | str) -> Any:
     """Returns the type of an item or a key; Any if the annotation does not specify it."""
     if isinstance(annotation, Mapping):
         return annotation.get(str(step), Any)
-    for one in _branches(annotation):
+    for one in branches(annotation):
         origin, arguments = get_origin(one), get_args(one)
         if isinstance(step, int) and origin is list:
             return arguments[0]
@@ -192,16 +230,6 @@ def _inside(annotation: Any, step: int | str) -> Any:
             field = one.model_fields[str(step)]
             return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     return Any
-
-
-def _branches(annotation: Any) -> list[Any]:
-    """Returns the members of a union, without `Annotated`."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _branches(arguments[0])
-    if isinstance(annotation, type) or origin in (list, tuple, dict):
-        return [annotation]
-    return [inner for one in arguments for inner in _branches(one)]
 
 
 def _dotted(path: str, location: Sequence[int | str]) -> str:

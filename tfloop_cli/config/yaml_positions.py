@@ -8,6 +8,7 @@ before it uses much memory.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,10 +37,12 @@ class Source:
     Attributes:
         label: the path as typed, or the option.
         lines: whether places in it have line numbers (an option has none).
+        folder: that of a user's file, from which its relative paths count; None: they count from the current folder.
     """
 
     label: str
     lines: bool = True
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Node:
         value: a scalar, a list of nodes, or a mapping of text to nodes.
         line, column: counted from 1.
         key: line and column of the key, if the value belongs to one.
+        with_name: whether it is an argument of a component that is given in one mapping with the component's name.
+        typed: the text of a number or boolean of the command line, for keys whose value is text; None elsewhere.
     """
 
     value: Any
@@ -57,6 +62,8 @@ class Node:
     line: int = 1
     column: int = 1
     key: tuple[int, int] | None = None
+    with_name: bool = False
+    typed: str | None = None
 
     def problem(self, message: str, hint: str | None = None, at_key: bool = False) -> Problem:
         """Returns a problem with this value, or with its key."""

@@ -14,8 +14,10 @@ from tfloop_cli.runs.folder import RunFolder
 SPLIT_ORDER = ("train", "validation", "test")
 
 
-def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, code: Sequence[Path]) -> RunStarted:
-    """Returns the start event of a new or resumed run."""
+def start_event(
+    run: RunFolder, config: Config, data: Data, state: TrainState, code: Sequence[Path], *, evaluates: bool = True
+) -> RunStarted:
+    """Returns the start event of a new or resumed run; `evaluates`: whether the task has an evaluation step."""
     parameters = sum(model.count_params() for model in state.models.values())
     splits = sorted(data.splits, key=lambda name: SPLIT_ORDER.index(name) if name in SPLIT_ORDER else 3)
     sizes = ", ".join(f"{data.examples(split):,} {split}" for split in splits)
@@ -39,6 +41,7 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, c
         },
         skipped_examples=dict(data.skipped),
         code=tuple(map(str, code)),
+        evaluated=next((split for split in reversed(splits) if split in SPLIT_ORDER), "") if evaluates else "",
     )
 
 

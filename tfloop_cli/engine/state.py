@@ -300,6 +300,6 @@ class Snapshot:
             if not is_all_finite(self.arrays[name]):
                 raise TfloopError(
                     f"after step {self.facts['step']}, `{name}` has non-finite values; it is not saved",
-                    hint="the last good checkpoint is kept; lower `optimizer.learning_rate` or set `clip_norm: 1.0`",
+                    hint="lower `optimizer.learning_rate` or set `clip_norm: 1.0`",
                     code=ExitCode.DIVERGED,
                 )

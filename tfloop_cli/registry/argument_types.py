@@ -4,9 +4,11 @@
 checked before anything is built, and `describe` makes the text of error messages and of `tfloop list` from it.
 """
 
+import re
 import types
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -48,8 +50,32 @@ ExclusiveFraction: TypeAlias = Annotated[float, Gt(0), Lt(1)]
 Probability: TypeAlias = Fraction
 """A probability from 0 to 1, both included."""
 
-_PLAIN = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null", Any: "anything"}
+_PLAIN = {
+    int: "integer", float: "number", str: "text", bool: "true or false", Path: "path", type(None): "null",
+    Any: "anything",
+}  # fmt: skip
 _BOUNDS = ((Ge, "ge", "at least"), (Gt, "gt", "above"), (Le, "le", "at most"), (Lt, "lt", "below"))
+
+
+def branches(annotation: Any) -> list[Any]:
+    """Returns the members of a union, without `Annotated`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return branches(arguments[0])
+    if isinstance(annotation, type) or origin in (list, tuple, dict):
+        return [annotation]
+    return [inner for one in arguments for inner in branches(one)]
+
+
+def with_paths(value: Any, annotation: Any) -> Any:
+    """Returns an argument as its builder expects it: text is a Path where the annotation has Path."""
+    found = branches(annotation)
+    if isinstance(value, str):
+        return Path(value) if Path in found else value
+    if isinstance(value, list | tuple):
+        inside = next((get_args(one)[0] for one in found if get_origin(one) in (list, tuple)), Any)
+        return type(value)(with_paths(one, inside) for one in value)
+    return value
 
 
 def describe(annotation: Any) -> str:
@@ -79,15 +105,17 @@ def describe(annotation: Any) -> str:
 
 
 def with_article(description: str) -> str:
-    """Adds an article where a sentence needs one: an integer, a number, text."""
+    """Adds an article where a sentence needs one: an integer, a number, text, null or a number."""
+    if other := re.match("(null|`[^`]*`) or ", description):
+        return other[0] + with_article(description[other.end() :])
     if description.startswith("integer"):
         return f"an {description}"
-    return f"a {description}" if description.startswith(("number", "list", "mapping")) else description
+    return f"a {description}" if description.startswith(("number", "list", "mapping", "path")) else description
 
 
 def _plural(annotation: Any) -> str:
     description = describe(annotation)
-    for one in ("integer", "number", "list", "mapping"):
+    for one in ("integer", "number", "list", "mapping", "path"):
         if description.startswith(one):
             return f"{one}s{description.removeprefix(one)}"
     return description

@@ -4,8 +4,9 @@
     def conv_net(spec: DataSpec, *, filters: list[PositiveInt] = [32]) -> keras.Model:
         '''Convolutions, then one dense layer.'''
 
-The keyword-only parameters are the config keys. Annotations may use builtins, `typing` and the argument types of
-tfloop; defaults are literals. A file that uses anything else raises `UnreadableError` and is imported instead.
+The parameters after those that tfloop passes by position are the config keys. Annotations may use builtins, `typing`
+and the argument types of tfloop; defaults are literals. A file that uses anything else raises `UnreadableError` and is
+imported instead.
 """
 
 import ast
@@ -14,7 +15,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _BUILTINS: Mapping[str, Any] = {kind.__name__: kind for kind in (int, float, str
 # Modules whose names an annotation may use. Of `tfloop_cli`, only the argument types: other names load TensorFlow.
 _ANNOTATION_MODULES: Mapping[str, Any] = {
     "typing": typing,
+    "pathlib": types.SimpleNamespace(Path=Path),
     "tfloop_cli.registry.argument_types": argument_types,
     "tfloop_cli": types.SimpleNamespace(**{name: getattr(argument_types, name) for name in tfloop_cli.ARGUMENT_TYPES}),
 }
@@ -35,6 +37,10 @@ _ANNOTATION_NODES = (
     ast.Name, ast.Attribute, ast.Subscript, ast.Tuple, ast.List, ast.BinOp, ast.BitOr, ast.Constant, ast.UnaryOp,
     ast.USub, ast.Load, ast.Call,
 )  # fmt: skip
+
+
+# Registry -> the number of arguments that tfloop passes to a builder by position; see `Registry.register`.
+POSITIONAL: Mapping[str, int] = {"models": 1, "tasks": 1, "schedules": 1}
 
 
 class UnreadableError(Exception):
@@ -119,7 +125,8 @@ def read_file(path: Path, module: str, by_path: bool = False) -> tuple[tuple[str
                 understood.add(mention)
                 line = statement.decorator_list[0].lineno
                 doc = ast.get_docstring(statement) or ""
-                parameters = _parameters(_signature(statement), names, argument_descriptions(doc))
+                arguments = _own_arguments(statement, POSITIONAL.get(registry, 0))
+                parameters = _parameters(arguments, names, argument_descriptions(doc))
                 declaration = Declaration(name, module, statement.name, str(path), line, doc, parameters, by_path)
                 found.append((registry, declaration))
     for mention in _mentions(tree, names):
@@ -130,16 +137,18 @@ def read_file(path: Path, module: str, by_path: bool = False) -> tuple[tuple[str
     return tuple(found)
 
 
-def read_object(name: str, builder: Callable[..., Any], by_path: bool) -> Declaration:
-    """Returns the declaration of a builder that has been imported already."""
+def read_object(name: str, builder: Callable[..., Any], positional: int, by_path: bool) -> Declaration:
+    """Returns the declaration of a builder that has been imported already; for `positional` see `POSITIONAL`."""
     line = getattr(getattr(builder, "__code__", None), "co_firstlineno", 1)  # a class has none
     file, doc = inspect.getsourcefile(builder) or "<python>", inspect.getdoc(builder) or ""
     descriptions = argument_descriptions(doc)
-    parameters = tuple(
-        _inspected(one, descriptions.get(one.name, ""))
-        for one in inspect.signature(builder, eval_str=True).parameters.values()
-        if one.kind is one.KEYWORD_ONLY
-    )
+    found = list(inspect.signature(builder, eval_str=True).parameters.values())
+    own = [one for one in found if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)][positional:]
+    own = [
+        one for one in own if one.kind is one.POSITIONAL_OR_KEYWORD and one.name != "name"
+    ]  # `name` of a Keras class
+    own += [one for one in found if one.kind is one.KEYWORD_ONLY]
+    parameters = tuple(_inspected(one, descriptions.get(one.name, "")) for one in own)
     return Declaration(name, builder.__module__, builder.__qualname__, file, line, doc, parameters, by_path)
 
 
@@ -214,6 +223,18 @@ def _mentions(tree: ast.Module, names: Mapping[str, str]) -> Iterator[ast.expr]:
             yield node
 
 
+def _own_arguments(
+    statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, positional: int
+) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Returns the parameters that become config keys, with their defaults; for `positional` see `POSITIONAL`."""
+    found, skipped = _signature(statement), positional + isinstance(statement, ast.ClassDef)  # self
+    defaults = [None] * (len(found.posonlyargs + found.args) - len(found.defaults)) + found.defaults
+    pairs = list(zip(found.posonlyargs + found.args, defaults, strict=True))
+    own = pairs[max(skipped, len(found.posonlyargs)) :]
+    own = [(argument, default) for argument, default in own if argument.arg != "name"]  # of a Keras class
+    return own + list(zip(found.kwonlyargs, found.kw_defaults, strict=True))
+
+
 def _signature(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> ast.arguments:
     if not isinstance(statement, ast.ClassDef):
         return statement.args
@@ -224,7 +245,7 @@ def _signature(statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
 
 
 def _parameters(
-    arguments: ast.arguments, names: Mapping[str, str], descriptions: Mapping[str, str]
+    arguments: Sequence[tuple[ast.arg, ast.expr | None]], names: Mapping[str, str], descriptions: Mapping[str, str]
 ) -> tuple[Parameter, ...]:
     return tuple(
         Parameter(
@@ -234,7 +255,7 @@ def _parameters(
             default=None if default is None else literal(default),
             description=descriptions.get(argument.arg, ""),
         )
-        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        for argument, default in arguments
     )
 
 

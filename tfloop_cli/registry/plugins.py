@@ -5,34 +5,46 @@ at once if its registrations cannot be read statically (in a loop, for example).
 parameters become config keys in `declarations.py`.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.registry import user_modules
+from tfloop_cli.registry.declarations import read_file
 from tfloop_cli.registry.importing import import_source
 from tfloop_cli.registry.registry import BROKEN_PLUGINS, REGISTRIES, read_source
 
 GROUP = "tfloop.components"
 
 
-def load(code: Sequence[Path] = (), warn: Callable[[str], None] = lambda text: None) -> None:
+def load(
+    code: Sequence[Path] = (),
+    warn: Callable[[str], None] = lambda text: None,
+    only: Collection[Path] | None = None,
+) -> None:
     """Adds the components of installed plug-ins and of the user's files. Called before a config is read.
 
-    A plug-in that cannot be loaded is skipped: it may have nothing to do with the command.
+    A plug-in that cannot be loaded is skipped: it may have nothing to do with the command. The files of an earlier
+    command in this process are forgotten.
 
     Args:
         code: the values of `--code`.
         warn: prints a line for each plug-in that is skipped.
+        only: the files that those of `code` may import from their folders; None for all.
 
     Raises:
         TfloopError: with every file that cannot be read, or a name that the files register twice.
     """
     problems: list[Problem] = []
-    for path in code:
-        if problem := _add_code(path):
+    for registry in REGISTRIES.values():
+        registry.forget_code()
+    read_file.cache_clear()
+    user_modules.forget()
+    modules = [user_modules.add_file(path, only) for path in code]  # first, since one may import another
+    for path, module in zip(code, modules, strict=True):
+        if problem := _add_code(path, module):
             problems.append(problem)
     if problems:
         raise TfloopError(problems=problems)
@@ -60,17 +72,16 @@ def _text(error: BaseException) -> str:
     return str(error) if isinstance(error, TfloopError) else f"{type(error).__name__}: {error}"
 
 
-def _add_code(path: Path) -> Problem | None:
+def _add_code(path: Path, module: str) -> Problem | None:
     label = str(path)
     if path.suffix != ".py":
         return Problem("`--code` requires a Python file (.py)", label)
-    module = f"tfloop_code_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     try:
-        _add(path, module, by_path=True)
+        _add({module: path, **user_modules.modules_beside(module)}, module, by_path=True)
     except OSError as error:
         return Problem(f"cannot read the code: {error.strerror}", label)
     except SyntaxError as error:
-        return Problem(f"not valid Python: {error.msg}", label, error.lineno, error.offset)
+        return Problem(f"not valid Python: {error.msg}", error.filename or label, error.lineno, error.offset)
     except ValueError:  # a NUL in the text
         return Problem("not a Python file", label)
     return None
@@ -80,13 +91,15 @@ def _add_entry_point(entry: importlib.metadata.EntryPoint) -> None:
     spec = importlib.util.find_spec(entry.module)  # imports the packages that contain the module, not the module
     if spec is None or spec.origin is None:
         raise TfloopError(f"there is no module `{entry.module}`")
-    _add(Path(spec.origin), entry.module, by_path=False)
+    _add({entry.module: Path(spec.origin)}, entry.module, by_path=False)
 
 
-def _add(path: Path, module: str, by_path: bool) -> None:
-    declared = read_source(path, module, by_path) if path.suffix == ".py" else ()  # a .pyc or .so has no source
+def _add(files: Mapping[str, Path], module: str, by_path: bool) -> None:
+    """Adds the components of modules (name -> file), of which `module` imports the others."""
+    with_source = {name: path for name, path in files.items() if path.suffix == ".py"}  # a .pyc or .so has none
+    declared = [one for name, path in with_source.items() for one in read_source(path, name, by_path)]
     for registry, declaration in declared:
         REGISTRIES[registry].add(declaration)
     if not declared:
         # The file may import other files that register components; only importing it shows.
-        import_source(module, path, by_path)
+        import_source(module, by_path)

@@ -18,10 +18,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from tfloop_cli.errors import ExitCode, Problem, TfloopError
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.registry.argument_types import with_paths
 from tfloop_cli.registry.catalogs import KerasOptimizers, TfdsDatasets
-from tfloop_cli.registry.declarations import Declaration, UnreadableError, read_file, read_object
+from tfloop_cli.registry.declarations import POSITIONAL, Declaration, UnreadableError, read_file, read_object
 from tfloop_cli.registry.importing import import_source
+from tfloop_cli.registry.results import require_usable, wrong_signature
+from tfloop_cli.registry.user_modules import PREFIX
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 BROKEN_PLUGINS: dict[str, str] = {}  # name -> why it could not be loaded; set by `plugins.load`
@@ -77,7 +80,7 @@ class Registry:
         self._builders: dict[str, Callable[..., Any]] = {}
 
     def register(self, name: str) -> Callable[[Builder], Builder]:
-        """Makes a function or class, the builder, a component. Its keyword-only parameters become config keys.
+        """Makes a function or class, the builder, a component. Its other parameters than these become config keys.
 
         | registry | positional arguments of the builder | it returns |
         | --- | --- | --- |
@@ -96,7 +99,9 @@ class Registry:
             known = self._find(name)
             file = getattr(sys.modules.get(builder.__module__), "__file__", None)
             if known is None or not _is_same_builder(known, file, builder.__qualname__):
-                self.add(read_object(name, builder, by_path=known.by_path if known else False))
+                self.add(
+                    read_object(name, builder, POSITIONAL.get(self.plural, 0), builder.__module__.startswith(PREFIX))
+                )
             self._builders[name] = builder
             return builder
 
@@ -114,6 +119,12 @@ class Registry:
         if any(one.name == "name" for one in declaration.parameters):
             raise TfloopError(f"{declaration.place}: an argument of a component cannot be called `name`")
         self._added[declaration.name] = declaration
+
+    def forget_code(self) -> None:
+        """Removes the components of `--code` files."""
+        for name in [name for name, one in self._added.items() if one.by_path]:
+            del self._added[name]
+            self._builders.pop(name, None)
 
     def names(self) -> list[str]:
         """Returns the names to list, sorted. The datasets of TFDS are too many; `suggestions` includes them."""
@@ -154,21 +165,27 @@ class Registry:
             What the builder returns, see `register`.
 
         Raises:
-            TfloopError: unknown name, or the import of a `--code` file fails; exceptions of the builder pass through.
+            TfloopError: unknown name, the import of a `--code` file fails, or the builder returns something unusable;
+                exceptions of the builder pass through.
         """
         declaration = self.declaration(component.name, component.arguments)
-        arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments)), **declaration.bound}
+        arguments = {**declaration.defaults(), **copy.deepcopy(dict(component.arguments))}
+        types = {one.name: one.annotation for one in declaration.parameters}
+        arguments = {key: with_paths(value, types.get(key, Any)) for key, value in arguments.items()}
+        arguments |= declaration.bound
         builder = self._builder(declaration)
         try:
-            return builder(*args, **arguments)
+            result = builder(*args, **arguments)
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next is None:  # raised by the call itself
-                raise _wrong_signature(self.kind, declaration, error) from error
+                raise wrong_signature(self.kind, declaration, error) from error
             raise
+        require_usable(self.kind, component.name, result)
+        return result
 
     def _builder(self, declaration: Declaration) -> Callable[..., Any]:
         if declaration.name not in self._builders:
-            module = import_source(declaration.module, Path(declaration.file), declaration.by_path)
+            module = import_source(declaration.module, declaration.by_path)
             if declaration.name not in self._builders:  # a class of another package, which does not register itself
                 self._builders[declaration.name] = getattr(module, declaration.qualname)
         return self._builders[declaration.name]
@@ -238,19 +255,12 @@ def read_source(file: Path, module: str, by_path: bool = False) -> tuple[tuple[s
     try:
         return read_file(file, module, by_path)
     except UnreadableError:
-        import_source(module, file, by_path)
+        import_source(module, by_path)
         return ()
 
 
 def _registered_twice(kind: str, one: Declaration, other: Declaration) -> str:
     return f"the {kind} `{one.name}` is registered twice: in {one.place} and in {other.place}"
-
-
-def _wrong_signature(kind: str, declaration: Declaration, error: TypeError) -> TfloopError:
-    signature = {"model": "(spec, *, ...)", "task": "(spec, *, ...)", "schedule": "(total_steps, *, ...)"}
-    hint = f"the signature of a {kind} is `{signature.get(kind, '(*, ...)')}`"
-    problem = Problem(str(error), declaration.file, declaration.line, hint=hint)
-    return TfloopError(problems=[problem], code=ExitCode.USER_CODE)
 
 
 def _is_same_builder(known: Declaration, file: str | None, qualname: str) -> bool:

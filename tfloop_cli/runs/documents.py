@@ -41,6 +41,7 @@ def document(event: Event) -> Document | None:
                 "split": event.split,
                 "examples": event.examples,
                 "metrics": event.metrics,
+                "checkpoint": event.checkpoint,
             }
         case RunEnded():
             return {"event": "end"} | asdict(event)

@@ -47,8 +47,8 @@ def find_run(name: str, runs_dir: Path) -> RunFolder:
     return RunFolder(path)
 
 
-def code_of_run(run: RunFolder, code: list[Path], trust: bool) -> list[Path]:
-    """Returns the user's files to resume a run with; see `code_to_load`."""
+def code_of_run(run: RunFolder, code: list[Path], trust: bool) -> tuple[list[Path], list[Path] | None]:
+    """Returns the user's files to resume a run with, and what they may import; see `code_to_load`."""
     return code_to_load(run.code, load_metadata(run), code, trust)
 
 

@@ -26,6 +26,7 @@ from tfloop_cli.runs.start import TrainOptions
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "safetensors")
 _IN_MANIFEST = (
     "config", "run_id", "versions", "cpu", "cpu_flags", "device", "threads", "total_steps", "schedule", "code",
+    "code_modules",
 )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ def manifest_facts(
         "total_steps": total_steps,
         "schedule": config.schedule.name,
         "code": {},
+        "code_modules": {},
     })  # fmt: skip
     return {key: now[key] for key in (*_IN_MANIFEST, *engine_facts)}
 
@@ -113,7 +115,8 @@ def save_metadata(
     """
     before = read_json(run.metadata) if options.resume else {}
     with disk_errors(run.path):
-        facts = {**facts, "code": copy_code(options.code, run.code)}
+        code, modules = copy_code(options.code, run.code)
+        facts = {**facts, "code": code, "code_modules": modules}
         known = {key: value for key, value in facts.items() if key != "config"}
         now = gather(known | {"name_prefix": options.name_prefix})
         earlier = before.get("resumed")

@@ -95,7 +95,8 @@ def resume_warnings(manifest: Mapping[str, Any], code: Iterable[Path], fingerpri
         code: the user's files.
         fingerprint: the data's fingerprint.
     """
-    changes = changed_environment(manifest) + [f"the code in {path}" for path in changed_code(manifest["code"], code)]
+    known = {**manifest["code"], **manifest.get("code_modules", {})}
+    changes = changed_environment(manifest) + [f"the code in {path}" for path in changed_code(known, code)]
     lines = [f"results may differ in rounding from an uninterrupted run: {change}" for change in changes]
     if manifest["data"] != fingerprint:
         lines.append("the data has changed since the run started: the result differs from an uninterrupted run")

@@ -6,6 +6,7 @@ results and go to stdout.
 
 import shlex
 import time
+from pathlib import Path
 from typing import Self
 
 from rich.console import Console as RichConsole
@@ -14,6 +15,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from tfloop_cli.events import FINISHED, EpochDone, Evaluated, Event, Progress, RunEnded, RunStarted
+from tfloop_cli.runs.checkpoints import step_of
 from tfloop_cli.runs.documents import document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.tables import EpochTable, duration, metrics_text, number
@@ -69,33 +71,31 @@ class PlainDisplay(Display):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
-        self._code: tuple[str, ...] = ()
-        self._best: int | None = None  # the best epoch so far
-        self._split = "train"  # the split to evaluate next
+        self._started = RunStarted("", 0, {}, 0, 0, 0, ())  # stays for a run that was finished before
+        self._best: EpochDone | None = None  # the best epoch so far
 
     def handle(self, event: Event) -> None:
         match event:
             case RunStarted():
-                self._started, self._code = event, event.code
-                self._start()
+                self._started = event
+                self._start(event)
             case Progress():
                 self._progress(event)
             case EpochDone():
-                self._split = "validation" if event.validation else "train"
-                self._best = event.epoch if event.best else self._best
+                self._best = event if event.best else self._best
                 self._epoch(event)
             case Evaluated():
                 self._evaluated(event)
             case RunEnded():
                 self._ended(event)
 
-    def _start(self) -> None:
-        facts = {"run": self._started.run, **self._started.facts}
+    def _start(self, event: RunStarted) -> None:
+        facts = {"run": event.run, **event.facts}
         width = max(map(len, facts))
         for name, fact in facts.items():
             self._console.info(f"{name:<{width}}  {fact}")
-        if self._started.step:
-            self._console.info(f"resuming after step {self._started.step:,}")
+        if event.step:
+            self._console.info(f"resuming after step {event.step:,}")
 
     def _progress(self, event: Progress) -> None:
         """Not shown: it is too much for a log."""
@@ -109,9 +109,8 @@ class PlainDisplay(Display):
         self._console.info("  ".join(parts) + ("  best" if event.best else "") + _warnings(event))
 
     def _evaluated(self, event: Evaluated) -> None:
-        self._split = event.split
-        if self._best:
-            self._console.info(f"the weights of epoch {self._best}, the best one in validation:")
+        if self._best and step_of(Path(event.checkpoint)) == self._best.step:
+            self._console.info(f"the weights of epoch {self._best.epoch}, the best one in validation:")
         self._console.result(evaluated_text(event))
 
     def _ended(self, event: RunEnded) -> None:
@@ -119,9 +118,12 @@ class PlainDisplay(Display):
         how = event.reason if finished else f"stopped ({event.reason})"
         self._console.info(f"{how} after {duration(event.seconds)}")
         self._console.result(event.run)
-        split = f" --split {self._split}" if self._split != "test" else ""
-        command = f"evaluate {event.run}{split}" if finished else f"resume {event.run}"
-        code = "".join(f" --code {shlex.quote(path)}" for path in self._code)
+        if finished and not self._started.evaluated:
+            return
+        split = f" --split {self._started.evaluated}" if self._started.evaluated != "test" else ""
+        run = shlex.quote(event.run)
+        command = f"evaluate {run}{split}" if finished else f"resume {run}"
+        code = "".join(f" --code {shlex.quote(path)}" for path in self._started.code)
         self._console.info(f"next: tfloop {command}{code}")
 
 
@@ -158,8 +160,8 @@ class RichDisplay(PlainDisplay):
             self._console.print_above = None
             self._console.info("")
 
-    def _start(self) -> None:
-        super()._start()
+    def _start(self, event: RunStarted) -> None:
+        super()._start(event)
         self._console.info("")
         if self._console.progress:
             self._task = self._bar.add_task("compiling the training step ...", total=None, state="")

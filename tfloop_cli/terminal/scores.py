@@ -1,7 +1,8 @@
 """The output of `tfloop evaluate`: metrics, a table of classes, the most confused pairs of classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from tfloop_cli.events import Evaluated
 from tfloop_cli.runs.documents import document
@@ -45,6 +46,7 @@ def show_scores(
     evaluated: Evaluated,
     classes: Sequence[ClassScore] = (),
     confused: Sequence[Confusion] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Prints an evaluation to stdout: aligned text, or one JSON document with `classes` and `confused`.
 
@@ -53,9 +55,10 @@ def show_scores(
         evaluated: the metrics of a split.
         classes: in the order of the labels; empty for a task without classes.
         confused: pairs of classes, the most frequent first.
+        facts: the rest of the JSON document: which run it is, and which step.
     """
     if console.json:
-        shown = document(evaluated) or {}
+        shown = (document(evaluated) or {}) | dict(facts or {})
         if classes:
             shown |= {"classes": [asdict(row) for row in classes], "confused": [asdict(row) for row in confused]}
         console.document(shown)

@@ -400,6 +400,20 @@ def test_non_finite_state_is_not_saved(trainer, tmp_path: Path, part: str, value
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000004"]
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_divergence_names_the_checkpoint_that_is_left_if_there_is_one(trainer, tmp_path: Path, saved: bool) -> None:
+    run = trainer()
+    manager = make_manager(run, tmp_path)
+    error = TfloopError("training diverged", hint="lower the rate", code=ExitCode.DIVERGED)
+    if saved:
+        end_epoch(run, manager, best=False)
+    with pytest.raises(TfloopError) as caught, manager:
+        raise error
+    left = f"{tmp_path / 'step-00000004'} is good" if saved else "no checkpoint was saved before"
+    assert str(caught.value) == f"training diverged\n  lower the rate; {left}"
+    assert caught.value.problems[0].hint == f"lower the rate; {left}"
+
+
 def test_leftovers_of_interrupted_save_are_removed(trainer, tmp_path: Path) -> None:
     run = trainer()
     good = save(run, tmp_path).path

@@ -84,6 +84,7 @@ def test_json_lines_are_read(build) -> None:
             "test.csv:2: split `test`: there is no column `x`\n  the columns are `y`, `kind`",
         ),
         ("x,klass\n1,a\n", None, "train.csv:2: split `train`: there is no column `kind`"),
+        ("x,kinds\n1,a\n", None, "there is no column `kind`\n  did you mean `kinds`?"),
         ("kind\na\nb\n", None, "train.csv:2: split `train`: there is no other column to predict `kind` from"),
         (
             "x,kind\n" + "".join(f"{n},a\n" for n in range(1000)) + "12o,a\n", None,

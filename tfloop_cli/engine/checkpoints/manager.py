@@ -67,8 +67,11 @@ class CheckpointManager:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._writer.shutdown()  # completes the current save, whatever ended the training
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Completes the current save, whatever ended the training; a divergence gets the checkpoint that is left."""
+        self._writer.shutdown()
+        if isinstance(error, TfloopError) and error.code == ExitCode.DIVERGED:
+            error.add_hint(f"{self.last} is good" if self.last else "no checkpoint was saved before")
 
     def handle(self, event: Event) -> None:
         """Saves after an epoch or between two steps as configured, and when training stops.

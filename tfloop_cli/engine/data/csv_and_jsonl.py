@@ -2,14 +2,14 @@
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tfloop_cli.config.suggestions import nearest
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
-from tfloop_cli.errors import ExitCode, Problem, TfloopError
+from tfloop_cli.errors import ExitCode, Problem, TfloopError, short_path
 
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -21,7 +21,7 @@ class Row:
 
     Attributes:
         split: the split that the file contains.
-        file: the path as the user wrote it.
+        file: the path as messages show it.
         line: where the row begins, counted from 1.
         cells: name of a column -> its text; a missing value is "".
     """
@@ -34,9 +34,7 @@ class Row:
     def cell(self, column: str) -> str:
         """Returns the text of a column, "" if it is missing; raises TfloopError if there is no such column."""
         if column not in self.cells:
-            self.refuse(
-                f"there is no column `{column}`", f"the columns are {', '.join(f'`{name}`' for name in self.cells)}"
-            )
+            self.refuse(f"there is no column `{column}`", nearest(column, self.cells, "the columns are"))
         return self.cells[column]
 
     def refuse(self, problem: str, hint: str | None = None) -> NoReturn:
@@ -54,7 +52,7 @@ def invalid_row(split: str, file: str, line: int, problem: str, hint: str | None
     return TfloopError(problems=[Problem(f"split `{split}`: {problem}", file, line, hint=hint)], code=ExitCode.DATA)
 
 
-def read_rows(file: str, split: str) -> Iterator[Row]:
+def read_rows(path: Path, split: str) -> Iterator[Row]:
     """Yields the rows of a UTF-8 file. A .csv or .tsv file begins with the column names; a .jsonl line is an object.
 
     A single malformed row is an invalid example; see `invalid_examples`.
@@ -62,8 +60,7 @@ def read_rows(file: str, split: str) -> Iterator[Row]:
     Raises:
         TfloopError: the file is missing, of another type, empty or malformed (exit code 4).
     """
-    path = Path(os.path.expanduser(file))  # noqa: PTH111 (Path's own raises for an unknown user)
-    kind = path.suffix.lower()
+    file, kind = short_path(path), path.suffix.lower()
     if kind not in (*_SEPARATORS, ".jsonl"):
         refuse(file, None, f"`{path.suffix}` files cannot be read", hint="supported: .csv, .tsv and .jsonl")
     empty = True

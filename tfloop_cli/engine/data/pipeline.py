@@ -12,13 +12,14 @@ import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
+from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, PipelineBatches
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
-from tfloop_cli.engine.data.splits import epoch_order, split_dataset
+from tfloop_cli.engine.data.splits import epoch_order, split_dataset, undo_hold_out
 from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.registry import augmentations, datasets
+from tfloop_cli.registry import datasets
 
 PREFETCHED_BATCHES = 4
 
@@ -47,7 +48,7 @@ class Data:
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
-        self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
+        self._augment = build_augmentations(config.augment, dataset.spec)
         self._splits = split_dataset(dataset, config.validation)
         self.held_out = len(dataset.splits["train"]) - self.examples("train")
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
@@ -57,8 +58,6 @@ class Data:
                 "`drop_remainder` drops every batch",
                 hint="lower `batch_size`",
             )
-        if self._augment:
-            self.spec.require_one_image("augment")
 
     @property
     def splits(self) -> list[str]:
@@ -77,6 +76,14 @@ class Data:
     def split(self, name: str) -> tuple[Source, np.ndarray]:
         """Returns the source of a split, and the indices of its examples in the source: int64 [examples]."""
         return self._splits[name]
+
+    def undo_auto_validation(self) -> int:
+        """Returns what `validation: auto` held out to the training split, and the number of examples in that.
+
+        Returns 0 and changes nothing if the validation split is the dataset's own or was requested.
+        """
+        undone = self._config.validation == "auto" and undo_hold_out(self._splits)
+        return self.examples("train") if undone else 0
 
     @property
     def steps_per_epoch(self) -> int:

@@ -43,3 +43,13 @@ def split_dataset(dataset: Dataset, validation: int | float | str) -> dict[str, 
         splits["validation"] = (source, np.sort(shuffled[:held]))
         splits["train"] = (source, np.sort(shuffled[held:]))
     return splits
+
+
+def undo_hold_out(splits: dict[str, tuple[Source, np.ndarray]]) -> bool:
+    """Returns whether "validation" is held out from "train"; if so, moves its examples back."""
+    source, indices = splits["train"]
+    if splits.get("validation", (None,))[0] is not source:
+        return False
+    _, held = splits.pop("validation")
+    splits["train"] = (source, np.sort(np.concatenate([indices, held])))
+    return True

@@ -19,7 +19,7 @@ from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
 from tfloop_cli.engine.data.image_decoding import Decoder, encoded, invalid_image
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import TfloopError, short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -29,7 +29,7 @@ EXTENSIONS = (".png", ".jpg", ".jpeg")
 @datasets.register("images")
 def images(
     *,
-    path: Annotated[str, OnResume.CHANGES_REST],
+    path: Annotated[Path, OnResume.CHANGES_REST],
     size: tuple[PositiveInt, PositiveInt] | None = None,
     channels: Literal[1, 3] = 3,
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
@@ -46,7 +46,7 @@ def images(
         in_memory: whether to keep all examples in memory instead of reading them from the cache; auto: if they need at
             most a quarter of the free memory.
     """
-    root = Path(os.path.expanduser(path))  # noqa: PTH111 (Path's own raises for an unknown user)
+    root, shown = path, short_path(path)
     classes = _classes(root)
     splits = {
         name: _list(name, root / name, classes)
@@ -57,14 +57,15 @@ def images(
     spec = DataSpec((height, width, channels), "uint8", (), classes)
     decoder = Decoder(spec.input_shape, resize=size is not None)
     if skips_invalid_examples():
-        splits = {name: _valid(name, f"{name} images of {root}", files, decoder) for name, files in splits.items()}
+        splits = {name: _valid(name, f"{name} images of {shown}", files, decoder) for name, files in splits.items()}
     needed = sum(len(files) for files in splits.values()) * int(np.prod(spec.input_shape))
     allowed = {"always": needed, "auto": psutil.virtual_memory().available // 4, "never": -1}[in_memory]
     identity = [(name, files.names, files.sizes, files.labels.tolist()) for name, files in splits.items()]
     return Dataset(
         spec=spec,
         splits={
-            name: _open(f"{name} images of {root}", files, decoder, needed <= allowed) for name, files in splits.items()
+            name: _open(f"{name} images of {shown}", files, decoder, needed <= allowed)
+            for name, files in splits.items()
         },
         # Without modification times: a copy of the folder on another machine is the same data.
         fingerprint=hashlib.sha256(repr((identity, classes, decoder.version)).encode()).hexdigest(),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -22,24 +23,26 @@ Encode = Callable[[list[Row]], np.ndarray]  # rows -> features of one column, fl
 @datasets.register("table")
 def table(
     *,
-    train: Annotated[str, OnResume.CHANGES_REST],
-    test: Annotated[str | None, OnResume.CHANGES_REST] = None,
+    train: Annotated[Path, OnResume.CHANGES_REST],
+    test: Annotated[Path | None, OnResume.CHANGES_REST] = None,
     target: str,
     classes: Literal["auto"] | bool = "auto",
 ) -> Dataset:
     """Rows of a .csv, .tsv or .jsonl file; one column is predicted from all others.
 
-    A column whose training values are all numbers is standardized (zero mean, unit variance). Any other column is
-    one-hot encoded; a test value that does not occur in training is all zeros. A row with a missing value (an empty
-    cell, NA, N/A, NaN or null) is an invalid example. So is a row with a word in a column of numbers, if the column has
-    too many distinct values for categories.
+    A column is used as numbers if all its values in the training file are numbers: they are standardized (zero mean,
+    unit variance). Any other column is used as categories, one input for each distinct value (one-hot encoding), also
+    if a single value of it is a word; a value that only the test file has is encoded as zeros. A column with words and
+    more than 1000 distinct values is refused. Rows with a missing value (an empty cell, NA, N/A, NaN or null) are
+    invalid examples, see `on_bad_example`.
 
     Args:
         train: the training file.
         test: the test file; null: none.
         target: the column to predict.
-        classes: whether the target values are classes; auto: yes, unless all values of the training split are numbers
-            and at least one is not a whole number (0.5; 3 and 3.0 are whole).
+        classes: true: each distinct target is a class (`task: classification`). false: targets are numbers
+            (`task: regression`). auto: false if all targets of the training file are numbers and one has a fraction,
+            such as 0.5; else true. So set it to false to predict whole numbers, such as counts or years.
     """
     rows = list(read_rows(train, "train"))
     columns = [column for column in rows[0].cells if column != target]
@@ -90,7 +93,7 @@ def _check_numbers(row: Row, columns: list[str]) -> None:
     for column in columns:
         text = row.cells[column]
         if not _is_number(text):
-            row.refuse(f"column `{column}`: `{text}` is not a number, and all values of the training split are")
+            row.refuse(f"column `{column}`: `{text}` is not a number, and the column is used as numbers")
         if not math.isfinite(float(text)):
             row.refuse(f"column `{column}`: {text} is not finite")
 

@@ -5,6 +5,7 @@ import re
 from array import array
 from collections.abc import Callable, Sequence, Set
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -23,8 +24,8 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 @datasets.register("text")
 def text(
     *,
-    train: Annotated[str, OnResume.CHANGES_REST],
-    test: Annotated[str | None, OnResume.CHANGES_REST] = None,
+    train: Annotated[Path, OnResume.CHANGES_REST],
+    test: Annotated[Path | None, OnResume.CHANGES_REST] = None,
     text: str = "text",
     label: str = "label",
     vocabulary: PositiveInt = 20000,
@@ -60,7 +61,7 @@ class _Texts:
 
     Args:
         split: the split that the file contains.
-        file: the path as the user wrote it.
+        file: its path.
         text: the column with the text.
         label: the column with the class.
         max_tokens: number of words per text.
@@ -76,7 +77,7 @@ class _Texts:
     def __init__(
         self,
         split: str,
-        file: str,
+        file: Path,
         *,
         text: str,
         label: str,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 def tfds_dataset(
     *,
     builder: str,
-    data_dir: Annotated[str | None, OnResume.CHANGES_REST] = None,
+    data_dir: Annotated[Path | None, OnResume.CHANGES_REST] = None,
     input: str | None = None,
     target: str | None = None,
     size: tuple[PositiveInt, PositiveInt] | None = None,
@@ -47,7 +48,7 @@ def tfds_dataset(
         in_memory: whether to keep all examples in memory instead of reading them by random access; auto: if they need
             at most a quarter of the free memory.
     """
-    tfds_builder = open_builder(builder, data_dir, random_access=in_memory == "never")
+    tfds_builder = open_builder(builder, str(data_dir) if data_dir else None, random_access=in_memory == "never")
     info = tfds_builder.info
     chosen = _splits(info, splits)
     example = _choose_example(info, input, target, size)

@@ -5,8 +5,9 @@ import keras
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.optimizers.fused import fuse
 from tfloop_cli.engine.optimizers.learning_rate import set_schedule
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import optimizers
+from tfloop_cli.registry.results import wrong_result
 from tfloop_cli.user_code import user_frames
 
 
@@ -32,11 +33,8 @@ def build_optimizer(config: Config, total_steps: int) -> keras.Optimizer:
             raise
         raise TfloopError(f"optimizer `{name}`: {error}") from error
     if not isinstance(optimizer, keras.Optimizer):
-        raise TfloopError(
-            f"optimizer `{name}`: its builder returned {type(optimizer).__name__}, not a Keras optimizer",
-            hint="return an instance of keras.optimizers.Optimizer",
-            code=ExitCode.USER_CODE,
-        )
+        problem = f"its builder returned {type(optimizer).__name__}, not a Keras optimizer"
+        raise wrong_result("optimizer", name, problem, "return an instance of keras.optimizers.Optimizer")
     if config.clip_norm is not None:
         _set_clip_norm(optimizer, name, config.clip_norm)
     if config.schedule.name != "constant" or config.warmup_steps:

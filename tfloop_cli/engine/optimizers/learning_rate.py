@@ -7,6 +7,7 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.schedules import Multiplier
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import schedules
+from tfloop_cli.registry.results import wrong_result
 
 
 @keras.saving.register_keras_serializable("tfloop")
@@ -18,10 +19,11 @@ class LearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
         multiplier: the schedule.
         warmup_steps: the number N of warm-up updates: update k, counted from 0, uses (k + 1) / (N + 1) of the rate;
             then the schedule starts at its step 0.
+        name: of the schedule, for messages.
     """
 
-    def __init__(self, base: float, multiplier: Multiplier, warmup_steps: int) -> None:
-        self.base, self.multiplier, self.warmup_steps = base, multiplier, warmup_steps
+    def __init__(self, base: float, multiplier: Multiplier, warmup_steps: int, name: str) -> None:
+        self.base, self.multiplier, self.warmup_steps, self.name = base, multiplier, warmup_steps, name
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the learning rate, float32 [].
@@ -31,7 +33,12 @@ class LearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
         """
         step = tf.cast(step, tf.float32)
         warmup = tf.minimum((step + 1) / (self.warmup_steps + 1), 1.0)
-        return self.base * warmup * self.multiplier(tf.maximum(step - self.warmup_steps, 0.0))
+        factor = self.multiplier(tf.maximum(step - self.warmup_steps, 0.0))
+        if not isinstance(factor, float | int) and not (tf.is_tensor(factor) and factor.shape.rank in (0, None)):
+            found = f"shape {factor.shape}" if tf.is_tensor(factor) else type(factor).__name__
+            problem = f"its function returned {found}, not a number"
+            raise wrong_result("schedule", self.name, problem, "return a multiplier, float32 []")
+        return self.base * warmup * tf.cast(factor, tf.float32)
 
     def get_config(self) -> dict[str, object]:
         raise NotImplementedError("tfloop builds schedules from the run's config, not from Keras files")
@@ -57,4 +64,4 @@ def set_schedule(optimizer: keras.Optimizer, config: Config, total_steps: int) -
         )
     multiplier = schedules.build(config.schedule, max(1, total_steps - config.warmup_steps))
     base = float(optimizer.learning_rate)
-    optimizer.learning_rate = LearningRateSchedule(base, multiplier, config.warmup_steps)
+    optimizer.learning_rate = LearningRateSchedule(base, multiplier, config.warmup_steps, config.schedule.name)

@@ -228,7 +228,8 @@ def regression(
     if spec.classes and not spec.one_hot:
         raise TfloopError(
             "task `regression` needs numbers, and the targets of this dataset are classes",
-            hint="use `task: classification`, or another dataset",
+            hint="use `task: classification`, or targets that are numbers: `--set dataset.classes=false` for whole "
+            "numbers in a table, a float dtype for arrays",
         )
 
     def flat(metric: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> PerExample:

@@ -141,7 +141,7 @@ class NonFiniteGuard:
         return TfloopError(
             f"training diverged: {cause} not finite at step {step + 1}; "
             f"its batch has the training examples {examples}, ...",
-            hint="checkpoints that were saved before are good; lower `optimizer.learning_rate`, set `clip_norm: 1.0`, "
-            "or use `on_nonfinite: skip` to skip such batches",
+            hint="lower `optimizer.learning_rate`, set `clip_norm: 1.0`, or use `on_nonfinite: skip` to skip such "
+            "batches",
             code=ExitCode.DIVERGED,
         )

@@ -13,8 +13,9 @@ from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, uses_autograph
 from tfloop_cli.engine.training.model_inputs import build_weights, check_inputs, model_inputs
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
+from tfloop_cli.registry.results import wrong_result
 
 
 def create_state(
@@ -63,6 +64,18 @@ def create_state(
             accumulate=config.accumulates_gradients,
         )
     return state
+
+
+def train_on_unused_validation(task: Task, data: Data, note: Callable[[str], None]) -> None:
+    """Makes training examples again of those that `validation: auto` held out, if the task cannot evaluate them.
+
+    Args:
+        task: it may have no `eval_step`.
+        data: its training split changes; called before `steps_per_epoch` is used.
+        note: prints a line.
+    """
+    if not task.eval_step and (held := data.undo_auto_validation()):
+        note(f"`validation: auto` holds out nothing: the task has no `eval_step`; all {held:,} examples are trained on")
 
 
 def build_state(
@@ -124,10 +137,11 @@ def _unused_methods(model: keras.Model, name: str) -> str | None:
 def _by_name(built: keras.Model | Mapping[str, keras.Model], name: str) -> dict[str, keras.Model]:
     by_name = {"model": built} if isinstance(built, keras.Model) else built
     if not isinstance(by_name, Mapping) or not all(isinstance(model, keras.Model) for model in by_name.values()):
-        raise TfloopError(
-            f"model `{name}`: its builder returned {type(built).__name__}, not a Keras model or a dict of models",
-            hint="return an instance of keras.Model, or {name: model, ...} for a task with several models",
-            code=ExitCode.USER_CODE,
+        raise wrong_result(
+            "model",
+            name,
+            f"its builder returned {type(built).__name__}, not a Keras model or a dict of models",
+            "return an instance of keras.Model, or {name: model, ...} for a task with several models",
         )
     return dict(by_name)
 
