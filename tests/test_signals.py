@@ -73,6 +73,17 @@ def test_ignored_hangup_stays_ignored() -> None:
     assert output.splitlines()[-1] == "SIGUSR1 True"
 
 
+def test_terminal_that_sends_several_hangups_does_not_prevent_saving() -> None:
+    messages: list[str] = []
+    with Interrupts(messages.append) as interrupts:
+        os.kill(os.getpid(), signal.SIGHUP)
+        wait_for_signal(interrupts)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(0.05)
+    assert len(messages) == 1
+
+
 def test_thread_other_than_the_main_one_can_train() -> None:
     """Python allows no signal handlers there."""
     codes: list[ExitCode] = []

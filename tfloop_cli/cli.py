@@ -5,6 +5,7 @@ once. Only `train`, `resume` and `evaluate` load TensorFlow, after everything el
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +58,6 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a model, evaluate it on the test split, and write a run folder."""
-    ignore_errors("stdout")
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     config = [*(configs or []), *config]
     with error_handling(console):
@@ -275,6 +275,8 @@ def main() -> None:
 
         command.prepare()
     ignore_errors("stderr")
+    if sys.argv[1:2] in (["train"], ["resume"]):  # the run goes on without a screen
+        ignore_errors("stdout")
     try:
         app()
     except OSError as error:  # `--help` and `--version` print without a console

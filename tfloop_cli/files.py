@@ -110,12 +110,14 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise disk_error(error, path) from error
 
 
-def disk_error(error: OSError, path: Path) -> TfloopError:
+def disk_error(error: OSError, path: Path | None = None) -> TfloopError:
     """Returns the error to show for an OSError: the path that it names, else `path`, and the reason.
 
-    The exit code is USAGE if the path itself is at fault (no permission, not a folder), else TRY_AGAIN.
+    The exit code is USAGE if the path itself is at fault (no permission, not a folder), else TRY_AGAIN. A missing file
+    is at fault where `path` is None; where tfloop has created it, it may come back.
     """
-    code = ExitCode.USAGE if error.errno in _PATH_ERRORS else ExitCode.TRY_AGAIN
+    at_fault = error.errno in _PATH_ERRORS or (path is None and error.errno == errno.ENOENT)
+    code = ExitCode.USAGE if at_fault else ExitCode.TRY_AGAIN
     return TfloopError(f"{error.filename or path}: {error.strerror or error}", code=code)
 
 

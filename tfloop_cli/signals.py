@@ -47,8 +47,9 @@ class StopSignal:
 
 
 class Interrupts:
-    """A context in which SIGINT, SIGTERM, SIGUSR1 and SIGHUP set `signal`; a second signal ends the process.
+    """A context in which SIGINT, SIGTERM, SIGUSR1 and SIGHUP set `signal`; a second one ends the process.
 
+    A SIGHUP that comes second is ignored: nobody has pressed a key twice.
     Python handles signals in the main thread only: in another thread, the context does nothing.
 
     A thread waits for the signals; Python's own C handler wakes it through a pipe. A handler in Python would have to
@@ -111,6 +112,8 @@ class Interrupts:
             if number not in _CODES:  # another Python signal handler also writes to the pipe
                 continue
             if self.signal is not None:
+                if number == signal.SIGHUP:  # a terminal that closes sends several: the shell's and the system's
+                    continue
                 os._exit(_CODES[signal.Signals(number)])
             name = signal.Signals(number).name
             self.signal = StopSignal(name, _CODES[signal.Signals(number)])

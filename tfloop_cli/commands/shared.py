@@ -78,7 +78,7 @@ def error_handling(console: Console) -> Iterator[None]:
             raise
         shown = out_of_memory(error) or user_error(error)
         if shown is None and isinstance(error, OSError) and error.filename:
-            shown = disk_error(error, error.filename)
+            shown = disk_error(error)
         shown = shown or bug(error)
         console.error(shown)
         if not isinstance(error, TfloopError) and shown.code in (ExitCode.USER_CODE, ExitCode.BUG):
