@@ -16,6 +16,7 @@ import tensorflow as tf
 # The number of elements in a variable from which the fused operation is faster. It divides its work among threads, and
 # waking a thread takes longer than a dozen small operations.
 MIN_FUSED_SIZE = 16_384
+DTYPES = (tf.float32, tf.float64)  # of the variables; in half precision, the operations round constants such as beta
 
 Update = Callable[[tf.Tensor, tf.Variable, tf.Tensor], None]  # gradient, variable, learning rate
 # Values that all variables share: Adam's bias-corrected rate, and the arguments of the fused operation.
@@ -35,7 +36,7 @@ def fuse(optimizer: keras.Optimizer) -> None:
 
 def _adam(optimizer: keras.optimizers.Adam) -> Update:
     shared: dict[tf.DType, Shared] = {}
-    apply = optimizer.apply
+    apply, keras_update = optimizer.apply, optimizer.update_step
 
     def apply_with_new_shared_values(*arguments: Any, **keywords: Any) -> Any:
         shared.clear()
@@ -63,8 +64,11 @@ def _adam(optimizer: keras.optimizers.Adam) -> Update:
         }
 
     def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        index = optimizer._get_variable_index(variable)
         dtype = variable.dtype
+        if dtype not in DTYPES:
+            keras_update(gradient, variable, learning_rate)
+            return
+        index = optimizer._get_variable_index(variable)
         if dtype not in shared:
             shared[dtype] = shared_values(dtype, learning_rate)
         rate, arguments = shared[dtype]
@@ -92,7 +96,7 @@ def _momentum(optimizer: keras.optimizers.SGD) -> Update:
     keras_update = optimizer.update_step
 
     def update(gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        if variable.shape.num_elements() < MIN_FUSED_SIZE:
+        if variable.dtype not in DTYPES or variable.shape.num_elements() < MIN_FUSED_SIZE:
             keras_update(gradient, variable, learning_rate)
             return
         tf.raw_ops.ResourceApplyKerasMomentum(
