@@ -107,8 +107,7 @@ class OptimizerCase:
         def update(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             gradient = tf.cast(tf.random.stateless_normal(shape, [seed, number + 1], 0.3), dtype)
             for optimizer, variable in zip(optimizers, variables, strict=True):
-                with fast_kernels(ENABLED):
-                    optimizer.apply([tf.cast(gradient, variable.dtype)], [variable])
+                optimizer.apply([tf.cast(gradient, variable.dtype)], [variable])
             return number + 1, seed
 
         def measure(seed: tf.Tensor) -> Results:
