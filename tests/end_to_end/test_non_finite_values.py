@@ -73,7 +73,7 @@ def test_error_names_the_step_and_its_examples(trainer, tmp_path: Path, steps_pe
     )
     (step,) = [step for step in range(4) if 17 in run.data.examples_of(step)]
     message = train_until_error(run, tmp_path)
-    assert f"not finite at step {step + 1};" in message
+    assert f"not finite at step {step + 1} (loss nan);" in message
     assert "its batch has the training examples " + ", ".join(map(str, run.data.examples_of(step)[:8])) in message
     count_finite_checkpoints(tmp_path)
 
@@ -88,7 +88,9 @@ def test_adam_with_epsilon_zero_is_an_error_and_not_saved(trainer, tmp_path: Pat
         optimizer={"name": "adam", "epsilon": 0.0},
         steps_per_execution=steps_per_execution,
     )
-    assert re.search(r"the weight `.*kernel` is not finite at step 1;", train_until_error(run, tmp_path))
+    assert re.search(
+        r"the weight `.*kernel` is not finite at step 1 \(loss [\d.]+\);", train_until_error(run, tmp_path)
+    )
     assert count_finite_checkpoints(tmp_path) == 0
 
 

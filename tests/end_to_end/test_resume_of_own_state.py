@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import tensorflow as tf
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.engine import evaluation
 from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, restore, write_checkpoint
+from tfloop_cli.engine.data import ArraySource, from_arrays
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.state import Snapshot, TrainState
 from tfloop_cli.engine.tasks import Batch, MetricValues
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import EpochDone, Progress
+from tfloop_cli.registry import augmentations
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
 
@@ -256,6 +259,39 @@ def test_operations_with_a_state_of_their_own_are_named_once(make_run, augment: 
     assert names == ["`tf.numpy_function`", *random, "a mutable lookup table", "an iterator over a dataset"]
     assert all(f"({__file__}:" in line for line in lines)
     assert all("stateless" in line for line in lines if "random" in line)
+
+
+class StatefulSource(ArraySource):
+    """Shuffles the targets, which is nonsense, and reads the inputs by Python code."""
+
+    def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs, targets = super().gather(indices)
+        read = tf.py_function(lambda array: array, [inputs], inputs.dtype)
+        return tf.ensure_shape(read, inputs.shape), tf.random.shuffle(targets)
+
+
+def test_operations_of_augmentation_and_dataset_are_named_once(trainer, monkeypatch) -> None:
+    for attribute in ("_added", "_builders"):
+        monkeypatch.setattr(augmentations, attribute, dict(getattr(augmentations, attribute)))
+    flip = keras.layers.RandomFlip()
+
+    @augmentations.register("stateful")
+    def stateful() -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+            images = tf.image.random_brightness(flip(images, training=True), 0.2)
+            return images + tf.random.stateless_normal(tf.shape(images), seed)
+
+        return augment
+
+    arrays = np.zeros((40, 8, 8, 1), np.float32), np.zeros(40, np.int32)
+    dataset = from_arrays({"train": arrays}, class_names="abc")
+    dataset = replace(dataset, splits={"train": StatefulSource(*arrays)})
+    run, lines = trainer(dataset, augment=["stateful", "flip"]), []
+    TrainSteps(run.state, run.data, run.task, run.config, lines.append).trace()
+    names = sorted(line.split(" (")[0] for line in lines)
+    assert names == ["`tf.py_function`", "`tf.random.shuffle`", "`tf.random.uniform`", "a variable"]
+    assert all(f"({__file__}:" in line for line in lines)
+    assert sum("with the `seed` that an augmentation receives" in line for line in lines) == 3
 
 
 @pytest.mark.parametrize("changes", [{}, {"model": {"name": "conv_net", "dropout": 0.3}, "augment": ["flip"]}])

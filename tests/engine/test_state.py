@@ -182,7 +182,7 @@ def test_constant_mask_of_infinities_is_allowed_and_saved(run_with) -> None:
 @pytest.mark.parametrize("constant", [Constant(np.nan), Constant(np.inf, trainable=True)], ids=["nan", "trained"])
 def test_weight_that_is_not_finite_from_the_start_is_named(run_with, constant: Constant) -> None:
     run = run_with(constant, on_nonfinite="skip")
-    with pytest.raises(TfloopError, match=r"the weight `.*constant` is not finite before the first step") as caught:
+    with pytest.raises(TfloopError, match=r"weight `.*constant` is not finite before the first step") as caught:
         run.fit()
     assert caught.value.code == ExitCode.DIVERGED
 

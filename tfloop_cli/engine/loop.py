@@ -59,7 +59,9 @@ class TrainSteps:
             inner_loop = compile_steps(self._task, self._state, self._config)
             graph = inner_loop.get_concrete_function(batches.batches, tf.TensorSpec([], tf.int64)).graph
             self._state.add_others(captured_variables(graph), temporary=batches.variables)
-            for line in unsaved_states(graph, own_iterators=0 if batches.variables else 1):
+            lines = unsaved_states(graph, own_iterators=0 if batches.variables else 1)
+            lines += unsaved_states(loading, loads_batches=True) if (loading := self._data.loading_graph) else []
+            for line in lines:
                 self._warn(line)
             self._traced = inner_loop, batches
 

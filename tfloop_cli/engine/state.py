@@ -40,8 +40,10 @@ class TrainState:
         early_stopping_loss: the validation loss of that best value, float64 []; NaN if there is none.
         skipped_steps: number of steps skipped because of non-finite values, and the index, counted from 0, of the first
             (-1: none), int64 [2]; messages count from 1.
-        loss_sum: sum of the losses, not finite after a fault of the gradients that the state may not show; dtype
-            keras.config.floatx(), []; only its finiteness is used. Reset at a rollback, not saved.
+        loss_sum: sum of the losses since it was last reset, float64 []: a sum of finite float32 losses cannot overflow.
+            Reset at a rollback, not saved.
+        norm_sum: the same for the norms of the gradients; not finite after a fault of the gradients that the state may
+            not show.
         others: variables that neither a model nor an optimizer holds and that the traced training step uses: those of a
             layer outside of the models, a task's own, Keras' global seed generator. See `add_others`.
         latest_snapshot: the last copy of the state; None if there is none, or the state was restored since then.
@@ -64,7 +66,8 @@ class TrainState:
                 np.nan, dtype=tf.float64, trainable=False, name="early_stopping_loss"
             )
             self.skipped_steps = tf.Variable([0, NO_STEP], dtype=tf.int64, trainable=False, name="skipped_steps")
-        self.loss_sum = tf.Variable(0.0, dtype=keras.config.floatx(), trainable=False, name="loss_sum")
+        self.loss_sum = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="loss_sum")
+        self.norm_sum = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="norm_sum")
         self.others: list[tf.Variable] = []
         self.latest_snapshot: Snapshot | None = None
         self._infinite: set[str] = set()  # names of variables that were infinite before the first step
@@ -123,7 +126,8 @@ class TrainState:
             TfloopError: the state was restored from a checkpoint that does not contain them (exit code 6).
         """
         optimizers = self.optimizers.values()
-        known = [*self.variables().values(), self.loss_sum, *temporary, *(v for o in optimizers for v in o.temporary)]
+        known = [*self.variables().values(), self.loss_sum, self.norm_sum, *temporary]
+        known += [variable for optimizer in optimizers for variable in optimizer.temporary]
         handles = {id(variable.handle) for variable in known}
         new = [variable for variable in used if id(variable.handle) not in handles]
         if new and int(self.step):
@@ -179,7 +183,7 @@ class TrainState:
         # A sum reads the memory once and needs no mask of the same size. A sum of 70,000 ones in float16 is infinite.
         sums = [
             tf.reduce_sum(tf.cast(variable, tf.float32) if variable.dtype.size < 4 else variable)
-            for variable in (self.loss_sum, *self._checked().values())
+            for variable in (self.loss_sum, self.norm_sum, *self._checked().values())
         ]
         return tf.reduce_all([tf.math.is_finite(total) for total in sums])
 
@@ -208,13 +212,17 @@ class TrainState:
             self._infinite.add(name)
 
     def describe(self, name: str) -> str:
-        """Returns a variable's name for a message: that in the checkpoint, and for a weight Keras' path too."""
-        paths = {
-            f"models/{model}/{index:04d}": variable.path
-            for model, keras_model in self.models.items()
-            for index, variable in enumerate(keras_model.variables)
-        }
-        return f"the weight `{paths[name]}`" if name in paths else f"`{name}`"
+        """Returns what a variable is, for a message: a weight, a moving statistic, or state of the optimizer of one."""
+        kind, _, rest = name.partition("/")
+        owner, _, index = rest.partition("/")
+        if not index.isdecimal() or kind not in ("models", "optimizers", "ema"):
+            return f"`{name}`"
+        if kind == "optimizers":
+            return f"the optimizer state `{self.optimizers[owner].inner.variables[int(index)].path}`"
+        if kind == "ema":
+            return f"the EMA of the weight `{self.models[owner].trainable_variables[int(index)].path}`"
+        variable = self.models[owner].variables[int(index)]
+        return f"the {'weight' if variable.trainable else 'non-trainable weight'} `{variable.path}`"
 
     def checked_names(self) -> list[str]:
         """Returns the names of the variables that have to be finite."""

@@ -11,6 +11,7 @@ CALLS = {"PartitionedCall", "StatefulPartitionedCall", "If", "While", "Case", "X
 HARMLESS = {"Assert", "PrintV2", "Print", "NoOp", "Placeholder", "Timestamp", *CALLS}
 # Operations whose state is in a resource that is no variable.
 ITERATORS = {"IteratorGetNext", "IteratorGetNextSync"}
+ASSIGNMENTS = {"AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp"}
 TABLES = {"LookupTableInsertV2", "LookupTableRemoveV2", "LookupTableImportV2"}
 PYTHON_CODE = {"PyFunc": "`tf.numpy_function`", "EagerPyFunc": "`tf.py_function`"}
 NAMES = {  # operation -> the function that users call
@@ -23,6 +24,7 @@ USE_STATELESS = (
     "use `keras.random` with a `keras.random.SeedGenerator`, or functions such as `tf.random.stateless_normal` with "
     "the seed `[state.seed, state.step]`"
 )
+USE_SEED = "use functions such as `tf.random.stateless_normal` with the `seed` that an augmentation receives"
 USE_TENSORFLOW = "write it with operations of TensorFlow, and keep what it remembers in a `tf.Variable`"
 
 
@@ -35,34 +37,40 @@ def captured_variables(graph: tf.Graph) -> list[tf.Variable]:
     return [by_handle[id(tensor)] for tensor, _ in graph.captures if id(tensor) in by_handle]
 
 
-def unsaved_states(graph: tf.Graph, own_iterators: int) -> list[str]:
-    """Returns one line for each operation of a traced training step whose state is not in a variable.
+def unsaved_states(graph: tf.Graph, own_iterators: int = 0, *, loads_batches: bool = False) -> list[str]:
+    """Returns one line for each operation of a traced function whose state is not in a checkpoint.
 
     A line has the operation, the place in the user's code if it is known, and what to use instead.
 
     Args:
-        graph: of the step.
+        graph: of a training step, or of a function that loads and augments its batches.
         own_iterators: how many iterators return the training batches; the graph uses them first.
+        loads_batches: whether it loads batches in a pipeline: only user code is examined, and its variables are not
+            saved.
     """
     lines: dict[str, None] = {}  # an ordered set
     iterators = 0
     for operation in _operations(graph):
-        kind = operation.type
+        kind, place = operation.type, _place(operation)
         iterators += kind in ITERATORS
+        if loads_batches and not place:
+            continue
         if kind in PYTHON_CODE:
             name, advice = PYTHON_CODE[kind], USE_TENSORFLOW
         elif kind in TABLES:
             name, advice = "a mutable lookup table", "use a `tf.Variable`"
         elif kind in ITERATORS and iterators > own_iterators:
             name, advice = "an iterator over a dataset", "register a dataset that has these inputs too"
+        elif kind in ASSIGNMENTS and loads_batches:
+            name, advice = "a variable", USE_SEED
         elif operation.op_def.is_stateful and kind not in HARMLESS and not _has_resource(operation):
-            name, advice = f"`{NAMES.get(kind, kind)}`", USE_STATELESS
+            name, advice = f"`{NAMES.get(kind, kind)}`", USE_SEED if loads_batches else USE_STATELESS
         else:
             continue
         has = "may have" if kind in PYTHON_CODE else "has"
         lines[
-            f"{name}{_place(operation)} {has} a state that checkpoints do not contain, so that a resumed run differs "
-            f"from an uninterrupted one; {advice}"
+            f"{name}{place} {has} a state that checkpoints do not contain, so that a resumed run differs from an "
+            f"uninterrupted one; {advice}"
         ] = None
     return list(lines)
 

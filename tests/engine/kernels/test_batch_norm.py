@@ -123,3 +123,23 @@ def test_unknown_height_and_width_equal_keras() -> None:
     outputs = run(inputs)
     with original_implementations():
         np.testing.assert_allclose(outputs, layer(inputs, training=True), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [[None, None, None, None], None], ids=["channels", "rank"])
+@pytest.mark.parametrize("name", ["BatchNormalization", "LayerNormalization", "EinsumDense", "Dense", "Conv2D"])
+def test_unknown_static_shape_equals_keras(name: str, shape: list[None] | None) -> None:
+    arguments = {"EinsumDense": ("abcd,de->abce", (None, None, 4)), "Dense": (4,), "Conv2D": (4, 3)}.get(name, ())
+    layer, inputs = getattr(keras.layers, name)(*arguments), images()
+    layer.build(inputs.shape)
+    calls = {"training": True} if name == "BatchNormalization" else {}
+
+    def run() -> tf.Tensor:
+        unknown = tf.raw_ops.PlaceholderWithDefault(input=inputs, shape=tf.TensorShape(shape))
+        return layer(unknown, **calls)
+
+    try:
+        with original_implementations():
+            expected = tf.function(run)()
+    except (TypeError, ValueError):
+        pytest.skip("not supported by Keras")
+    np.testing.assert_allclose(tf.function(run)(), expected, rtol=1e-5, atol=1e-5)

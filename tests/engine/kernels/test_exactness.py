@@ -9,7 +9,7 @@ import tensorflow as tf
 from benchmarks.exactness import cases, compare
 from tfloop_cli.engine.kernels import KernelSettings
 
-CASES, MAX_ELEMENTS = cases(), 13_000
+CASES, MAX_ELEMENTS = cases(), 17_000
 
 
 @pytest.fixture

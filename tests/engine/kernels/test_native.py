@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from comparison import assert_close, compare_with_original
 
-from tfloop_cli.engine.kernels import KernelSettings, native
+from tfloop_cli.engine.kernels import KernelSettings, native, original_implementations
 from tfloop_cli.engine.kernels.native import MAX_CHANNELS, MAX_UNITS, MIN_INPUTS
 from tfloop_cli.engine.training.executor import suits_single_thread
 
@@ -235,6 +235,55 @@ def test_failed_allocation_is_an_error_also_in_a_worker_thread(kernel_settings: 
     with little_memory(64 * 2**20), pytest.raises(tf.errors.ResourceExhaustedError, match="OOM when allocating"):
         run.tfloop_convolution(**large, **options)
     assert (run.tfloop_convolution(**small, **options).numpy() == before).all()
+
+
+@pytest.mark.parametrize("sizes", [(0, 3, 1, 16), (3, 0, 1, 16), (3, 3, 0, 16), (3, 3, 1, 0)], ids=str)
+def test_filters_without_taps_are_an_error(sizes: tuple[int, ...]) -> None:
+    """They were a segmentation fault."""
+    tensors = {"images": tf.zeros([2, 5, 5, sizes[2]]), "filters": tf.zeros(sizes)}
+    options = {"relu": True, "same": True, "threads": 1}
+    run = native._operations()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="filters must not be empty"):
+        run.tfloop_convolution(**tensors, bias=tf.zeros(sizes[3]), **options)
+    outputs = tf.zeros([2, 5, 5, sizes[3]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="filters must not be empty"):
+        run.tfloop_convolution_gradient(**tensors, outputs=outputs, upstream=outputs, **options)
+
+
+LAYERS = {
+    "dense": (lambda: keras.layers.Dense(10), (4, MIN_INPUTS)),
+    "convolution": (lambda: keras.layers.Conv2D(16, 3, activation="relu"), (3, 9, 8, 1)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_forward_mode_derivative_equals_keras(name: str) -> None:
+    make_layer, shape = LAYERS[name]
+    layer, (inputs, direction) = make_layer(), random_tensors(shape, shape, dtype="float32")
+    layer(inputs)
+
+    def derivative() -> tf.Tensor:
+        with tf.autodiff.ForwardAccumulator(inputs, direction) as accumulator:
+            outputs = layer(inputs)
+        return accumulator.jvp(outputs)
+
+    with original_implementations():
+        expected = derivative()
+    for call in derivative, tf.function(derivative):
+        np.testing.assert_allclose(call(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_function_for_xla_uses_original_operations(name: str) -> None:
+    make_layer, shape = LAYERS[name]
+    layer, (inputs,) = make_layer(), random_tensors(shape, dtype="float32")
+    expected = layer(inputs)
+    compiled = tf.function(lambda inputs: layer(inputs), jit_compile=True)
+    np.testing.assert_allclose(compiled(inputs), expected, rtol=1e-4, atol=1e-4)
+    outer = tf.function(lambda inputs: compiled(inputs) + layer(inputs))
+    np.testing.assert_allclose(outer(inputs), 2 * expected, rtol=1e-4, atol=1e-4)
+    types = {operation.type for operation in outer.get_concrete_function(inputs).graph.get_operations()}
+    assert any(name.startswith("Tfloop") for name in types)
 
 
 def test_small_cnn_trains_in_single_thread_like_tensorflow(trainer) -> None:

@@ -49,7 +49,7 @@ def test_weights_and_slots_equal_keras(name: str, dtype: str) -> None:
     assert not original_operations & fused_operations
     for got, expected in zip(fused, original, strict=True):
         assert got.dtype == expected.dtype
-        tolerance = 1e-9 if got.dtype == np.float64 else 2e-5
+        tolerance = 1e-9 if got.dtype == np.float64 else 2e-6
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
 
 

@@ -1,5 +1,7 @@
 """Steps with non-finite values are rolled back exactly, and no others."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -164,7 +166,7 @@ def test_training_stops_before_faulty_step_and_names_it(
     (step,) = faulty_steps(run)
     assert step
     expected.fit_until(step)
-    with pytest.raises(TfloopError, match=f"the loss or its gradient is not finite at step {step + 1};") as caught:
+    with pytest.raises(TfloopError, match=rf"the loss is not finite at step {step + 1} \(loss nan\);") as caught:
         run.fit()
     assert caught.value.code == ExitCode.DIVERGED
     assert "learning_rate" in str(caught.value)
@@ -196,3 +198,38 @@ def test_metrics_exclude_skipped_batches(trainer) -> None:
     (epoch,) = run.fit()
     assert np.isfinite(epoch.train["loss"])
     assert epoch.step == 4
+
+
+def test_sum_of_large_losses_is_no_divergence(trainer) -> None:
+    """Each loss is about 1e38, which float32 can represent; their sum is not finite in float32."""
+    inputs, targets = np.zeros((60, 8), np.float32), np.full((60, 1), 1.1e19, np.float32)
+    run = trainer(
+        from_arrays({"train": (inputs, targets)}), task="regression", epochs=2, batch_size=2,
+        optimizer={"name": "sgd", "learning_rate": 1e-30}, steps_per_execution=64,
+    )  # fmt: skip
+    assert [epoch.train["loss"] for epoch in run.fit()] == pytest.approx([1.21e38] * 2, rel=1e-3)
+    assert run.state.skipped_steps.numpy()[0] == 0
+
+
+def stop_message(run) -> str:
+    with pytest.raises(TfloopError) as caught:
+        run.fit()
+    return caught.value.problems[0].message
+
+
+def test_message_has_the_norm_of_the_gradient_if_it_is_known(trainer) -> None:
+    optimizer = {"name": "sgd", "learning_rate": 1e-35}  # keeps the weights near zero
+    run = trainer(dataset_with(1e30), epochs=1, optimizer=optimizer, clip_norm=1.0)
+    for weight in run.state.trainable_variables():
+        weight.assign(np.zeros(weight.shape, np.float32))
+    message = stop_message(run)
+    assert "the norm of the gradient is not finite at step" in message
+    assert re.search(r"\(loss 1\.\d+, gradient norm inf\);", message)
+
+
+def test_message_names_variables_by_their_layer(trainer) -> None:
+    state = trainer(dataset_with(0.5, IMAGES), make_model(), optimizer="adam", ema_decay=0.9).state
+    names = {state.describe(name).replace("sequential_", "") for name in state.checked_names()}
+    kinds = "weight", "non-trainable weight", "optimizer state", "EMA of the weight"
+    for kind, variable in zip(kinds, ("gamma", "moving_mean", "dense.*kernel.*velocity", "kernel"), strict=True):
+        assert any(re.fullmatch(f"the {kind} `.*{variable}`", name) for name in names), (kind, names)

@@ -42,6 +42,9 @@ class Data:
             (exit code 2); there is no split `train` (exit code 4).
     """
 
+    # Of the function that loads and augments a training batch, after `batch_iterator` has built a pipeline; else None.
+    loading_graph: tf.Graph | None = None
+
     def __init__(self, dataset: Dataset, config: Config) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint = dataset.fingerprint
@@ -122,6 +125,7 @@ class Data:
             return numbers.map(lambda k: (k, order[(k - first) * size : (k - first + 1) * size]))
 
         def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[Structure, ...]:
+            self.loading_graph = tf.compat.v1.get_default_graph()
             inputs, *others = self.load_training(indices)
             for number, augment in enumerate(self._augment):
                 inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])

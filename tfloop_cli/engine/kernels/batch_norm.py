@@ -75,9 +75,11 @@ def _moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     FusedBatchNormV3 computes them too, faster, by one float32 sum of all positions. Their errors reach every gradient.
     """
     inputs = tf.cast(inputs, tf.float32)
-    channels, width = inputs.shape[-1], tf.shape(inputs)[2]
-    count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), tf.float32)
+    *_, height, width, channels = inputs.shape
+    count = tf.cast(tf.size(inputs) // channels, tf.float32)
     mean = sum_positions(inputs) / count
-    # Adding [width * channels] numbers to each row is faster than adding [channels] to each position.
-    centered = tf.reshape(inputs, [-1, width * channels]) - tf.tile(mean, [width])
-    return mean, sum_positions(tf.reshape(tf.square(centered), tf.shape(inputs))) / count
+    shape = tf.shape(inputs) if None in (height, width) else [-1, height, width, channels]
+    width = shape[2]
+    # Subtracting [width * channels] numbers from each row is faster than subtracting [channels] from each position.
+    squares = tf.math.squared_difference(tf.reshape(inputs, [-1, width * channels]), tf.tile(mean, [width]))
+    return mean, sum_positions(tf.reshape(squares, shape)) / count

@@ -16,7 +16,10 @@ def _convolution(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(layer, inputs)
         filters, relu = tf.convert_to_tensor(layer.kernel), layer.activation is keras.activations.relu
         bias = native.bias_of(layer, filters)
-        outputs = native.convolution(inputs, filters, bias, relu=relu, same=layer.padding == "same")
+        try:
+            outputs = native.convolution(inputs, filters, bias, relu=relu, same=layer.padding == "same")
+        except LookupError:  # in a ForwardAccumulator: the operations have no forward-mode derivative
+            return original(layer, inputs)
         return outputs if relu or layer.activation is None else layer.activation(outputs)
 
     return call

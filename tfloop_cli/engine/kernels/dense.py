@@ -19,7 +19,10 @@ def _dense(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(layer, inputs, training=training)  # sparse inputs too
         weights = tf.convert_to_tensor(layer.kernel)
         multiply = native.dense if native.is_used_for(layer) else _transposed_dense
-        outputs = multiply(inputs, weights, native.bias_of(layer, weights))
+        try:
+            outputs = multiply(inputs, weights, native.bias_of(layer, weights))
+        except LookupError:  # in a ForwardAccumulator: the C++ operations have no forward-mode derivative
+            outputs = _transposed_dense(inputs, weights, native.bias_of(layer, weights))
         return outputs if layer.activation is None else layer.activation(outputs)
 
     return call

@@ -1,9 +1,12 @@
 """Which of the faster implementations the current context uses."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,12 @@ _current: ContextVar[KernelSettings] = ContextVar("kernel_settings", default=_DI
 
 
 def current_settings() -> KernelSettings:
-    """Returns the settings of the current context; everything is disabled outside of `use_settings`."""
-    return _current.get()
+    """Returns the settings of the current context; everything is disabled outside of `use_settings`.
+
+    In a `tf.function(jit_compile=True)` of the user, they are those for XLA.
+    """
+    settings = _current.get()
+    return replace(settings, native_threads=0, xla=True) if settings.enabled and _traces_for_xla() else settings
 
 
 @contextmanager
@@ -38,3 +45,13 @@ def use_settings(settings: KernelSettings) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def _traces_for_xla() -> bool:
+    """Whether a function that XLA will compile is being traced; only the callers know."""
+    frame = sys._getframe()
+    while frame := frame.f_back:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, tf.types.experimental.PolymorphicFunction) and getattr(owner, "_jit_compile", False):
+            return True
+    return False

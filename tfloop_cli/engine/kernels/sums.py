@@ -9,11 +9,14 @@ def sum_positions(values: tf.Tensor) -> tf.Tensor:
     The axes are summed one after the other, so that no sum has many terms: the rounding errors of one float32 sum of
     millions reach 1e-5. Half precision is summed at once: a matrix product adds in float32 and rounds the result only.
     """
-    channels, sizes = values.shape[-1], tf.unstack(tf.shape(values)[:-1], len(values.shape) - 1)
     if values.dtype.size == 2:
-        values = tf.reshape(values, [-1, channels])
-        sizes = [tf.shape(values)[0]]
-    for size in sizes:
-        rows = tf.reshape(values, [size, -1])
-        values = tf.matmul(tf.ones([1, size], values.dtype), rows)
-    return tf.reshape(values, [channels])
+        values = tf.reshape(values, [-1, values.shape[-1]])
+    while len(values.shape) > 1:
+        rest = values.shape[1:]
+        known = rest.is_fully_defined()  # then the graph needs fewer operations
+        shape = rest if known else tf.shape(values)[1:]
+        size = values.shape[0] or tf.shape(values)[0]
+        rows = tf.reshape(values, [-1, rest.num_elements()] if known else [size, -1])
+        values = tf.reshape(tf.matmul(tf.ones([1, size], values.dtype), rows), shape)
+        values.set_shape(rest)
+    return values

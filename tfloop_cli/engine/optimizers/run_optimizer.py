@@ -28,8 +28,9 @@ class RunOptimizer:
     Args:
         optimizer: the Keras optimizer; it is built for `variables`.
         variables: the variables to train.
-        loss_sum: float []; the loss of every update is added to it, and a value that is not finite after a fault of
-            the gradients that the state may not show, so that one check finds all.
+        loss_sum: float64 []; the loss of every update is added to it, so that one check finds all.
+        norm_sum: float64 []; the same for the norm of the gradients, or NaN instead of it, if the optimizer may hide
+            gradients that are not finite.
         ema_decay: decay of the EMA of the weights after its warm-up, see `_update_ema`; None for no EMA.
         use_loss_scale: whether to scale the loss, for float16: its gradients could vanish or overflow.
         accumulate: whether a step averages the gradients of micro-batches, weighted by their number of examples, so the
@@ -47,20 +48,24 @@ class RunOptimizer:
         optimizer: keras.Optimizer,
         variables: Sequence[keras.Variable],
         loss_sum: tf.Variable,
+        norm_sum: tf.Variable,
         *,
         ema_decay: float | None,
         use_loss_scale: bool = False,
         accumulate: bool = False,
     ) -> None:
         self.inner = optimizer
-        self._loss_sum, self._ema_decay = loss_sum, ema_decay
+        self._loss_sum, self._norm_sum, self._ema_decay = loss_sum, norm_sum, ema_decay
         optimizer.build(variables)
         self._variables = list(variables)
-        self.ema = [tf.Variable(v.value, trainable=False) for v in variables] if ema_decay else []
+        # In half precision, sums of small numbers stand still.
+        self.ema = [tf.Variable(_at_least_float32(v.value), trainable=False) for v in variables] if ema_decay else []
         self.scale = tf.Variable([INITIAL_LOSS_SCALE, 0.0], trainable=False) if use_loss_scale else None
         self.fraction: tf.Tensor | None = None
         self._gradient_sums = (
-            [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in variables] if accumulate else []
+            [tf.Variable(_at_least_float32(tf.zeros_like(v.value)), trainable=False) for v in variables]
+            if accumulate
+            else []
         )
         self._accumulated_loss = tf.Variable(0.0, dtype=tf.float64, trainable=False) if accumulate else None
         self._with_gradient: list[keras.Variable] = []
@@ -80,7 +85,13 @@ class RunOptimizer:
     def restart_ema(self) -> None:
         """Makes the EMA weights equal to the weights, as at the start of a run."""
         for average, variable in zip(self.ema, self._variables, strict=False):
-            average.assign(variable.value)
+            average.assign(tf.cast(variable.value, average.dtype))
+
+    @property
+    def has_norm(self) -> bool:
+        """Whether an update computes the norm of all gradients: clipping by a norm, and Muon, divide by it."""
+        inner = self.inner
+        return isinstance(inner, _keras.Muon) or inner.clipnorm is not None or inner.global_clipnorm is not None
 
     @property
     def temporary(self) -> list[tf.Variable]:
@@ -117,7 +128,8 @@ class RunOptimizer:
             )
         gradients = [_dense(gradient) for gradient in gradients]
         if self._scaled:
-            gradients = [None if gradient is None else gradient / self.scale[0] for gradient in gradients]
+            gradients = [None if g is None else _at_least_float32(g) for g in gradients]
+            gradients = [None if g is None else g / tf.cast(self.scale[0], g.dtype) for g in gradients]
         if self.fraction is not None:
             self._accumulate(gradients, variables, loss)
         else:
@@ -127,7 +139,8 @@ class RunOptimizer:
         """Applies one update with the gradients that `apply` has accumulated."""
         self.fraction = None
         sums = [self._sum_of(variable) for variable in self._with_gradient]
-        self._apply([total.value() for total in sums], self._with_gradient, self._accumulated_loss.value())
+        gradients = [tf.cast(s.value(), v.dtype) for s, v in zip(sums, self._with_gradient, strict=True)]
+        self._apply(gradients, self._with_gradient, self._accumulated_loss.value())
         for total in (*sums, self._accumulated_loss):
             total.assign(tf.zeros_like(total))
 
@@ -137,6 +150,7 @@ class RunOptimizer:
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         self._with_gradient = [variable for _, variable in pairs]
         for gradient, variable in pairs:
+            gradient = _at_least_float32(gradient)
             self._sum_of(variable).assign_add(gradient * tf.cast(self.fraction, gradient.dtype))
         self._accumulated_loss.assign_add(tf.cast(loss, tf.float64) * self.fraction)
 
@@ -148,29 +162,33 @@ class RunOptimizer:
     ) -> None:
         self._loss_sum.assign_add(tf.cast(loss, self._loss_sum.dtype))
         if not self._scaled:
-            self._loss_sum.assign_add(tf.cast(self._hidden_fault(gradients), self._loss_sum.dtype))
             self._update(gradients, variables)
             return
         # An overflow is not a divergence as long as a smaller scale can be tried.
-        finite = tf.math.is_finite(tf.linalg.global_norm(gradients))
         no_smaller_scale = (self.scale[0] <= 1) | ~tf.math.is_finite(loss)
-        tf.cond(finite | no_smaller_scale, lambda: self._update(gradients, variables), self._lower_scale)
+        tf.cond(
+            _all_finite(gradients) | no_smaller_scale, lambda: self._update(gradients, variables), self._lower_scale
+        )
 
-    def _hidden_fault(self, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
-        """Returns a number that is not finite if the gradients have a fault that may not show in the updated state.
+    def _add_norm(self, gradients: Sequence[tf.Tensor | None]) -> None:
+        """Adds a number that is not finite to `norm_sum` if the updated state may not show a fault of the gradients.
 
         Clipping by a norm, and Muon, divide by it: with a norm that overflows, all gradients become 0. Clipping by
         value, and the sign of a gradient, hide an infinite gradient. A large finite one is no fault.
         """
         inner = self.inner
-        if isinstance(inner, _keras.Muon) or inner.clipnorm is not None or inner.global_clipnorm is not None:
-            return tf.linalg.global_norm(gradients)
-        if inner.clipvalue is None and isinstance(inner, SQUARING_OPTIMIZERS):
-            return tf.constant(0.0)
-        finite = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients if gradient is not None]
-        return tf.where(tf.reduce_all(finite), 0.0, np.nan)
+        if self.has_norm:
+            norm = tf.linalg.global_norm(_with_one_dtype(gradients))
+        elif inner.clipvalue is None and isinstance(inner, SQUARING_OPTIMIZERS):
+            return
+        else:
+            norm = tf.where(_all_finite(gradients), 0.0, np.nan)
+        self._norm_sum.assign_add(tf.cast(norm, self._norm_sum.dtype))
 
     def _update(self, gradients: Sequence[tf.Tensor | None], variables: Sequence[keras.Variable]) -> tf.Operation:
+        self._add_norm(gradients)
+        if self.inner.global_clipnorm is not None:
+            gradients = _with_one_dtype(gradients)  # Keras adds their norms; its update casts each gradient
         self.inner.apply(gradients, variables)
         if self.ema:
             self._update_ema()
@@ -188,7 +206,7 @@ class RunOptimizer:
         update = tf.cast(self.inner.iterations, tf.float64) - 1
         share = tf.maximum(9 / (10 + update), 1 - self._ema_decay)  # of the new weights: 1 - decay
         for average, variable in zip(self.ema, self._variables, strict=True):
-            average.assign_sub((average - variable.value) * tf.cast(share, average.dtype))
+            average.assign_sub((average - tf.cast(variable.value, average.dtype)) * tf.cast(share, average.dtype))
 
     def _lower_scale(self) -> tf.Operation:
         self.scale.assign([self.scale[0] / 2, 0.0])
@@ -201,3 +219,21 @@ def _dense(gradient: Gradient) -> tf.Tensor | None:
     Keras would square and clip each row separately, which is wrong for a token that occurs twice.
     """
     return tf.convert_to_tensor(gradient) if isinstance(gradient, tf.IndexedSlices) else gradient
+
+
+def _at_least_float32(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float32) if tensor.dtype.size < 4 else tensor
+
+
+def _with_one_dtype(gradients: Sequence[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """Returns gradients of several dtypes as the widest of them, and at least float32; others unchanged."""
+    dtypes = {gradient.dtype for gradient in gradients if gradient is not None}
+    if len(dtypes) < 2:
+        return list(gradients)
+    widest = max((tf.float32, *dtypes), key=lambda dtype: dtype.size)
+    return [None if gradient is None else tf.cast(gradient, widest) for gradient in gradients]
+
+
+def _all_finite(gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
+    """Whether all gradients are finite, bool []. Their norm may overflow although they are."""
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients if gradient is not None])

@@ -54,7 +54,8 @@ class Supervised:
         with tf.GradientTape() as tape:
             outputs = state.model(inputs, training=True)  # [batch, outputs]
             values = weighted(self.compute_metrics(targets, outputs), weights)
-            loss = tf.reduce_mean(values["loss"]) + sum(state.model.losses)
+            loss = tf.cast(tf.reduce_mean(values["loss"]), keras.config.floatx())
+            loss += sum(tf.cast(one, loss.dtype) for one in state.model.losses)
         variables = state.model.trainable_variables
         gradients = tape.gradient(loss, variables, state.optimizer.loss_scale)
         state.optimizer.apply(gradients, variables, loss)

@@ -77,9 +77,10 @@ class NonFiniteGuard:
 
     def _bisect(self, count: int) -> None:
         self._snapshot()
+        self._reset_sums()
         if self._run(count):
             return
-        cause = self._non_finite_part()
+        cause = self._cause()
         self._roll_back()
         if count > 1:
             self._bisect(count // 2)
@@ -93,7 +94,15 @@ class NonFiniteGuard:
         """Runs `count` steps; returns whether everything is finite."""
         finite = bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int64)))
         # The check in the graph sums finite values, and a sum may overflow.
-        return finite or (np.isfinite(self._state.loss_sum.numpy()) and not self._state.non_finite())
+        return finite or (np.isfinite(self._sums()).all() and not self._state.non_finite())
+
+    def _sums(self) -> tuple[float, float]:
+        """Returns the sums of losses and of gradient norms since the last reset."""
+        return float(self._state.loss_sum), float(self._state.norm_sum)
+
+    def _reset_sums(self) -> None:
+        self._state.loss_sum.assign(0.0)
+        self._state.norm_sum.assign(0.0)
 
     def _snapshot(self) -> None:
         started = time.perf_counter()
@@ -107,7 +116,7 @@ class NonFiniteGuard:
         assert snapshot is not None
         for name, variable in self._variables.items():
             variable.assign(snapshot.arrays[name])
-        self._state.loss_sum.assign(0.0)
+        self._reset_sums()
         step = int(self._state.step)
         self._batches.seek(step)
         return step
@@ -127,19 +136,24 @@ class NonFiniteGuard:
         self._batches.seek(step + 1)
         self._snapshot()
 
-    def _non_finite_part(self) -> str:
-        if not np.isfinite(self._state.loss_sum.numpy()):
-            return "the loss or its gradient is"
-        names = self._state.non_finite()
-        return (
-            "the optimizer state is" if names[0].startswith("optimizers/") else f"{self._state.describe(names[0])} is"
-        )
+    def _cause(self) -> tuple[str, str]:
+        """Returns what is not finite after one step, and the step's loss and, if it is known, gradient norm."""
+        loss, norm = self._sums()
+        has_norm = any(optimizer.has_norm for optimizer in self._state.optimizers.values())
+        seen = f"loss {loss:.4g}" + (f", gradient norm {norm:.4g}" if has_norm else "")
+        if not np.isfinite(loss):
+            return "the loss is", seen
+        if not np.isfinite(norm):
+            return "the norm of the gradient is" if has_norm else "the gradient is", seen
+        first, *others = self._state.non_finite()
+        more = f" and {len(others)} more variables are" if others else " is"
+        return self._state.describe(first) + more, seen
 
-    def _diverged(self, cause: str) -> TfloopError:
+    def _diverged(self, cause: tuple[str, str]) -> TfloopError:
         step = int(self._state.step)  # that of the snapshot
         examples = ", ".join(str(index) for index in self._data.examples_of(step)[:8])
         return TfloopError(
-            f"training diverged: {cause} not finite at step {step + 1}; "
+            f"training diverged: {cause[0]} not finite at step {step + 1} ({cause[1]}); "
             f"its batch has the training examples {examples}, ...",
             hint="lower `optimizer.learning_rate`, set `clip_norm: 1.0`, or use `on_nonfinite: skip` to skip such "
             "batches",

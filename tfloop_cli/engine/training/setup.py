@@ -59,6 +59,7 @@ def create_state(
             build_optimizer(config, total_steps),
             model.trainable_variables,
             state.loss_sum,
+            state.norm_sum,
             ema_decay=config.ema_decay,
             use_loss_scale=config.precision == "float16",
             accumulate=config.accumulates_gradients,

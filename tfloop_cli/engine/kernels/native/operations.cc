@@ -74,6 +74,7 @@ ConvolutionShape convolution_shape(const Input& images, const int64_t filters[4]
   s.kernel_height = filters[0], s.kernel_width = filters[1], s.filters = filters[3];
   require(filters[2] == s.channels && s.filters % LANES == 0,
           "filters must have the images' channels, and their number must be a multiple of 16");
+  require(s.taps() > 0 && s.filters > 0, "filters must not be empty");
   s.output_height = same ? s.height : s.height - s.kernel_height + 1;
   s.output_width = same ? s.width : s.width - s.kernel_width + 1;
   require(s.output_height > 0 && s.output_width > 0, "the images are smaller than the filters");
