@@ -42,7 +42,8 @@ ALLOWED: dict[str, list[str]] = {
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],
     "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.schedules"],
     "engine.arrays": [],
-    "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers"],
+    "engine.snapshot": ["errors", "engine.arrays"],
+    "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers", "engine.snapshot"],
     "engine.traced_state": ["user_code"],
     "engine.tasks": ["errors", "registry", "engine.data", "engine.state"],
     "engine.graph_failures": ["user_code", "engine.state", "engine.tasks"],
@@ -58,7 +59,9 @@ ALLOWED: dict[str, list[str]] = {
         "events", "config", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.graph_failures", "engine.evaluation", "engine.traced_state", "engine.training",
     ],
-    "engine.checkpoints": ["errors", "events", "files", "config", "runs", "engine.arrays", "engine.state"],
+    "engine.checkpoints": [
+        "errors", "events", "files", "config", "runs", "engine.arrays", "engine.snapshot", "engine.state",
+    ],
     "engine.samples": ["events", "files", "runs", "engine.state", "engine.tasks"],
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
     "commands": [

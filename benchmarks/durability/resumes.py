@@ -60,10 +60,9 @@ class Run:
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint of the current state; returns its folder."""
         from tfloop_cli.engine.checkpoints.storage import write_checkpoint
-        from tfloop_cli.engine.state import Snapshot
 
         folder.mkdir(parents=True, exist_ok=True)
-        return write_checkpoint(folder, Snapshot.of(self.state), self.manifest_facts())
+        return write_checkpoint(folder, self.state.snapshot(), self.manifest_facts())
 
     def values(self) -> dict[str, bytes]:
         """Returns the bytes of all variables of the training state."""

@@ -13,7 +13,7 @@ from tfloop_cli.registry.argument_types import OnResume
 from tfloop_cli.registry.declarations import Parameter
 
 FREE, CHANGES_REST, REFUSED = OnResume.FREE, OnResume.CHANGES_REST, OnResume.REFUSED
-BASE: dict[str, Any] = {"dataset": {"name": "images", "path": "a"}, "model": {"name": "mlp", "dropout": 0.1}}
+BASE: dict[str, Any] = {"dataset": {"name": "images", "path": "/a"}, "model": {"name": "mlp", "dropout": 0.1}}
 
 
 def found(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any, OnResume]]:
@@ -69,10 +69,10 @@ def test_annotation_of_an_argument_declares_its_policy() -> None:
         ({}, {"optimizer": {"learning_rate": 0.5}}, [("optimizer.learning_rate", 0.001, 0.5, CHANGES_REST)]),
         ({}, {"optimizer": {"beta_1": 0.5}}, [("optimizer.beta_1", 0.9, 0.5, REFUSED)]),
         ({}, {"model": {"name": "mlp"}}, [("model.dropout", 0.1, 0.0, REFUSED)]),
-        ({}, {"dataset": {"name": "images", "path": "b"}}, [("dataset.path", "a", "b", CHANGES_REST)]),
+        ({}, {"dataset": {"name": "images", "path": "/b"}}, [("dataset.path", "/a", "/b", CHANGES_REST)]),
         (
             {},
-            {"dataset": {"name": "images", "path": "a", "in_memory": "never"}},
+            {"dataset": {"name": "images", "path": "/a", "in_memory": "never"}},
             [("dataset.in_memory", "auto", "never", FREE)],
         ),
         ({}, {"task": {"label_smoothing": 0.1}}, [("task.label_smoothing", 0.0, 0.1, REFUSED)]),

@@ -24,10 +24,9 @@ def single_threaded_tensorflow(machine: None) -> None:
 def save(tmp_path: Path) -> Callable[..., Path]:
     """Returns a function that saves a trainer's state, with the facts of its manifest."""
     from tfloop_cli.engine.checkpoints.storage import write_checkpoint
-    from tfloop_cli.engine.state import Snapshot
 
     def save(run: Any) -> Path:
-        return write_checkpoint(tmp_path / "checkpoints", Snapshot.of(run.state), facts_of(run))
+        return write_checkpoint(tmp_path / "checkpoints", run.state.snapshot(), facts_of(run))
 
     return save
 

@@ -161,7 +161,7 @@ def test_checkpoint_is_evaluated_without_native_kernels(
     """A machine without the C++ operations can evaluate a run that was trained with them."""
     from tfloop_cli.commands.evaluate import Options, evaluate
     from tfloop_cli.config.loading import to_mapping
-    from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
+    from tfloop_cli.engine.checkpoints.storage import write_checkpoint
     from tfloop_cli.engine.kernels import native
     from tfloop_cli.terminal.console import Console
 
@@ -177,6 +177,6 @@ def test_checkpoint_is_evaluated_without_native_kernels(
         "train_examples": 1,
     }
     monkeypatch.setattr(native, "unavailable_reason", lambda: "they were not built")
-    checkpoint = write_checkpoint(tmp_path, Snapshot.of(run.state), facts)
+    checkpoint = write_checkpoint(tmp_path, run.state.snapshot(), facts)
     assert evaluate(checkpoint, Options(device="cpu"), Console()) == 0
     assert "(23 examples)" in capsys.readouterr().out

@@ -332,7 +332,7 @@ def test_changed_machine_code_and_data_are_reported(tmp_path: Path) -> None:
 
 def test_early_stopping_continues_counting_after_resume(trainer, tmp_path: Path) -> None:
     """The run is stopped after its second epoch without an improvement; its patience is three epochs."""
-    from tfloop_cli.engine.checkpoints.storage import Snapshot, restore, write_checkpoint
+    from tfloop_cli.engine.checkpoints.storage import restore, write_checkpoint
     from tfloop_cli.runs.checkpoints import Checkpoint
 
     changes = {"validation": 10, "epochs": 50, "early_stopping": {"patience_epochs": 3, "min_delta": 100.0}}
@@ -342,7 +342,7 @@ def test_early_stopping_continues_counting_after_resume(trainer, tmp_path: Path)
     stopped.fit_until(3 * stopped.data.steps_per_epoch)
     config = to_mapping(from_mapping(CONFIG, "a test"))
     facts = {"config": config, "data": "", "code": {}, "run_id": "", "total_steps": 1, "train_examples": 1}
-    saved = write_checkpoint(tmp_path, Snapshot.of(stopped.state), facts)
+    saved = write_checkpoint(tmp_path, stopped.state.snapshot(), facts)
     resumed = trainer(**changes)
     restore(Checkpoint.open(saved), resumed.state)
     assert [epoch.epoch for epoch in resumed.fit()] == [3, 4]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
-from tfloop_cli.engine.checkpoints.storage import Snapshot, write_checkpoint
+from tfloop_cli.engine.checkpoints.storage import write_checkpoint
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Progress, Stopped
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
@@ -181,7 +181,7 @@ def test_missing_best_checkpoint_is_reported_and_the_last_one_evaluated(trainer,
     run = trainer(validation=10, epochs=3)
     with CheckpointManager(tmp_path, run.state, run.config.checkpoint, FACTS, print) as manager:
         list(train(run, manager))
-        last = write_checkpoint(tmp_path, Snapshot.of(run.state), FACTS)
+        last = write_checkpoint(tmp_path, run.state.snapshot(), FACTS)
         manager.best, manager.last = tmp_path / "step-00000001", last
         assert manager.restore_best() == last
     assert "the last weights are evaluated instead" in capsys.readouterr().out

@@ -14,7 +14,8 @@ import pytest
 
 from tfloop_cli.engine.checkpoints import manager as manager_module
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
-from tfloop_cli.engine.checkpoints.storage import Snapshot, read_arrays, restore
+from tfloop_cli.engine.checkpoints.storage import read_arrays, restore
+from tfloop_cli.engine.snapshot import Snapshot
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints

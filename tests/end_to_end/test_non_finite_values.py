@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
-from tfloop_cli.engine.checkpoints.storage import Snapshot, read_arrays, restore, write_checkpoint
+from tfloop_cli.engine.checkpoints.storage import read_arrays, restore, write_checkpoint
 from tfloop_cli.engine.data import from_arrays
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, RunEnded, RunStarted
@@ -189,5 +189,5 @@ def test_unscaled_gradients_are_not_divided_by_the_scale(trainer) -> None:
 def test_scale_is_saved_and_restored(trainer, tmp_path: Path) -> None:
     run, other = trainer(precision="float16"), trainer(precision="float16")
     run.state.optimizer.scale.assign([4.0, 77.0])
-    restore(Checkpoint.open(write_checkpoint(tmp_path, Snapshot.of(run.state), FACTS)), other.state)
+    restore(Checkpoint.open(write_checkpoint(tmp_path, run.state.snapshot(), FACTS)), other.state)
     assert loss_scale(other) == [4.0, 77.0]

@@ -18,7 +18,7 @@ from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, restore, w
 from tfloop_cli.engine.data import ArraySource, from_arrays
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.samples import Samples
-from tfloop_cli.engine.state import Snapshot, TrainState
+from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch, MetricValues
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import EpochDone, Progress
@@ -154,7 +154,7 @@ def save(run: Any, folder: Path) -> Checkpoint:
         "total_steps": 1,
         "train_examples": 1,
     }
-    return Checkpoint.open(write_checkpoint(folder, Snapshot.of(run.state), facts))
+    return Checkpoint.open(write_checkpoint(folder, run.state.snapshot(), facts))
 
 
 def restored(run: Any, checkpoint: Checkpoint) -> Any:

@@ -14,7 +14,6 @@ from tfloop_cli.engine.checkpoints.storage import restore, write_checkpoint
 from tfloop_cli.engine.data import Dataset, from_arrays
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps
-from tfloop_cli.engine.state import Snapshot
 from tfloop_cli.engine.tasks import Batch, build_task
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, models, tasks
@@ -183,7 +182,7 @@ def test_run_with_dicts_weights_and_an_own_variable_is_resumed_exactly(make_run,
     stopped = make_run()
     stopped.fit_until(4)
     facts = {"config": to_mapping(stopped.config), "data": "", "code": {}, "run_id": "", "total_steps": 1}
-    saved = Checkpoint.open(write_checkpoint(tmp_path, Snapshot.of(stopped.state), facts))
+    saved = Checkpoint.open(write_checkpoint(tmp_path, stopped.state.snapshot(), facts))
     resumed = make_run()
     restore(saved, resumed.state, TrainSteps(resumed.state, resumed.data, resumed.task, resumed.config).trace)
     assert results(resumed) == (everything, epochs[1:])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
-from tfloop_cli.engine.checkpoints.storage import MAX_HEADER_BYTES, STATE, Snapshot, restore, write_checkpoint
+from tfloop_cli.engine.checkpoints.storage import MAX_HEADER_BYTES, STATE, restore, write_checkpoint
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.checkpoints import MANIFEST, Checkpoint, manifest_bytes
 from tfloop_cli.runs.folder import RunFolder
@@ -38,7 +38,7 @@ def test_hundreds_of_invalid_configs_are_rejected(tmp_path: Path) -> None:
 def saved(trainer, tmp_path: Path):
     """A run and the folder of its checkpoint."""
     run = trainer()
-    return run, write_checkpoint(tmp_path / "checkpoints", Snapshot.of(run.state), FACTS)
+    return run, write_checkpoint(tmp_path / "checkpoints", run.state.snapshot(), FACTS)
 
 
 def forge(path: Path, content: bytes | None = None, **changes: Any) -> None:

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps
-from tfloop_cli.engine.state import Snapshot
 from tfloop_cli.errors import ExitCode, TfloopError
 
 CNN = {"model": {"name": "conv_net", "filters": [2], "batch_norm": True, "hidden": [4], "dropout": 0.5}}
@@ -168,13 +167,13 @@ def test_sum_of_finite_values_that_overflows_is_no_divergence(run_with, value: f
     run = run_with(Constant(value, 70_400, dtype=dtype))
     assert len(run.fit()) == 2
     assert int(run.state.skipped_steps[0]) == 0
-    Snapshot.of(run.state).require_finite()
+    run.state.snapshot().require_finite()
 
 
 def test_constant_mask_of_infinities_is_allowed_and_saved(run_with) -> None:
     run = run_with(Constant(-np.inf))
     assert len(run.fit()) == 2
-    snapshot = Snapshot.of(run.state)
+    snapshot = run.state.snapshot()
     snapshot.require_finite()
     assert any(np.isinf(array).any() for name, array in snapshot.arrays.items() if name.startswith("models/"))
 

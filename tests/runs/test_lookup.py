@@ -49,8 +49,8 @@ class Training:
         config = config.model_copy(update={key: one for key, one in decided.items() if getattr(config, key) == "auto"})
         options = choose_run(config, options, self.data, console.note, console.warn)
         run = open_run(config, options)
-        facts = {"data": self.data, "run_id": load_metadata(options.resume).get("run_id", str(run))}
-        facts["code"] = copy_code(options.code, run.code)
+        facts: dict[str, Any] = {"data": self.data, "run_id": load_metadata(options.resume).get("run_id", str(run))}
+        facts["code"], facts["code_modules"] = copy_code(options.code, run.code)
         run.config.write_text(dump(config))
         write_json(run.metadata, {"started": run.started(), "name_prefix": options.name_prefix, **facts})
         if self.saves:

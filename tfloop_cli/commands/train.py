@@ -16,7 +16,7 @@ from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping, monitored_metrics
 from tfloop_cli.engine.training.setup import build_state, train_on_unused_validation
-from tfloop_cli.engine.training.setup_warnings import setup_warnings
+from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
 from tfloop_cli.runs.lookup import choose_run
@@ -49,18 +49,16 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     state = build_state(task, data, config, steps, console.note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
-    for line in setup_warnings(config, data, task):
-        console.warn(line)
+    warn_before_training(config, data, task, console.warn)
     train_steps = TrainSteps(state, data, task, config, console.warn)
 
     run = open_run(config, options)
     with run.lock(), Recorder(run, console.warn) as recorder, Interrupts(console.warn, idle=True) as interrupts:
-        display = make_display(console)
-        monitored = monitored_metrics(config, best_metric, early_stopping)
-        facts = manifest_facts(config, metadata.get("run_id"), steps, data.facts() | monitored)
+        facts = data.facts() | monitored_metrics(config, best_metric, early_stopping)
+        facts = manifest_facts(config, metadata.get("run_id"), steps, facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
-        consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display)
+        consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display := make_display(console))
 
         def emit(event: Event) -> None:
             for consumer in consumers:

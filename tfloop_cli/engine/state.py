@@ -3,8 +3,6 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.arrays import as_bytes, is_all_finite, view_of
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
+from tfloop_cli.engine.snapshot import Snapshot
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.checkpoints import NO_STEP
 
@@ -151,12 +150,21 @@ class TrainState:
             for variable, value in zip(kept, values, strict=True):
                 variable.assign(value)
 
-    def snapshot(self) -> "Snapshot":
+    def snapshot(self) -> Snapshot:
         """Copies the state into the memory of the latest copy, unless that is in use: one copy is enough."""
         latest, self.latest_snapshot = self.latest_snapshot, None
         memory = latest.arrays if latest and not latest.in_use else {}
         del latest  # otherwise its memory is released only after the new copy is made
-        self.latest_snapshot = Snapshot.of(self, memory)
+        facts = {
+            "step": int(self.step),
+            "epoch": int(self.epoch),
+            "epoch_start": int(self.epoch_start),
+            "best_step": int(self.best_step),
+            "other_variables": len(self.others),
+        }
+        self.latest_snapshot = Snapshot.of(
+            self.variables(), facts, self.weight_names(), self.checked_names(), memory=memory
+        )
         return self.latest_snapshot
 
     def trainable_variables(self) -> list[keras.Variable]:
@@ -257,57 +265,3 @@ class TrainState:
         finally:
             for (variable, _), value in zip(pairs, weights, strict=True):
                 variable.assign(value)
-
-
-@dataclass
-class Snapshot:
-    """A copy of the training state between two steps.
-
-    Attributes:
-        arrays: every variable by its name, C-contiguous.
-        facts: the manifest's step, epoch, epoch_start, best_step and other_variables.
-        weights: names of the arrays that `weights_sha256` covers, in order.
-        checked: names of the arrays that have to be finite.
-        in_use: whether it is being saved, so that its arrays must not be overwritten.
-    """
-
-    arrays: dict[str, np.ndarray]
-    facts: Mapping[str, Any]
-    weights: Sequence[str]
-    checked: Sequence[str] = ()
-    in_use: bool = False
-
-    @classmethod
-    def of(cls, state: TrainState, memory: dict[str, np.ndarray] | None = None) -> "Snapshot":
-        """Copies the state, into the arrays in `memory` if they are those of an earlier copy."""
-        arrays = dict(memory or {})
-        for name, variable in state.variables().items():
-            view = view_of(variable)
-            if name not in arrays:
-                arrays[name] = np.empty_like(view, order="C")
-            np.copyto(arrays[name], view)
-        facts = {
-            "step": int(state.step),
-            "epoch": int(state.epoch),
-            "epoch_start": int(state.epoch_start),
-            "best_step": int(state.best_step),
-            "other_variables": len(state.others),
-        }
-        return cls(arrays, facts, state.weight_names(), state.checked_names())
-
-    def weights_sha256(self) -> str:
-        """Returns the same as `TrainState.weights_sha256` for the same state."""
-        digest = hashlib.sha256()
-        for name in self.weights:
-            digest.update(as_bytes(self.arrays[name]))
-        return digest.hexdigest()
-
-    def require_finite(self) -> None:
-        """Raises TfloopError if a value in models or optimizers is not finite (exit code 5)."""
-        for name in self.checked:
-            if not is_all_finite(self.arrays[name]):
-                raise TfloopError(
-                    f"after step {self.facts['step']}, `{name}` has non-finite values; it is not saved",
-                    hint="lower `optimizer.learning_rate` or set `clip_norm: 1.0`",
-                    code=ExitCode.DIVERGED,
-                )

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
-from tfloop_cli.engine.checkpoints.storage import STATE, Snapshot, read_arrays, restore, write_checkpoint
+from tfloop_cli.engine.checkpoints.storage import STATE, read_arrays, restore, write_checkpoint
+from tfloop_cli.engine.snapshot import Snapshot
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Stopped
 from tfloop_cli.runs.checkpoints import MANIFEST, Checkpoint, list_checkpoints
@@ -37,7 +38,7 @@ def facts_of(run, run_id: str = "one") -> dict:
 
 
 def save(run, folder: Path) -> Checkpoint:
-    return Checkpoint.open(write_checkpoint(folder, Snapshot.of(run.state), facts_of(run)))
+    return Checkpoint.open(write_checkpoint(folder, run.state.snapshot(), facts_of(run)))
 
 
 def make_manager(run, folder: Path, warnings: list[str] | None = None, run_id: str = "one") -> CheckpointManager:
@@ -93,13 +94,13 @@ def test_variables_of_every_dtype_are_restored(trainer, assert_bitwise_equal, tm
 
 
 def test_snapshot_is_contiguous(trainer) -> None:
-    snapshot = Snapshot.of(trainer().state)
+    snapshot = trainer().state.snapshot()
     assert all(array.flags.c_contiguous for array in snapshot.arrays.values())
 
 
 def test_snapshot_does_not_change_during_training(trainer, assert_bitwise_equal) -> None:
     run = trainer(**CNN)
-    snapshot, before = Snapshot.of(run.state), run.everything()
+    snapshot, before = run.state.snapshot(), run.everything()
     run.fit()
     assert_bitwise_equal(snapshot.arrays, before)
 
@@ -135,7 +136,7 @@ def test_files_need_no_second_copy_of_the_state(trainer, tmp_path: Path, action:
     run = trainer(net=keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]))
     size = 2**22
     arrays = {f"models/model/{index:04d}": np.ones(size // 4, np.float32) for index in range(4)}
-    facts = Snapshot.of(run.state).facts
+    facts = run.state.snapshot().facts
     tracemalloc.start()
     path = write_checkpoint(tmp_path, Snapshot(arrays, facts, list(arrays)), facts_of(run))
     peak = tracemalloc.get_traced_memory()[1]

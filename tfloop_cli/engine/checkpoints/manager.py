@@ -9,7 +9,8 @@ from typing import Any, Self
 from tfloop_cli.config.schema import CheckpointConfig
 from tfloop_cli.engine.checkpoints.changes import apply_changes, has_new_learning_rate, require_same_epochs
 from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, restore, write_checkpoint
-from tfloop_cli.engine.state import Snapshot, TrainState
+from tfloop_cli.engine.snapshot import Snapshot
+from tfloop_cli.engine.state import TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 from tfloop_cli.files import disk_errors

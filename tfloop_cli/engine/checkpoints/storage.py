@@ -18,7 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.arrays import as_bytes
-from tfloop_cli.engine.state import Snapshot, TrainState
+from tfloop_cli.engine.snapshot import Snapshot
+from tfloop_cli.engine.state import TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import read_file, sync_folder
 from tfloop_cli.runs.checkpoints import (
