@@ -140,6 +140,18 @@ def test_quiet_stderr_hides_captured_output_on_tfloop_error() -> None:
     assert completed.stderr == "error: no such device\n"
 
 
+def test_quiet_stderr_without_a_folder_for_temporary_files() -> None:
+    completed = run("""
+        import tempfile
+        tempfile.tempdir = "/no/such/folder"
+        console = Console()
+        with console.quiet_stderr():
+            os.write(2, b"noise")
+            console.info("message")
+    """)
+    assert (completed.returncode, completed.stderr) == (0, "message\n")
+
+
 def test_verbose_prints_noise() -> None:
     completed = run("""
         with Console(verbose=True).quiet_stderr():
