@@ -101,7 +101,6 @@ def resume(
     json: options.Json = False,
 ) -> None:
     """Continue a run with its own config, or show its result if it is finished."""
-    ignore_errors("stdout")
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
         from tfloop_cli.runs import lookup

@@ -13,6 +13,7 @@ from tfloop_cli.config.loading import dump
 from tfloop_cli.config.schema import Config
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.files import write_json
+from tfloop_cli.hardware import all_cores
 from tfloop_cli.runs import checkpoints
 from tfloop_cli.runs.code_copies import copy_code
 from tfloop_cli.runs.folder import RunFolder
@@ -144,6 +145,13 @@ def test_keys_that_do_not_affect_completed_steps_may_change(tfloop, training: Tr
     run = run_of(tfloop("train exp.yaml"))
     assert run_of(tfloop(f"train exp.yaml --resume {options}")) == run
     assert training.options.resume == RunFolder(Path(run))
+
+
+def test_more_threads_than_cores_are_those_of_the_run(training: Training, tfloop: Callable[..., Any]) -> None:
+    """`engine.runtime` limits them, and config.yaml has what the run uses."""
+    training.threads = all_cores()
+    run = run_of(tfloop("train exp.yaml"))
+    assert run_of(tfloop("train exp.yaml --resume --set threads=4096")) == run
 
 
 @pytest.mark.parametrize("key", ["optimizer.learning_rate=0.5", "batch_size=7", "threads=1", "validation=0"])

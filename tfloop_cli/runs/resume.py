@@ -12,6 +12,7 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded
 from tfloop_cli.files import read_json
+from tfloop_cli.hardware import all_cores
 from tfloop_cli.registry.argument_types import OnResume
 from tfloop_cli.runs import metadata
 from tfloop_cli.runs.checkpoints import list_checkpoints
@@ -59,6 +60,8 @@ def _refusal(run: RunFolder, difference: Difference) -> Problem:
 def with_decisions(config: Config, saved: Config) -> Config:
     """Returns the config with what a run has decided, according to its saved config, in place of "auto"."""
     undecided = [key for key in DECIDED_ONCE if getattr(config, key) == "auto"]
+    if config.threads != "auto" and min(config.threads, all_cores()) == saved.threads:
+        undecided.append("threads")  # a run has at most as many as the machine has cores
     if config.device == "gpu" and saved.device == "gpu:0":
         undecided.append("device")
     return config.model_copy(update={key: getattr(saved, key) for key in undecided})
