@@ -68,6 +68,7 @@ def test_paths_with_variables_and_absolute_paths(
 
 def test_config_of_a_run_does_not_depend_on_the_current_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(["configs/table.yaml"]).config
+    assert f"{here}/configs/data/a.csv" in dump(config)
     (here / "run").mkdir()
     (here / "run" / "config.yaml").write_text(dump(config))
     monkeypatch.chdir("/")
