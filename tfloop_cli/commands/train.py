@@ -13,7 +13,7 @@ from tfloop_cli.engine.loop import TrainSteps, fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
-from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping, monitored_metrics
+from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
@@ -48,8 +48,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
 
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
-        monitored = monitored_metrics(config, best_metric, early_stopping)
-        facts = manifest_facts(config, metadata.get("run_id"), steps, data.facts() | monitored)
+        facts = manifest_facts(config, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
         recorder = Recorder(run, console.warn)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
