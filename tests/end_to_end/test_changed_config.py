@@ -32,12 +32,11 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 
 
 def facts_of(run: Any) -> dict[str, Any]:
-    from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping, monitored_metrics
+    from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
     from tfloop_cli.runs.metadata import manifest_facts
 
     best, early_stopping = BestMetric(run.task, run.config), EarlyStopping(run.task, run.config)
-    monitored = monitored_metrics(run.config, best, early_stopping)
-    return manifest_facts(run.config, "one", 1, run.data.facts() | monitored)
+    return manifest_facts(run.config, {"run_id": "one"}, 1, run.data.facts | best.facts | early_stopping.facts)
 
 
 def restore(run: Any, checkpoint: Path) -> list[str]:

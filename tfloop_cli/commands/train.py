@@ -14,7 +14,7 @@ from tfloop_cli.engine.loop import TrainSteps, fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
-from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping, monitored_metrics
+from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state, train_on_unused_validation
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
@@ -54,8 +54,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
 
     run = open_run(config, options)
     with run.lock(), Recorder(run, console.warn) as recorder, Interrupts(console.warn, idle=True) as interrupts:
-        facts = data.facts() | monitored_metrics(config, best_metric, early_stopping)
-        facts = manifest_facts(config, metadata.get("run_id"), steps, facts)
+        facts = manifest_facts(config, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
         consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display := make_display(console))

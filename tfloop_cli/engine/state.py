@@ -97,14 +97,8 @@ class TrainState:
         """
         named = dict(self.model_variables())
         for name, optimizer in self.optimizers.items():
-            if optimizer.learning_rate is not None:
-                named[f"optimizers/{name}/learning_rate"] = optimizer.learning_rate.value
-            for index, variable in enumerate(optimizer.state_variables):
-                named[f"optimizers/{name}/{index:04d}"] = variable.value
-            for index, average in enumerate(optimizer.ema):
-                named[f"ema/{name}/{index:04d}"] = average
-            if optimizer.scale is not None:
-                named[f"optimizers/{name}/scale"] = optimizer.scale
+            named |= {f"optimizers/{name}/{part}": variable for part, variable in optimizer.variables().items()}
+            named |= {f"ema/{name}/{index:04d}": average for index, average in enumerate(optimizer.ema)}
         named |= {f"{OTHERS}{index:04d}": variable for index, variable in enumerate(self.others)}
         counters = (
             self.step, self.epoch, self.epoch_start, self.metric_sums, self.best, self.best_loss, self.best_step,

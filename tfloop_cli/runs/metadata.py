@@ -72,18 +72,18 @@ def load_metadata(run: RunFolder | None) -> Mapping[str, Any]:
 
 
 def manifest_facts(
-    config: Config, run_id: str | None, total_steps: int, engine_facts: Mapping[str, Any]
+    config: Config, before: Mapping[str, Any], total_steps: int, engine_facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns what every checkpoint's manifest contains besides the training state. Nothing is written yet.
 
     Args:
         config: the resolved config.
-        run_id: the resumed run's id; None for a new one.
+        before: the resumed run's metadata, with its id; empty for a new one.
         total_steps: training steps in the whole run.
         engine_facts: about the data, and about the metrics that choose the best epoch and stop early.
     """
     now = gather({
-        "run_id": run_id or secrets.token_hex(8),
+        "run_id": before.get("run_id") or secrets.token_hex(8),
         "config": to_mapping(config),
         "device": config.device,
         "threads": config.threads,

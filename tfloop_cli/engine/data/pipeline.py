@@ -71,8 +71,9 @@ class Data:
         """Returns the number of examples of a split; 0 if there is no such split."""
         return len(self._splits[split][1]) if split in self._splits else 0
 
+    @property
     def facts(self) -> dict[str, Any]:
-        """Returns what metadata contains about the data."""
+        """What metadata contains about the data."""
         examples = {"train_examples": self.examples("train"), "held_out_examples": self.held_out}
         return {"data": self.fingerprint, **examples}
 

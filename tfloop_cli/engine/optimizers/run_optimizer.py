@@ -71,16 +71,16 @@ class RunOptimizer:
         self._with_gradient: list[keras.Variable] = []
         self._scaled = False  # whether the step that is being traced uses the loss scale
 
-    @property
-    def learning_rate(self) -> keras.Variable | None:
-        """The variable of a constant learning rate; None with a schedule."""
-        rate = self.inner._learning_rate
-        return rate if isinstance(rate, keras.Variable) else None
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns the variables that a checkpoint contains by name, without the EMA: `learning_rate`, `0000`, ..., `scale`.
 
-    @property
-    def state_variables(self) -> list[keras.Variable]:
-        """The variables of the Keras optimizer without `learning_rate`: the same with every schedule."""
-        return [variable for variable in self.inner.variables if variable is not self.learning_rate]
+        The numbers do not depend on the config: only a constant learning rate has a variable.
+        """
+        rate = self.inner._learning_rate
+        settings = {"learning_rate": rate.value} if isinstance(rate, keras.Variable) else {}
+        numbered = [variable.value for variable in self.inner.variables if variable is not rate]
+        scale = {"scale": self.scale} if self.scale is not None else {}
+        return settings | {f"{index:04d}": variable for index, variable in enumerate(numbered)} | scale
 
     def restart_ema(self) -> None:
         """Makes the EMA weights equal to the weights, as at the start of a run."""

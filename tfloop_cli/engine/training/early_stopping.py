@@ -50,12 +50,16 @@ class BestMetric:
         task: its metrics, and the one that it monitors by default.
         config: `checkpoint.best`.
 
+    Attributes:
+        facts: what metadata contains about the metric.
+
     Raises:
         TfloopError: the task does not have the metric, or its mode is unknown (exit code 2).
     """
 
     def __init__(self, task: Task, config: Config) -> None:
         self._monitor = monitor_of(config.checkpoint.best, task, "checkpoint.best")
+        self.facts = {"best_metric": _text(self._monitor, config)}
 
     def update(self, state: TrainState, validation: Metrics | None) -> bool:
         """Updates `best`, `best_loss` and `best_step` of `state`; returns whether this epoch is the best so far."""
@@ -81,6 +85,9 @@ class EarlyStopping:
         task: its metrics, and the one that it monitors by default.
         config: `early_stopping`.
 
+    Attributes:
+        facts: what metadata contains about the metric.
+
     Raises:
         TfloopError: there is no metric to monitor, the task does not have it, or its mode is unknown (exit code 2).
     """
@@ -88,6 +95,7 @@ class EarlyStopping:
     def __init__(self, task: Task, config: Config) -> None:
         self._config = config.early_stopping
         self._monitor = monitor_of(config.early_stopping, task, "early_stopping")
+        self.facts = {"early_stopping_metric": _text(self._monitor, config)}
         if self._config and not self._monitor:
             raise TfloopError(
                 f"`early_stopping` needs a metric to monitor; task `{config.task.name}` has no default",
@@ -115,11 +123,10 @@ class EarlyStopping:
         return self._config is not None and float(state.early_stopping[1]) >= self._config.patience_epochs
 
 
-def monitored_metrics(config: Config, best: BestMetric, early_stopping: EarlyStopping) -> dict[str, str | None]:
-    """Returns what chooses the best epoch and what stops early, as text: a resumed run may compare another value."""
+def _text(monitor: Monitor | None, config: Config) -> str | None:
+    """Returns what is compared; a resumed run may compare another value."""
     weights = " of the EMA weights" if config.ema_decay else ""
-    monitors = {"best_metric": best._monitor, "early_stopping_metric": early_stopping._monitor}
-    return {key: f"{one.mode} {one.metric}{weights}" if one else None for key, one in monitors.items()}
+    return f"{monitor.mode} {monitor.metric}{weights}" if monitor else None
 
 
 def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) -> Monitor | None:
