@@ -86,8 +86,10 @@ class Data:
 
         Returns 0 and changes nothing if the validation split is the dataset's own or was requested.
         """
-        undone = self._config.validation == "auto" and undo_hold_out(self._splits)
-        return self.examples("train") if undone else 0
+        if self._config.validation != "auto" or not undo_hold_out(self._splits):
+            return 0
+        self.held_out = 0
+        return self.examples("train")
 
     @property
     def steps_per_epoch(self) -> int:
