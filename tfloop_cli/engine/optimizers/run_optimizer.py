@@ -72,7 +72,7 @@ class RunOptimizer:
         self._scaled = False  # whether the step that is being traced uses the loss scale
 
     def variables(self) -> dict[str, tf.Variable]:
-        """Returns what a checkpoint contains by name, without the EMA: `learning_rate`, `0000`, ..., `scale`.
+        """Returns the variables of a checkpoint by name, without the EMA: `learning_rate`, `0000` and so on, `scale`.
 
         The numbers do not depend on the config: only a constant learning rate has a variable.
         """
