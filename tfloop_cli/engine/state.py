@@ -97,14 +97,8 @@ class TrainState:
                 named[f"optimizers/{name}/scale"] = optimizer.scale
         named |= {f"{OTHERS}{index:04d}": variable for index, variable in enumerate(self.others)}
         counters = (
-            self.step,
-            self.epoch,
-            self.metric_sums,
-            self.best,
-            self.best_step,
-            self.early_stopping,
-            self.skipped_steps,
-        )
+            self.step, self.epoch, self.metric_sums, self.best, self.best_step, self.early_stopping, self.skipped_steps,
+        )  # fmt: skip
         return named | {f"loop/{variable.name.split(':')[0]}": variable for variable in counters}
 
     def model_variables(self) -> Iterator[tuple[str, tf.Variable]]:
