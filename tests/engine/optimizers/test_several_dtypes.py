@@ -73,12 +73,15 @@ def eager_loop(run, weights: list[np.ndarray], optimizer: keras.Optimizer) -> tu
     averages = [np.asarray(variable.numpy(), "float64") for variable in variables]
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer.build(variables)
-    for images, labels in run.data.batches(0, run.config.epochs * run.data.steps_per_epoch):
+    batches = run.data.batches(0, run.config.epochs * run.data.steps_per_epoch)
+    for step, (images, labels) in enumerate(batches):
         with tf.GradientTape() as tape:
             loss = loss_of(labels, model(images, training=True))
             loss = optimizer.scale_loss(loss + tf.cast(model.losses[0], loss.dtype))
         optimizer.apply(tape.gradient(loss, variables), variables)
-        averages = [0.9 * a + 0.1 * np.asarray(v.numpy(), "float64") for a, v in zip(averages, variables, strict=True)]
+        decay = min(0.9, (1 + step) / (10 + step))
+        new = [np.asarray(variable.numpy(), "float64") for variable in variables]
+        averages = [decay * a + (1 - decay) * one for a, one in zip(averages, new, strict=True)]
     return model, averages
 
 
@@ -108,6 +111,7 @@ def test_ema_of_bfloat16_weights_moves(trainer) -> None:
     run = trainer(net=make_model(), ema_decay=0.999)
     (ema, *_), (kernel, *_) = run.state.optimizer.ema, run.state.trainable_variables()
     before = ema.numpy()
+    run.state.optimizer.inner.iterations.assign(100_000)  # after the warm-up
     kernel.assign(kernel.value * 1.25)
     gradients = [tf.zeros_like(variable.value) for variable in run.state.trainable_variables()]
     run.state.optimizer.apply(gradients, run.state.trainable_variables(), tf.constant(1.0))
