@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from tfloop_cli.engine.data.encoders import Column, Encoders
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -28,6 +29,7 @@ class DataSpec:
         class_names: one name per class, in the order of the labels; empty if the targets are not classes.
         vocabulary: number of token ids of a text, 0 (padding) and 1 (unknown) included; 0 for other inputs.
         one_hot: whether the targets are classes with one number per class, [classes]: 1 for the class, else 0.
+        columns: of a table: what each feature of the inputs [features] is, in order; empty for other inputs.
     """
 
     input_shape: tuple[int | None, ...]
@@ -36,6 +38,7 @@ class DataSpec:
     class_names: tuple[str, ...] = ()
     vocabulary: int = 0
     one_hot: bool = False
+    columns: tuple[Column, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -115,11 +118,13 @@ class Dataset:
         spec: shape of one example.
         splits: by name; `train` is required for training, `test` for the evaluation at the end.
         fingerprint: identifies the data; stored in checkpoints.
+        encoders: how the examples are encoded, if the run must keep it to encode others alike.
     """
 
     spec: DataSpec
     splits: Mapping[str, Source]
     fingerprint: str
+    encoders: Encoders | None = None
 
 
 def from_arrays(
