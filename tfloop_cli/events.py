@@ -26,6 +26,8 @@ class RunStarted:
         facts: short texts for the header: model, parameters, device, precision, threads.
         skipped_examples: name of a split -> its skipped invalid examples; see `on_bad_example`.
         code: paths of the user's `--code` files.
+        columns: of a table: what is shown of each column, `name`, `type`, `missing`, `distinct` and `use`.
+        notes: what was decided about the data, one sentence each.
     """
 
     run: str
@@ -38,6 +40,8 @@ class RunStarted:
     facts: Mapping[str, str] = field(default_factory=dict)
     skipped_examples: Mapping[str, int] = field(default_factory=dict)
     code: tuple[str, ...] = ()
+    columns: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config)
-    data = build_data(config, console.warn)
+    data = build_data(config, console.warn, checkpoint.encoders())
     task = build_task(config.task, data.spec)
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")

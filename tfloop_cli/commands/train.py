@@ -17,7 +17,7 @@ from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
-from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
+from tfloop_cli.runs.metadata import load_encoders, load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
 from tfloop_cli.runs.resume import total_steps
 from tfloop_cli.runs.start import TrainOptions, open_run
@@ -37,7 +37,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config)
-    data = build_data(config, console.warn)
+    data = build_data(config, console.warn, load_encoders(options.resume))
     task = build_task(config.task, data.spec)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
@@ -49,7 +49,8 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     run = open_run(config, options)
     with run.lock(), Interrupts(console.warn, idle=True) as interrupts, make_display(console) as display:
         facts = manifest_facts(config, data.fingerprint, metadata.get("run_id"), steps)
-        checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
+        encoders = data.encoders_json()
+        checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn, encoders)
         recorder = Recorder(run, console.warn)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
         consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display)
@@ -63,7 +64,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, console, display):
                     return ExitCode.DONE
-            checkpoints.facts = save_metadata(run, config, options, facts)
+            checkpoints.facts = save_metadata(run, config, options, facts, encoders)
             emit(start_event(run, config, data, state, options.code))
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)

@@ -38,6 +38,8 @@ def start_event(run: RunFolder, config: Config, data: Data, state: TrainState, c
         },
         skipped_examples=dict(data.skipped),
         code=tuple(map(str, code)),
+        columns=tuple(data.encoders.overview()) if data.encoders else (),
+        notes=tuple(data.encoders.notes) if data.encoders else (),
     )
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tfloop_cli.events import EpochDone, RunStarted
 
 GAP = 2  # characters between two columns
+MAX_ROWS = 30  # columns of the data that are shown
+MAX_NAME = 30  # characters of a column's name that are shown
 _NUMBER_WIDTH = 8  # characters that a result of `number` needs
 
 
@@ -89,6 +92,40 @@ class EpochTable:
     def _row(self, cells: Sequence[str]) -> str:
         padded = [cell.rjust(column.width) for cell, column in zip(cells, self._columns, strict=True)]
         return (" " * GAP).join(padded).rstrip()
+
+
+def data_table(columns: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+    """Returns the lines of a table with one row per column of the data, at most `MAX_ROWS`.
+
+    Args:
+        columns: see `RunStarted`.
+        width: of the screen, in characters; longer lines are cut.
+    """
+    names = ("name", "type", "missing", "distinct", "use")
+    rows = [("column", *names[1:])]
+    for column in columns[:MAX_ROWS]:
+        counts = (f"{column[key]:,}" if column[key] is not None else "" for key in names[2:4])
+        name = str(column["name"])
+        rows.append(
+            (
+                name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}...",
+                str(column["type"]),
+                *counts,
+                str(column["use"]),
+            )
+        )
+    widths = [max(len(row[place]) for row in rows) for place in range(4)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(size) if place in (2, 3) else cell.ljust(size)
+            for place, (cell, size) in enumerate(zip(row[:4], widths, strict=True))
+        ]
+        line = (" " * GAP).join([*cells, row[4]]).rstrip()
+        lines.append(line if len(line) <= width else f"{line[: max(width - 3, 0)]}...")
+    if len(columns) > MAX_ROWS:
+        lines.append(f"... and {len(columns) - MAX_ROWS:,} more columns: see encoders.json in the run folder")
+    return lines
 
 
 def _metric_columns(

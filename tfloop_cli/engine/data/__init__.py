@@ -1,7 +1,8 @@
 """Data: what a dataset is, deterministic index-based batches, and reading and caching of files."""
 
+from tfloop_cli.engine.data.build import build_data
 from tfloop_cli.engine.data.invalid_examples import skip_example, skips_invalid_examples
-from tfloop_cli.engine.data.pipeline import BatchIterator, Data, build_data
+from tfloop_cli.engine.data.pipeline import BatchIterator, Data
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source, from_arrays
 
 __all__ = [

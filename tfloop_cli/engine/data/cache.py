@@ -117,7 +117,9 @@ def open_cached(fingerprint: str, dtype: str | None = None) -> MemoryMappedArray
         with path.open("rb") as file:
             header = cache_folder.read_header(file)
         shape, dtype = tuple(header["shape"]), dtype or str(header["dtype"])
-        return _open(path, {**header, "fingerprint": fingerprint, "format": FORMAT, "dtype": dtype}, _size(shape, dtype))
+        return _open(
+            path, {**header, "fingerprint": fingerprint, "format": FORMAT, "dtype": dtype}, _size(shape, dtype)
+        )
     except (OSError, KeyError, TypeError):  # missing or damaged
         return None
 

@@ -3,6 +3,7 @@
 The shuffle is global and needs no buffer. The order does not depend on threads, and resuming at step k needs no replay.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, Self
@@ -11,11 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order, split_dataset
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.registry import augmentations, datasets
+from tfloop_cli.registry import augmentations
 
 PREFETCHED_BATCHES = 4
 
@@ -52,7 +52,7 @@ class Data:
 
     Attributes:
         spec: shape of one example.
-        fingerprint: identifies the data; see `Dataset`.
+        fingerprint, encoders: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         scales_uint8: whether uint8 inputs are divided by 255.
 
@@ -63,7 +63,7 @@ class Data:
 
     def __init__(self, dataset: Dataset, config: Config) -> None:
         self.spec: DataSpec = dataset.spec
-        self.fingerprint = dataset.fingerprint
+        self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
@@ -87,6 +87,10 @@ class Data:
     def splits(self) -> list[str]:
         """Names of the splits, including "validation" if a part of the training split is held out."""
         return sorted(self._splits)
+
+    def encoders_json(self) -> bytes | None:
+        """Returns the encoders as JSON, for the run folder and its checkpoints; None if the dataset has none."""
+        return None if self.encoders is None else json.dumps(self.encoders.to_json(), allow_nan=False).encode()
 
     def examples(self, split: str) -> int:
         """Returns the number of examples of a split; 0 if there is no such split."""
@@ -270,27 +274,3 @@ class InMemoryBatches:
         indices = self._order[first : first + self._size]
         self._step.assign_add(1)
         return self._data.load_training(indices)
-
-
-def build_data(config: Config, warn: Callable[[str], None] = lambda text: None) -> Data:
-    """Builds the config's dataset and its splits.
-
-    Args:
-        config: see `Data`.
-        warn: prints a line for each split with skipped examples.
-
-    Raises:
-        TfloopError: the data is unavailable or cannot be read (exit code 4); arguments do not suit the dataset, see
-            `Data`, or it does not support `on_bad_example: skip` (exit code 2).
-    """
-    with collect_invalid_examples(skip=config.on_bad_example == "skip") as found:
-        data = Data(datasets.build(config.dataset), config)
-    if found.skip and not found.supported:
-        raise TfloopError(
-            f"`on_bad_example: skip` is not supported by the dataset `{config.dataset.name}`",
-            hint="remove `on_bad_example` from the config",
-        )
-    data.skipped = found.counts
-    for message in found.messages():
-        warn(message)
-    return data

@@ -74,15 +74,21 @@ def table(
     )  # fmt: skip
     encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     files = {"train": train} | ({"test": test} if test else {})
-    cache = TableCache(files, (options, encoders, skips_invalid_examples()))
-    if found := cache.load():
+    cache = TableCache(files, (options, skips_invalid_examples()))
+    found = cache.load()
+    if found and context.encoders in (None, found[0]["encoders"]):
         document, arrays = found
         encoders = TableEncoders.from_json(document["encoders"])
         restore_skipped(document["skipped"])
     else:
         encoders, arrays = build_splits(files, options, encoders)
-        document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint_of(arrays)}
-        cache.save(document, arrays)
+        document = {
+            "encoders": encoders.to_json(),
+            "skipped": skipped_examples(),
+            "fingerprint": fingerprint_of(arrays),
+        }
+        if not context.encoders:
+            cache.save(document, arrays)
     return _dataset(encoders, arrays, document)
 
 

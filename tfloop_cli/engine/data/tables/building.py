@@ -17,7 +17,7 @@ from tfloop_cli.engine.data.invalid_examples import (
 from tfloop_cli.engine.data.tables.column_types import fit_column
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders
+from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings, encode, prepare
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.engine.data.tables.targets import UNUSABLE, Classes, encode_target, fit_target
@@ -68,7 +68,7 @@ def build_splits(
             encoders, splits[split] = _fit(names, options)
         else:
             splits[split], notes = _encode(split, names, options, encoders)
-            encoders = replace(encoders, notes=(*encoders.notes, *notes))
+            encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *notes])))
     assert encoders is not None
     return encoders, splits
 
@@ -81,13 +81,13 @@ def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncode
     rows = read_rows(names, reader)
     _check_columns(rows, options)
     settings = _settings(rows, options)
-    target = fit_target([rows.table.column(name) for name in options.targets], options.targets, options.classes, settings)
-    targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
-    rows, targets = _with_target(rows, targets, usable, options.targets)
+    total = rows.table.num_rows
+    rows, target, targets = _fit_target(rows, options, settings)
+    skipped = total - len(targets)
     columns, values = _fit_columns(rows, options, settings)
     complete = _complete(rows, columns, values, options)
     if not complete.all():
-        rows, targets = rows.subset(complete), targets[complete]
+        rows, target, targets = _fit_target(rows.subset(complete), options, settings)
         columns, values = _fit_columns(rows, options, settings)
     if not values:
         why = "; ".join(f"`{column.name}` is {column.note}" for column in columns) or "there is no other column"
@@ -97,7 +97,7 @@ def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncode
         target = replace(target, means=tuple(flat.mean(axis=0).tolist()), deviations=tuple(flat.std(axis=0).tolist()))
     dialect = rows.parts[0].dialect
     encoders = TableEncoders(
-        tuple(columns), replace(target, skipped=int((~usable).sum())), options.missing, options.missing_values,
+        tuple(columns), replace(target, skipped=skipped), options.missing, options.missing_values,
         options.exact_categories, dialect.has_header if dialect else None, settings.decimal,
         (*([target.note] if target.note else []), *rows.notes),
     )  # fmt: skip
@@ -129,6 +129,15 @@ def _encode(
         for name, count in unknown.items()
     ]
     return (inputs, _targets(targets)), notes
+
+
+def _fit_target(rows: Rows, options: TableOptions, settings: Settings) -> tuple[Rows, TargetEncoder, np.ndarray]:
+    """Returns the rows with a usable target, the encoder of the targets, and the targets."""
+    columns = [rows.table.column(name) for name in options.targets]
+    target = fit_target(columns, options.targets, options.classes, settings)
+    targets, usable = encode_target(columns, target, settings)
+    rows, targets = _with_target(rows, targets, usable, options.targets)
+    return rows, target, targets
 
 
 def _settings(rows: Rows, options: TableOptions, encoders: TableEncoders | None = None) -> Settings:
@@ -178,9 +187,7 @@ def _targets(targets: np.ndarray) -> np.ndarray:
     return targets if targets.dtype == np.int32 else targets.astype(np.float32)
 
 
-def _with_target(
-    rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]
-) -> tuple[Rows, np.ndarray]:
+def _with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
     """Leaves out rows without a usable target, and counts them."""
     if usable.all():
         return rows, targets

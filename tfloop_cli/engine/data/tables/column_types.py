@@ -29,11 +29,22 @@ from tfloop_cli.engine.data.tables.encoding import (
     tokens,
 )
 from tfloop_cli.engine.data.tables.notation import date_form, matches_code, number_form
-from tfloop_cli.engine.data.tables.values import Dates, Numbers, Values, Words, as_written, categories, is_missing, values_of
+from tfloop_cli.engine.data.tables.values import (
+    Dates,
+    Numbers,
+    Values,
+    Words,
+    as_written,
+    categories,
+    is_missing,
+    values_of,
+)
 
 FEW_WORDS = 20  # distinct words that are categories, however few rows there are
 MAX_TOKENS, MIN_TOKEN_ROWS = 128, 3  # of a text: the most frequent words, each in so many rows
-_ROW_NUMBER = re.compile(r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)", re.I)
+_ROW_NUMBER = re.compile(
+    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)", re.I
+)
 _SHOWN = 3  # words that a note names
 
 
@@ -48,7 +59,9 @@ def fit_column(
         declared: the type that the user has set; None to infer it.
         settings: of the file.
     """
-    encoder, values = _infer(name, column, settings) if declared is None else _declared(name, column, declared, settings)
+    encoder, values = (
+        _infer(name, column, settings) if declared is None else _declared(name, column, declared, settings)
+    )
     if encoder.kind == "ignored" or values is None:
         return encoder, None
     return _fit(encoder, values)
@@ -113,7 +126,11 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
         return encoder, categories(words, settings.exact_categories)
     several = sum(" " in text.strip() for text in words.texts[:1000].to_pylist())
     what = "free text" if 2 * several > min(len(words.texts), 1000) else "an id"
-    hint = f"`columns: {{{name}: text}}` uses its words" if what == "free text" else f"`columns: {{{name}: category}}` uses it"
+    hint = (
+        f"`columns: {{{name}: text}}` uses its words"
+        if what == "free text"
+        else f"`columns: {{{name}: category}}` uses it"
+    )
     return _ignored(encoder, f"{what} of {distinct:,} distinct values; {hint}", distinct), None
 
 
@@ -159,7 +176,9 @@ def _fit(encoder: ColumnEncoder, values: Values) -> tuple[ColumnEncoder, Values 
         encoder = replace(encoder, scales=(scale,), levels=level_numbers(numbers))
         constant = not scale.width
     if constant and not missing:
-        return _ignored(encoder, "all values are equal" + (" but for rounding" if encoder.distinct > 1 else ""), 1), None
+        return _ignored(
+            encoder, "all values are equal" + (" but for rounding" if encoder.distinct > 1 else ""), 1
+        ), None
     return encoder, values
 
 

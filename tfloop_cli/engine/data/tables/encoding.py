@@ -114,9 +114,7 @@ def scale_of(numbers: np.ndarray) -> Scale:
     known = np.clip(numbers[~np.isnan(numbers)], -LARGEST, LARGEST)
     if not len(known):
         return Scale(0.0, 0.0)
-    positions = [len(known) // 4, len(known) // 2, (3 * len(known)) // 4]
-    ordered = np.partition(known, positions)
-    lower, median, upper = (float(ordered[position]) for position in positions)
+    lower, median, upper = map(float, np.quantile(known, (0.25, 0.5, 0.75)))
     rounding = 1e-12 * max(abs(known.min()), abs(known.max()))
     if known.max() - known.min() <= rounding:
         return Scale(median, 0.0)

@@ -95,7 +95,9 @@ def _kind(name: str) -> str:
         suffixes.pop()
     kind = KINDS.get(suffixes[-1] if suffixes else "")
     if kind is None:
-        refuse(name, None, f"`{suffixes[-1] if suffixes else name}` files cannot be read", hint=f"supported: {_SUPPORTED}")
+        refuse(
+            name, None, f"`{suffixes[-1] if suffixes else name}` files cannot be read", hint=f"supported: {_SUPPORTED}"
+        )
     return kind
 
 

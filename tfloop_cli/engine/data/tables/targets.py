@@ -24,7 +24,9 @@ UNUSABLE = -1  # the label of a row without a class
 Classes = Literal["auto"] | bool
 
 
-def fit_target(columns: Sequence[pa.ChunkedArray], names: tuple[str, ...], classes: Classes, settings: Settings) -> TargetEncoder:
+def fit_target(
+    columns: Sequence[pa.ChunkedArray], names: tuple[str, ...], classes: Classes, settings: Settings
+) -> TargetEncoder:
     """Decides whether the targets are classes, and returns their encoder, without means and deviations.
 
     Args:
@@ -125,4 +127,8 @@ def _form(column: pa.ChunkedArray, settings: Settings) -> str | None:
 def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarray:
     """Returns the numbers of a column, float64 [rows]; NaN for missing ones."""
     values = values_of(column)
-    return values.values if isinstance(values, Numbers) else parse_numbers(_known(column, settings), form, settings.decimal).values
+    return (
+        values.values
+        if isinstance(values, Numbers)
+        else parse_numbers(_known(column, settings), form, settings.decimal).values
+    )

@@ -120,7 +120,9 @@ def words_of(column: pa.ChunkedArray) -> Words:
 def as_written(column: pa.ChunkedArray) -> Words:
     """Returns the values of a column as words; numbers and dates as text."""
     if pa.types.is_dictionary(column.type) or _is_text(column.type):
-        return words_of(column if _is_text(getattr(column.type, "value_type", column.type)) else column.cast(pa.string()))
+        return words_of(
+            column if _is_text(getattr(column.type, "value_type", column.type)) else column.cast(pa.string())
+        )
     return words_of(column.cast(pa.string()))
 
 
