@@ -101,31 +101,22 @@ def data_table(columns: Sequence[Mapping[str, Any]], width: int) -> list[str]:
         columns: see `RunStarted`.
         width: of the screen, in characters; longer lines are cut.
     """
-    names = ("name", "type", "missing", "distinct", "use")
-    rows = [("column", *names[1:])]
+    rows = [["column", "type", "missing", "distinct", "use"]]
     for column in columns[:MAX_ROWS]:
-        counts = (f"{column[key]:,}" if column[key] is not None else "" for key in names[2:4])
-        name = str(column["name"])
-        rows.append(
-            (
-                name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}...",
-                str(column["type"]),
-                *counts,
-                str(column["use"]),
-            )
-        )
-    widths = [max(len(row[place]) for row in rows) for place in range(4)]
+        counts = ["" if column[key] is None else f"{column[key]:,}" for key in ("missing", "distinct")]
+        rows.append([_cut(str(column["name"]), MAX_NAME), str(column["type"]), *counts, str(column["use"])])
+    widths = [max(map(len, cells)) for cells in list(zip(*rows, strict=True))[:4]]
     lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(size) if place in (2, 3) else cell.ljust(size)
-            for place, (cell, size) in enumerate(zip(row[:4], widths, strict=True))
-        ]
-        line = (" " * GAP).join([*cells, row[4]]).rstrip()
-        lines.append(line if len(line) <= width else f"{line[: max(width - 3, 0)]}...")
+    for name, kind, missing, distinct, use in rows:
+        cells = [name.ljust(widths[0]), kind.ljust(widths[1]), missing.rjust(widths[2]), distinct.rjust(widths[3]), use]
+        lines.append(_cut((" " * GAP).join(cells).rstrip(), width))
     if len(columns) > MAX_ROWS:
         lines.append(f"... and {len(columns) - MAX_ROWS:,} more columns: see encoders.json in the run folder")
     return lines
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 3, 0)]}..."
 
 
 def _metric_columns(

@@ -20,12 +20,12 @@ class BuildContext:
     encoders: Mapping[str, Any] | None = None
 
 
-_CURRENT: ContextVar[BuildContext] = ContextVar("build_context", default=BuildContext())
+_CURRENT: ContextVar[BuildContext | None] = ContextVar("build_context", default=None)
 
 
 def build_context() -> BuildContext:
     """Returns the circumstances of the current build."""
-    return _CURRENT.get()
+    return _CURRENT.get() or BuildContext()
 
 
 @contextmanager

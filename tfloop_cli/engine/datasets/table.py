@@ -33,47 +33,48 @@ def table(
     quote: str = "auto",
     comment: str = "none",
 ) -> Dataset:
-    """Rows of a table; one column is predicted from the others.
+    """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
-    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also compressed (.gz, .bz2,
-    .zst). Numbers are standardized by median and quartiles, and far outliers are bounded. A category of up to 12 levels
-    is one-hot encoded; a wider one is one column of ids, for which models have embeddings. Dates become their parts. Row
-    numbers, ids, free text and constant columns are ignored. What became of each column is printed at the start. Rows
-    without a target are skipped and counted.
+    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
+    Numbers are standardized by median and quartiles, and far outliers are bounded. A category of up to 12 levels is
+    one-hot encoded; a wider one is one column of ids, for which models have embeddings. Dates become their parts. Row
+    numbers, ids, free text and constant columns are ignored. Rows without a target are skipped and counted.
 
     Args:
         train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin.
         test: the test file, or several; null: none.
         target: the column to predict, or a list of several columns of numbers.
-        columns: types of columns by name, which are inferred by default: `number`, `category`, `date`, `text` (its
-            frequent words) or `ignore`.
-        ignore: names of columns that are not used.
-        only: names of the only columns that are used; []: all.
-        missing: what to do about missing values: `impute` replaces numbers by the median and adds a column that marks
-            them, and gives categories a level of their own; `skip` leaves such rows out; `error` ends the run.
-        missing_values: texts that are missing values, in any case, besides empty cells; null: NA, N/A, NaN, null, None,
-            ?, -, ., <NA> and #N/A.
-        exact_categories: whether case and spaces at the ends make different categories, and 1 and 1.0.
-        classes: whether the target values are classes; auto: words are, and whole numbers with at most 20 distinct values
-            and at least 5 rows each on average. With the task `regression` they are numbers.
+        columns: column -> its type, which is inferred by default; `text` uses its frequent words.
+        ignore: columns that are not used.
+        only: the only columns that are used; []: all.
+        missing: what to do about missing values. `impute`: numbers become the median, and another column marks them;
+            categories have a level for them. `skip`: such rows are skipped. `error`: the first one ends the run.
+        missing_values: texts that are missing values, in any case, besides empty cells; null: NA, N/A, NaN, null,
+            None, ?, -, ., <NA> and #N/A.
+        exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
+        classes: whether the target values are classes; auto: words are, and whole numbers with at most 20 distinct
+            values and at least 5 rows each on average. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
-        header: whether the first line has the names of the columns; without it they are `column_1`, `column_2`, ...
+        header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
         decimal: the decimal mark; auto: detected.
         encoding: of the file, such as `latin-1`; auto: detected.
         quote: the quotation mark, or `none`; auto: detected.
-        comment: lines that begin with this text are not read; `none`: there are no such lines.
+        comment: lines that begin with this text are skipped; `none`: there are no such lines.
     """
-    context = build_context()
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    dialect = DialectOptions(separator, header, decimal, encoding, quote, comment)
+    missing_values = MISSING_VALUES if missing_values is None else missing_values
     options = TableOptions(
-        targets=(target,) if isinstance(target, str) else tuple(target),
-        columns=columns, ignore=tuple(ignore), only=tuple(only), missing=missing,
-        missing_values=MISSING_VALUES if missing_values is None else tuple(missing_values),
-        exact_categories=exact_categories,
-        classes={"numbers": False, "classes": True}.get(context.targets, "auto") if classes == "auto" else classes,
-        dialect=DialectOptions(separator, header, decimal, encoding, quote, comment),
-    )  # fmt: skip
-    encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
-    files = {"train": train} | ({"test": test} if test else {})
+        targets, columns, tuple(ignore), tuple(only), missing, tuple(missing_values), exact_categories, classes, dialect
+    )
+    return _build({"train": train} | ({"test": test} if test else {}), options)
+
+
+def _build(files: dict[str, str | list[str]], options: TableOptions) -> Dataset:
+    """Reads and encodes the files, or opens the encoded arrays in the cache."""
+    context = build_context()
+    if options.classes == "auto" and context.targets:
+        options = replace(options, classes=context.targets == "classes")
     cache = TableCache(files, (options, skips_invalid_examples()))
     found = cache.load()
     if found and context.encoders in (None, found[0]["encoders"]):
@@ -81,12 +82,10 @@ def table(
         encoders = TableEncoders.from_json(document["encoders"])
         restore_skipped(document["skipped"])
     else:
+        encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
         encoders, arrays = build_splits(files, options, encoders)
-        document = {
-            "encoders": encoders.to_json(),
-            "skipped": skipped_examples(),
-            "fingerprint": fingerprint_of(arrays),
-        }
+        fingerprint = fingerprint_of(arrays)
+        document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
         if not context.encoders:
             cache.save(document, arrays)
     return _dataset(encoders, arrays, document)

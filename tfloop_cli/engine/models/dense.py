@@ -10,7 +10,6 @@ from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
 from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
 
-
 EMBEDDING = 8  # dimension of the embedding of a category with many levels
 
 

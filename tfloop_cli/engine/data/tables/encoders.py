@@ -168,10 +168,9 @@ class TableEncoders:
             for name in target.names
         ]  # fmt: skip
         for column in self.columns:
-            shown = "id" if column.ids else column.kind
             use = "; ".join(filter(None, (column.use, column.note)))
             counts = {"missing": column.missing, "distinct": column.distinct}
-            rows.append({"name": column.name, "type": shown, **counts, "use": use})
+            rows.append({"name": column.name, "type": column.kind, **counts, "use": use})
         return rows
 
     def to_json(self) -> dict[str, Any]:

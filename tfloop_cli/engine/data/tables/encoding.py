@@ -22,6 +22,7 @@ from tfloop_cli.engine.data.tables.values import (
     values_of,
 )
 
+ROUNDING = 1e-12  # numbers that differ by this fraction are equal
 LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
 _WORD = re.compile(r"\w+")
 
@@ -109,19 +110,18 @@ def scale_of(numbers: np.ndarray) -> Scale:
     """Returns the scale of numbers, float64 [rows]; NaN is left out.
 
     The width is the distance of the quartiles or, if that is 0, twice the median distance of the values that differ
-    from the median. Values that differ by rounding only, at most 1e-12 of the largest one, are constant.
+    from the median. Values that differ by rounding only, at most 1e-12 of their size, are constant.
     """
     known = np.clip(numbers[~np.isnan(numbers)], -LARGEST, LARGEST)
     if not len(known):
         return Scale(0.0, 0.0)
     lower, median, upper = map(float, np.quantile(known, (0.25, 0.5, 0.75)))
-    rounding = 1e-12 * max(abs(known.min()), abs(known.max()))
-    if known.max() - known.min() <= rounding:
+    if known.max() - known.min() <= ROUNDING * max(abs(known.min()), abs(known.max())):
         return Scale(median, 0.0)
+    rounding = ROUNDING * max(abs(lower), abs(upper))
     if upper - lower <= rounding:
         distance = np.abs(known - median)
-        others = distance[distance > min(rounding, distance.max() / 2)]
-        return Scale(median, float(2 * np.median(others)))
+        return Scale(median, float(2 * np.median(distance[distance > rounding])))
     return Scale(median, upper - lower)
 
 

@@ -76,7 +76,7 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
             continue
         path = str(Path(name).expanduser())
         is_pattern = glob.has_magic(path) and not Path(path).exists()
-        paths = sorted(glob.glob(path, recursive=True)) if is_pattern else [name]
+        paths = sorted(glob.glob(path, recursive=True)) if is_pattern else [name]  # noqa: PTH207 (absolute)
         if not paths:
             refuse(name, None, "this pattern finds no file")
         found += [TableFile(one, _kind(one)) for one in paths]
@@ -109,7 +109,6 @@ def _stdin() -> TableFile:
 
 
 def _nearest(path: Path) -> str | None:
-    import difflib  # noqa: PLC0415
 
     if not path.parent.is_dir():
         return None

@@ -71,12 +71,12 @@ def _are_classes(name: str, column: pa.ChunkedArray, form: str | None, settings:
         return False, ""
     if distinct <= MAX_WHOLE_CLASSES and rows >= MIN_ROWS_PER_CLASS * distinct:
         return True, (
-            f"target `{name}`: its {distinct} whole numbers are classes; `task: regression` or `dataset.classes: false` "
-            "makes them numbers"
+            f"target `{name}`: its {distinct} whole numbers are classes; with `task: regression` or "
+            "`dataset.classes: false` they are numbers"
         )
     return False, (
         f"target `{name}`: {distinct:,} whole numbers in {rows:,} rows are too many for classes, so they are numbers; "
-        "`dataset.classes: true` makes classes of them"
+        "with `dataset.classes: true` they are classes"
     )
 
 
