@@ -1,8 +1,10 @@
 """The dataset `table`: splits, targets, missing values, and errors with file and line."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,9 +150,9 @@ def test_list_of_missing_values_can_be_set(build) -> None:
 
 
 def test_rows_with_missing_values_can_be_skipped_or_refused(build) -> None:
-    text = "x,y,kind\n1,u,a\n2,?,b\n,v,c\n4,v,a\n9,u,a\n"
+    text = "x,y,kind\n1,u,a\n2,?,b\n,v,c\n4,v,d\n9,u,a\n"
     dataset = build(text, missing="skip")
-    assert dataset.spec.class_names == ("a",)  # of the rows that are left
+    assert dataset.spec.class_names == ("a", "d")  # of the rows that are used
     assert inputs(dataset)[:, 1:].tolist() == [[1, 0], [0, 1], [1, 0]]
     assert "train.csv:3: split `train`: column `y`: the value is missing" in message_of(build, text, missing="error")
 
@@ -200,6 +202,7 @@ def test_unknown_column_is_an_error(build, key: str) -> None:
         ("x,kind\n1,a\n2\n", None, "train.csv:3: split `train`: the row has 1 cell(s), and the header has 2 columns"),
         ("x,x,kind\n1,1,a\n", None, "train.csv:1: two columns are called `x`"),
         ('x,kind\n1,a\n"2,b\n3,a\n', None, "train.csv:3: this row cannot be read: unexpected end of data"),
+        ("x,kind\n1,a\n2,a\n", None, "split `train`: column `kind`: every row has the class `a`"),
         ("x,kind\n", None, "train.csv: it has no rows"),
         ("", None, "train.csv: it has no rows"),
     ],
@@ -209,6 +212,17 @@ def test_errors_name_file_and_line(build, train: str, test: str | None, message:
         assert message in message_of(build, train, test)
     else:
         build(train, test)
+
+
+def test_stdin_is_a_training_file(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(TRAIN.encode())))
+    assert inputs(datasets.build(Component("table", {"train": "-", "target": "kind"}))).shape == (4, 4)
+
+
+def test_separator_is_one_character(build) -> None:
+    with pytest.raises(TfloopError, match=r"`dataset\.separator` is `::`") as caught:
+        build(TRAIN, separator="::")
+    assert caught.value.code == ExitCode.USAGE
 
 
 def test_model_learns_from_a_table(build, trainer) -> None:

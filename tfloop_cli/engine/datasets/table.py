@@ -67,6 +67,7 @@ def table(
     options = TableOptions(
         targets, columns, tuple(ignore), tuple(only), missing, tuple(missing_values), exact_categories, classes, dialect
     )
+    dialect.check()
     return _build({"train": train} | ({"test": test} if test else {}), options)
 
 

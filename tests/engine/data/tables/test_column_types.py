@@ -47,6 +47,18 @@ def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> Non
     assert encoder.missing == np.isnan(numbers).sum()
 
 
+def test_declared_numbers_have_the_form_of_most_values() -> None:
+    encoder, out = fit(["$1,000", "$3", "4", "about $5", "$5"], declared="number")
+    assert (encoder.form, encoder.missing) == ("currency", 2)
+    assert out[:, -1].tolist() == [0, 0, 1, 1, 0]
+    assert fit(["007", "010"], declared="number")[0].scales[0].median == 8.5
+
+
+def test_numbers_that_stand_for_missing_values() -> None:
+    encoder, out = fit([1, -9, 3], settings=Settings(("-9",), False, "."))
+    assert (encoder.missing, out[:, 1].tolist()) == (1, [0, 1, 0])
+
+
 def test_words_among_numbers_are_named() -> None:
     encoder, _ = fit([*map(str, range(99)), "low", "low"])
     assert encoder.note == "2 value(s) that are no numbers count as missing: `low`"

@@ -84,6 +84,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("x#y\n1#a\n2#b\n", {"separator": "#"}),
         ("x,y\n% a comment, with a comma, or two\n1,a\n2,b\n", {"comment": "%"}),
         ("1,a\n2,b\n", {"header": "none", "target": "column_2"}),
+        ("x,y\r1,a\r2,b\r", {}),
         (PLAIN.encode("utf-16"), {}),
     ],
 )
@@ -97,6 +98,24 @@ def test_file_without_header_has_generated_names(tmp_path: Path) -> None:
     assert rows.notes == [f"{tmp_path}/a.csv: no header, the columns are column_1 to column_3 (key `header`)"]
     # A header of numbers is one, if it has the target.
     assert read_text(tmp_path, "y,1990,1991\na,1,2\n").table.column_names == ["y", "1990", "1991"]
+
+
+def test_first_line_with_equal_cells_is_no_header(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, "p,p,a\ne,p,b\n", target="column_3")
+    assert rows.table.to_pydict() == {"column_1": ["p", "e"], "column_2": ["p", "p"], "column_3": ["a", "b"]}
+
+
+def test_separators_at_the_ends_of_rows_are_an_empty_column(tmp_path: Path) -> None:
+    table = read_text(tmp_path, "x,y\n1,a,\n2,b,\n").table
+    assert table.to_pydict() == VALUES | {"column_3": [None, None]}
+    assert read_text(tmp_path, "x,y,\n1,a,\n2,b,\n").table.column_names == ["x", "y", "column_3"]
+
+
+def test_very_long_lines_are_read(tmp_path: Path) -> None:
+    names = [*(f"{'a long name ' * 8}{number:06}" for number in range(12_000)), "y"]
+    row = ",".join(["0.5"] * 12_000)
+    table = read_text(tmp_path, ",".join(names) + f"\n{row},a\n{row},b\n").table  # the header has 1.2 MB
+    assert (table.num_columns, table["y"].to_pylist()) == (12_001, ["a", "b"])
 
 
 def test_missing_first_name_is_that_of_the_row_names(tmp_path: Path) -> None:

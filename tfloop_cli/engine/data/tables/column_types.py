@@ -22,13 +22,14 @@ import pyarrow as pa
 from tfloop_cli.engine.data.tables.encoders import MAX_ONE_HOT, ColumnEncoder
 from tfloop_cli.engine.data.tables.encoding import (
     Settings,
+    column_values,
     date_parts,
     level_numbers,
     prepare,
     scale_of,
     tokens,
 )
-from tfloop_cli.engine.data.tables.notation import date_form, matches_code, number_form
+from tfloop_cli.engine.data.tables.notation import date_form, matches_code, most_common_form, number_form
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Numbers,
@@ -37,7 +38,6 @@ from tfloop_cli.engine.data.tables.values import (
     as_written,
     categories,
     is_missing,
-    values_of,
 )
 
 FEW_WORDS = 20  # distinct words that are categories, however few rows there are
@@ -78,8 +78,9 @@ def _declared(
         words = words.without(is_missing(words.texts, settings.missing_values))
         if declared == "date":
             encoder = replace(encoder, form=date_form(words) or "")
-        elif isinstance(values_of(column), Words):
-            encoder = replace(encoder, form=number_form(words, settings.decimal) or "plain")
+        elif isinstance(column_values(column, settings), Words):
+            form = number_form(words, settings.decimal) or most_common_form(words, settings.decimal)
+            encoder = replace(encoder, form=form)
     values = prepare(column, encoder, settings)
     if values.missing.all():
         return replace(encoder, kind="ignored", missing=len(column), note=f"ignored: no value is a {declared}"), None
@@ -87,7 +88,7 @@ def _declared(
 
 
 def _infer(name: str, column: pa.ChunkedArray, settings: Settings) -> tuple[ColumnEncoder, Values | None]:
-    values = values_of(column)
+    values = column_values(column, settings)
     if values is None:
         return ColumnEncoder(name, "ignored", f"ignored: its values are of type {column.type}"), None
     if isinstance(values, Words):

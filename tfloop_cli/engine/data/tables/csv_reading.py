@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from tfloop_cli.engine.data.csv_and_jsonl import invalid_row, refuse
 from tfloop_cli.engine.data.invalid_examples import skip_example
 from tfloop_cli.engine.data.tables.dialect import (
     SAMPLE_BYTES,
+    SAMPLE_LINES,
     Dialect,
     DialectOptions,
     detect,
@@ -52,15 +54,17 @@ class CsvReader:
                 row if such examples are not skipped (exit code 4).
         """
         try:
-            dialect = detect(file.head(SAMPLE_BYTES), file.name, self.options, self.targets, self.header)
+            sample = _sample(file)
+            dialect = detect(sample, file.name, self.options, self.targets, self.header)
             _check_names(file, dialect)
-            table, invalid = self._parse(file, dialect)
+            longest = max(map(len, sample.split(b"\n")))
+            table, invalid = self._parse(file, dialect, longest)
             if table is None:
                 if self.options.encoding != "auto":
                     _refuse_encoding(file, dialect.encoding)
                 with file.open() as stream:
                     dialect = replace(dialect, encoding=single_byte_encoding(stream.read()))
-                table, invalid = self._parse(file, dialect)
+                table, invalid = self._parse(file, dialect, longest)
             assert table is not None  # any bytes can be decoded now
         except (UnicodeError, LookupError) as error:
             refuse(file.name, None, f"it cannot be decoded: {error}", hint="set `encoding`, such as `latin-1`")
@@ -71,8 +75,11 @@ class CsvReader:
             self._report(file, dialect, len(invalid))
         return table, dialect
 
-    def _parse(self, file: TableFile, dialect: Dialect) -> tuple[pa.Table | None, list[str]]:
-        """Returns the valid rows, None if the file is not UTF-8; and the texts of the other rows."""
+    def _parse(self, file: TableFile, dialect: Dialect, longest: int) -> tuple[pa.Table | None, list[str]]:
+        """Returns the valid rows, None if the file is not UTF-8; and the texts of the other rows.
+
+        `longest` is the length of the longest line of the sample: a row must fit in one block of pyarrow.
+        """
         invalid: list[str] = []
 
         def collect(row: arrow_csv.InvalidRow) -> str:
@@ -83,8 +90,9 @@ class CsvReader:
         encoding = dialect.encoding if dialect.is_plain else "utf-8"
         stream = file.open() if dialect.is_plain else pa.py_buffer(_prepared(file, dialect))
         read = arrow_csv.ReadOptions(
-            column_names=list(dialect.names), skip_rows_after_names=dialect.skipped_lines, encoding=encoding
-        )
+            column_names=list(dialect.names), skip_rows_after_names=dialect.skipped_lines, encoding=encoding,
+            block_size=max(2**20, 8 * longest),
+        )  # fmt: skip
         parse = arrow_csv.ParseOptions(
             delimiter=dialect.separator, quote_char=dialect.quote or False, newlines_in_values=True,
             invalid_row_handler=collect,
@@ -170,11 +178,19 @@ def _prepared(file: TableFile, dialect: Dialect) -> bytes:
     return text.encode()
 
 
+def _sample(file: TableFile) -> bytes:
+    """Returns the beginning of a file, with several complete lines."""
+    size = SAMPLE_BYTES
+    while len(sample := file.head(size)) == size and sample.count(b"\n") <= SAMPLE_LINES:
+        size *= 4
+    return sample
+
+
 def _check_names(file: TableFile, dialect: Dialect) -> None:
     names = dialect.names
     if not names:
         refuse(file.name, None, "it has no rows")
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         refuse(
             file.name, 1, f"two columns are called `{twice[0]}`",
             hint="the first line must contain distinct column names; without names, set `header: none`",

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
+from tfloop_cli.errors import TfloopError
+
 SAMPLE_BYTES = 2**18
+SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
 SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is used
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
@@ -42,6 +45,16 @@ class DialectOptions:
     encoding: str = "auto"
     quote: str = "auto"
     comment: str = "none"
+
+    def check(self) -> None:
+        """Raises TfloopError (exit code 2) for a separator or quotation mark of several characters."""
+        for key, value, words in (
+            ("separator", self.separator, {"auto", *_NAMED}),
+            ("quote", self.quote, {"auto", "none"}),
+        ):
+            if len(value) != 1 and value not in words:
+                names = ", ".join(f"`{word}`" for word in sorted(words) if word.isalpha())
+                raise TfloopError(f"`dataset.{key}` is `{value}`", hint=f"use one character, or {names}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ def detect(
     """Returns the dialect of a file.
 
     The first line is the header if it has the name of a target. Otherwise it is the first row if one of its cells is a
-    number.
+    number, or if two are equal.
 
     Args:
         sample: the first `SAMPLE_BYTES` of the file, or all of it if it is shorter.
@@ -117,7 +130,8 @@ def detect(
         header = options.header == "first_line"
     named = [name.strip() for name in rows[0]] if rows else []
     if header is None:
-        header = any(target in named for target in targets) or not any(map(_NUMBER.fullmatch, named))
+        twice = len(set(filter(None, named))) < len(list(filter(None, named)))
+        header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
     names = _names(named, rows[1:]) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
     return Dialect(
         encoding, separator, quote, comment, decimal, tuple(names), (first + 1) * header,
@@ -216,9 +230,9 @@ def _decimal(rows: list[list[str]], separator: str) -> str:
 
 
 def _names(named: list[str], rows: list[list[str]]) -> list[str]:
-    """Returns the names of a header; R leaves out the name of the first column, which has the names of the rows."""
+    """Returns the names of a header; R does not write the name of the first column, which has the names of the rows."""
     if rows and all(len(row) == len(named) + 1 for row in rows):
-        named = ["rownames", *named]
+        named = [*named, ""] if not any(row[-1].strip() for row in rows) else ["rownames", *named]
     names = [name or f"column_{number}" for number, name in enumerate(named, 1)]
     return ["rownames", *names[1:]] if named and not named[0] else names
 

@@ -1,5 +1,6 @@
 """Encodes the columns of a table as one array, float32 [rows, features]."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings)
         words = as_written(column)
         words = words.without(is_missing(words.texts, settings.missing_values))
         return categories(words, settings.exact_categories) if encoder.kind == "category" else words
-    values = values_of(column)
+    values = column_values(column, settings)
     if encoder.kind == "number" and not isinstance(values, Words):
         return values if isinstance(values, Numbers) else Numbers(np.full(len(column), np.nan))
     if encoder.kind == "date" and isinstance(values, Dates):
@@ -59,6 +60,23 @@ def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings)
         return parse_dates(words, encoder.form or date_form(words) or "year-month-day")
     form = encoder.form or number_form(words, settings.decimal) or "plain"
     return parse_numbers(words, form, settings.decimal)
+
+
+def column_values(column: pa.ChunkedArray, settings: Settings) -> Values | None:
+    """Returns the values of a column as it was read; numbers of `missing_values`, such as -9, are missing."""
+    values = values_of(column)
+    marks = [number for text in settings.missing_values if (number := _number(text)) is not None]
+    if not isinstance(values, Numbers) or not marks:
+        return values
+    return Numbers(np.where(np.isin(values.values, marks), np.nan, values.values), values.infinite)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:

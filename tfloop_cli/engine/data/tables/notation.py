@@ -56,6 +56,12 @@ def number_form(words: Words, decimal: str, forms: Sequence[str] = tuple(NUMBER_
     return None
 
 
+def most_common_form(words: Words, decimal: str) -> str:
+    """Returns the form that most values of a column have, for a column that is declared to be numbers."""
+    counts, texts = words.counts(), _with_point(words.texts, decimal)
+    return max(NUMBER_FORMS, key=lambda form: int(counts[_match(texts, NUMBER_FORMS[form])].sum()))
+
+
 def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     """Returns the numbers of a column; what is not written in that form is missing."""
     texts = _with_point(words.texts, decimal)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached, open_cached
 from tfloop_cli.engine.data.tables.encoders import FORMAT
-from tfloop_cli.engine.data.tables.files import find_files
+from tfloop_cli.engine.data.tables.files import STDIN, find_files
 
 MIN_BYTES = 16 * 2**20  # smaller files are read again: that takes less than a second
 VERSION = 1  # increased by a change of how tables are read or encoded
@@ -27,14 +27,13 @@ class TableCache:
 
     def __init__(self, files: Mapping[str, str | Sequence[str]], options: object) -> None:
         self._about = " and ".join(str(names) for names in files.values())
-        found = {split: find_files(names) for split, names in files.items()}
-        everything = [file for split in found.values() for file in split]
-        # stdin can be read only once, so it has no size and time that identify it
-        self._files = {} if any(file.content is not None for file in everything) else found
-        status = [(str(file.path.resolve()), file.path.stat()) for split in self._files.values() for file in split]
+        named = [name for names in files.values() for name in ([names] if isinstance(names, str) else names)]
+        # stdin can be read only once, and has no size and time that identify it
+        found = {} if STDIN in named else {split: find_files(names) for split, names in files.items()}
+        status = [(str(file.path.resolve()), file.path.stat()) for split in found.values() for file in split]
         self.enabled = sum(stat.st_size for _, stat in status) >= MIN_BYTES
         identity = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in status]
-        splits = [(split, len(names)) for split, names in self._files.items()]
+        splits = [(split, len(names)) for split, names in found.items()]
         key = (VERSION, FORMAT, pa.__version__, np.__version__, identity, splits, options)
         self._key = hashlib.sha256(repr(key).encode()).hexdigest()
 
