@@ -168,6 +168,17 @@ def test_rows_without_target_are_left_out(build) -> None:
 # Columns
 
 
+def test_row_number_is_found_where_rows_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("Unnamed: 0,x,kind\n0,5,b\n1,6,a\n2,7,a\n")
+    (tmp_path / "first.csv").write_text("Unnamed: 0,x,kind\n0,1,\n1,2,a\n2,3,\n3,4,b\n")
+    files = [f"{tmp_path}/first.csv", f"{tmp_path}/more.csv"]
+    dataset = datasets.build(Component("table", {"train": files, "target": "kind"}))
+    assert [(one.kind, one.note) for one in dataset.encoders.columns] == [
+        ("ignored", "ignored: the row number"),
+        ("number", ""),
+    ]
+
+
 def test_types_can_be_set(build) -> None:
     text = "a,b,c,d,e,kind\n" + "".join(f"{n % 2},{n},20200{n + 1}01,say w{n % 3},{n},x{n % 2}\n" for n in range(9))
     dataset = build(text, columns={"a": "category", "c": "date", "d": "text", "e": "ignore"}, ignore=["b"])

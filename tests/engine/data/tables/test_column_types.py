@@ -14,7 +14,7 @@ SETTINGS = Settings(("NA", "?"), False, ".")
 def fit(values: object, name: str = "x", declared: str | None = None, settings: Settings = SETTINGS):
     """Returns the encoder of a column and its features."""
     column = pa.chunked_array([values if isinstance(values, pa.Array) else pa.array(values)])
-    encoder, found = fit_column(name, column, declared, settings)
+    encoder, found = fit_column(name, column, declared, settings, np.arange(len(column)))
     out = np.full((len(column), encoder.width), np.nan, np.float32)
     if found is not None:
         encode(found, encoder, out)
@@ -83,6 +83,7 @@ def test_infinite_numbers_are_missing() -> None:
         ("Unnamed: 0", [1, 2, 3], "the row number"),
         ("rownames", [1, 2, 3], "the row number"),
         ("rownames", [1, 2, 4], None),
+        ("rownames", [*range(50, 100)], "an id: every row has another one"),
         ("time", [1, 2, 3], None),
         ("user_id", [*range(100, 150)], "an id: every row has another one"),
         ("paid", [*range(100, 150)], None),

@@ -150,14 +150,14 @@ def _fit_columns(
     rows: Rows, options: TableOptions, settings: Settings
 ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
     """Returns the encoder of each column but the targets, and the values of those that are used."""
-    encoders, values = [], {}
+    encoders, values, positions = [], {}, rows.positions
     for name in rows.table.column_names:
         if name in options.targets:
             continue
         declared = options.columns.get(name)
         if name in options.ignore or (options.only and name not in options.only):
             declared = "ignore"
-        encoder, found = fit_column(name, rows.table.column(name), declared, settings)
+        encoder, found = fit_column(name, rows.table.column(name), declared, settings, positions)
         encoders.append(encoder)
         if found is not None:
             values[name] = found

@@ -5,7 +5,7 @@ The rule, in this order:
 1. `columns: {NAME: TYPE}` decides.
 2. No value at all, or one value in all rows: ignored.
 3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
-   `Unnamed: 0` or similar: the row number, ignored. Distinct whole numbers in a column called like an id: ignored.
+   `Unnamed: 0` or similar: the row number, ignored. Distinct whole numbers in a column called so or like an id: ignored.
 4. Numbers (at least 95% of the values; words among them are missing), with separators of thousands, with % or with a
    currency if all values have it: numbers.
 5. Dates, if all values have one form.
@@ -32,7 +32,6 @@ from tfloop_cli.engine.data.tables.encoding import (
 from tfloop_cli.engine.data.tables.notation import date_form, matches_code, most_common_form, number_form
 from tfloop_cli.engine.data.tables.values import (
     Dates,
-    Numbers,
     Values,
     Words,
     as_written,
@@ -49,7 +48,7 @@ _SHOWN = 3  # words that a note names
 
 
 def fit_column(
-    name: str, column: pa.ChunkedArray, declared: str | None, settings: Settings
+    name: str, column: pa.ChunkedArray, declared: str | None, settings: Settings, positions: np.ndarray
 ) -> tuple[ColumnEncoder, Values | None]:
     """Returns the encoder of a column, and its values in the training split (None if it is ignored).
 
@@ -58,9 +57,10 @@ def fit_column(
         column: its values in the training split.
         declared: the type that the user has set; None to infer it.
         settings: of the file.
+        positions: the number of each row in its file, counted from 0: int64 [rows].
     """
     encoder, values = (
-        _infer(name, column, settings) if declared is None else _declared(name, column, declared, settings)
+        _infer(name, column, settings, positions) if declared is None else _declared(name, column, declared, settings)
     )
     if encoder.kind == "ignored" or values is None:
         return encoder, None
@@ -87,7 +87,9 @@ def _declared(
     return encoder, values
 
 
-def _infer(name: str, column: pa.ChunkedArray, settings: Settings) -> tuple[ColumnEncoder, Values | None]:
+def _infer(
+    name: str, column: pa.ChunkedArray, settings: Settings, positions: np.ndarray
+) -> tuple[ColumnEncoder, Values | None]:
     values = column_values(column, settings)
     if values is None:
         return ColumnEncoder(name, "ignored", f"ignored: its values are of type {column.type}"), None
@@ -95,18 +97,14 @@ def _infer(name: str, column: pa.ChunkedArray, settings: Settings) -> tuple[Colu
         return _infer_words(name, values, settings)
     if isinstance(values, Dates):
         return ColumnEncoder(name, "date"), values
-    return _infer_numbers(name, values)
-
-
-def _infer_numbers(name: str, values: Numbers, form: str = "", note: str = "") -> tuple[ColumnEncoder, Values | None]:
     numbers = values.values
-    note = note or (f"{values.infinite:,} infinite value(s) count as missing" if values.infinite else "")
-    encoder = ColumnEncoder(name, "number", note, form)
-    if not form and not np.isnan(numbers).any() and _is_whole(numbers):
-        steps = np.diff(numbers)
-        if len(numbers) > 2 and numbers[0] in (0, 1) and (steps == 1).all() and _ROW_NUMBER.fullmatch(name):
+    note = f"{values.infinite:,} infinite value(s) count as missing" if values.infinite else ""
+    encoder = ColumnEncoder(name, "number", note)
+    if not np.isnan(numbers).any() and (numbers == np.floor(numbers)).all():
+        if _ROW_NUMBER.fullmatch(name) and len(numbers) > 2 and _is_constant(numbers - positions, (0, 1)):
             return _ignored(encoder, "the row number", len(numbers)), None
-        if matches_code(name) and len(numbers) > FEW_WORDS and len(np.unique(numbers)) == len(numbers):
+        is_id = matches_code(name) or (_ROW_NUMBER.fullmatch(name) and name != "column_1")
+        if is_id and len(numbers) > FEW_WORDS and len(np.unique(numbers)) == len(numbers):
             return _ignored(encoder, "an id: every row has another one", len(numbers)), None
     return encoder, values
 
@@ -116,7 +114,7 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     if form := number_form(words, settings.decimal):
         encoder = ColumnEncoder(name, "number", form=form)
         values = prepare_words(words, encoder, settings)
-        return _infer_numbers(name, values, form, _lost(words, values))
+        return replace(encoder, note=_lost(words, values)), values
     if form := date_form(words):
         encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
         return encoder, prepare_words(words, encoder, settings)
@@ -215,5 +213,5 @@ def in_order(names: list[str]) -> tuple[str, ...]:
         return tuple(sorted(names))
 
 
-def _is_whole(numbers: np.ndarray) -> bool:
-    return bool((numbers == np.floor(numbers)).all())
+def _is_constant(numbers: np.ndarray, allowed: tuple[float, ...]) -> bool:
+    return bool(numbers[0] in allowed and (numbers == numbers[0]).all())

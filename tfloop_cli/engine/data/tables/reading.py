@@ -61,6 +61,12 @@ class Rows:
                 found.append(f"{part.file.name}: numbers have a decimal comma (key `decimal`)")
         return found
 
+    @property
+    def positions(self) -> np.ndarray:
+        """The number of each row in its file, counted from 0: int64 [rows]."""
+        positions = np.concatenate([np.arange(part.rows) for part in self.parts])
+        return positions if self.numbers is None else positions[self.numbers]
+
     def subset(self, kept: np.ndarray) -> "Rows":
         """Returns the rows that `kept`, bool [rows], marks."""
         numbers = np.arange(len(kept)) if self.numbers is None else self.numbers
