@@ -61,6 +61,12 @@ def test_encoders_are_in_the_run_and_evaluation_uses_them(config, tmp_path: Path
     assert f"accuracy {metrics['accuracy']:.4f}" in shown.out
     assert "the data has changed since training" in shown.err
 
+    (tmp_path / "train.csv").unlink()
+    evaluate(run.path, Options(device="cpu"), Console())
+    assert f"accuracy {metrics['accuracy']:.4f}" in capfd.readouterr().out
+    with pytest.raises(TfloopError, match="there is no split `validation`"):
+        evaluate(run.path, Options(device="cpu", split="validation"), Console())
+
     (path / "encoders.json").write_text(json.dumps(encoders).replace("w10", "w99"))
     with pytest.raises(TfloopError, match=r"encoders\.json: its sha256 differs from the manifest") as caught:
         evaluate(run.path, Options(device="cpu"), Console())

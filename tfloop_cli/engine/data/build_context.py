@@ -14,10 +14,12 @@ class BuildContext:
     Attributes:
         targets: what the task predicts; None if the data decides.
         encoders: of the run whose weights are used, as `Encoders.to_json` has them; None to fit them to the data.
+        training: whether the training split is needed; otherwise its files may be gone.
     """
 
     targets: Literal["classes", "numbers"] | None = None
     encoders: Mapping[str, Any] | None = None
+    training: bool = True
 
 
 _CURRENT: ContextVar[BuildContext | None] = ContextVar("build_context", default=None)

@@ -47,8 +47,9 @@ class Data:
     """A dataset as the training loop uses it: training batches by index, other splits in order.
 
     Args:
-        dataset: its splits; `train` is required.
+        dataset: its splits; `train` is required with `training`.
         config: batch size, seed, validation, augmentation, precision, scale_uint8.
+        training: whether the training split is needed.
 
     Attributes:
         spec: shape of one example.
@@ -61,7 +62,7 @@ class Data:
             (exit code 2); there is no split `train` (exit code 4).
     """
 
-    def __init__(self, dataset: Dataset, config: Config) -> None:
+    def __init__(self, dataset: Dataset, config: Config, *, training: bool = True) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
         self.skipped: Mapping[str, int] = {}
@@ -70,8 +71,8 @@ class Data:
         auto = config.scale_uint8 == "auto"
         self.scales_uint8: bool = dataset.spec.is_image if auto else bool(config.scale_uint8)
         self._augment: list[Callable[..., tf.Tensor]] = [augmentations.build(item) for item in config.augment]
-        self._splits = split_dataset(dataset, config.validation)
-        if not self.steps_per_epoch:
+        self._splits = split_dataset(dataset, config.validation, training=training)
+        if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
                 f"`batch_size` is {config.batch_size}, and there are only {self.examples('train')} training examples: "
                 "`drop_remainder` drops every batch",

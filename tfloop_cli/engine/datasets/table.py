@@ -9,6 +9,7 @@ from tfloop_cli.engine.data.spec import ArraySource, Dataset, DataSpec, fingerpr
 from tfloop_cli.engine.data.tables.building import MISSING_VALUES, TableOptions, build_splits
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
+from tfloop_cli.engine.data.tables.files import are_files
 from tfloop_cli.engine.data.tables.table_cache import TableCache
 from tfloop_cli.registry import datasets
 
@@ -76,6 +77,8 @@ def _build(files: dict[str, str | list[str]], options: TableOptions) -> Dataset:
     context = build_context()
     if options.classes == "auto" and context.targets:
         options = replace(options, classes=context.targets == "classes")
+    if context.encoders and not context.training and not are_files(files["train"]):
+        del files["train"]
     cache = TableCache(files, (options, skips_invalid_examples()))
     found = cache.load()
     if found and context.encoders in (None, found[0]["encoders"]):

@@ -5,7 +5,8 @@ The rule, in this order:
 1. `columns: {NAME: TYPE}` decides.
 2. No value at all, or one value in all rows: ignored.
 3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
-   `Unnamed: 0` or similar: the row number, ignored. Distinct whole numbers in a column called so or like an id: ignored.
+   `Unnamed: 0` or similar: the row number, ignored. Distinct whole numbers in such a column, or in one called like an
+   id: ignored.
 4. Numbers (at least 95% of the values; words among them are missing), with separators of thousands, with % or with a
    currency if all values have it: numbers.
 5. Dates, if all values have one form.

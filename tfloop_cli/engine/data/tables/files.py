@@ -89,6 +89,12 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
     return found
 
 
+def are_files(names: str | Sequence[str]) -> bool:
+    """Whether the files of a split exist; False for stdin."""
+    each = [names] if isinstance(names, str) else names
+    return all(glob.has_magic(name) or Path(name).expanduser().is_file() for name in each)
+
+
 def _kind(name: str) -> str:
     suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
