@@ -73,6 +73,15 @@ def test_encoders_are_data_and_encode_other_rows_alike(build) -> None:
     assert caught.value.code == ExitCode.CHECKPOINT
 
 
+def test_other_files_are_read_as_the_training_file(build) -> None:
+    """Its decimal mark where numbers leave that open, and its header."""
+    dataset = build("0,5;a\n1,5;b\n2;a\n", "1,500;b\n", target="column_2")
+    assert inputs(dataset, "test").tolist() == [[0]]  # the median, and not 1500
+    assert dataset.encoders.to_json()["dialect"] == {
+        "encoding": "utf-8", "separator": ";", "quote": '"', "comment": "", "decimal": ",", "header": False,
+    }  # fmt: skip
+
+
 # Targets
 
 FEW = [str(number % 3) for number in range(15)]

@@ -66,6 +66,13 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_target_is_in_every_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(PLAIN)
+    (tmp_path / "b.csv").write_text("3,c\n4,d\n")  # without a header
+    with pytest.raises(TfloopError, match=r"b\.csv: there is no column `y`, as in .*a\.csv"):
+        read([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in (PLAIN, '{"x": 1, "y": "a"}\n{"x": 2, "y": "b"}', '[{"x": 1, "y": "a"}, {"x": 2, "y": "b"}]'):
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))

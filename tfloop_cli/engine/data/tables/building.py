@@ -98,7 +98,7 @@ def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncode
     dialect = rows.parts[0].dialect
     encoders = TableEncoders(
         tuple(columns), replace(target, skipped=skipped), options.missing, options.missing_values,
-        options.exact_categories, dialect.has_header if dialect else None, settings.decimal,
+        options.exact_categories, dialect.facts if dialect else None,
         (*([target.note] if target.note else []), *rows.notes),
     )  # fmt: skip
     return encoders, (_inputs(values, encoders, len(targets))[0], _targets(targets))
@@ -112,7 +112,7 @@ def _encode(
     as_text = [column.name for column in encoders.used if column.as_text]
     as_text += target.names if target.class_names else ()
     nulls = null_texts(encoders.missing_values)
-    rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.header))
+    rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
     _require(rows, [*target.names, *(column.name for column in encoders.used)])
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -36,7 +37,7 @@ class CsvReader:
         targets: names of the columns to predict.
         as_text: name of a column -> whether it is read as text even if all its values are numbers.
         nulls: texts that are missing values in a column of numbers.
-        header: whether the training file has a header; None if this is the training file.
+        trained: `Dialect.facts` of the training file; None if this is the training file.
     """
 
     split: str
@@ -44,7 +45,7 @@ class CsvReader:
     targets: Sequence[str]
     as_text: Sequence[str]
     nulls: Sequence[str]
-    header: bool | None = None
+    trained: Mapping[str, Any] | None = None
 
     def read(self, file: TableFile) -> tuple[pa.Table, Dialect]:
         """Returns the valid rows of a file, and how it is written. A row with too few or too many cells is invalid.
@@ -55,7 +56,7 @@ class CsvReader:
         """
         try:
             sample = _sample(file)
-            dialect = detect(sample, file.name, self.options, self.targets, self.header)
+            dialect = detect(sample, file.name, self.options, self.targets, self.trained)
             _check_names(file, dialect)
             longest = max(map(len, sample.split(b"\n")))
             table, invalid = self._parse(file, dialect, longest)

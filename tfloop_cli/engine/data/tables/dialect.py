@@ -8,9 +8,10 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 from tfloop_cli.errors import TfloopError
 
@@ -87,6 +88,12 @@ class Dialect:
         return self.skipped_lines > 0
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What belongs to the encoders of a run: all but the names of the columns."""
+        kept = ("encoding", "separator", "quote", "comment", "decimal")
+        return {name: getattr(self, name) for name in kept} | {"header": self.has_header}
+
+    @property
     def is_plain(self) -> bool:
         """Whether pyarrow can read the bytes of the file as they are."""
         return not self.comment and self.separator != " "
@@ -101,7 +108,7 @@ class Dialect:
 
 
 def detect(
-    sample: bytes, file: str, options: DialectOptions, targets: Sequence[str], header: bool | None = None
+    sample: bytes, file: str, options: DialectOptions, targets: Sequence[str], trained: Mapping[str, Any] | None = None
 ) -> Dialect:
     """Returns the dialect of a file.
 
@@ -113,7 +120,8 @@ def detect(
         file: its name; tabs separate the cells of a .tsv file.
         options: what the user has set.
         targets: names of the columns to predict.
-        header: whether the training file has a header, for another file; None if it is not known.
+        trained: `Dialect.facts` of the training file, for another one: it has a header if the training file has, and
+            the same decimal mark where its numbers leave that open.
     """
     encoding = find_encoding(sample) if options.encoding == "auto" else options.encoding
     comment = "" if options.comment == "none" else options.comment
@@ -125,9 +133,9 @@ def detect(
         separator = _separator(lines[first:], PurePath(file), quote)
     dialect = Dialect(encoding, separator, quote, comment, ".")
     rows = _rows(lines[first:], dialect)
-    decimal = _decimal(rows, separator) if options.decimal == "auto" else options.decimal
-    if options.header != "auto":
-        header = options.header == "first_line"
+    usual = trained["decimal"] if trained else "."
+    decimal = _decimal(rows, separator, usual) if options.decimal == "auto" else options.decimal
+    header = options.header == "first_line" if options.header != "auto" else trained and trained["header"]
     named = [name.strip() for name in rows[0]] if rows else []
     if header is None:
         twice = len(set(filter(None, named))) < len(list(filter(None, named)))
@@ -219,14 +227,19 @@ def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
     return rows[:-1] if len(rows) > 1 and any("\n" in cell for cell in rows[-1]) else rows
 
 
-def _decimal(rows: list[list[str]], separator: str) -> str:
-    """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands."""
+def _decimal(rows: list[list[str]], separator: str, usual: str) -> str:
+    """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands.
+
+    Without numbers of either kind, the mark is the `usual` one.
+    """
     if separator == ",":
         return "."
     cells = [cell for row in rows for cell in row]
     commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
     points = any(_POINT.fullmatch(cell) for cell in cells)
-    return "," if commas and not points and not all(map(_THOUSANDS.fullmatch, commas)) else "."
+    if points or (commas and not all(map(_THOUSANDS.fullmatch, commas))):
+        return "." if points else ","
+    return usual
 
 
 def _names(named: list[str], rows: list[list[str]]) -> list[str]:

@@ -126,8 +126,7 @@ class TableEncoders:
         missing: "impute", "skip" or "error".
         missing_values: texts that are missing values, in any case.
         exact_categories: whether case and spaces at the ends make different categories.
-        header: whether the training file has a header; None if it is no file of separated values.
-        decimal: the decimal mark of the training file.
+        dialect: `Dialect.facts` of the training file; None if it is no file of separated values.
         notes: what was decided for the whole table.
     """
 
@@ -136,8 +135,7 @@ class TableEncoders:
     missing: str
     missing_values: tuple[str, ...]
     exact_categories: bool
-    header: bool | None
-    decimal: str
+    dialect: Mapping[str, Any] | None
     notes: tuple[str, ...] = field(default=())
 
     @property

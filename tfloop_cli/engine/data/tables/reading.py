@@ -100,6 +100,8 @@ def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
     tables, parts = [], []
     for file in find_files(names):
         table, dialect = _read(file, reader)
+        if tables and (lacking := [name for name in reader.targets if name not in table.column_names]):
+            refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         tables.append(table)
         parts.append(Part(file, table.num_rows, dialect))
     table = _concatenated(tables)
