@@ -223,7 +223,9 @@ def test_unknown_column_is_an_error(build, key: str) -> None:
         ("x,x,kind\n1,1,a\n", None, "train.csv:1: two columns are called `x`"),
         ('x,kind\n1,a\n"2,b\n3,a\n', None, "train.csv:3: this row cannot be read: unexpected end of data"),
         ("x,kind\n1,a\n2,a\n", None, "split `train`: column `kind`: every row has the class `a`"),
+        ("x,kind\n1,\n2,\n", None, "split `train`: column `kind`: no row has a class"),
         ("x,kind\n", None, "train.csv: it has no rows"),
+        ("x,kind", None, "train.csv: it has no rows"),
         ("", None, "train.csv: it has no rows"),
     ],
 )

@@ -145,6 +145,10 @@ def test_quotes_in_a_tsv_file_are_characters_unless_cells_are_quoted(tmp_path: P
     assert read_text(tmp_path, 'x\ty\n"a, b"\ta\n"c"\tb\n', "a.tsv").table["x"].to_pylist() == ["a, b", "c"]
 
 
+def test_tsv_file_without_tabs_has_another_separator(tmp_path: Path) -> None:
+    assert read_text(tmp_path, PLAIN, "a.tsv").table.to_pydict() == VALUES
+
+
 def test_bytes_that_are_not_utf8_are_read_as_windows_text(tmp_path: Path) -> None:
     early = "x,y\n1,größe\n".encode("cp1252")
     late = ("x,y\n" + "1,a\n" * 90_000 + "2,größe\n").encode("cp1252")  # beyond the sample

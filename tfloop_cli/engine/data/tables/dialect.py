@@ -194,7 +194,7 @@ def _quote(lines: list[str], file: PurePath) -> str:
 
 
 def _separator(lines: list[str], file: PurePath, quote: str) -> str:
-    if ".tsv" in file.suffixes:
+    if ".tsv" in file.suffixes and "\t" in lines[0]:
         return "\t"
     best, best_fit = ",", 0.0
     for separator in SEPARATORS:

@@ -48,8 +48,9 @@ def fit_target(
         filled = _filled(columns[0])
         counts = filled.counts()
         found = [text for text, count in zip(filled.texts.to_pylist(), counts, strict=True) if count]
-        if len(found) == 1:
-            problem = f"split `train`: column `{names[0]}`: every row has the class `{found[0]}`"
+        if len(found) < 2:
+            what = f"every row has the class `{found[0]}`" if found else "no row has a class"
+            problem = f"split `train`: column `{names[0]}`: {what}"
             raise TfloopError(problem, hint="there is nothing to predict", code=ExitCode.DATA)
         return TargetEncoder(names, class_names(found), note=note)
     for name, column, form in zip(names, columns, forms, strict=True):
