@@ -146,6 +146,11 @@ def test_missing_numbers_are_the_median_and_marked(build) -> None:
     np.testing.assert_allclose(inputs(dataset), [[-value, 0], [0, 1], [0, 0], [0, 1], [value, 0]], rtol=1e-6)
     assert inputs(dataset, "test").tolist() == [[0, 1], [0, 0]]
     assert dataset.encoders.columns[0].missing == 2
+    dataset = build("x,kind\n1,a\n3,a\n5,b\n", "x,kind\nfive,a\n3,b\n")
+    assert inputs(dataset, "test").tolist() == [[0], [0]]
+    assert dataset.encoders.notes == (
+        "test: 1 value(s) of `x` are missing, and none is in training: no column marks them",
+    )
 
 
 def test_missing_categories_are_a_level(build) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import numpy as np
+import pyarrow as pa
 
 from tfloop_cli.engine.data.csv_and_jsonl import invalid_row
 from tfloop_cli.engine.data.invalid_examples import (
@@ -101,6 +102,8 @@ def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncode
         options.exact_categories, dialect.facts if dialect else None,
         (*([target.note] if target.note else []), *rows.notes),
     )  # fmt: skip
+    del rows  # before the inputs are allocated
+    pa.default_memory_pool().release_unused()
     return encoders, (_inputs(values, encoders, len(targets))[0], _targets(targets))
 
 
@@ -123,8 +126,13 @@ def _encode(
     if not complete.all():
         rows, targets = rows.subset(complete), targets[complete]
         values = _prepared(rows, encoders, settings)
-    inputs, unknown = _inputs(values, encoders, len(targets))
     notes = [
+        f"{split}: {count:,} value(s) of `{column.name}` are missing, and none is in training: no column marks them"
+        for column in encoders.used
+        if not column.indicator and (count := int(values[column.name].missing.sum()))
+    ]
+    inputs, unknown = _inputs(values, encoders, len(targets))
+    notes += [
         f"{split}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
         for name, count in unknown.items()
     ]
