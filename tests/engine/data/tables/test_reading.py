@@ -137,6 +137,8 @@ def test_decimal_comma_is_detected(tmp_path: Path) -> None:
     assert "decimal comma" in rows.notes[0]
     thousands = read_text(tmp_path, "x;y\n1,500;a\n2,250;b\n").table.column("x")
     assert thousands.to_pylist() == ["1,500", "2,250"]
+    assert "decimal comma" in read_text(tmp_path, "x;y\n1.234,5;a\n2.500,5;b\n").notes[0]
+    assert read_text(tmp_path, 'x,y\n"1,5",a\n"2",b\n', decimal=",").table["x"].to_pylist() == [1.5, 2]
     assert read_text(tmp_path, "x;y\n1,500;a\n2,250;b\n", decimal=",").table.column("x").to_pylist() == [1.5, 2.25]
 
 

@@ -22,7 +22,7 @@ SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is u
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 _CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
-_POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?\d*,\d+\s*")
+_POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*")
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
 
