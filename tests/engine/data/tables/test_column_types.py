@@ -54,6 +54,38 @@ def test_declared_numbers_have_the_form_of_most_values() -> None:
     assert fit(["007", "010"], declared="number")[0].scales[0].median == 8.5
 
 
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (pa.array([1, 2, 3], pa.uint8()), [1, 2, 3]),
+        (pa.array([1.5, None, 3], pa.float16()), [1.5, np.nan, 3]),
+        (pa.array(["1.50", None, "3.25"]).cast(pa.decimal128(5, 2)), [1.5, np.nan, 3.25]),
+        (pa.array([7, None, 9]).dictionary_encode(), [7, np.nan, 9]),
+        (pa.array([60, 3600, None], pa.time32("s")), [60, 3600, np.nan]),
+        (pa.array([1, 2, None], pa.duration("ms")), [0.001, 0.002, np.nan]),
+    ],
+)
+def test_typed_numbers(values: pa.Array, numbers: list[float]) -> None:
+    encoder, out = fit(values)
+    assert (encoder.kind, encoder.missing) == ("number", np.isnan(numbers).sum())
+    np.testing.assert_allclose(out[:, 0], standardized(np.array(numbers, float), encoder.scales[0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.large_string())]
+)
+def test_typed_words(kind: pa.DataType) -> None:
+    encoder, out = fit(
+        pa.array(["b", "a", None]).cast(kind)
+        if not pa.types.is_dictionary(kind)
+        else pa.array(["b", "a", None], pa.large_string()).dictionary_encode()
+    )
+    assert encoder.levels == ("a", "b")
+    assert out.argmax(axis=1).tolist() == [1, 0, 2]
+    encoder, out = fit(pa.array([True, False, None]))
+    assert encoder.levels == ("false", "true")
+
+
 def test_numbers_that_stand_for_missing_values() -> None:
     encoder, out = fit([1, -9, 3], settings=Settings(("-9",), False, "."))
     assert (encoder.missing, out[:, 1].tolist()) == (1, [0, 1, 0])

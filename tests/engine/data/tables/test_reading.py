@@ -206,6 +206,13 @@ def test_unreadable_files_are_errors(tmp_path: Path, name: str, text: str, messa
     assert caught.value.code == ExitCode.DATA
 
 
+def test_columns_of_one_name_are_an_error_in_every_format(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array(["a"]), pa.array(["b"])], ["x", "y", "y"])
+    pa.feather.write_feather(table, tmp_path / "a.feather")
+    with pytest.raises(TfloopError, match=r"a\.feather: two columns are called `y`"):
+        read(tmp_path / "a.feather")
+
+
 def test_missing_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(PLAIN)
     with pytest.raises(TfloopError, match=r"this file does not exist\n  did you mean `.*/train.csv`\?"):

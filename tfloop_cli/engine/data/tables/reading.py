@@ -1,5 +1,6 @@
 """Reads the files of one split into one table of pyarrow."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -121,7 +122,10 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None]
         "feather": lambda one: pa.feather.read_table(_seekable(one)),
     }
     try:
-        return _flat(readers[file.kind](file)), None
+        table = _flat(readers[file.kind](file))
+        if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
+            refuse(file.name, None, f"two columns are called `{twice[0]}`")
+        return table, None
     except (OSError, pa.ArrowException) as error:
         refuse(file.name, None, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfloop_cli.errors import ExitCode, TfloopError
+
 SECONDS_PER_DAY = 86_400
 _UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _PLAIN = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
@@ -118,12 +120,16 @@ def words_of(column: pa.ChunkedArray) -> Words:
 
 
 def as_written(column: pa.ChunkedArray) -> Words:
-    """Returns the values of a column as words; numbers and dates as text."""
-    if pa.types.is_dictionary(column.type) or _is_text(column.type):
-        return words_of(
-            column if _is_text(getattr(column.type, "value_type", column.type)) else column.cast(pa.string())
-        )
-    return words_of(column.cast(pa.string()))
+    """Returns the values of a column as words; numbers and dates as text.
+
+    Raises:
+        TfloopError: they have no text: lists, bytes (exit code 4).
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    try:
+        return words_of(column if _is_text(kind) else column.cast(kind).cast(pa.string()))
+    except pa.ArrowException as error:
+        raise TfloopError(f"values of type {kind} cannot be used as text: {error}", code=ExitCode.DATA) from error
 
 
 def finite(values: np.ndarray) -> Numbers:
