@@ -286,7 +286,7 @@ def test_table_of_data_is_aligned_and_cut() -> None:
     assert data_table(rows, 75) == [
         "column                          type       missing  distinct  use",
         "kind                            2 classes        0            target",
-        f"{'a' * 27}...  number       1,234         9  standardized...",
+        f"{'a' * 27}...  number       1,234         9  standardiz...",
     ]
     assert data_table(rows * 20, 200)[-1] == "... and 10 more columns: see encoders.json in the run folder"
     started = document(RunStarted("r", 0, {}, 1, 1, 1, (), columns=tuple(rows), notes=("a note",)))
