@@ -64,6 +64,10 @@ def test_encoders_are_in_the_run_and_evaluation_uses_them(config, tmp_path: Path
     (tmp_path / "train.csv").unlink()
     evaluate(run.path, Options(device="cpu"), Console())
     assert f"accuracy {metrics['accuracy']:.4f}" in capfd.readouterr().out
+    with (tmp_path / "test.csv").open("a") as file:
+        file.write(f"31,0.5,w99,a{',5' * COLUMNS}\n")
+    evaluate(run.path, Options(device="cpu"), Console())
+    assert "note: test: 1 value(s) of `word` do not occur in training" in capfd.readouterr().err
     with pytest.raises(TfloopError, match="there is no split `validation`"):
         evaluate(run.path, Options(device="cpu", split="validation"), Console())
 

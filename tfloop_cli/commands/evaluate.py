@@ -65,7 +65,11 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config)
-    data = build_data(config, console.warn, checkpoint.encoders(), training=False)
+    encoders = checkpoint.encoders() or {}
+    data = build_data(config, console.warn, encoders or None, training=False)
+    for note in data.encoders.notes if data.encoders else ():
+        if note not in encoders.get("notes", ()):  # not known since training
+            console.note(note)
     task = build_task(config.task, data.spec)
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
