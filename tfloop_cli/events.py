@@ -28,6 +28,8 @@ class RunStarted:
         code: paths of the user's `--code` files.
         evaluated: the split for `tfloop evaluate`: test if there is one, else validation, else train; "" if the task
             has no evaluation step.
+        columns: of a table: what is shown of each column, `name`, `type`, `missing`, `distinct` and `use`.
+        notes: what was decided about the data, one sentence each.
     """
 
     run: str
@@ -41,6 +43,8 @@ class RunStarted:
     skipped_examples: Mapping[str, int] = field(default_factory=dict)
     code: tuple[str, ...] = ()
     evaluated: str = ""
+    columns: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -139,11 +139,11 @@ def test_best_checkpoint_is_written_once_if_the_next_save_fails(make_manager, mo
     requested: list[int] = []
     write_checkpoint = manager_module.write_checkpoint
 
-    def fail_first_and_third(directory: Path, snapshot: Snapshot, facts: dict[str, Any]) -> Path:
+    def fail_first_and_third(directory: Path, snapshot: Snapshot, *rest: Any) -> Path:
         requested.append(int(snapshot.facts["epoch"]))
         if len(requested) in (1, 3):
             raise OSError(28, "No space left on device")
-        return write_checkpoint(directory, snapshot, facts)
+        return write_checkpoint(directory, snapshot, *rest)
 
     monkeypatch.setattr(manager_module, "write_checkpoint", fail_first_and_third)
     run, manager = make_manager(epochs=3, validation=10)

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import pytest
 
 from tfloop_cli.events import EpochDone, Evaluated, Event, Progress, RunEnded, RunStarted, Stopped
+from tfloop_cli.runs.documents import document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
 from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
-from tfloop_cli.terminal.tables import EpochTable, duration, number
+from tfloop_cli.terminal.tables import EpochTable, data_table, duration, number
 
 NAN = float("nan")
 RUN = "runs/mnist-20261123-101500-a1b2"
@@ -293,3 +294,19 @@ def test_scores_are_printed_as_one_json_document(capsys: pytest.CaptureFixture[s
     show_scores(Console(json=True), TEST, facts={"run": RUN, "step": 430})
     keys = ["event", "split", "examples", "metrics", "checkpoint", "run", "step"]
     assert list(json.loads(capsys.readouterr().out)) == keys
+
+
+def test_table_of_data_is_aligned_and_cut() -> None:
+    rows = [
+        {"name": "kind", "type": "2 classes", "missing": 0, "distinct": None, "use": "target"},
+        {"name": "a" * 40, "type": "number", "missing": 1234, "distinct": 9, "use": "standardized, missing: median"},
+    ]
+    assert data_table(rows, 75) == [
+        "column                          type       missing  distinct  use",
+        "kind                            2 classes        0            target",
+        f"{'a' * 27}...  number       1,234         9  standardiz...",
+    ]
+    assert data_table(rows * 20, 200)[-1] == "... and 10 more columns: see encoders.json in the run folder"
+    started = document(RunStarted("r", 0, {}, 1, 1, 1, (), columns=tuple(rows), notes=("a note",)))
+    assert started is not None
+    assert (started["columns"], started["notes"]) == (tuple(rows), ("a note",))

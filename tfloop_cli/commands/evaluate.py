@@ -67,12 +67,15 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config, console.note)
-    data = build_data(config, console.warn)
+    encoders = checkpoint.encoders() or {}
+    data = build_data(config, console.warn, encoders or None, training=False)
+    for note in data.encoders.notes if data.encoders else ():
+        if note not in encoders.get("notes", ()):  # not known since training
+            console.note(note)
     task = build_task(config.task, data.spec)
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
-    total_steps = config.epochs * data.steps_per_epoch
-    state = build_state(task, data, config, total_steps)
+    state = build_state(task, data, config, checkpoint.manifest["total_steps"])
     require_metrics(options.thresholds, evaluated_metrics(task), options.split, data.splits)
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=data.fingerprint)
     if checkpoint.manifest["data"] != data.fingerprint:

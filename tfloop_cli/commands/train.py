@@ -20,7 +20,7 @@ from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
 from tfloop_cli.runs.lookup import choose_run
-from tfloop_cli.runs.metadata import load_metadata, manifest_facts, save_metadata
+from tfloop_cli.runs.metadata import load_encoders, load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
 from tfloop_cli.runs.resume import total_steps
 from tfloop_cli.runs.start import TrainOptions, open_run
@@ -40,7 +40,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config, console.note)
-    data = build_data(config, console.warn)
+    data = build_data(config, console.warn, load_encoders(options.resume))
     options = choose_run(config, options, data.fingerprint, console.note, console.warn)
     task = build_task(config.task, data.spec)
     train_on_unused_validation(task, data, console.note)
@@ -55,7 +55,9 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     run = open_run(config, options)
     with run.lock(), Recorder(run, console.warn) as recorder, Interrupts(console.warn, idle=True) as interrupts:
         facts = manifest_facts(config, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
-        checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, console.warn)
+        checkpoints = CheckpointManager(
+            run.checkpoints, state, config.checkpoint, facts, console.warn, data.encoders_json()
+        )
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
         consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display := make_display(console))
 
@@ -69,7 +71,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 config = announce_resume(run, config, restored, finished, console)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, display):
                     return ExitCode.DONE
-            checkpoints.facts = save_metadata(run, config, options, facts, int(state.step))
+            checkpoints.facts = save_metadata(run, config, options, facts, int(state.step), data.encoders_json())
             emit(start_event(run, config, data, state, options.code, evaluates=bool(task.eval_step)))
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)

@@ -19,6 +19,7 @@ from tfloop_cli.registry import Component, Registry
 from tfloop_cli.registry.argument_types import MAX_INT, branches, describe, with_article
 from tfloop_cli.registry.declarations import Declaration
 
+STDIN = "-"  # not a path
 MAX_DETAILS = 100  # problems of one mapping; a file with more is not a config
 DEFAULTS = Source("default", lines=False)
 _LOOKUP = {"data_dir": Path}  # arguments that are used to find a component: prepared datasets of TFDS
@@ -158,7 +159,7 @@ def _absolute(node: Node, types: Any) -> Node:
         return replace(node, value={key: _absolute(inner, _inside(types, key)) for key, inner in node.value.items()})
     if isinstance(node.value, list):
         return replace(node, value=[_absolute(inner, _inside(types, step)) for step, inner in enumerate(node.value)])
-    if not isinstance(node.value, str) or not node.value or Path not in branches(types):
+    if not isinstance(node.value, str) or node.value in ("", STDIN) or Path not in branches(types):
         return node
     # Not Path.expanduser, which raises for an unknown user.
     path = (node.source.folder or Path()) / os.path.expanduser(node.value)  # noqa: PTH111

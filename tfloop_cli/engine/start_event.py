@@ -42,6 +42,8 @@ def start_event(
         skipped_examples=dict(data.skipped),
         code=tuple(map(str, code)),
         evaluated=next((split for split in reversed(splits) if split in SPLIT_ORDER), "") if evaluates else "",
+        columns=tuple(data.encoders.overview()) if data.encoders else (),
+        notes=tuple(data.encoders.notes) if data.encoders else (),
     )
 
 

@@ -17,6 +17,7 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import read_file, sync_folder
 
 MANIFEST = "manifest.json"  # a folder that contains it is a checkpoint
+ENCODERS = "encoders.json"  # in a checkpoint whose dataset has encoders
 SCHEMA = 3  # of the manifest and of the names in the state file
 NO_STEP = -1  # stands for "no such step yet"
 _NAME = re.compile(r"step-([0-9]{8,18})(?:-([0-9]{1,9}))?")
@@ -69,6 +70,23 @@ class Checkpoint:
         """Whether it was saved after the end of that many epochs, be it within the next one."""
         done = self.manifest["epoch"]
         return bool(done > epochs or (done == epochs and self.manifest["step"] > self.manifest["epoch_start"]))
+
+    def encoders(self) -> Mapping[str, Any] | None:
+        """Returns how the data was encoded, verified against the manifest; None if the dataset has no encoders.
+
+        Raises:
+            TfloopError: the file is missing, damaged or replaced (exit code 6).
+        """
+        facts = self.manifest.get("encoders")
+        if not facts:
+            return None
+        try:
+            content = read_file(self.path / ENCODERS, facts["size"])
+            if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+                raise ValueError("its sha256 differs from the manifest")
+            return dict(json.loads(content))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise damaged(self.path, f"{ENCODERS}: {reason_of(error)}") from error
 
     def best(self) -> Path | None:
         """Returns the folder, next to this one, with the best weights so far.

@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "summary.json"
 
     @property
+    def encoders(self) -> Path:
+        """How the data was encoded, as far as it depends on the training split (JSON)."""
+        return self.path / "encoders.json"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder per checkpoint."""
         return self.path / "checkpoints"

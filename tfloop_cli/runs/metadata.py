@@ -96,10 +96,27 @@ def manifest_facts(
     return {key: now[key] for key in (*_IN_MANIFEST, *engine_facts)}
 
 
+def load_encoders(run: RunFolder | None) -> Mapping[str, Any] | None:
+    """Returns the encoders in the newest good checkpoint of the run to resume; None if there are none."""
+    for path in reversed(list_checkpoints(run.checkpoints)) if run else ():
+        try:
+            return Checkpoint.open(path).encoders()
+        except TfloopError:
+            continue
+    return None
+
+
 def save_metadata(
-    run: RunFolder, config: Config, options: TrainOptions, facts: Mapping[str, Any], step: int
+    run: RunFolder,
+    config: Config,
+    options: TrainOptions,
+    facts: Mapping[str, Any],
+    step: int,
+    encoders: bytes | None = None,
 ) -> dict[str, Any]:
-    """Writes config.yaml, meta.json and copies of the user's code; returns `facts` with the checksums of the code.
+    """Writes config.yaml, meta.json, encoders.json and copies of the user's code.
+
+    Returns `facts` with the checksums of the code.
 
     Called after a checkpoint of the resumed run was accepted: a wrong config must not change the run.
 
@@ -126,6 +143,8 @@ def save_metadata(
         now["started"] = before.get("started", now["started"])
         write_atomic(run.config, dump(config).encode())
         write_json(run.metadata, now)
+        if encoders is not None:
+            write_atomic(run.encoders, encoders)
     return facts
 
 

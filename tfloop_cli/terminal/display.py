@@ -5,6 +5,7 @@ results and go to stdout.
 """
 
 import shlex
+import shutil
 import time
 from pathlib import Path
 from typing import Self
@@ -18,9 +19,10 @@ from tfloop_cli.events import FINISHED, EpochDone, Evaluated, Event, Progress, R
 from tfloop_cli.runs.checkpoints import step_of
 from tfloop_cli.runs.documents import document
 from tfloop_cli.terminal.console import Console
-from tfloop_cli.terminal.tables import EpochTable, duration, metrics_text, number
+from tfloop_cli.terminal.tables import EpochTable, data_table, duration, metrics_text, number
 
 REFRESH_SECONDS = 0.15  # shortest time between two updates of the bar, each of which takes about 0.5 ms
+MAX_WIDTH = 160  # characters of a line where the width of the screen is not known
 _MIN_BAR = 5  # characters
 _MARGIN = 4  # spaces around the bar, and room at the end for the terminal's own "^C", so that the line does not wrap
 _PHASES = {"train": "epoch", "validation": "valid"}  # of equal length, so that the bar does not move
@@ -94,6 +96,11 @@ class PlainDisplay(Display):
         width = max(map(len, facts))
         for name, fact in facts.items():
             self._console.info(f"{name:<{width}}  {fact}")
+        if event.columns:
+            lines = ["", *data_table(event.columns, shutil.get_terminal_size((MAX_WIDTH, 0)).columns), ""]
+            self._console.info("\n".join(lines))
+        for note in event.notes:
+            self._console.note(note)
         if event.step:
             self._console.info(f"resuming after step {event.step:,}")
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tfloop_cli.events import EpochDone, RunStarted
 
 GAP = 2  # characters between two columns
+MAX_ROWS = 30  # columns of the data that are shown
+MAX_NAME = 30  # characters of a column's name that are shown
 _NUMBER_WIDTH = 8  # characters that a result of `number` needs
 
 
@@ -89,6 +92,31 @@ class EpochTable:
     def _row(self, cells: Sequence[str]) -> str:
         padded = [cell.rjust(column.width) for cell, column in zip(cells, self._columns, strict=True)]
         return (" " * GAP).join(padded).rstrip()
+
+
+def data_table(columns: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+    """Returns the lines of a table with one row per column of the data, at most `MAX_ROWS`.
+
+    Args:
+        columns: see `RunStarted`.
+        width: of the screen, in characters; longer lines are cut.
+    """
+    rows = [["column", "type", "missing", "distinct", "use"]]
+    for column in columns[:MAX_ROWS]:
+        counts = ["" if column[key] is None else f"{column[key]:,}" for key in ("missing", "distinct")]
+        rows.append([_cut(str(column["name"]), MAX_NAME), str(column["type"]), *counts, str(column["use"])])
+    widths = [max(map(len, cells)) for cells in list(zip(*rows, strict=True))[:4]]
+    lines = []
+    for name, kind, missing, distinct, use in rows:
+        cells = [name.ljust(widths[0]), kind.ljust(widths[1]), missing.rjust(widths[2]), distinct.rjust(widths[3]), use]
+        lines.append(_cut((" " * GAP).join(cells).rstrip(), width))
+    if len(columns) > MAX_ROWS:
+        lines.append(f"... and {len(columns) - MAX_ROWS:,} more columns: see encoders.json in the run folder")
+    return lines
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: max(width - 3, 0)]}..."
 
 
 def _metric_columns(

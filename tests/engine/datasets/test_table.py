@@ -1,11 +1,17 @@
-"""Tables: standardized numbers, one-hot encoded categories, and errors with file and line."""
+"""The dataset `table`: splits, targets, missing values, and errors with file and line."""
 
+import io
+import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tfloop_cli.engine.data import Dataset
+from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets
 
@@ -14,9 +20,9 @@ TEST = "kind,more,color,size\nb,x,blue,3\na,y,black,-1\n"
 
 
 @pytest.fixture
-def build(tmp_path: Path):
-    def make(train: str, test: str | None = None, kind: str = "csv", **arguments: object) -> Dataset:
-        (tmp_path / f"train.{kind}").write_text(train)
+def build(tmp_path: Path) -> Callable[..., Dataset]:
+    def make(train: str | bytes, test: str | None = None, kind: str = "csv", **arguments: object) -> Dataset:
+        (tmp_path / f"train.{kind}").write_bytes(train if isinstance(train, bytes) else train.encode())
         (tmp_path / f"test.{kind}").write_text(test or "")
         files = {"train": f"{tmp_path}/train.{kind}"} | ({"test": f"{tmp_path}/test.{kind}"} if test else {})
         return datasets.build(Component("table", {"target": "kind", **files, **arguments}))
@@ -24,92 +30,234 @@ def build(tmp_path: Path):
     return make
 
 
-def test_features_are_standardized_and_one_hot_encoded_by_the_training_split(build) -> None:
+def squash(u: object) -> np.ndarray:
+    return np.asarray(u) / np.sqrt(1 + (np.asarray(u) / 3) ** 2)
+
+
+def inputs(dataset: Dataset, split: str = "train") -> np.ndarray:
+    return dataset.splits[split].inputs.numpy()
+
+
+def message_of(build: Callable[..., Dataset], *arguments: object, **options: object) -> str:
+    with pytest.raises(TfloopError) as caught:
+        build(*arguments, **options)
+    assert caught.value.code == ExitCode.DATA
+    return str(caught.value)
+
+
+def test_rows_are_encoded_by_the_training_split(build) -> None:
     dataset = build(TRAIN, TEST)
-    train, test = dataset.splits["train"], dataset.splits["test"]
-    deviation = np.std([1, 2, 3, 6])
-    np.testing.assert_allclose(train.inputs[:, 0], (np.array([1, 2, 3, 6]) - 3) / deviation, rtol=1e-6)
-    # blue, green, red
-    np.testing.assert_array_equal(train.inputs[:, 1:], [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
-    np.testing.assert_allclose(test.inputs, [[0, 1, 0, 0], [-4 / deviation, 0, 0, 0]], rtol=1e-6)
+    # Quartiles of 1, 2, 3, 6: 1.75, 2.5, 3.75. Then blue, green, red.
+    np.testing.assert_allclose(inputs(dataset)[:, 0], squash((np.array([1, 2, 3, 6]) - 2.5) / 2), rtol=1e-6)
+    np.testing.assert_array_equal(inputs(dataset)[:, 1:], [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
+    np.testing.assert_allclose(inputs(dataset, "test"), [[squash(0.25), 1, 0, 0], [squash(-1.75), 0, 0, 0]], rtol=1e-6)
     assert dataset.spec.class_names == ("a", "b")
-    assert (train.targets.numpy().tolist(), test.targets.numpy().tolist()) == ([1, 0, 1, 0], [1, 0])
+    assert [dataset.splits[split].targets.numpy().tolist() for split in ("train", "test")] == [[1, 0, 1, 0], [1, 0]]
     assert (dataset.spec.input_shape, dataset.spec.input_dtype) == ((4,), "float32")
+    assert [(one.name, one.kind, one.start, one.stop, one.ids) for one in dataset.spec.columns] == [
+        ("size", "number", 0, 1, 0),
+        ("color", "flags", 1, 4, 0),
+    ]
+    assert "test: 1 value(s) of `color` do not occur in training" in dataset.encoders.notes[0]
 
 
-def test_constant_column_becomes_zeros(build) -> None:
-    assert not build("x,kind\n5,a\n5,b\n").splits["train"].inputs.numpy().any()
+def test_encoders_are_data_and_encode_other_rows_alike(build) -> None:
+    dataset = build(TRAIN, TEST)
+    document = json.loads(json.dumps(dataset.encoders.to_json()))
+    assert TableEncoders.from_json(document) == dataset.encoders
+    with use_context(BuildContext(encoders=document)):
+        grown = build(TRAIN + "1000,violet,a\n" * 50, TEST)
+    np.testing.assert_array_equal(inputs(grown, "test"), inputs(dataset, "test"))
+    with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
+        TableEncoders.from_json(document | {"format": 0})
+    assert caught.value.code == ExitCode.CHECKPOINT
+
+
+def test_other_files_are_read_as_the_training_file(build) -> None:
+    """Its decimal mark where numbers leave that open, and its header."""
+    dataset = build("0,5;a\n1,5;b\n2;a\n", "1,500;b\n", target="column_2")
+    assert inputs(dataset, "test").tolist() == [[0]]  # the median, and not 1500
+    assert dataset.encoders.to_json()["dialect"] == {
+        "encoding": "utf-8", "separator": ";", "quote": '"', "comment": "", "decimal": ",", "header": False,
+    }  # fmt: skip
+
+
+# Targets
+
+FEW = [str(number % 3) for number in range(15)]
+MANY = [str(number % 3) for number in range(14)]
 
 
 @pytest.mark.parametrize(
     ("values", "classes", "class_names"),
     [
-        (["0", "1", "10", "2"], "auto", ("0", "1", "2", "10")),
-        (["1.0", "2.0"], "auto", ("1.0", "2.0")),
+        (FEW, "auto", ("0", "1", "2")),
+        (MANY, "auto", ()),  # fewer than 5 rows each
+        ([str(number % 21) for number in range(210)], "auto", ()),  # more than 20
+        (["10", "9"] * 5, "auto", ("9", "10")),
+        (["1.0", "2.0"] * 5, "auto", ("1.0", "2.0")),
         (["yes", "0.5"], "auto", ("0.5", "yes")),
-        (["1", "2.5"], "auto", ()),
-        (["1e-3", "2"], "auto", ()),
-        (["1", "2"], False, ()),
+        (["1", "2.5"] * 5, "auto", ()),
+        (["1,000", "2,500"] * 5, "auto", ()),
+        (FEW, False, ()),
         (["1", "2.5"], True, ("1", "2.5")),
+        (["NA", "?", "a ", "a"], "auto", ("?", "NA", "a", "a ")),  # as they are written
+        (["007", "7"], "auto", ("007", "7")),
     ],
 )
-def test_target_is_numeric_if_a_value_is_not_a_whole_number(
-    build, values: list[str], classes, class_names: tuple
-) -> None:
-    dataset = build("x,kind\n" + "".join(f"{n},{value}\n" for n, value in enumerate(values)), classes=classes)
+def test_classes_are_words_or_few_whole_numbers(build, values: list[str], classes, class_names: tuple) -> None:
+    rows = "".join(f'{number},"{value}"\n' for number, value in enumerate(values))
+    dataset = build(f"x,kind\n{rows}", classes=classes)
     assert dataset.spec.class_names == class_names
-    if not class_names:
-        np.testing.assert_allclose(dataset.splits["train"].targets, [float(value) for value in values])
+    targets = dataset.splits["train"].targets.numpy()
+    if class_names:
+        assert [class_names[label] for label in targets] == values
+    else:
+        assert targets.tolist() == [float(value.replace(",", "")) for value in values]
         assert dataset.spec.target_shape == ()
+        assert dataset.encoders.target.means == (targets.astype(np.float64).mean(),)
 
 
-def test_json_lines_are_read(build) -> None:
-    dataset = build('{"x": 1, "on": true, "kind": 0.5}\n{"x": 2, "on": false, "kind": 1}\n', kind="jsonl")
-    np.testing.assert_array_equal(dataset.splits["train"].inputs, [[-1, 0, 1], [1, 1, 0]])
+def test_decision_about_whole_numbers_names_the_key(build) -> None:
+    few, many = ("x,kind\n" + "".join(f"{value},{value}\n" for value in values) for values in (FEW, MANY))
+    assert build(few).encoders.notes == (
+        "target `kind`: its 3 whole numbers are classes; with `task: regression` or `dataset.classes: false` they are "
+        "numbers",
+    )
+    assert "with `dataset.classes: true` they are classes" in build(many).encoders.notes[0]
+    with use_context(BuildContext("numbers")):
+        assert build(few).spec.class_names == ()
+
+
+def test_several_targets_are_numbers(build) -> None:
+    dataset = build("x,kind,more\n1,1,0\n2,0,1\n3,,5\n", target=["kind", "more"])
+    assert dataset.splits["train"].targets.numpy().tolist() == [[1, 0], [0, 1]]
+    assert (dataset.spec.target_shape, dataset.spec.class_names, dataset.spec.one_hot) == ((2,), (), False)
+    message = message_of(build, "x,kind,more\n1,1,a\n2,0,b\n", target=["kind", "more"])
+    assert "column `more`: the targets are not numbers: `a`" in message
+
+
+# Missing values
+
+
+def test_missing_numbers_are_the_median_and_marked(build) -> None:
+    dataset = build("x,kind\n1,a\n?,b\n3,a\nn/a,b\n5,b\n", "x,kind\n-,a\n3,b\n")
+    value = squash(2 / 2)  # 1, 3, 5: median 3, quartiles 2 and 4
+    np.testing.assert_allclose(inputs(dataset), [[-value, 0], [0, 1], [0, 0], [0, 1], [value, 0]], rtol=1e-6)
+    assert inputs(dataset, "test").tolist() == [[0, 1], [0, 0]]
+    assert dataset.encoders.columns[0].missing == 2
+    dataset = build("x,kind\n1,a\n3,a\n5,b\n", "x,kind\nfive,a\n3,b\n")
+    assert inputs(dataset, "test").tolist() == [[0], [0]]
+    assert dataset.encoders.notes == (
+        "test: 1 value(s) of `x` are missing, and none is in training: no column marks them",
+    )
+
+
+def test_missing_categories_are_a_level(build) -> None:
+    dataset = build("x,kind\nred,a\n,b\nblue,a\nNone,b\n")
+    assert inputs(dataset).tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 0, 1]]
+
+
+def test_list_of_missing_values_can_be_set(build) -> None:
+    dataset = build("x,y,kind\n1,NA,a\n-9,NA,b\n3,b,b\n", missing_values=["-9"])
+    assert [(one.missing, one.levels) for one in dataset.encoders.columns] == [(1, ()), (0, ("b", "na"))]
+
+
+def test_rows_with_missing_values_can_be_skipped_or_refused(build) -> None:
+    text = "x,y,kind\n1,u,a\n2,?,b\n,v,c\n4,v,d\n9,u,a\n"
+    dataset = build(text, missing="skip")
+    assert dataset.spec.class_names == ("a", "d")  # of the rows that are used
+    assert inputs(dataset)[:, 1:].tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert "train.csv:3: split `train`: column `y`: the value is missing" in message_of(build, text, missing="error")
+
+
+def test_rows_without_target_are_left_out(build) -> None:
+    dataset = build("x,kind\n1,a\n2,\n3, \n4,b\n")
+    assert dataset.splits["train"].targets.numpy().tolist() == [0, 1]
+    assert dataset.encoders.target.skipped == 2
+    dataset = build("x,kind\n1,0.5\n2,NA\n3,word\n" + "4,1\n" * 40)
+    assert (len(dataset.splits["train"]), dataset.encoders.target.skipped) == (41, 2)
+
+
+# Columns
+
+
+def test_row_number_is_found_where_rows_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("Unnamed: 0,x,kind\n0,5,b\n1,6,a\n2,7,a\n")
+    (tmp_path / "first.csv").write_text("Unnamed: 0,x,kind\n0,1,\n1,2,a\n2,3,\n3,4,b\n")
+    files = [f"{tmp_path}/first.csv", f"{tmp_path}/more.csv"]
+    dataset = datasets.build(Component("table", {"train": files, "target": "kind"}))
+    assert [(one.kind, one.note) for one in dataset.encoders.columns] == [
+        ("ignored", "ignored: the row number"),
+        ("number", ""),
+    ]
+
+
+def test_types_can_be_set(build) -> None:
+    text = "a,b,c,d,e,kind\n" + "".join(f"{n % 2},{n},20200{n + 1}01,say w{n % 3},{n},x{n % 2}\n" for n in range(9))
+    dataset = build(text, columns={"a": "category", "c": "date", "d": "text", "e": "ignore"}, ignore=["b"])
+    kinds = {one.name: one.kind for one in dataset.encoders.columns}
+    assert kinds == {"a": "category", "b": "ignored", "c": "date", "d": "text", "e": "ignored"}
+    assert dataset.encoders.columns[2].parts == ("days", "month", "weekday", "sin", "cos")
+    assert dataset.encoders.columns[3].levels == ("w0", "w1", "w2")  # "say" is in every row
+    assert inputs(dataset)[:2, -3:].tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert [one.name for one in build(text, only=["b"]).encoders.used] == ["b"]
+
+
+@pytest.mark.parametrize("key", ["columns", "ignore", "only"])
+def test_unknown_column_is_an_error(build, key: str) -> None:
+    value = {"Colour": "number"} if key == "columns" else ["Colour"]
+    message = message_of(build, TRAIN, **{key: value})
+    assert f"`{key}`: there is no column `Colour`\n  did you mean `color`?" in message
 
 
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        ("x,kind\n1,a\n,b\n", None, "train.csv:3: split `train`: column `x`: the value is missing"),
-        ("x,kind\n1,a\nNaN,b\n", None, "train.csv:3: split `train`: column `x`: the value is missing"),
-        ("x,kind\n1,a\n2, \n", None, "train.csv:3: split `train`: column `kind`: the value is missing"),
-        ("x,kind\ninf,a\n2,b\n", None, "train.csv:2: split `train`: column `x`: inf is not finite"),
-        ("x,kind\n1,a\n2,b\n", "x,kind\n1,a\nn/a,b\n", "test.csv:3: split `test`: column `x`: the value is missing"),
-        ("x,kind\n1,a\n2,b\n", "x,kind\n1,a\ntwo,b\n", "test.csv:3: split `test`: column `x`: `two` is not a number"),
         ("x,kind\n1,a\n2,b\n", "x,kind\n1,c\n", "test.csv:2: split `test`: column `kind`: the class `c` does not"),
-        ("x,kind\n1,0.5\n2,1\n", "x,kind\n1,c\n", "test.csv:2: split `test`: column `kind`: `c` is not a number"),
         (
-            "x,kind\n1,a\n2,b\n", "y,kind\n1,a\n",
-            "test.csv:2: split `test`: there is no column `x`\n  the columns are `y`, `kind`",
+            "x,kind\n1,a\n2,b\n",
+            "y,kind\n1,a\n",
+            "test.csv: split `test`: there is no column `x`\n  the columns are `y`",
         ),
-        ("x,klass\n1,a\n", None, "train.csv:2: split `train`: there is no column `kind`"),
-        ("x,kinds\n1,a\n", None, "there is no column `kind`\n  did you mean `kinds`?"),
-        ("kind\na\nb\n", None, "train.csv:2: split `train`: there is no other column to predict `kind` from"),
-        (
-            "x,kind\n" + "".join(f"{n},a\n" for n in range(1000)) + "12o,a\n", None,
-            "train.csv:1002: split `train`: column `x`: `12o` is not a number, and 1001 distinct values",
-        ),
+        ("x,klass\n1,a\n", None, "train.csv: split `train`: there is no column `kind`"),
+        ("kind\na\nb\n", None, "there is no column to predict `kind` from: there is no other column"),
+        ("x,y,kind\n1,5,a\n2,5,b\n", None, ""),
+        ("y,kind\n5,a\n5,b\n", None, "`y` is ignored: all values are equal"),
+        ("x,kind\n1,a\n2\n", None, "train.csv:3: split `train`: the row has 1 cell(s), and the header has 2 columns"),
+        ("x,x,kind\n1,1,a\n", None, "train.csv:1: two columns are called `x`"),
+        ('x,kind\n1,a\n"2,b\n3,a\n', None, "train.csv:3: this row cannot be read: unexpected end of data"),
+        ("x,kind\n1,a\n2,a\n", None, "split `train`: column `kind`: every row has the class `a`"),
+        ("x,kind\n1,\n2,\n", None, "split `train`: column `kind`: no row has a class"),
+        ("x,kind\n", None, "train.csv: it has no rows"),
+        ("x,kind", None, "train.csv: it has no rows"),
+        ("", None, "train.csv: it has no rows"),
     ],
-)  # fmt: skip
-def test_invalid_row_error_contains_file_line_and_column(build, train: str, test: str | None, message: str) -> None:
-    with pytest.raises(TfloopError) as caught:
+)
+def test_errors_name_file_and_line(build, train: str, test: str | None, message: str) -> None:
+    if message:
+        assert message in message_of(build, train, test)
+    else:
         build(train, test)
-    assert caught.value.code == ExitCode.DATA
-    assert message in str(caught.value)
 
 
-def test_json_line_with_other_columns_is_an_error(build) -> None:
-    with pytest.raises(TfloopError, match=r"train\.jsonl:2: split `train`: earlier rows have no column `y`"):
-        build('{"x": 1, "kind": "a"}\n{"x": 1, "y": 2, "kind": "b"}\n', kind="jsonl")
-    with pytest.raises(TfloopError, match=r"train\.jsonl:2: split `train`: there is no column `x`"):
-        build('{"x": 1, "kind": "a"}\n{"y": 2, "kind": "b"}\n', kind="jsonl")
+def test_stdin_is_a_training_file(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(TRAIN.encode())))
+    assert inputs(datasets.build(Component("table", {"train": "-", "target": "kind"}))).shape == (4, 4)
+
+
+def test_separator_is_one_character(build) -> None:
+    with pytest.raises(TfloopError, match=r"`dataset\.separator` is `::`") as caught:
+        build(TRAIN, separator="::")
+    assert caught.value.code == ExitCode.USAGE
 
 
 def test_model_learns_from_a_table(build, trainer) -> None:
     random = np.random.default_rng(0)
-    lines = [f"{number:.3f},{'high' if number > 0 else 'low'}" for number in random.standard_normal(60)]
-    *_, last = trainer(
-        build("x,kind\n" + "\n".join(lines)), epochs=20, optimizer={"name": "adam", "learning_rate": 0.1}
-    ).fit()
-    assert last.train["accuracy"] > 0.9
+    rows = [(random.standard_normal(), random.integers(20)) for _ in range(200)]
+    text = "x,word,kind\n" + "".join(f"{x:.3f},w{n},{'high' if x + n / 5 > 2 else 'low'}\n" for x, n in rows)
+    dataset = build(text)
+    assert [column.ids for column in dataset.spec.columns] == [0, 21]
+    for model in ("linear", "mlp"):
+        *_, last = trainer(dataset, epochs=15, model=model, optimizer={"name": "adam", "learning_rate": 0.05}).fit()
+        assert last.train["accuracy"] > 0.9

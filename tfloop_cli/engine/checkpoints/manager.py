@@ -37,6 +37,7 @@ class CheckpointManager:
         config: how often to save, and how many checkpoints to keep.
         facts: the rest of every manifest; see `write_checkpoint`. Its `run_id` identifies the checkpoints of this run.
         warn: prints a warning.
+        encoders: how the data is encoded, as JSON; in every checkpoint.
 
     Attributes:
         facts: as above.
@@ -50,7 +51,9 @@ class CheckpointManager:
         config: CheckpointConfig,
         facts: Mapping[str, Any],
         warn: Callable[[str], None],
+        encoders: bytes | None = None,
     ) -> None:
+        self._encoders = encoders
         self._directory, self._state, self._config = directory, state, config
         self.facts = dict(facts)
         self._warn, self._failed = warn, False
@@ -205,7 +208,7 @@ class CheckpointManager:
             jobs.insert(0, (self._unsaved_best, True))
         try:
             for job, is_best in jobs:
-                self.last = write_checkpoint(self._directory, job, self.facts)
+                self.last = write_checkpoint(self._directory, job, self.facts, self._encoders)
                 job.in_use = False
                 if is_best:
                     self.best, self._unsaved_best = self.last, None

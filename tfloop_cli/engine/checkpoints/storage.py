@@ -23,6 +23,7 @@ from tfloop_cli.engine.state import TrainState
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import read_file, sync_folder
 from tfloop_cli.runs.checkpoints import (
+    ENCODERS,
     MANIFEST,
     SCHEMA,
     Checkpoint,
@@ -43,13 +44,16 @@ DTYPES = {  # of safetensors
 }  # fmt: skip
 
 
-def write_checkpoint(directory: Path, snapshot: Snapshot, facts: Mapping[str, Any]) -> Path:
-    """Writes a checkpoint durably. Order of flushes: state, manifest, folder, rename, parent folder.
+def write_checkpoint(
+    directory: Path, snapshot: Snapshot, facts: Mapping[str, Any], encoders: bytes | None = None
+) -> Path:
+    """Writes a checkpoint durably. Order of flushes: state, encoders, manifest, folder, rename, parent folder.
 
     Args:
         directory: the run's `checkpoints/`; created if it does not exist.
         snapshot: the training state.
         facts: the rest of the manifest: config, data, code, versions, machine.
+        encoders: how the data is encoded, as JSON; None if the dataset has no encoders.
 
     Returns:
         The new folder, `step-` and the number of completed steps.
@@ -65,7 +69,9 @@ def write_checkpoint(directory: Path, snapshot: Snapshot, facts: Mapping[str, An
     staging.mkdir()
     try:
         size, digest = _write(staging / STATE, _safetensors(snapshot.arrays))
-        files = {"weights_sha256": snapshot.weights_sha256(), "size": size, "sha256": digest}
+        files: dict[str, Any] = {"weights_sha256": snapshot.weights_sha256(), "size": size, "sha256": digest}
+        if encoders is not None:
+            files["encoders"] = dict(zip(("size", "sha256"), _write(staging / ENCODERS, [encoders]), strict=True))
         _write(staging / MANIFEST, [manifest_bytes({"schema": SCHEMA, **snapshot.facts, **files, **facts})])
         sync_folder(staging)
         # A step may be saved twice: before its validation, and after it.

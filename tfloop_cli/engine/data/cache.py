@@ -81,7 +81,7 @@ def cached(
         folder / f"{fingerprint}{cache_folder.COMPLETE}",
         folder / f"{fingerprint}{cache_folder.PARTIAL}",
     )
-    needed = cache_folder.HEADER + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    needed = _size(shape, dtype)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while (rows := _open(complete, header, needed)) is None:
@@ -103,6 +103,29 @@ def cached(
     except OSError as error:
         _warn(about, f"{folder}: {error.strerror or error}")
         return None
+
+
+def open_cached(fingerprint: str, dtype: str | None = None) -> MemoryMappedArray | None:
+    """Returns an array whose shape is not known, if it is in the cache.
+
+    Args:
+        fingerprint: that of `cached`.
+        dtype: of the array; None if it is not known either.
+    """
+    path = cache_folder.folder() / f"{fingerprint}{cache_folder.COMPLETE}"
+    try:
+        with path.open("rb") as file:
+            header = cache_folder.read_header(file)
+        shape, dtype = tuple(header["shape"]), dtype or str(header["dtype"])
+        return _open(
+            path, {**header, "fingerprint": fingerprint, "format": FORMAT, "dtype": dtype}, _size(shape, dtype)
+        )
+    except (OSError, KeyError, TypeError):  # missing or damaged
+        return None
+
+
+def _size(shape: tuple[int, ...], dtype: str) -> int:
+    return cache_folder.HEADER + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
 
 
 def _open(path: Path, header: dict[str, object], size: int) -> MemoryMappedArray | None:

@@ -5,7 +5,7 @@ of the step, and a resumed run has the same batches. The builder of a dataset ca
 `build_data` decides what happens.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -72,11 +72,35 @@ def skip_example(split: str, error: TfloopError, count: int = 1) -> None:
         error: what is wrong with the example.
         count: number of examples, if there are several.
     """
-    current = _CURRENT.get()
-    if current is None or not skips_invalid_examples():
+    if not skips_invalid_examples():
         raise error
-    current.counts[split] = current.counts.get(split, 0) + count
-    current.reasons.setdefault(split, str(error).splitlines()[0])
+    count_skipped(split, error, count)
+
+
+def count_skipped(split: str, error: TfloopError, count: int) -> None:
+    """Counts examples that are left out whether or not invalid examples are skipped: rows without a target.
+
+    Args:
+        split: the name of the split.
+        error: what is wrong with the first of them.
+        count: their number.
+    """
+    current = _CURRENT.get()
+    if current is not None:
+        current.counts[split] = current.counts.get(split, 0) + count
+        current.reasons.setdefault(split, str(error).splitlines()[0])
+
+
+def skipped_examples() -> dict[str, tuple[int, str]]:
+    """Returns what was skipped so far: name of a split -> number of examples, what is wrong with the first one."""
+    current = _CURRENT.get()
+    return {split: (count, current.reasons[split]) for split, count in current.counts.items()} if current else {}
+
+
+def restore_skipped(skipped: Mapping[str, tuple[int, str]]) -> None:
+    """Counts what was skipped when data was read that is now in the cache."""
+    for split, (count, reason) in skipped.items():
+        count_skipped(split, TfloopError(reason), count)
 
 
 def keep_valid(split: str, items: Iterable[Item], check: Callable[[Item], object]) -> list[Item]:

@@ -3,7 +3,8 @@
 The shuffle is global and needs no buffer. The order does not depend on threads, and resuming at step k needs no replay.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -14,12 +15,10 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, PipelineBatches
-from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order, split_dataset, undo_hold_out
 from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.registry import datasets
 
 PREFETCHED_BATCHES = 4
 
@@ -28,12 +27,13 @@ class Data:
     """A dataset as the training loop uses it: training batches by index, other splits in order.
 
     Args:
-        dataset: its splits; `train` is required.
+        dataset: its splits; `train` is required with `training`.
         config: batch size, seed, validation, augmentation, precision, scale_uint8.
+        training: whether the training split is needed.
 
     Attributes:
         spec: shape of one example.
-        fingerprint: identifies the data; see `Dataset`.
+        fingerprint, encoders: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         held_out: the number of validation examples that are taken from the training split.
 
@@ -45,17 +45,17 @@ class Data:
     # Of the function that loads and augments a training batch, after `batch_iterator` has built a pipeline; else None.
     loading_graph: tf.Graph | None = None
 
-    def __init__(self, dataset: Dataset, config: Config) -> None:
+    def __init__(self, dataset: Dataset, config: Config, *, training: bool = True) -> None:
         self.spec: DataSpec = dataset.spec
-        self.fingerprint = dataset.fingerprint
+        self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment = build_augmentations(config.augment, dataset.spec)
-        self._splits = split_dataset(dataset, config.validation)
-        self.held_out = len(dataset.splits["train"]) - self.examples("train")
+        self._splits = split_dataset(dataset, config.validation, training=training)
+        self.held_out = len(dataset.splits.get("train", ())) - self.examples("train")
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
-        if not self.steps_per_epoch:
+        if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
                 f"`batch_size` is {config.batch_size}, and there are only {self.examples('train')} training examples: "
                 "`drop_remainder` drops every batch",
@@ -66,6 +66,10 @@ class Data:
     def splits(self) -> list[str]:
         """Names of the splits that have examples, including "validation" if a part of `train` is held out."""
         return sorted(name for name in self._splits if self.examples(name))
+
+    def encoders_json(self) -> bytes | None:
+        """Returns the encoders as JSON, for the run folder and its checkpoints; None if the dataset has none."""
+        return None if self.encoders is None else json.dumps(self.encoders.to_json(), allow_nan=False).encode()
 
     def examples(self, split: str) -> int:
         """Returns the number of examples of a split; 0 if there is no such split."""
@@ -266,27 +270,3 @@ class InMemoryBatches:
         indices = self._order[first : first + self._size]
         self._step.assign_add(1)
         return self._data.load_training(indices)
-
-
-def build_data(config: Config, warn: Callable[[str], None] = lambda text: None) -> Data:
-    """Builds the config's dataset and its splits.
-
-    Args:
-        config: see `Data`.
-        warn: prints a line for each split with skipped examples.
-
-    Raises:
-        TfloopError: the data is unavailable or cannot be read (exit code 4); arguments do not suit the dataset, see
-            `Data`, or it does not support `on_bad_example: skip` (exit code 2).
-    """
-    with collect_invalid_examples(skip=config.on_bad_example == "skip") as found:
-        data = Data(datasets.build(config.dataset), config)
-    if found.skip and not found.supported:
-        raise TfloopError(
-            f"`on_bad_example: skip` is not supported by the dataset `{config.dataset.name}`",
-            hint="remove `on_bad_example` from the config",
-        )
-    data.skipped = found.counts
-    for message in found.messages():
-        warn(message)
-    return data

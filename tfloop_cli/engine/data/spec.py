@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.encoders import Column, Encoders
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, names_of
 from tfloop_cli.errors import TfloopError
 
@@ -99,11 +100,13 @@ class DataSpec:
         inputs: an `InputSpec`; several as a dict by name, or as a tuple.
         targets: a `TargetSpec`, or a dict or tuple of several.
         vocabulary: number of token ids of a text, 0 (padding) and 1 (unknown) included; 0 for other inputs.
+        columns: of a table: what each feature of the inputs [features] is, in order; empty for other inputs.
     """
 
     inputs: Structure
     targets: Structure
     vocabulary: int
+    columns: tuple[Column, ...]
 
     def __init__(
         self,
@@ -113,8 +116,10 @@ class DataSpec:
         class_names: tuple[str, ...] = (),
         vocabulary: int = 0,
         one_hot: bool = False,
+        columns: tuple[Column, ...] = (),
     ) -> None:
-        self._set(InputSpec(input_shape, input_dtype), TargetSpec(target_shape, class_names, one_hot), vocabulary)
+        target = TargetSpec(target_shape, class_names, one_hot)
+        self._set(InputSpec(input_shape, input_dtype), target, vocabulary, columns)
 
     @classmethod
     def of(cls, inputs: Structure, targets: Structure, vocabulary: int = 0) -> "DataSpec":
@@ -123,8 +128,9 @@ class DataSpec:
         spec._set(inputs, targets, vocabulary)
         return spec
 
-    def _set(self, inputs: Structure, targets: Structure, vocabulary: int) -> None:
-        for name, value in (("inputs", inputs), ("targets", targets), ("vocabulary", vocabulary)):
+    def _set(self, inputs: Structure, targets: Structure, vocabulary: int, columns: tuple[Column, ...] = ()) -> None:
+        values = {"inputs": inputs, "targets": targets, "vocabulary": vocabulary, "columns": columns}
+        for name, value in values.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
 
     @property
@@ -220,8 +226,10 @@ class Dataset:
         spec: shape of one example.
         splits: by name; `train` is required for training, `test` for the evaluation at the end.
         fingerprint: identifies the data; stored in checkpoints.
+        encoders: how the examples are encoded, if the run must keep it to encode others alike.
     """
 
     spec: DataSpec
     splits: Mapping[str, Source]
     fingerprint: str
+    encoders: Encoders | None = None

@@ -18,13 +18,19 @@ def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
     return np.argsort(bits, kind="stable")
 
 
-def split_dataset(dataset: Dataset, validation: int | float | str) -> dict[str, tuple[Source, np.ndarray]]:
+def split_dataset(
+    dataset: Dataset, validation: int | float | str, *, training: bool = True
+) -> dict[str, tuple[Source, np.ndarray]]:
     """Returns the source of each split and the indices of its examples in the source: int64 [examples].
+
+    Without `training`, the split `train` is not required; then nothing can be held out of it.
 
     Raises:
         TfloopError: there is no split `train` (exit code 4), or `validation` is too large (exit code 2).
     """
     splits = {name: (source, np.arange(len(source))) for name, source in dataset.splits.items()}
+    if "train" not in splits and not training:
+        return splits
     if "train" not in splits:
         raise TfloopError(f"the dataset has no split `train`, only {', '.join(sorted(splits))}", code=ExitCode.DATA)
     if validation == "auto":

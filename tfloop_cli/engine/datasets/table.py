@@ -1,150 +1,117 @@
-"""Tables of numbers and categories: one row per example, one column per feature."""
+"""Tables of numbers, categories, dates and texts: one row per example, one column per feature."""
 
-import math
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
-
-from tfloop_cli.engine.data.array_dataset import from_arrays
-from tfloop_cli.engine.data.csv_and_jsonl import Row, class_names, read_rows
-from tfloop_cli.engine.data.invalid_examples import keep_valid, skips_invalid_examples
-from tfloop_cli.engine.data.spec import Dataset
+from tfloop_cli.engine.data.array_dataset import ArraySource, fingerprint_of
+from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
+from tfloop_cli.engine.data.spec import Dataset, DataSpec
+from tfloop_cli.engine.data.tables.building import MISSING_VALUES, TableOptions, build_splits
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.encoders import TableEncoders
+from tfloop_cli.engine.data.tables.files import are_files
+from tfloop_cli.engine.data.tables.table_cache import TableCache
+from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
-
-MISSING = {"", "na", "n/a", "nan", "null"}  # in any case
-MAX_CATEGORIES = 1000  # a column with more is free text, or numbers with an error in one of them
-
-Encode = Callable[[list[Row]], np.ndarray]  # rows -> features of one column, float64 [rows, features]
 
 
 @datasets.register("table")
 def table(
     *,
-    train: Annotated[Path, OnResume.CHANGES_REST],
-    test: Annotated[Path | None, OnResume.CHANGES_REST] = None,
-    target: str,
+    train: Annotated[Path | list[Path], OnResume.CHANGES_REST],
+    test: Annotated[Path | list[Path] | None, OnResume.CHANGES_REST] = None,
+    target: str | list[str],
+    columns: dict[str, Literal["number", "category", "date", "text", "ignore"]] = {},
+    ignore: list[str] = [],
+    only: list[str] = [],
+    missing: Literal["impute", "skip", "error"] = "impute",
+    missing_values: list[str] | None = None,
+    exact_categories: bool = False,
     classes: Literal["auto"] | bool = "auto",
+    separator: str = "auto",
+    header: Literal["auto", "first_line", "none"] = "auto",
+    decimal: Literal["auto", ".", ","] = "auto",
+    encoding: str = "auto",
+    quote: str = "auto",
+    comment: str = "none",
 ) -> Dataset:
-    """Rows of a .csv, .tsv or .jsonl file; one column is predicted from all others.
+    """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
-    A column is used as numbers if all its values in the training file are numbers: they are standardized (zero mean,
-    unit variance). Any other column is used as categories, one input for each distinct value (one-hot encoding), also
-    if a single value of it is a word; a value that only the test file has is encoded as zeros. A column with words and
-    more than 1000 distinct values is refused. Rows with a missing value (an empty cell, NA, N/A, NaN or null) are
-    invalid examples, see `on_bad_example`.
+    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
+    Numbers are standardized by median and quartiles, and far outliers are bounded. A category of up to 12 levels is
+    one-hot encoded; a wider one is one column of ids, for which models have embeddings. Dates become their parts. Row
+    numbers, ids, free text and constant columns are ignored. Rows without a target are skipped and counted.
 
     Args:
-        train: the training file.
-        test: the test file; null: none.
-        target: the column to predict.
-        classes: true: each distinct target is a class (`task: classification`). false: targets are numbers
-            (`task: regression`). auto: false if all targets of the training file are numbers and one has a fraction,
-            such as 0.5; else true. So set it to false to predict whole numbers, such as counts or years.
+        train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin.
+        test: the test file, or several; null: none.
+        target: the column to predict, or a list of several columns of numbers.
+        columns: column -> its type, which is inferred by default; `text` uses its frequent words.
+        ignore: columns that are not used.
+        only: the only columns that are used; []: all.
+        missing: what to do about missing values. `impute`: numbers become the median, and another column marks them;
+            categories have a level for them. `skip`: such rows are skipped. `error`: the first one ends the run.
+        missing_values: texts that are missing values, in any case, besides empty cells; null: NA, N/A, NaN, null,
+            None, ?, -, ., <NA> and #N/A.
+        exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
+        classes: whether the target values are classes; auto: words are, and whole numbers with at most 20 distinct
+            values and at least 5 rows each on average. With the task `regression` they are numbers.
+        separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
+        header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
+        decimal: the decimal mark; auto: detected.
+        encoding: of the file, such as `latin-1`; auto: detected.
+        quote: the quotation mark, or `none`; auto: detected.
+        comment: lines that begin with this text are skipped; `none`: there are no such lines.
     """
-    rows = list(read_rows(train, "train"))
-    columns = [column for column in rows[0].cells if column != target]
-    rows[0].cell(target)  # a wrong column name is an error even if invalid examples are skipped
-    if not columns:
-        rows[0].refuse(f"there is no other column to predict `{target}` from")
-    rows = keep_valid("train", rows, lambda row: _check_filled(row, [*columns, target], exactly=True))
-    values = [row.cells[target] for row in rows]
-    if classes == "auto":
-        classes = not all(map(_is_number, values)) or all(float(value).is_integer() for value in values)
-    numeric = [column for column in columns if _is_numeric(rows, column)] + ([] if classes else [target])
-    rows = keep_valid("train", rows, lambda row: _check_numbers(row, numeric))
-    names = class_names(row.cells[target] for row in rows) if classes else ()
-    splits = {"train": rows}
-    if test:
-
-        def check(row: Row) -> None:
-            _check_filled(row, [*columns, target])
-            _check_numbers(row, numeric)
-            if classes:
-                _check_class(row, target, names)
-
-        splits["test"] = keep_valid("test", read_rows(test, "test"), check)
-    encoders = [_standardizer(rows, column) if column in numeric else _one_hot(rows, column) for column in columns]
-    return from_arrays(
-        {
-            name: (
-                np.concatenate([encode(part) for encode in encoders], axis=1, dtype=np.float32, casting="same_kind"),
-                _labels(part, target, names) if classes else _numbers(part, target).astype(np.float32),
-            )
-            for name, part in splits.items()
-        },
-        class_names=names,
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    dialect = DialectOptions(separator, header, decimal, encoding, quote, comment)
+    missing_values = MISSING_VALUES if missing_values is None else missing_values
+    options = TableOptions(
+        targets, columns, tuple(ignore), tuple(only), missing, tuple(missing_values), exact_categories, classes, dialect
     )
+    dialect.check()
+    files = {"train": train} | ({"test": test} if test else {})
+    return _build({split: _names(paths) for split, paths in files.items()}, options)
 
 
-def _check_filled(row: Row, columns: list[str], exactly: bool = False) -> None:
-    """Raises TfloopError for a row with a missing value or, with `exactly`, an additional column."""
-    for column in columns:
-        if row.cell(column).strip().lower() in MISSING:
-            row.refuse(f"column `{column}`: the value is missing", hint="add the value, or remove the row")
-    if exactly and len(row.cells) > len(columns):
-        extra = next(column for column in row.cells if column not in columns)
-        row.refuse(f"earlier rows have no column `{extra}`")
+def _names(paths: Path | list[Path]) -> list[str]:
+    return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
 
 
-def _check_numbers(row: Row, columns: list[str]) -> None:
-    for column in columns:
-        text = row.cells[column]
-        if not _is_number(text):
-            row.refuse(f"column `{column}`: `{text}` is not a number, and the column is used as numbers")
-        if not math.isfinite(float(text)):
-            row.refuse(f"column `{column}`: {text} is not finite")
+def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
+    """Reads and encodes the files, or opens the encoded arrays in the cache."""
+    context = build_context()
+    if options.classes == "auto" and context.targets:
+        options = replace(options, classes=context.targets == "classes")
+    if context.encoders and not context.training and not are_files(files["train"]):
+        del files["train"]
+    cache = TableCache(files, (options, skips_invalid_examples()))
+    found = cache.load()
+    if found and context.encoders in (None, found[0]["encoders"]):
+        document, arrays = found
+        encoders = TableEncoders.from_json(document["encoders"])
+        restore_skipped(document["skipped"])
+    else:
+        encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
+        encoders, arrays = build_splits(files, options, encoders)
+        fingerprint = fingerprint_of(arrays)
+        document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
+        if not context.encoders:
+            cache.save(document, arrays)
+    return _dataset(encoders, arrays, document)
 
 
-def _check_class(row: Row, column: str, names: tuple[str, ...]) -> None:
-    if row.cells[column] not in names:
-        row.refuse(f"column `{column}`: the class `{row.cells[column]}` does not occur in the training split")
-
-
-def _is_numeric(rows: list[Row], column: str) -> bool:
-    """Whether a column has numbers: all training values, or most of them if invalid examples are skipped."""
-    words = [row for row in rows if not _is_number(row.cells[column])]
-    values = {row.cells[column] for row in rows}
-    if not words or len(values) <= MAX_CATEGORIES:
-        return not words
-    if not skips_invalid_examples() or 2 * len(words) >= len(rows):
-        words[0].refuse(
-            f"column `{column}`: `{words[0].cells[column]}` is not a number, and {len(values)} distinct values are "
-            f"too many for categories (at most {MAX_CATEGORIES})",
-            hint="fix the value, or remove the column",
-        )
-    return True
-
-
-def _standardizer(rows: list[Row], column: str) -> Encode:
-    """Standardizes a column of numbers by the mean and standard deviation of the training split."""
-    numbers = _numbers(rows, column)
-    mean, deviation = numbers.mean(), numbers.std() or 1.0
-    return lambda part: (_numbers(part, column)[:, None] - mean) / deviation
-
-
-def _one_hot(rows: list[Row], column: str) -> Encode:
-    """One-hot encodes a column of categories by the values of the training split."""
-    values = np.array(class_names(row.cells[column] for row in rows))
-    return lambda part: (np.array([row.cells[column] for row in part])[:, None] == values).astype(np.float64)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(rows: list[Row], column: str) -> np.ndarray:
-    """Returns a column of numbers, float64 [rows]."""
-    return np.array([float(row.cells[column]) for row in rows])
-
-
-def _labels(rows: list[Row], column: str, names: tuple[str, ...]) -> np.ndarray:
-    """Returns a column of classes, int32 [rows]."""
-    numbers = {name: number for number, name in enumerate(names)}
-    return np.array([numbers[row.cells[column]] for row in rows], np.int32)
+def _dataset(encoders: TableEncoders, arrays: dict[str, Any], document: dict[str, Any]) -> Dataset:
+    inputs, targets = next(iter(arrays.values()))
+    names = encoders.target.class_names
+    columns = tuple(encoders.spec_columns())
+    spec = DataSpec(inputs.shape[1:], str(inputs.dtype), targets.shape[1:], names, columns=columns)
+    return Dataset(
+        spec=spec,
+        splits={name: ArraySource(*pair) for name, pair in arrays.items()},
+        fingerprint=document["fingerprint"],
+        encoders=encoders,
+    )

@@ -176,7 +176,7 @@ def classification(
     if not spec.classes:
         raise TfloopError(
             "task `classification` needs classes, and the targets of this dataset are numbers",
-            hint="use `task: regression`, or another dataset",
+            hint="use `task: regression`; in a table, `dataset.classes: true` makes classes of numbers",
         )
     if spec.target_shape not in ((), (1,)) and not spec.one_hot:
         raise TfloopError(

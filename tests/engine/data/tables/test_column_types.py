@@ -1,0 +1,219 @@
+"""What becomes of a column: its inferred type, its scale, and values that need care."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tfloop_cli.engine.data.tables.column_types import fit_column
+from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, Scale
+from tfloop_cli.engine.data.tables.encoding import Settings, date_parts, encode, prepare, scale_of, standardized
+
+SETTINGS = Settings(("NA", "?"), False, ".")
+
+
+def fit(values: object, name: str = "x", declared: str | None = None, settings: Settings = SETTINGS):
+    """Returns the encoder of a column and its features."""
+    column = pa.chunked_array([values if isinstance(values, pa.Array) else pa.array(values)])
+    encoder, found = fit_column(name, column, declared, settings, np.arange(len(column)))
+    out = np.full((len(column), encoder.width), np.nan, np.float32)
+    if found is not None:
+        encode(found, encoder, out)
+    return encoder, out
+
+
+def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndarray, int]:
+    out = np.full((len(values), encoder.width), np.nan, np.float32)
+    unknown = encode(prepare(pa.chunked_array([pa.array(values)]), encoder, SETTINGS), encoder, out)
+    return out, unknown
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (["907,481", "5", "1,000.5"], [907481, 5, 1000.5]),
+        (["5%", "7.5 %"], [5, 7.5]),
+        (["$5.30", "$1,000", "($2)"], [5.3, 1000, -2]),
+        (["5 €", "6€"], [5, 6]),
+        ([" 1", "+2.5e3", ".5"], [1, 2500, 0.5]),
+        (["1", "2", "NA"] * 10 + ["unknown"], [1, 2, np.nan] * 10 + [np.nan]),
+        ([*map(str, range(96)), "a", "b", "a", "c", "d"], [*range(96), *[np.nan] * 5]),
+    ],
+)
+def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> None:
+    encoder, out = fit(values)
+    assert encoder.kind == "number"
+    expected = standardized(np.array(numbers, float), encoder.scales[0])
+    np.testing.assert_allclose(out[:, 0], expected, rtol=1e-6)
+    assert encoder.missing == np.isnan(numbers).sum()
+
+
+def test_declared_numbers_have_the_form_of_most_values() -> None:
+    encoder, out = fit(["$1,000", "$3", "4", "about $5", "$5"], declared="number")
+    assert (encoder.form, encoder.missing) == ("currency", 2)
+    assert out[:, -1].tolist() == [0, 0, 1, 1, 0]
+    assert fit(["007", "010"], declared="number")[0].scales[0].median == 8.5
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (pa.array([1, 2, 3], pa.uint8()), [1, 2, 3]),
+        (pa.array([1.5, None, 3], pa.float16()), [1.5, np.nan, 3]),
+        (pa.array(["1.50", None, "3.25"]).cast(pa.decimal128(5, 2)), [1.5, np.nan, 3.25]),
+        (pa.array([7, None, 9]).dictionary_encode(), [7, np.nan, 9]),
+        (pa.array([60, 3600, None], pa.time32("s")), [60, 3600, np.nan]),
+        (pa.array([1, 2, None], pa.duration("ms")), [0.001, 0.002, np.nan]),
+    ],
+)
+def test_typed_numbers(values: pa.Array, numbers: list[float]) -> None:
+    encoder, out = fit(values)
+    assert (encoder.kind, encoder.missing) == ("number", np.isnan(numbers).sum())
+    np.testing.assert_allclose(out[:, 0], standardized(np.array(numbers, float), encoder.scales[0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.large_string())]
+)
+def test_typed_words(kind: pa.DataType) -> None:
+    encoder, out = fit(
+        pa.array(["b", "a", None]).cast(kind)
+        if not pa.types.is_dictionary(kind)
+        else pa.array(["b", "a", None], pa.large_string()).dictionary_encode()
+    )
+    assert encoder.levels == ("a", "b")
+    assert out.argmax(axis=1).tolist() == [1, 0, 2]
+    encoder, out = fit(pa.array([True, False, None]))
+    assert encoder.levels == ("false", "true")
+
+
+def test_numbers_that_stand_for_missing_values() -> None:
+    encoder, out = fit([1, -9, 3], settings=Settings(("-9",), False, "."))
+    assert (encoder.missing, out[:, 1].tolist()) == (1, [0, 1, 0])
+
+
+def test_words_among_numbers_are_named() -> None:
+    encoder, _ = fit([*map(str, range(99)), "low", "low"])
+    assert encoder.note == "2 value(s) that are no numbers count as missing: `low`"
+
+
+@pytest.mark.parametrize("odd", ["1_01", "0x1F", "infinity", "nan0", "1e", "٣", "--1", "1,00", "007", "5 %"])
+def test_only_decimal_notation_is_a_number(odd: str) -> None:
+    assert fit(["1", odd, "2"])[0].kind == "category"
+
+
+def test_infinite_numbers_are_missing() -> None:
+    encoder, out = fit([1.0, 2.0, np.inf, -np.inf, 5.0])
+    assert (encoder.missing, encoder.note) == (2, "2 infinite value(s) count as missing")
+    assert out[2:4].tolist() == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "why"),
+    [
+        ("", [1, 2, 3], None),
+        ("index", [0, 1, 2], "the row number"),
+        ("Unnamed: 0", [1, 2, 3], "the row number"),
+        ("rownames", [1, 2, 3], "the row number"),
+        ("rownames", [1, 2, 4], None),
+        ("rownames", [*range(50, 100)], "an id: every row has another one"),
+        ("time", [1, 2, 3], None),
+        ("user_id", [*range(100, 150)], "an id: every row has another one"),
+        ("paid", [*range(100, 150)], None),
+        ("x", [7, 7, 7], "all values are equal"),
+        ("x", [0.1 + 0.2, 0.3, 0.3], "all values are equal but for rounding"),
+        ("x", [None, None], "it has no values"),
+        ("x", ["a", "A ", " a"], "all values are equal"),
+        ("x", [f"key{n}" for n in range(30)], "an id of 30 distinct values; `columns: {x: category}` uses it"),
+        ("x", [f"some text {n}" for n in range(30)], "free text of 30 distinct values; `columns: {x: text}` uses its"),
+        ("x", [[1], [2]], "its values are of type list<item: int64>"),
+    ],
+)
+def test_useless_columns_are_ignored_with_a_reason(name: str, values: list[object], why: str | None) -> None:
+    encoder, _ = fit(values, name)
+    assert (encoder.kind == "ignored") == (why is not None), encoder
+    if why:
+        assert encoder.note.startswith(f"ignored: {why}")
+
+
+def test_narrow_categories_are_flags_and_wide_ones_are_ids() -> None:
+    narrow, out = fit([f"v{n % 12:02}" for n in range(24)])
+    np.testing.assert_array_equal(out, np.tile(np.eye(12), (2, 1)))
+    assert narrow.ids == 0
+    words = [f"v{n % 20:02}" for n in range(60)]
+    wide, out = fit([*words, "once", "twice", "twice", "?"])
+    assert (wide.ids, wide.missing, wide.indicator) == (23, 1, True)  # unknown, 21 words, missing
+    assert out[:, 0].tolist() == [*(n % 20 + 2 for n in range(60)), 0, 1, 1, 22]
+    others, unknown = encode_others(["V03 ", "new", "once", None, "TWICE"], wide)
+    assert (others[:, 0].tolist(), unknown) == ([5, 0, 0, 22, 1], 2)
+
+
+def test_case_spaces_and_notation_make_no_new_categories() -> None:
+    encoder, out = fit(["yes", "Yes ", " YES", "no", "1", "1.0"])
+    assert encoder.levels == ("1", "no", "yes")
+    assert out.argmax(axis=1).tolist() == [2, 2, 2, 1, 0, 0]
+    assert encode_others([1, 1.0], encoder)[0].tolist() == [[1, 0, 0], [1, 0, 0]]  # another file has numbers only
+    exact, _ = fit(["yes", "Yes ", " YES", "no", "1", "1.0"], settings=Settings(("NA",), True, "."))
+    assert len(exact.levels) == 6
+
+
+def test_number_with_few_values_is_a_category_too() -> None:
+    encoder, out = fit([float(n % 4) for n in range(40)])
+    assert (encoder.kind, encoder.levels) == ("number", ("0", "1", "2", "3"))
+    np.testing.assert_array_equal(out[:4, 1:], np.eye(4))
+    assert fit([float(n % 4) for n in range(39)])[0].levels == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        (["2020-02-29", "2021-12-31"], "year-month-day"),
+        (["31/12/2020", "1/2/2020"], "day/month/year"),
+        (["12/31/2020", "1/2/2020"], "month/day/year"),
+        (["5 Jan 2020", "12 March 2021"], "day month year"),
+        (["Jan 5, 2020", "Dec 1, 1999"], "month day year"),
+        (["2020/01/05 12:30", "2020/1/6 00:00:30"], "year-month-day"),
+        (["30/02/2020", "1/1/2020"], None),
+        (["2020-13-01", "2020-01-01"], None),
+    ],
+)
+def test_dates_have_one_form(values: list[str], form: str | None) -> None:
+    encoder, _ = fit(values)
+    assert (encoder.form, encoder.kind) == ((form, "date") if form else ("", "category"))
+
+
+def test_dates_become_their_parts() -> None:
+    days = (np.array(["2020-02-29T18:00", "1969-12-31T00:00"], "M8[m]") - np.datetime64(0, "m")) / np.timedelta64(
+        1, "D"
+    )
+    parts = date_parts(np.append(days, np.nan))
+    expected = {
+        "days": [18321.75, -1], "year": [2020, 1969], "month": [2, 12], "day": [29, 31], "weekday": [5, 2],
+        "hour": [18, 0], "sin": [np.sin(2 * np.pi * 59 / 365.25), np.sin(2 * np.pi * 364 / 365.25)],
+    }  # fmt: skip
+    for name, values in expected.items():
+        np.testing.assert_allclose(parts[name], [*values, np.nan], err_msg=name)
+    encoder, out = fit(pa.array([0, None, 86_400_000], pa.timestamp("ms")))
+    assert encoder.parts == ("days", "year", "month", "day", "weekday", "sin", "cos")[:1] + encoder.parts[1:]
+    assert out[:, -1].tolist() == [0, 1, 0]
+
+
+def test_outliers_neither_overflow_nor_hide_the_others() -> None:
+    numbers = np.array([1.0, 2, 3, 4, 5, 1e300, -1.7e308])
+    scale = scale_of(numbers)
+    assert scale == Scale(3.0, 3.0)
+    out = standardized(numbers, scale)
+    assert np.isfinite(out).all()
+    np.testing.assert_allclose(
+        out, [*np.array([-2, -1, 0, 1, 2]) / 3 / np.hypot(1, np.array([-2, -1, 0, 1, 2]) / 9), 3, -3]
+    )
+
+
+def test_scale_of_mostly_equal_numbers_is_that_of_the_others() -> None:
+    scale = scale_of(np.array([0.0] * 90 + [2.0] * 6 + [4.0, 4.0, 4.0, 1e300]))
+    assert scale == Scale(0.0, 4.0)
+
+
+def test_numbers_constant_but_for_rounding_do_not_explode() -> None:
+    numbers = np.array([0.1 + 0.2, 0.3] * 10)
+    assert scale_of(numbers).width == 0
+    assert not standardized(numbers, scale_of(numbers)).any()

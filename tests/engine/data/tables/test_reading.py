@@ -1,0 +1,221 @@
+"""Reading of tables: formats, compression, several files, and what is detected about a file."""
+
+import bz2
+import gzip
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+
+from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.reading import Rows, read_rows
+from tfloop_cli.errors import ExitCode, TfloopError
+
+PLAIN = "x,y\n1,a\n2,b\n"
+VALUES = {"x": [1, 2], "y": ["a", "b"]}
+
+
+def read(names: object, target: str = "y", **options: str) -> Rows:
+    names = [str(name) for name in names] if isinstance(names, list) else str(names)
+    nulls = null_texts(["NA"])
+    return read_rows(names, CsvReader("train", DialectOptions(**options), [target], [target], nulls))
+
+
+def read_text(folder: Path, text: str | bytes, name: str = "a.csv", **options: str) -> Rows:
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read(folder / name, **options)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".bz2", ".zst"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a.json", "a.jsonl", "a.parquet", "a.feather"])
+def test_every_format_is_read(tmp_path: Path, name: str, suffix: str) -> None:
+    rows = [{"x": 1, "y": "a"}, {"x": 2, "y": "b"}]
+    buffer = io.BytesIO()
+    if name.endswith("parquet"):
+        pa.parquet.write_table(pa.table(VALUES), buffer)
+    elif name.endswith("feather"):
+        pa.feather.write_feather(pa.table(VALUES), buffer)
+    contents = {
+        "a.csv": PLAIN, "a.tsv": PLAIN.replace(",", "\t"), "a.txt": PLAIN.replace(",", "  "),
+        "a.json": json.dumps(rows), "a.jsonl": "\n".join(map(json.dumps, rows)),
+    }  # fmt: skip
+    content = contents[name].encode() if name in contents else buffer.getvalue()
+    pack = {
+        "": bytes,
+        ".gz": gzip.compress,
+        ".bz2": bz2.compress,
+        ".zst": lambda raw: pa.compress(raw, "zstd", asbytes=True),
+    }
+    assert read_text(tmp_path, pack[suffix](content), name + suffix).table.to_pydict() == VALUES
+
+
+def test_several_files_are_one_table(tmp_path: Path) -> None:
+    for name, text in (("b1", "x,y\n3,c\n"), ("a1", PLAIN), ("c", "y,x\nd,4.5\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+    rows = read([tmp_path / "?1.csv", tmp_path / "c.csv"])
+    assert rows.table.to_pydict() == {"x": [1, 2, 3, 4.5], "y": ["a", "b", "c", "d"]}
+    assert [rows.place(row) for row in (1, 2, 3)] == [
+        (str(tmp_path / "a1.csv"), 3), (str(tmp_path / "b1.csv"), 2), (str(tmp_path / "c.csv"), 2),
+    ]  # fmt: skip
+
+
+def test_target_is_in_every_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(PLAIN)
+    (tmp_path / "b.csv").write_text("3,c\n4,d\n")  # without a header
+    with pytest.raises(TfloopError, match=r"b\.csv: there is no column `y`, as in .*a\.csv"):
+        read([tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in (PLAIN, '{"x": 1, "y": "a"}\n{"x": 2, "y": "b"}', '[{"x": 1, "y": "a"}, {"x": 2, "y": "b"}]'):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+        assert read("-").table.to_pydict() == VALUES
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("x;y\n1;a\n2;b\n", {}),
+        ("x|y\n1|a\n2|b\n", {}),
+        ("  x y\n  1   a\n 22 b\n".replace("22", "2"), {}),
+        ("\ufeffx,y\r\n1,a\r\n\r\n2,b\r\n", {}),
+        ("\n\nx,y\n1,a\n2,b\n", {}),
+        ("'x','y'\n1,'a'\n2,'b'\n", {}),
+        ("x#y\n1#a\n2#b\n", {"separator": "#"}),
+        ("x,y\n% a comment, with a comma, or two\n1,a\n2,b\n", {"comment": "%"}),
+        ("1,a\n2,b\n", {"header": "none", "target": "column_2"}),
+        ("x,y\r1,a\r2,b\r", {}),
+        (PLAIN.encode("utf-16"), {}),
+    ],
+)
+def test_dialect_is_detected_or_set(tmp_path: Path, text: str | bytes, options: dict[str, str]) -> None:
+    assert list(read_text(tmp_path, text, **options).table.to_pydict().values()) == list(VALUES.values())
+
+
+def test_file_without_header_has_generated_names(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, "5.1,3,a\n4.9,2,b\n", target="column_3")
+    assert rows.table.to_pydict() == {"column_1": [5.1, 4.9], "column_2": [3, 2], "column_3": ["a", "b"]}
+    assert rows.notes == [f"{tmp_path}/a.csv: no header, the columns are column_1 to column_3 (key `header`)"]
+    # A header of numbers is one, if it has the target.
+    assert read_text(tmp_path, "y,1990,1991\na,1,2\n").table.column_names == ["y", "1990", "1991"]
+
+
+def test_first_line_with_equal_cells_is_no_header(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, "p,p,a\ne,p,b\n", target="column_3")
+    assert rows.table.to_pydict() == {"column_1": ["p", "e"], "column_2": ["p", "p"], "column_3": ["a", "b"]}
+
+
+def test_separators_at_the_ends_of_rows_are_an_empty_column(tmp_path: Path) -> None:
+    table = read_text(tmp_path, "x,y\n1,a,\n2,b,\n").table
+    assert table.to_pydict() == VALUES | {"column_3": [None, None]}
+    assert read_text(tmp_path, "x,y,\n1,a,\n2,b,\n").table.column_names == ["x", "y", "column_3"]
+
+
+def test_very_long_lines_are_read(tmp_path: Path) -> None:
+    names = [*(f"{'a long name ' * 8}{number:06}" for number in range(12_000)), "y"]
+    row = ",".join(["0.5"] * 12_000)
+    table = read_text(tmp_path, ",".join(names) + f"\n{row},a\n{row},b\n").table  # the header has 1.2 MB
+    assert (table.num_columns, table["y"].to_pylist()) == (12_001, ["a", "b"])
+
+
+def test_missing_first_name_is_that_of_the_row_names(tmp_path: Path) -> None:
+    assert read_text(tmp_path, '"y" "x"\n"r 1" "a" 1\n"r 2" "b" 2\n', "a.txt").table.to_pydict() == {
+        "rownames": ["r 1", "r 2"], "y": ["a", "b"], "x": [1, 2],
+    }  # fmt: skip
+
+
+def test_decimal_comma_is_detected(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, "x;y\n1,5;a\n-2,25;b\n")
+    assert rows.table.column("x").to_pylist() == [1.5, -2.25]
+    assert "decimal comma" in rows.notes[0]
+    thousands = read_text(tmp_path, "x;y\n1,500;a\n2,250;b\n").table.column("x")
+    assert thousands.to_pylist() == ["1,500", "2,250"]
+    assert "decimal comma" in read_text(tmp_path, "x;y\n1.234,5;a\n2.500,5;b\n").notes[0]
+    assert read_text(tmp_path, 'x,y\n"1,5",a\n"2",b\n', decimal=",").table["x"].to_pylist() == [1.5, 2]
+    assert read_text(tmp_path, "x;y\n1,500;a\n2,250;b\n", decimal=",").table.column("x").to_pylist() == [1.5, 2.25]
+
+
+def test_quotes_in_a_tsv_file_are_characters_unless_cells_are_quoted(tmp_path: Path) -> None:
+    assert read_text(tmp_path, 'x\ty\n5" pipe\ta\n"odd\tb\n', "a.tsv").table["x"].to_pylist() == ['5" pipe', '"odd']
+    assert read_text(tmp_path, 'x\ty\n"a, b"\ta\n"c"\tb\n', "a.tsv").table["x"].to_pylist() == ["a, b", "c"]
+
+
+def test_tsv_file_without_tabs_has_another_separator(tmp_path: Path) -> None:
+    assert read_text(tmp_path, PLAIN, "a.tsv").table.to_pydict() == VALUES
+
+
+def test_bytes_that_are_not_utf8_are_read_as_windows_text(tmp_path: Path) -> None:
+    early = "x,y\n1,größe\n".encode("cp1252")
+    late = ("x,y\n" + "1,a\n" * 90_000 + "2,größe\n").encode("cp1252")  # beyond the sample
+    for text in (early, late):
+        rows = read_text(tmp_path, text)
+        assert rows.table["y"][-1].as_py() == "größe"
+        assert rows.notes == [f"{tmp_path}/a.csv: not UTF-8, read as cp1252 (key `encoding`)"]
+        with pytest.raises(TfloopError, match=rf"a\.csv:{text.count(10)}: it is not utf-8"):
+            read_text(tmp_path, text, encoding="utf-8")
+
+
+def test_codes_are_text(tmp_path: Path) -> None:
+    table = read_text(tmp_path, "zip,hex,x,y\n007,0x1F,0.5,a\n12,3,0,b\n").table
+    assert table.to_pydict() == {"zip": ["007", "12"], "hex": ["0x1F", "3"], "x": [0.5, 0], "y": ["a", "b"]}
+
+
+def test_ragged_rows_are_invalid_examples(tmp_path: Path) -> None:
+    text = 'x,y\n"1\n1",a\n2\n3,b,c\n4,d\n'
+    with pytest.raises(TfloopError, match=r"a\.csv:4: split `train`: the row has 1 cell\(s\)") as caught:
+        read_text(tmp_path, text)
+    assert caught.value.code == ExitCode.DATA
+    with collect_invalid_examples(skip=True) as found:
+        rows = read_text(tmp_path, text)
+    assert rows.table.to_pydict() == {"x": ["1\n1", "4"], "y": ["a", "d"]}
+    assert found.counts == {"train": 2}
+    assert rows.place(1)[1] == 6
+
+
+def test_json_lines_of_several_types_are_read_and_located(tmp_path: Path) -> None:
+    lines = ['{"x": 1, "y": "a"}', '{"x": "two", "y": "b", "z": {"u": 1}}', "", "[1]", '{"y": "c"}', '{"y": ']
+    with pytest.raises(TfloopError, match=r"a\.jsonl:4: split `train`: this line is not a JSON object"):
+        read_text(tmp_path, "\n".join(lines), "a.jsonl")
+    with collect_invalid_examples(skip=True) as found:
+        rows = read_text(tmp_path, "\n".join(lines), "a.jsonl")
+    assert rows.table.to_pydict() == {"x": ["1", "two", None], "y": ["a", "b", "c"], "z.u": [None, 1, None]}
+    assert found.counts == {"train": 2}
+    assert rows.place(2)[1] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.xlsx", "", "`.xlsx` files cannot be read\n  supported: .csv"),
+        ("a.json", "{}", "it is not an array of objects"),
+        ("a.json", "[\n{\n]", "a.json:3: it is not JSON"),
+        ("a.parquet", "text", "a.parquet: it cannot be read"),
+    ],
+)
+def test_unreadable_files_are_errors(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(TfloopError) as caught:
+        read_text(tmp_path, text, name)
+    assert message in str(caught.value)
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_columns_of_one_name_are_an_error_in_every_format(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array(["a"]), pa.array(["b"])], ["x", "y", "y"])
+    pa.feather.write_feather(table, tmp_path / "a.feather")
+    with pytest.raises(TfloopError, match=r"a\.feather: two columns are called `y`"):
+        read(tmp_path / "a.feather")
+
+
+def test_missing_files_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(PLAIN)
+    with pytest.raises(TfloopError, match=r"this file does not exist\n  did you mean `.*/train.csv`\?"):
+        read(tmp_path / "trian.csv")
+    with pytest.raises(TfloopError, match="this pattern finds no file"):
+        read(tmp_path / "*.tsv")

@@ -1,0 +1,218 @@
+"""Infers what a column is, and fits its encoder to the training split.
+
+The rule, in this order:
+
+1. `columns: {NAME: TYPE}` decides.
+2. No value at all, or one value in all rows: ignored.
+3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
+   `Unnamed: 0` or similar: the row number, ignored. Distinct whole numbers in such a column, or in one called like an
+   id: ignored.
+4. Numbers (at least 95% of the values; words among them are missing), with separators of thousands, with % or with a
+   currency if all values have it: numbers.
+5. Dates, if all values have one form.
+6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: ids or free text, ignored.
+"""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from tfloop_cli.engine.data.tables.encoders import MAX_ONE_HOT, ColumnEncoder
+from tfloop_cli.engine.data.tables.encoding import (
+    Settings,
+    column_values,
+    date_parts,
+    level_numbers,
+    prepare,
+    scale_of,
+    tokens,
+)
+from tfloop_cli.engine.data.tables.notation import date_form, matches_code, most_common_form, number_form
+from tfloop_cli.engine.data.tables.values import (
+    Dates,
+    Values,
+    Words,
+    as_written,
+    categories,
+    is_missing,
+)
+
+FEW_WORDS = 20  # distinct words that are categories, however few rows there are
+MAX_TOKENS, MIN_TOKEN_ROWS = 128, 3  # of a text: the most frequent words, each in so many rows
+_ROW_NUMBER = re.compile(
+    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)", re.I
+)
+_SHOWN = 3  # words that a note names
+
+
+def fit_column(
+    name: str, column: pa.ChunkedArray, declared: str | None, settings: Settings, positions: np.ndarray
+) -> tuple[ColumnEncoder, Values | None]:
+    """Returns the encoder of a column, and its values in the training split (None if it is ignored).
+
+    Args:
+        name: of the column.
+        column: its values in the training split.
+        declared: the type that the user has set; None to infer it.
+        settings: of the file.
+        positions: the number of each row in its file, counted from 0: int64 [rows].
+    """
+    encoder, values = (
+        _infer(name, column, settings, positions) if declared is None else _declared(name, column, declared, settings)
+    )
+    if encoder.kind == "ignored" or values is None:
+        return encoder, None
+    return _fit(encoder, values)
+
+
+def _declared(
+    name: str, column: pa.ChunkedArray, declared: str, settings: Settings
+) -> tuple[ColumnEncoder, Values | None]:
+    if declared == "ignore":
+        return ColumnEncoder(name, "ignored", "ignored as configured"), None
+    encoder = ColumnEncoder(name, declared, as_text=declared in ("category", "text"))
+    if declared in ("number", "date"):
+        words = as_written(column)
+        words = words.without(is_missing(words.texts, settings.missing_values))
+        if declared == "date":
+            encoder = replace(encoder, form=date_form(words) or "")
+        elif isinstance(column_values(column, settings), Words):
+            form = number_form(words, settings.decimal) or most_common_form(words, settings.decimal)
+            encoder = replace(encoder, form=form)
+    values = prepare(column, encoder, settings)
+    if values.missing.all():
+        return replace(encoder, kind="ignored", missing=len(column), note=f"ignored: no value is a {declared}"), None
+    return encoder, values
+
+
+def _infer(
+    name: str, column: pa.ChunkedArray, settings: Settings, positions: np.ndarray
+) -> tuple[ColumnEncoder, Values | None]:
+    values = column_values(column, settings)
+    if values is None:
+        return ColumnEncoder(name, "ignored", f"ignored: its values are of type {column.type}"), None
+    if isinstance(values, Words):
+        return _infer_words(name, values, settings)
+    if isinstance(values, Dates):
+        return ColumnEncoder(name, "date"), values
+    numbers = values.values
+    note = f"{values.infinite:,} infinite value(s) count as missing" if values.infinite else ""
+    encoder = ColumnEncoder(name, "number", note)
+    if not np.isnan(numbers).any() and (numbers == np.floor(numbers)).all():
+        if _ROW_NUMBER.fullmatch(name) and len(numbers) > 2 and _is_constant(numbers - positions, (0, 1)):
+            return _ignored(encoder, "the row number", len(numbers)), None
+        is_id = matches_code(name) or (_ROW_NUMBER.fullmatch(name) and name != "column_1")
+        if is_id and len(numbers) > FEW_WORDS and len(np.unique(numbers)) == len(numbers):
+            return _ignored(encoder, "an id: every row has another one", len(numbers)), None
+    return encoder, values
+
+
+def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEncoder, Values | None]:
+    words = words.without(is_missing(words.texts, settings.missing_values))
+    if form := number_form(words, settings.decimal):
+        encoder = ColumnEncoder(name, "number", form=form)
+        values = prepare_words(words, encoder, settings)
+        return replace(encoder, note=_lost(words, values)), values
+    if form := date_form(words):
+        encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
+        return encoder, prepare_words(words, encoder, settings)
+    counts = words.counts()
+    distinct, known = int((counts > 0).sum()), int(counts.sum())
+    encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
+    if distinct <= FEW_WORDS or 2 * distinct <= known:
+        return encoder, categories(words, settings.exact_categories)
+    several = sum(" " in text.strip() for text in words.texts[:1000].to_pylist())
+    what = "free text" if 2 * several > min(len(words.texts), 1000) else "an id"
+    hint = (
+        f"`columns: {{{name}: text}}` uses its words"
+        if what == "free text"
+        else f"`columns: {{{name}: category}}` uses it"
+    )
+    return _ignored(encoder, f"{what} of {distinct:,} distinct values; {hint}", distinct), None
+
+
+def prepare_words(words: Words, encoder: ColumnEncoder, settings: Settings) -> Values:
+    """Returns `prepare` for words whose missing values are known."""
+    column = pa.DictionaryArray.from_arrays(pa.array(words.codes, mask=words.missing), words.texts)
+    return prepare(pa.chunked_array([column]), encoder, settings)
+
+
+def _lost(words: Words, numbers: Values) -> str:
+    """Returns a note about the words in a column of numbers; "" if there are none."""
+    lost = numbers.missing & ~words.missing
+    if not lost.any():
+        return ""
+    codes, counts = np.unique(words.codes[lost], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_SHOWN]
+    shown = ", ".join(f"`{words.texts[int(codes[position])].as_py().strip()}`" for position in order)
+    more = ", ..." if len(codes) > _SHOWN else ""
+    return f"{int(lost.sum()):,} value(s) that are no numbers count as missing: {shown}{more}"
+
+
+def _ignored(encoder: ColumnEncoder, why: str, distinct: int) -> ColumnEncoder:
+    return replace(encoder, kind="ignored", note=f"ignored: {why}", distinct=distinct)
+
+
+def _fit(encoder: ColumnEncoder, values: Values) -> tuple[ColumnEncoder, Values | None]:
+    missing = int(values.missing.sum())
+    encoder = replace(encoder, missing=missing, indicator=missing > 0)
+    if isinstance(values, Words):
+        return (_fit_text if encoder.kind == "text" else _fit_category)(encoder, values)
+    numbers = values.days if isinstance(values, Dates) else values.values
+    known = numbers[~np.isnan(numbers)]
+    encoder = replace(encoder, distinct=len(np.unique(known)))
+    if not len(known):
+        return _ignored(encoder, "it has no values", 0), None
+    if isinstance(values, Dates):
+        scales = {name: scale_of(part) for name, part in date_parts(numbers).items()}
+        kept = {name: scale for name, scale in scales.items() if scale.width}
+        encoder = replace(encoder, parts=tuple(kept), scales=tuple(kept.values()))
+        constant = not kept
+    else:
+        scale = scale_of(numbers)
+        encoder = replace(encoder, scales=(scale,), levels=level_numbers(numbers))
+        constant = not scale.width
+    if constant and not missing:
+        return _ignored(
+            encoder, "all values are equal" + (" but for rounding" if encoder.distinct > 1 else ""), 1
+        ), None
+    return encoder, values
+
+
+def _fit_category(encoder: ColumnEncoder, words: Words) -> tuple[ColumnEncoder, Values | None]:
+    counts = words.counts()
+    texts = words.texts.to_pylist()
+    names = [text for text, count in zip(texts, counts, strict=True) if count]
+    encoder = replace(encoder, distinct=len(names))
+    if len(names) + encoder.indicator < 2:
+        return _ignored(encoder, "all values are equal" if names else "it has no values", len(names)), None
+    if len(names) + encoder.indicator > MAX_ONE_HOT:
+        often = [text for text, count in zip(texts, counts, strict=True) if count > 1]
+        names = often if len(often) + encoder.indicator > MAX_ONE_HOT else names
+    return replace(encoder, levels=in_order(names)), words
+
+
+def _fit_text(encoder: ColumnEncoder, words: Words) -> tuple[ColumnEncoder, Values | None]:
+    rows: Counter[str] = Counter()
+    for text, count in zip(words.texts.to_pylist(), words.counts().tolist(), strict=True):
+        rows.update(dict.fromkeys(tokens(text), count))
+    often = sorted((-count, token) for token, count in rows.items() if MIN_TOKEN_ROWS <= count < len(words.codes))
+    encoder = replace(encoder, distinct=int((words.counts() > 0).sum()))
+    if not often:
+        return _ignored(encoder, f"no word is in {MIN_TOKEN_ROWS} rows", encoder.distinct), None
+    return replace(encoder, levels=tuple(token for _, token in often[:MAX_TOKENS])), words
+
+
+def in_order(names: list[str]) -> tuple[str, ...]:
+    """Returns names in order: by value if all are numbers, else alphabetically."""
+    try:
+        return tuple(sorted(names, key=lambda name: (float(name), name)))
+    except ValueError:
+        return tuple(sorted(names))
+
+
+def _is_constant(numbers: np.ndarray, allowed: tuple[float, ...]) -> bool:
+    return bool(numbers[0] in allowed and (numbers == numbers[0]).all())

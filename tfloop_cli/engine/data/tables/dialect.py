@@ -1,0 +1,256 @@
+"""How a file of separated values is written: encoding, separator, quotes, header, decimal mark.
+
+Everything is detected on the first `SAMPLE_BYTES` of a file, and every part can be set.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from tfloop_cli.errors import TfloopError
+
+SAMPLE_BYTES = 2**18
+SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
+SAMPLE_ROWS = 1000
+SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is used
+_NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
+_CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
+_NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
+_POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*")
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
+_CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
+
+
+@dataclass(frozen=True)
+class DialectOptions:
+    """What a user may set; "auto" is detected.
+
+    Attributes:
+        separator: one character, or "tab" or "space" (of any length).
+        header: "first_line" or "none".
+        decimal: "." or ",".
+        encoding: a name that Python knows.
+        quote: one character, or "none".
+        comment: lines that begin with it are not read; "none": there are no such lines.
+    """
+
+    separator: str = "auto"
+    header: str = "auto"
+    decimal: str = "auto"
+    encoding: str = "auto"
+    quote: str = "auto"
+    comment: str = "none"
+
+    def check(self) -> None:
+        """Raises TfloopError (exit code 2) for a separator or quotation mark of several characters."""
+        for key, value, words in (
+            ("separator", self.separator, {"auto", *_NAMED}),
+            ("quote", self.quote, {"auto", "none"}),
+        ):
+            if len(value) != 1 and value not in words:
+                names = ", ".join(f"`{word}`" for word in sorted(words) if word.isalpha())
+                raise TfloopError(f"`dataset.{key}` is `{value}`", hint=f"use one character, or {names}")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one file is written.
+
+    Attributes:
+        encoding: a name that Python knows.
+        separator: one character; " " stands for any number of spaces.
+        quote: one character, or "" if there are no quotes.
+        comment: lines that begin with it are not read; "" for no such lines.
+        decimal: "." or ",".
+        names: of the columns; generated (`column_1`, ...) without a header.
+        skipped_lines: lines before the first row: the header, and empty lines above it.
+        codes: columns that must be read as text: a value of the sample begins with 0 and is no number (007, 0x1F).
+    """
+
+    encoding: str
+    separator: str
+    quote: str
+    comment: str
+    decimal: str
+    names: tuple[str, ...] = ()
+    skipped_lines: int = 0
+    codes: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the names come from the file."""
+        return self.skipped_lines > 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What belongs to the encoders of a run: all but the names of the columns."""
+        kept = ("encoding", "separator", "quote", "comment", "decimal")
+        return {name: getattr(self, name) for name in kept} | {"header": self.has_header}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether pyarrow can read the bytes of the file as they are."""
+        return not self.comment and self.separator != " "
+
+    def reader(self, stream: io.TextIOBase | Sequence[str], *, strict: bool = False) -> "csv._reader":
+        """Returns Python's reader of the rows of a stream."""
+        quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
+        return csv.reader(
+            stream, delimiter=self.separator, quotechar=self.quote or None, quoting=quoting, strict=strict,
+            skipinitialspace=self.separator == " ",
+        )  # fmt: skip
+
+
+def detect(
+    sample: bytes, file: str, options: DialectOptions, targets: Sequence[str], trained: Mapping[str, Any] | None = None
+) -> Dialect:
+    """Returns the dialect of a file.
+
+    The first line is the header if it has the name of a target. Otherwise it is the first row if one of its cells is a
+    number, or if two are equal.
+
+    Args:
+        sample: the first `SAMPLE_BYTES` of the file, or all of it if it is shorter.
+        file: its name; tabs separate the cells of a .tsv file.
+        options: what the user has set.
+        targets: names of the columns to predict.
+        trained: `Dialect.facts` of the training file, for another one: it has a header if the training file has, and
+            the same decimal mark where its numbers leave that open.
+    """
+    encoding = find_encoding(sample) if options.encoding == "auto" else options.encoding
+    comment = "" if options.comment == "none" else options.comment
+    lines = _lines(sample, encoding, comment)
+    quote = _quote(lines, PurePath(file)) if options.quote == "auto" else options.quote.replace("none", "")
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    separator = _NAMED.get(options.separator, options.separator)
+    if separator == "auto":
+        separator = _separator(lines[first:], PurePath(file), quote)
+    dialect = Dialect(encoding, separator, quote, comment, ".")
+    rows = _rows(lines[first:], dialect)
+    usual = trained["decimal"] if trained else "."
+    decimal = _decimal(rows, separator, usual) if options.decimal == "auto" else options.decimal
+    header = options.header == "first_line" if options.header != "auto" else trained and trained["header"]
+    named = [name.strip() for name in rows[0]] if rows else []
+    if header is None:
+        twice = len(set(filter(None, named))) < len(list(filter(None, named)))
+        header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
+    names = _names(named, rows[1:]) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
+    return Dialect(
+        encoding, separator, quote, comment, decimal, tuple(names), (first + 1) * header,
+        _codes(names, rows[header:]),
+    )  # fmt: skip
+
+
+def find_encoding(sample: bytes) -> str:
+    """Returns "utf-8", "utf-16" or, if the bytes are not UTF-8, "cp1252" or "latin-1"."""
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)  # the last character may be incomplete
+    except UnicodeDecodeError:
+        return single_byte_encoding(sample)
+    return "utf-8"
+
+
+def single_byte_encoding(content: bytes) -> str:
+    """Returns "cp1252" (Windows), which is Latin-1 with more printable characters, or "latin-1" if it has others."""
+    return "latin-1" if re.search(rb"[\x81\x8d\x8f\x90\x9d]", content) else "cp1252"
+
+
+def squeeze(line: str) -> str:
+    """Returns a line in which one space is between any two cells."""
+    return re.sub(r"[ \t]+", " ", line.strip(" \t"))
+
+
+def _lines(sample: bytes, encoding: str, comment: str) -> list[str]:
+    """Returns the complete lines of a sample, without comments."""
+    text = sample.decode(encoding, errors="replace").removeprefix("\ufeff")
+    lines = re.split(r"\r\n|\n|\r", text)
+    if len(sample) >= SAMPLE_BYTES and len(lines) > 1:
+        del lines[-1]
+    return [line for line in lines[: 2 * SAMPLE_ROWS] if not (comment and line.startswith(comment))]
+
+
+def _quote(lines: list[str], file: PurePath) -> str:
+    """Returns the quotation mark: ", or ' if as many cells begin as end with it and none has "; in .tsv maybe none.
+
+    In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too.
+    """
+    cells = [cell.strip() for line in lines for cell in re.split(r"[\t;,|]", line)]
+    opened, closed = (sum(getattr(cell, test)("'") for cell in cells) for test in ("startswith", "endswith"))
+    if opened and opened == closed and not any('"' in cell for cell in cells):
+        return "'"
+    if ".tsv" in file.suffixes:
+        cells = [cell for line in lines for cell in line.split("\t") if '"' in cell]
+        if any(len(cell) < 2 or cell[0] != '"' or cell[-1] != '"' for cell in cells):
+            return ""
+    return '"'
+
+
+def _separator(lines: list[str], file: PurePath, quote: str) -> str:
+    if ".tsv" in file.suffixes and "\t" in lines[0]:
+        return "\t"
+    best, best_fit = ",", 0.0
+    for separator in SEPARATORS:
+        rows = _rows(lines[:SAMPLE_ROWS], Dialect("", separator, quote, "", "."))
+        counts = Counter(map(len, rows[1:] or rows))
+        if not counts:
+            continue
+        cells, rows_with = counts.most_common(1)[0]
+        fit = rows_with / counts.total() if cells > 1 and len(rows[0]) in (cells, cells - 1) else 0.0
+        if fit >= _CONSISTENT:
+            return separator
+        if fit > best_fit:
+            best, best_fit = separator, fit
+    return best
+
+
+def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
+    """Returns the rows of a sample; the last one is left out if a quote in it is not closed."""
+    if dialect.separator == " ":
+        lines = [squeeze(line) for line in lines]
+    rows = []
+    try:
+        for row in dialect.reader([f"{line}\n" for line in lines]):
+            if row:
+                rows.append(row)
+            if len(rows) > SAMPLE_ROWS:
+                break
+    except csv.Error:
+        pass
+    return rows[:-1] if len(rows) > 1 and any("\n" in cell for cell in rows[-1]) else rows
+
+
+def _decimal(rows: list[list[str]], separator: str, usual: str) -> str:
+    """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands.
+
+    Without numbers of either kind, the mark is the `usual` one.
+    """
+    if separator == ",":
+        return "."
+    cells = [cell for row in rows for cell in row]
+    commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
+    points = any(_POINT.fullmatch(cell) for cell in cells)
+    if points or (commas and not all(map(_THOUSANDS.fullmatch, commas))):
+        return "." if points else ","
+    return usual
+
+
+def _names(named: list[str], rows: list[list[str]]) -> list[str]:
+    """Returns the names of a header; R does not write the name of the first column, which has the names of the rows."""
+    if rows and all(len(row) == len(named) + 1 for row in rows):
+        named = [*named, ""] if not any(row[-1].strip() for row in rows) else ["rownames", *named]
+    names = [name or f"column_{number}" for number, name in enumerate(named, 1)]
+    return ["rownames", *names[1:]] if named and not named[0] else names
+
+
+def _codes(names: Sequence[str], rows: list[list[str]]) -> frozenset[str]:
+    return frozenset(
+        name for row in rows for name, cell in zip(names, row, strict=False) if cell and _CODE.fullmatch(cell)
+    )

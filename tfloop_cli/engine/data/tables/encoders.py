@@ -1,0 +1,200 @@
+"""Everything that is needed to encode other rows of a table as those of the training split. It is data: JSON."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tfloop_cli.engine.data.encoders import Column
+from tfloop_cli.errors import ExitCode, TfloopError
+
+FORMAT = 1
+MAX_ONE_HOT = 12  # levels of a category; one with more is one column of ids
+UNKNOWN = 0  # the id of categories that training has not, or only once
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers are standardized: see `encoding.standardized`.
+
+    Attributes:
+        median: of the training split.
+        width: distance of the quartiles of the training split; 0 for a constant column.
+    """
+
+    median: float
+    width: float
+
+
+@dataclass(frozen=True)
+class ColumnEncoder:
+    """How one column of the file is encoded.
+
+    Attributes:
+        name: of the column.
+        kind: "number", "category", "date", "text" or "ignored".
+        note: what was decided for the user, such as why the column is ignored; "" for nothing.
+        form: how numbers or dates are written, if they are text; see `notation`.
+        missing, distinct: counts in the training split.
+        indicator: whether missing values have a level (category) or a column of 0 and 1 (others) of their own.
+        scales: of a number, or one per part of a date.
+        parts: of a date: "days", "year", "month", "day", "weekday", "hour", "sin", "cos".
+        levels: categories in order, the values of a number that has few, or the words of a text.
+        as_text: whether the column must be read as text, even if all its values look like numbers.
+    """
+
+    name: str
+    kind: str
+    note: str = ""
+    form: str = ""
+    missing: int = 0
+    distinct: int = 0
+    indicator: bool = False
+    scales: tuple[Scale, ...] = ()
+    parts: tuple[str, ...] = ()
+    levels: tuple[str, ...] = ()
+    as_text: bool = False
+
+    @property
+    def ids(self) -> int:
+        """The number of ids of a wide category; 0 for any other column."""
+        levels = len(self.levels) + self.indicator
+        return levels + 1 if self.kind == "category" and levels > MAX_ONE_HOT else 0
+
+    @property
+    def use(self) -> str:
+        """What the column becomes, in words; "" if it is ignored."""
+        flags = dict(self.blocks).get("flags", 0)
+        missing = ", missing values have their own" if self.indicator else ""
+        if self.kind == "ignored":
+            return ""
+        if self.kind == "category":
+            return f"one of {self.ids} ids{missing}" if self.ids else f"one-hot, {flags} columns{missing}"
+        filled = ", missing: median and indicator" if self.indicator else ""
+        if self.kind == "text":
+            return f"{len(self.levels)} words as 0 or 1{', indicator of missing values' if self.indicator else ''}"
+        if self.kind == "date":
+            return f"{', '.join(self.parts)}{filled}"
+        few = f" and one-hot, {len(self.levels)} values" if self.levels else ""
+        return f"standardized{few}{filled}"
+
+    @property
+    def blocks(self) -> tuple[tuple[str, int], ...]:
+        """What the column becomes, in order: (kind of `Column`, number of features)."""
+        if self.kind == "ignored":
+            return ()
+        if self.kind == "category":
+            return (("id", 1),) if self.ids else (("flags", len(self.levels) + self.indicator),)
+        blocks = (("number", len(self.scales)), ("flags", len(self.levels) + self.indicator))
+        return tuple(block for block in blocks if block[1])
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        return sum(width for _, width in self.blocks)
+
+
+@dataclass(frozen=True)
+class TargetEncoder:
+    """How the columns to predict are encoded.
+
+    Attributes:
+        names: of the columns.
+        class_names: in the order of the labels; empty if the targets are numbers.
+        forms: of numbers, per column; see `ColumnEncoder.form`.
+        means, deviations: of numbers, per column, in the training split.
+        skipped: rows of the training split without a usable target.
+        note: what was decided, with the key that changes it; "" for nothing.
+    """
+
+    names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+    skipped: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TableEncoders:
+    """The encoders of a table.
+
+    Attributes:
+        columns: every column of the training file but the targets, in order.
+        target: the columns to predict.
+        missing: "impute", "skip" or "error".
+        missing_values: texts that are missing values, in any case.
+        exact_categories: whether case and spaces at the ends make different categories.
+        dialect: `Dialect.facts` of the training file; None if it is no file of separated values.
+        notes: what was decided for the whole table.
+    """
+
+    columns: tuple[ColumnEncoder, ...]
+    target: TargetEncoder
+    missing: str
+    missing_values: tuple[str, ...]
+    exact_categories: bool
+    dialect: Mapping[str, Any] | None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def used(self) -> list[ColumnEncoder]:
+        """The columns that are not ignored."""
+        return [column for column in self.columns if column.kind != "ignored"]
+
+    @property
+    def width(self) -> int:
+        """The number of features of a row."""
+        return sum(column.width for column in self.used)
+
+    def spec_columns(self) -> Iterator[Column]:
+        """Yields what the features of a row are, in order."""
+        start = 0
+        for column in self.used:
+            for kind, width in column.blocks:
+                yield Column(column.name, kind, start, start + width, column.ids if kind == "id" else 0)
+                start += width
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Returns what is shown of each column; see `Encoders`."""
+        target = self.target
+        kind = f"{len(target.class_names)} classes" if target.class_names else "number"
+        rows: list[dict[str, Any]] = [
+            {"name": name, "type": kind, "missing": target.skipped, "distinct": len(target.class_names) or None,
+             "use": "target"}
+            for name in target.names
+        ]  # fmt: skip
+        for column in self.columns:
+            use = "; ".join(filter(None, (column.use, column.note)))
+            counts = {"missing": column.missing, "distinct": column.distinct}
+            rows.append({"name": column.name, "type": column.kind, **counts, "use": use})
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the encoders as an object of JSON."""
+        return {"format": FORMAT, "dataset": "table", **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "TableEncoders":
+        """Returns the argument of `to_json`.
+
+        Raises:
+            TfloopError: it is no such object, or of another version of tfloop (exit code 6).
+        """
+        try:
+            values = dict(json.loads(json.dumps(document)))
+            if (values.pop("format"), values.pop("dataset")) != (FORMAT, "table"):
+                raise ValueError("they are of another version of tfloop or of another dataset")
+            columns = tuple(
+                ColumnEncoder(**_tuples(one) | {"scales": tuple(Scale(**scale) for scale in one["scales"])})
+                for one in values.pop("columns")
+            )
+            return cls(columns=columns, target=TargetEncoder(**_tuples(values.pop("target"))), **_tuples(values))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problem = f"the encoders of the run cannot be used: {error}"
+            raise TfloopError(problem, code=ExitCode.CHECKPOINT) from error
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -1,0 +1,205 @@
+"""Encodes the columns of a table as one array, float32 [rows, features]."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale
+from tfloop_cli.engine.data.tables.notation import date_form, number_form, parse_dates, parse_numbers
+from tfloop_cli.engine.data.tables.values import (
+    Dates,
+    Numbers,
+    Values,
+    Words,
+    as_written,
+    categories,
+    is_missing,
+    number_text,
+    values_of,
+)
+
+ROUNDING = 1e-12  # numbers that differ by this fraction are equal
+LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all columns of a file have in common.
+
+    Attributes:
+        missing_values: texts that are missing values, in any case.
+        exact_categories: whether case and spaces at the ends make different categories.
+        decimal: the decimal mark of the file.
+    """
+
+    missing_values: tuple[str, ...]
+    exact_categories: bool
+    decimal: str
+
+
+def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings) -> Values:
+    """Returns the values of a column as its encoder needs them; values of another kind are missing."""
+    if encoder.kind in ("category", "text"):
+        words = as_written(column)
+        words = words.without(is_missing(words.texts, settings.missing_values))
+        return categories(words, settings.exact_categories) if encoder.kind == "category" else words
+    values = column_values(column, settings)
+    if encoder.kind == "number" and not isinstance(values, Words):
+        return values if isinstance(values, Numbers) else Numbers(np.full(len(column), np.nan))
+    if encoder.kind == "date" and isinstance(values, Dates):
+        return values
+    words = as_written(column)
+    words = words.without(is_missing(words.texts, settings.missing_values))
+    if encoder.kind == "date":
+        return parse_dates(words, encoder.form or date_form(words) or "year-month-day")
+    form = encoder.form or number_form(words, settings.decimal) or "plain"
+    return parse_numbers(words, form, settings.decimal)
+
+
+def column_values(column: pa.ChunkedArray, settings: Settings) -> Values | None:
+    """Returns the values of a column as it was read; numbers of `missing_values`, such as -9, are missing."""
+    values = values_of(column)
+    marks = [number for text in settings.missing_values if (number := _number(text)) is not None]
+    if not isinstance(values, Numbers) or not marks:
+        return values
+    return Numbers(np.where(np.isin(values.values, marks), np.nan, values.values), values.infinite)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:
+    """Encodes one column.
+
+    Args:
+        values: as `prepare` returns them.
+        encoder: of the column.
+        out: receives the features, float32 [rows, encoder.width].
+
+    Returns:
+        The number of values that training does not have, if the column is a category.
+    """
+    if encoder.kind == "category":
+        return _encode_category(values, encoder, out)
+    missing = values.missing
+    if encoder.kind == "text":
+        _encode_text(values, encoder, out)
+    elif encoder.kind == "date":
+        parts = date_parts(values.days)
+        for number, (part, scale) in enumerate(zip(encoder.parts, encoder.scales, strict=True)):
+            out[:, number] = standardized(parts[part], scale)
+    else:
+        out[:, 0] = standardized(values.values, encoder.scales[0])
+        for number, level in enumerate(encoder.levels, 1):
+            out[:, number] = values.values == float(level)
+    if encoder.indicator:
+        out[:, -1] = missing
+    return 0
+
+
+def standardized(numbers: np.ndarray, scale: Scale) -> np.ndarray:
+    """Returns u / sqrt(1 + (u / 3)^2) with u = (x - median) / width, between -3 and 3; 0 for NaN: float64.
+
+    Numbers near the median are scaled linearly; a far outlier can neither dominate nor overflow.
+    """
+    if not scale.width:
+        return np.zeros_like(numbers)
+    with np.errstate(over="ignore"):
+        u = np.clip(numbers, -LARGEST, LARGEST)
+        u -= scale.median
+        u /= scale.width
+        np.nan_to_num(u, copy=False, nan=0.0, posinf=LARGEST, neginf=-LARGEST)
+        u /= np.hypot(1.0, u / 3)
+    return u
+
+
+def scale_of(numbers: np.ndarray) -> Scale:
+    """Returns the scale of numbers, float64 [rows]; NaN is left out.
+
+    The width is the distance of the quartiles or, if that is 0, twice the median distance of the values that differ
+    from the median. Values that differ by rounding only, at most 1e-12 of their size, are constant.
+    """
+    known = np.clip(numbers[~np.isnan(numbers)], -LARGEST, LARGEST)
+    if not len(known):
+        return Scale(0.0, 0.0)
+    lower, median, upper = map(float, np.quantile(known, (0.25, 0.5, 0.75)))
+    if known.max() - known.min() <= ROUNDING * max(abs(known.min()), abs(known.max())):
+        return Scale(median, 0.0)
+    rounding = ROUNDING * max(abs(lower), abs(upper))
+    if upper - lower <= rounding:
+        distance = np.abs(known - median)
+        return Scale(median, float(2 * np.median(distance[distance > rounding])))
+    return Scale(median, upper - lower)
+
+
+def date_parts(days: np.ndarray) -> Mapping[str, np.ndarray]:
+    """Returns what a date becomes, by name: float64 [rows], NaN where it is missing.
+
+    Args:
+        days: since 1970.
+    """
+    missing = np.isnan(days)
+    whole = np.floor(np.where(missing, 0, days))
+    date = whole.astype(np.int64).astype("M8[D]")
+    year, month = date.astype("M8[Y]"), date.astype("M8[M]")
+    angle = (date - year).astype(np.int64) * (2 * np.pi / 365.25)
+    parts = {
+        "days": np.where(missing, 0, days),
+        "year": year.astype(np.int64) + 1970,
+        "month": month.astype(np.int64) % 12 + 1,
+        "day": (date - month).astype(np.int64) + 1,
+        "weekday": (whole + 3) % 7,  # 0 is Monday
+        "hour": (np.where(missing, 0, days) - whole) * 24,
+        "sin": np.sin(angle),
+        "cos": np.cos(angle),
+    }
+    return {name: np.where(missing, np.nan, part) for name, part in parts.items()}
+
+
+def tokens(text: str) -> set[str]:
+    """Returns the distinct words of a text, in lower case."""
+    return set(_WORD.findall(text.casefold()))
+
+
+def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> int:
+    texts = words.texts
+    known = pc.fill_null(pc.index_in(texts, pa.array(encoder.levels, pa.string())), -1).to_numpy(zero_copy_only=False)
+    levels = words.take(known.astype(np.int32), -1)
+    missing = words.missing
+    if encoder.indicator:
+        levels[missing] = len(encoder.levels)
+    if encoder.ids:
+        out[:, 0] = np.where(levels < 0, UNKNOWN, levels + 1)
+    else:
+        for number in range(out.shape[1]):
+            out[:, number] = levels == number
+    return int(np.count_nonzero((levels < 0) & ~missing))
+
+
+def _encode_text(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> None:
+    columns = {token: number for number, token in enumerate(encoder.levels)}
+    flags = np.zeros((len(words.texts) + 1, len(columns)), np.float32)
+    for row, text in enumerate(words.texts.to_pylist()):
+        flags[row, [columns[token] for token in tokens(text) if token in columns]] = 1
+    out[:, : len(columns)] = flags[words.codes]
+
+
+def level_numbers(numbers: np.ndarray) -> tuple[str, ...]:
+    """Returns the values of a column with 3 to 10 distinct numbers, each in 10 rows or more; else ()."""
+    head = np.unique(numbers[:1000][~np.isnan(numbers[:1000])])
+    if len(head) > 10:
+        return ()
+    values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
+    few = 3 <= len(values) <= 10 and counts.min() >= 10
+    return tuple(number_text(float(value)) for value in values) if few else ()

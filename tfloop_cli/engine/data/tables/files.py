@@ -1,0 +1,122 @@
+"""The files of a table: names, globs and stdin, and what is in them."""
+
+import difflib
+import glob
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import pyarrow as pa
+
+from tfloop_cli.engine.data.csv_and_jsonl import refuse
+
+STDIN = "-"
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+KINDS = {
+    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
+    ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather", ".arrow": "feather",
+}  # fmt: skip
+_SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet and .feather; also with .gz, .bz2 or .zst"
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One file.
+
+    Attributes:
+        name: as the user wrote it, or as a pattern found it; "-" for stdin.
+        kind: "csv", "json", "jsonl", "parquet" or "feather".
+        content: what was read from stdin; None for a file.
+    """
+
+    name: str
+    kind: str
+    content: bytes | None = None
+
+    @property
+    def path(self) -> Path:
+        """The path of the file."""
+        return Path(self.name).expanduser()
+
+    def open(self) -> pa.NativeFile:
+        """Opens the file; its content is decompressed.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if self.content is not None:
+            return pa.input_stream(pa.BufferReader(self.content))
+        return pa.input_stream(str(self.path), compression=COMPRESSED.get(self.path.suffix.lower()))
+
+    def head(self, size: int) -> bytes:
+        """Returns the first bytes of the content."""
+        with self.open() as stream:
+            return stream.read(size)
+
+    def text(self, encoding: str) -> io.TextIOWrapper:
+        """Opens the content as text; line ends are kept."""
+        return io.TextIOWrapper(self.open(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+
+
+def find_files(names: str | Sequence[str]) -> list[TableFile]:
+    """Returns the files of a split, in order: those of a pattern are sorted by name.
+
+    Args:
+        names: one or several paths, patterns (`data/*.csv`), or "-" for stdin.
+
+    Raises:
+        TfloopError: a pattern finds nothing, a file does not exist or is of another type (exit code 4).
+    """
+    found = []
+    for name in [names] if isinstance(names, str) else names:
+        if name == STDIN:
+            found.append(_stdin())
+            continue
+        path = str(Path(name).expanduser())
+        is_pattern = glob.has_magic(path) and not Path(path).exists()
+        paths = sorted(glob.glob(path, recursive=True)) if is_pattern else [name]  # noqa: PTH207 (absolute)
+        if not paths:
+            refuse(name, None, "this pattern finds no file")
+        found += [TableFile(one, _kind(one)) for one in paths]
+    if not found:
+        refuse("train", None, "this list of files is empty")
+    for file in found:
+        if file.content is None and not file.path.is_file():
+            problem = "this is a folder" if file.path.is_dir() else "this file does not exist"
+            refuse(file.name, None, f"it cannot be read: {problem}", hint=_nearest(file.path))
+    return found
+
+
+def are_files(names: str | Sequence[str]) -> bool:
+    """Whether the files of a split exist; False for stdin."""
+    each = [names] if isinstance(names, str) else names
+    return all(glob.has_magic(name) or Path(name).expanduser().is_file() for name in each)
+
+
+def _kind(name: str) -> str:
+    suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    kind = KINDS.get(suffixes[-1] if suffixes else "")
+    if kind is None:
+        refuse(
+            name, None, f"`{suffixes[-1] if suffixes else name}` files cannot be read", hint=f"supported: {_SUPPORTED}"
+        )
+    return kind
+
+
+def _stdin() -> TableFile:
+    content = sys.stdin.buffer.read()
+    start = content[:100].lstrip()
+    kind = {b"{": "jsonl", b"[": "json"}.get(start[:1], "csv")
+    return TableFile(STDIN, "parquet" if start.startswith(b"PAR1") else kind, content)
+
+
+def _nearest(path: Path) -> str | None:
+
+    if not path.parent.is_dir():
+        return None
+    close = difflib.get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), n=1)
+    return f"did you mean `{path.parent / close[0]}`?" if close else None

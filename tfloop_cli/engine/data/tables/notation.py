@@ -1,0 +1,137 @@
+"""Reads numbers and dates that are written as text."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfloop_cli.engine.data.tables.values import SECONDS_PER_DAY, Dates, Numbers, Words, finite
+
+MOSTLY = 0.95  # a column with at least this fraction of numbers is a column of numbers
+
+_DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_GROUPS = r"(\d{1,3}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"
+NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal comma
+    "plain": rf"^[+-]?{_DIGITS}$",
+    "thousands": rf"^[+-]?{_GROUPS}$",
+    "percent": rf"^[+-]?{_GROUPS} ?%$",
+    "currency": rf"^[+-]?[$€£¥] ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?[$€£¥]$|^\([$€£¥] ?{_GROUPS}\)$",
+}
+_CODE = r"^[+-]?0\d+$"  # 007
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_TIME = r"(?:[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?)?(?:Z|[+-]\d{2}:?\d{2})?$"
+DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all values is used
+    "year-month-day": r"^(?P<Y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
+    "month/day/year": r"^(?P<m>\d{1,2})[/.-](?P<d>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
+    "day/month/year": r"^(?P<d>\d{1,2})[/.-](?P<m>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
+    "day month year": r"^(?P<d>\d{1,2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>\d{4}|\d{2})",
+    "month day year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.? +(?P<d>\d{1,2}),? +(?P<Y>\d{4})",
+    "yearmonthday": r"^(?P<Y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
+}
+
+
+def number_form(words: Words, decimal: str, forms: Sequence[str] = tuple(NUMBER_FORMS)) -> str | None:
+    """Returns how the numbers of a column are written: the name of a form; None if it is no column of numbers.
+
+    All values must have one form; of plain numbers, 95% are enough, at least two are distinct, and none is a code such
+    as 007.
+
+    Args:
+        words: the column.
+        decimal: the decimal mark.
+        forms: to try, in order.
+    """
+    counts = words.counts()
+    occurring = counts > 0
+    total, texts = counts.sum(), _with_point(words.texts, decimal)
+    if not total or (counts * _match(texts, _CODE)).any():
+        return None
+    for form in forms:
+        matching = _match(texts, NUMBER_FORMS[form]) & occurring
+        mostly = form == "plain" and counts[matching].sum() >= MOSTLY * total and matching.sum() > 1
+        if mostly or (matching == occurring).all():
+            return form
+    return None
+
+
+def most_common_form(words: Words, decimal: str) -> str:
+    """Returns the form that most values of a column have, for a column that is declared to be numbers."""
+    counts, texts = words.counts(), _with_point(words.texts, decimal)
+    return max(NUMBER_FORMS, key=lambda form: int(counts[_match(texts, NUMBER_FORMS[form])].sum()))
+
+
+def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
+    """Returns the numbers of a column; what is not written in that form is missing."""
+    texts = _with_point(words.texts, decimal)
+    matching = _match(texts, NUMBER_FORMS[form])
+    negative = pc.starts_with(texts, "(")  # ($5.30)
+    digits = pc.replace_substring_regex(texts, r"[,%$€£¥+ ()]", "")
+    digits = pc.if_else(pc.equal(digits, "."), "0", digits)
+    values = pc.if_else(pa.array(matching), digits, None).cast(pa.float64())
+    numbers = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+    return finite(words.take(np.where(np.asarray(negative), -numbers, numbers), np.nan))
+
+
+def date_form(words: Words) -> str | None:
+    """Returns how the dates of a column are written: the name of a form; None if a value is no date.
+
+    Where the order of day and month is open (03/04/2020), the month comes first.
+    """
+    occurring = words.counts() > 0
+    if not occurring.any():
+        return None
+    texts = words.texts.filter(pa.array(occurring))
+    head = texts[:100]
+    fitting = (form for form in DATE_FORMS if not np.isnan(_days(head, form)).any())
+    return next((form for form in fitting if not np.isnan(_days(texts, form)).any()), None)
+
+
+def parse_dates(words: Words, form: str) -> Dates:
+    """Returns the dates of a column; what is not written in that form is missing."""
+    return Dates(words.take(_days(words.texts, form), np.nan))
+
+
+def _days(texts: pa.Array, form: str) -> np.ndarray:
+    """Returns days since 1970, with the time of day as fraction, float64; NaN where there is no such date."""
+    fields = pc.extract_regex(pc.utf8_trim_whitespace(texts), DATE_FORMS[form] + _TIME)
+    found = np.asarray(pc.is_valid(fields))
+
+    def part(name: str) -> np.ndarray:
+        digits = pc.struct_field(fields, name)
+        digits = pc.if_else(pc.equal(pc.fill_null(digits, ""), ""), "0", digits)
+        return digits.cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+    months = pc.struct_field(fields, "m")
+    if "month day" in form or "month year" in form:
+        months = pc.add(pc.index_in(pc.utf8_lower(months), pa.array(_MONTHS)), 1)
+    month = pc.fill_null(months.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    year, day = part("Y").astype(np.int64), part("d").astype(np.int64)
+    year = np.where(year < 70, year + 2000, np.where(year < 100, year + 1900, year))
+    found &= (month >= 1) & (month <= 12) & (day >= 1)
+    first = ((year - 1970) * 12 + month - 1).astype("M8[M]")
+    date = first.astype("M8[D]") + (day - 1)
+    found &= date.astype("M8[M]") == first  # not the 30th of February
+    afternoon = np.asarray(pc.equal(pc.utf8_lower(pc.fill_null(pc.struct_field(fields, "p"), "")), "pm"))
+    noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
+    hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
+    seconds = hour * 3600 + part("M") * 60 + part("S")
+    return np.where(found, date.astype(np.int64) + seconds / SECONDS_PER_DAY, np.nan)
+
+
+def _with_point(texts: pa.Array, decimal: str) -> pa.Array:
+    """Returns trimmed texts with a decimal point, and commas between thousands."""
+    texts = pc.utf8_trim_whitespace(texts)
+    if decimal == ",":
+        texts = pc.replace_substring(pc.replace_substring(pc.replace_substring(texts, ".", "\0"), ",", "."), "\0", ",")
+    return texts
+
+
+def _match(texts: pa.Array, pattern: str) -> np.ndarray:
+    return np.asarray(pc.match_substring_regex(texts, pattern))
+
+
+def matches_code(name: str) -> bool:
+    """Whether a column is called like an id: `id`, `user_id`, `userId`, `ID`, `uuid`, `key`."""
+    return re.search(r"(^|[^A-Za-z])([Ii][Dd]|[Uu][Uu][Ii][Dd]|[Gg][Uu][Ii][Dd]|[Kk]ey)$|[a-z]I[Dd]$", name) is not None

@@ -1,0 +1,138 @@
+"""The columns to predict: classes as they are written, or numbers.
+
+The rule for `classes: auto`: words are classes, and so are whole numbers with at most 20 distinct values and at least 5
+rows each on average. All other numbers are numbers.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfloop_cli.engine.data.csv_and_jsonl import class_names
+from tfloop_cli.engine.data.tables.encoders import TargetEncoder
+from tfloop_cli.engine.data.tables.encoding import Settings
+from tfloop_cli.engine.data.tables.notation import number_form, parse_numbers
+from tfloop_cli.engine.data.tables.values import Numbers, Words, as_written, is_missing, values_of
+from tfloop_cli.errors import ExitCode, TfloopError
+
+MAX_WHOLE_CLASSES, MIN_ROWS_PER_CLASS = 20, 5
+UNUSABLE = -1  # the label of a row without a class
+
+Classes = Literal["auto"] | bool
+
+
+def fit_target(
+    columns: Sequence[pa.ChunkedArray], names: tuple[str, ...], classes: Classes, settings: Settings
+) -> TargetEncoder:
+    """Decides whether the targets are classes, and returns their encoder, without means and deviations.
+
+    Args:
+        columns: one per target, in the training split.
+        names: of the columns.
+        classes: whether they are classes; "auto": see the module.
+        settings: of the file.
+
+    Raises:
+        TfloopError: targets that must be numbers are not (exit code 4).
+    """
+    forms = [_form(column, settings) for column in columns]
+    note = ""
+    if len(names) > 1:
+        classes = False
+    elif classes == "auto":
+        classes, note = _are_classes(names[0], columns[0], forms[0], settings)
+    if classes:
+        filled = _filled(columns[0])
+        counts = filled.counts()
+        found = [text for text, count in zip(filled.texts.to_pylist(), counts, strict=True) if count]
+        if len(found) < 2:
+            what = f"every row has the class `{found[0]}`" if found else "no row has a class"
+            problem = f"split `train`: column `{names[0]}`: {what}"
+            raise TfloopError(problem, hint="there is nothing to predict", code=ExitCode.DATA)
+        return TargetEncoder(names, class_names(found), note=note)
+    for name, column, form in zip(names, columns, forms, strict=True):
+        if form is None:
+            example = next((text for text in _known(column, settings).texts.to_pylist() if text.strip()), "")
+            raise TfloopError(
+                f"split `train`: column `{name}`: the targets are not numbers: `{example}`",
+                hint="predict classes instead (`task: classification`), or choose another target",
+                code=ExitCode.DATA,
+            )
+    return TargetEncoder(names, (), tuple(form or "" for form in forms), note=note)
+
+
+def _are_classes(name: str, column: pa.ChunkedArray, form: str | None, settings: Settings) -> tuple[bool, str]:
+    """Returns whether a target has classes, and what to tell the user about it."""
+    if form is None:
+        return True, ""
+    numbers = _numbers(column, form, settings)
+    numbers = numbers[~np.isnan(numbers)]
+    rows, distinct = len(numbers), len(np.unique(numbers))
+    if form != "plain" or (numbers != np.floor(numbers)).any():
+        return False, ""
+    if distinct <= MAX_WHOLE_CLASSES and rows >= MIN_ROWS_PER_CLASS * distinct:
+        return True, (
+            f"target `{name}`: its {distinct} whole numbers are classes; with `task: regression` or "
+            "`dataset.classes: false` they are numbers"
+        )
+    return False, (
+        f"target `{name}`: {distinct:,} whole numbers in {rows:,} rows are too many for classes, so they are numbers; "
+        "with `dataset.classes: true` they are classes"
+    )
+
+
+def encode_target(
+    columns: Sequence[pa.ChunkedArray], encoder: TargetEncoder, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the targets, and which rows have usable ones.
+
+    Args:
+        columns: one per target.
+        encoder: of the training split.
+        settings: of the file.
+
+    Returns:
+        Classes: int32 [rows], `UNUSABLE` for one that training does not have; numbers: float64 [rows], or
+        [rows, targets] of several. And bool [rows]: whether each target has a value.
+    """
+    if encoder.class_names:
+        filled = _filled(columns[0])
+        found = pc.index_in(filled.texts, pa.array(encoder.class_names, pa.string()))
+        labels = pc.fill_null(found, UNUSABLE).to_numpy(zero_copy_only=False).astype(np.int32)
+        return filled.take(labels, UNUSABLE), ~filled.missing
+    pairs = zip(columns, encoder.forms, strict=True)
+    values = np.stack([_numbers(column, form, settings) for column, form in pairs], axis=1)
+    with np.errstate(over="ignore"):
+        usable = np.isfinite(values.astype(np.float32)).all(axis=1)
+    return (values[:, 0] if len(columns) == 1 else values), usable
+
+
+def _filled(column: pa.ChunkedArray) -> Words:
+    """Returns classes as they are written; only an empty cell and null are missing."""
+    words = as_written(column)
+    return words.without(is_missing(words.texts, ()))
+
+
+def _known(column: pa.ChunkedArray, settings: Settings) -> Words:
+    words = as_written(column)
+    return words.without(is_missing(words.texts, settings.missing_values))
+
+
+def _form(column: pa.ChunkedArray, settings: Settings) -> str | None:
+    """Returns how the numbers of a column are written; None if it has none."""
+    if isinstance(values_of(column), Numbers):
+        return "plain"
+    return number_form(_known(column, settings), settings.decimal)
+
+
+def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarray:
+    """Returns the numbers of a column, float64 [rows]; NaN for missing ones."""
+    values = values_of(column)
+    return (
+        values.values
+        if isinstance(values, Numbers)
+        else parse_numbers(_known(column, settings), form, settings.decimal).values
+    )

@@ -1,0 +1,36 @@
+"""The inputs of a table in a model: numbers on one side, ids of wide categories on the other."""
+
+import keras
+
+from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.data.encoders import Column
+
+Ids = list[tuple[Column, keras.KerasTensor]]
+
+
+def has_ids(spec: DataSpec) -> bool:
+    """Whether some features of the inputs are ids, which a model must embed."""
+    return any(column.ids for column in spec.columns)
+
+
+def split_columns(spec: DataSpec) -> tuple[keras.KerasTensor, keras.KerasTensor | None, Ids]:
+    """Returns the input of a model for a table, [batch, features], and its parts.
+
+    Returns:
+        The input; its features that are no ids, [batch, numbers] (None if there are none); and the ids of each column
+        that has some, int32 [batch].
+    """
+    inputs = keras.Input(spec.input_shape)
+    numbers: list[keras.KerasTensor] = []
+    ids: Ids = []
+    start = 0
+    for column in spec.columns:
+        if column.ids:
+            # Ids are cast here, since layers may compute in 16 bits. Keras tests models with other numbers than ids.
+            feature = keras.ops.cast(inputs[:, column.start], "int32")
+            ids.append((column, keras.ops.clip(feature, 0, column.ids - 1)))
+            numbers += [inputs[:, start : column.start]] if column.start > start else []
+            start = column.stop
+    numbers += [inputs[:, start:]] if start < spec.input_shape[0] else []
+    together = keras.layers.concatenate(numbers) if len(numbers) > 1 else None
+    return inputs, together if len(numbers) > 1 else next(iter(numbers), None), ids
