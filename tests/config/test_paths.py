@@ -86,9 +86,23 @@ def test_paths_of_a_pipe_count_from_the_current_folder(here: Path) -> None:
 
 
 def test_path_that_is_no_text_is_an_error() -> None:
-    for text in ("train=[a]", "train=''", "test={}"):
-        with pytest.raises(TfloopError, match=r"`dataset\.\w+` must be (null or )?a path; found"):
+    for text in ("train={}", "train=[[a]]", "train=''", "test={}"):
+        with pytest.raises(
+            TfloopError, match=r"`dataset\.\w+(\[0\])?` must be (null or )?a path( or list of paths)?; f"
+        ):
             load(["configs/table.yaml"], sets=[f"dataset.{text}"])
+
+
+def test_each_path_of_a_list_counts_from_the_file(here: Path) -> None:
+    (here / "configs" / "list.yaml").write_text(
+        "dataset: {name: table, train: [a.csv, ../*.csv], target: y}\nmodel: mlp\n"
+    )
+    assert arguments("configs/list.yaml")["train"] == [str(here / "configs/a.csv"), str(here / "*.csv")]
+
+
+def test_stdin_is_not_a_path(here: Path) -> None:
+    (here / "configs" / "stdin.yaml").write_text("dataset: {name: table, train: '-', target: y}\nmodel: mlp\n")
+    assert arguments("configs/stdin.yaml")["train"] == "-"
 
 
 def test_prepared_dataset_is_found_from_the_folder_of_the_file(here: Path) -> None:

@@ -37,36 +37,34 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     Returns: DONE, or the code of the signal that stopped the run.
     Raises: TfloopError, exit codes: config 2, threshold 3, data 4, diverged 5, checkpoint 6, user code 7, disk 75.
     """
-    started = time.monotonic()
+    started, note, warn = time.monotonic(), console.note, console.warn
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
-        config = runtime.setup(config, console.note)
-    data = build_data(config, console.warn, load_encoders(options.resume))
-    options = choose_run(config, options, data.fingerprint, console.note, console.warn)
+        config = runtime.setup(config, note)
+    data = build_data(config, warn, load_encoders(options.resume))
+    options = choose_run(config, options, data.fingerprint, note, warn)
     task = build_task(config.task, data.spec)
-    train_on_unused_validation(task, data, console.note)
+    train_on_unused_validation(task, data, note)
     metadata = load_metadata(options.resume)
-    steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
-    state = build_state(task, data, config, steps, console.note)
+    steps = total_steps(config, data.steps_per_epoch, metadata, note)
+    state = build_state(task, data, config, steps, note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
-    warn_before_training(config, data, task, console.warn)
-    train_steps = TrainSteps(state, data, task, config, console.warn)
+    warn_before_training(config, data, task, warn)
+    train_steps = TrainSteps(state, data, task, config, warn)
 
     run = open_run(config, options)
-    with run.lock(), Recorder(run, console.warn) as recorder, Interrupts(console.warn, idle=True) as interrupts:
+    with run.lock(), Recorder(run, warn) as recorder, Interrupts(warn, idle=True) as interrupts:
         facts = manifest_facts(config, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
-        checkpoints = CheckpointManager(
-            run.checkpoints, state, config.checkpoint, facts, console.warn, data.encoders_json()
-        )
+        checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, warn, data.encoders_json())
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
-        consumers = (recorder, checkpoints, Samples(run, state, task, console.warn), display := make_display(console))
+        consumers = (recorder, checkpoints, Samples(run, state, task, warn), display := make_display(console))
 
         def emit(event: Event) -> None:
             for consumer in consumers:
                 consumer.handle(event)
 
         with display, checkpoints, data.explain_errors():
-            if restored := restore_run(checkpoints, options, train_steps.trace, console.info, console.warn):
+            if restored := restore_run(checkpoints, options, train_steps.trace, console.info, warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 config = announce_resume(run, config, restored, finished, console)
                 if finished and show_result(run, state.weights_sha256(), options.thresholds, display):
@@ -77,7 +75,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 display.handle(epoch)
 
             events = fit(state, data, task, config, best_metric, early_stopping, train_steps)
-            events = warn_if_stuck(events, console.warn)
+            events = warn_if_stuck(events, warn)
             for event in until_stopped(events, interrupts, started + options.max_seconds):
                 emit(event)
             assert isinstance(event, Stopped)
@@ -91,4 +89,4 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 else:
                     reason = interrupts.reason
             emit(RunEnded(reason, str(run), str(last), weights_sha256, time.monotonic() - started))
-    return exit_code(options.thresholds, test.metrics if test else {}, interrupts.code(reason), reason, console.warn)
+    return exit_code(options.thresholds, test.metrics if test else {}, interrupts.code(reason), reason, warn)
