@@ -128,7 +128,8 @@ def read_rows(path: Path, split: str, file_format: Format = DEFAULT_FORMAT) -> I
     file = short_path(path)
     compressed = path.suffix.lower() in _OPENERS
     kind = Path(path.stem).suffix.lower() if compressed else path.suffix.lower()
-    if kind not in (*_SEPARATORS, ".jsonl", ".parquet") or (compressed and kind == ".parquet"):
+    known = (*_SEPARATORS, ".jsonl") if compressed else (*_SEPARATORS, ".jsonl", ".parquet")
+    if kind not in known and path.exists():
         shown = "".join(path.suffixes[-2:]) if compressed else path.suffix
         refuse(file, None, f"`{shown}` files cannot be read", hint="supported: .csv, .tsv, .jsonl and .parquet")
     empty = True
