@@ -7,9 +7,8 @@ from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.csv_and_jsonl import Format, class_names
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import Arrays, text_dataset
-from tfloop_cli.engine.data.texts import ngrams
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, Texts, find_splits, read_texts
+from tfloop_cli.engine.data.texts.reading import Columns, find_splits, read_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -61,22 +60,12 @@ def text(
     for split, path in paths.items():
         found = read_texts(path, split, columns, file_format, set(encoders.class_names) if encoders else None)
         if encoders is None:
-            encoders, encoded = _fit(found, features, vocabulary, max_tokens)
             columns = found.columns
+            names = {"text": columns.text, "target": columns.target, "class_names": class_names(found.labels)}
+            encoders, encoded = TextEncoders.fit(found.texts, features, vocabulary, max_tokens, **names)
         else:
             encoded = encoders.encode(found.texts)
         splits[split] = (*encoded[:2], found.classes(encoders.class_names), *encoded[2:])
     assert encoders  # of the training split, which is the first
     identity = (encoders.class_names, encoders.words)
     return text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders)
-
-
-def _fit(texts: Texts, features: str, vocabulary: int, max_tokens: int) -> tuple[TextEncoders, Arrays]:
-    """Returns encoders that are fitted to the training texts, and these texts encoded."""
-    columns = {"text": texts.columns.text, "target": texts.columns.target, "class_names": class_names(texts.labels)}
-    if features == "ids":
-        encoders = TextEncoders.of_words(texts.texts, vocabulary, max_tokens, **columns)
-        return encoders, encoders.encode(texts.texts)
-    counts = list(ngrams.count_ngrams(texts.texts))  # counted once
-    encoders = TextEncoders.of_ngrams(counts, **columns)
-    return encoders, encoders.encode_counts(counts)

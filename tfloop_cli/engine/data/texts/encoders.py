@@ -47,6 +47,18 @@ class TextEncoders:
     notes: tuple[str, ...] = ()
 
     @classmethod
+    def fit(
+        cls, texts: Sequence[str], features: Features, vocabulary: int, max_tokens: int, **columns: Any
+    ) -> tuple[Self, Arrays]:
+        """Returns encoders that are fitted to the training texts, and these texts encoded; see `of_words`."""
+        if features == "ids":
+            encoders = cls.of_words(texts, vocabulary, max_tokens, **columns)
+            return encoders, encoders.encode(texts)
+        counts = list(ngrams.count_ngrams(texts))  # counted once
+        encoders = cls.of_ngrams(counts, **columns)
+        return encoders, encoders.encode_counts(counts)
+
+    @classmethod
     def of_words(cls, texts: Sequence[str], vocabulary: int, max_tokens: int, **columns: Any) -> Self:
         """Returns encoders with the most frequent words of the training texts.
 
