@@ -146,7 +146,7 @@ def test_undeclared_shape_is_read_from_the_files(folders):
         ({"builder": "tiny_images", "splits": ["train[:0]"]}, 4, ["the split `train[:0]` is empty"]),
         ({"builder": "tiny_photos", "input": "label", "target": "image"}, 4, ["`image` (Image uint8[?, ?, 3])"]),
         ({"builder": "tiny_photos"}, 4, ["`train`", "6x6x3", "7x6x3", "example 1", "dataset.size"]),
-        ({"builder": "tiny_photos/same", "splits": ["train", "test"]}, 4, ["`test`", "example 0 has label -1", "0 to 2", "dataset.splits"]),
+        ({"builder": "tiny_photos/same", "splits": ["train", "test"]}, 4, ["`test`", "example 0 has label -1"]),
         ({"builder": "tiny_images", "in_memory": "never"}, 4, ["tfrecord", "array_record", "in_memory=always"]),
     ],
 )  # fmt: skip
@@ -283,7 +283,8 @@ def test_file_damaged_during_training_error_contains_split_and_path(copied):
 
 
 def test_label_out_of_range_error_is_raised_during_evaluation(folders):
-    data = Data(build("tiny_photos/same", folders["array_record"], in_memory="never", size=(6, 6)), config())
+    own = build("tiny_photos/same", folders["array_record"], in_memory="never", size=(6, 6), splits=["train", "test"])
+    data = Data(own, config())
     assert len(batches(data, 1)) == 1
     with pytest.raises(TfloopError, match="split `test`: example 0 has label -1") as caught, data.explain_errors():
         list(data.evaluation("test"))

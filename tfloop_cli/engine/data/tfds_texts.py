@@ -40,7 +40,7 @@ def read_texts(splits: Mapping[str, Split], example: Example, features: Features
             if name != "train":
                 raise TfloopError("the dataset has no split `train`", code=ExitCode.DATA)
             columns = {"text": example.input, "target": example.target, "class_names": example.class_names}
-            encoders, encoded = TextEncoders.fit(texts, features, VOCABULARY, MAX_TOKENS, **columns)
+            encoders, encoded = TextEncoders.fitted(texts, features, VOCABULARY, MAX_TOKENS, **columns)
         else:
             encoded = encoders.encode(texts)
         arrays[name] = (*encoded[:2], np.asarray(labels, np.int32), *encoded[2:])

@@ -62,7 +62,7 @@ def text(
         if encoders is None:
             columns = found.columns
             names = {"text": columns.text, "target": columns.target, "class_names": class_names(found.labels)}
-            encoders, encoded = TextEncoders.fit(found.texts, features, vocabulary, max_tokens, **names)
+            encoders, encoded = TextEncoders.fitted(found.texts, features, vocabulary, max_tokens, **names)
         else:
             encoded = encoders.encode(found.texts)
         splits[split] = (*encoded[:2], found.classes(encoders.class_names), *encoded[2:])

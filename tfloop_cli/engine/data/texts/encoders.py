@@ -47,7 +47,7 @@ class TextEncoders:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def fit(
+    def fitted(
         cls, texts: Sequence[str], features: Features, vocabulary: int, max_tokens: int, **columns: Any
     ) -> tuple[Self, Arrays]:
         """Returns encoders that are fitted to the training texts, and these texts encoded; see `of_words`."""
@@ -114,19 +114,27 @@ class TextEncoders:
             return token_ids([tokens_of(text, self.max_tokens) for text in texts], self.words)
         return self.encode_counts(list(ngrams.count_ngrams(texts)))
 
-    def encode_counts(self, counts: Sequence[ngrams.Counts]) -> Arrays:
+    def encode_counts(self, counts: list[ngrams.Counts]) -> Arrays:
         """Returns ids, row splits and weights of n-grams: (1 + ln count) x inverse document frequency.
 
         The weights of a text's words have the Euclidean norm 1, and so have those of its characters.
+
+        Args:
+            counts: see `ngrams.count_ngrams`. The list is emptied, so that the memory is used again.
         """
         slots, inverse_frequencies = self._slots
         words = int(np.count_nonzero(slots % 2 == 0))
         id_of = np.zeros(ngrams.SLOTS, np.int32)
         id_of[slots] = np.arange(1, len(slots) + 1, dtype=np.int32)
-        blocks = [_weighted(one, id_of, inverse_frequencies, words) for one in counts]
-        lengths = np.concatenate([np.zeros(1, np.int64), *(lengths for _, lengths, _ in blocks)])
-        ids = np.concatenate([np.zeros(0, np.int32), *(ids for ids, _, _ in blocks)])
-        return ids, np.cumsum(lengths), np.concatenate([np.zeros(0, np.float32), *(one for _, _, one in blocks)])
+        stop = sum(int(np.count_nonzero(id_of[slots])) for _, slots, _ in counts)
+        ids, weights, lengths = np.empty(stop, np.int32), np.empty(stop, np.float32), [np.zeros(1, np.int64)]
+        while counts:
+            block_ids, block_lengths, block_weights = _weighted(counts.pop(), id_of, inverse_frequencies, words)
+            start = stop - len(block_ids)
+            ids[start:stop], weights[start:stop] = block_ids, block_weights
+            lengths.insert(1, block_lengths)
+            stop = start
+        return ids, np.cumsum(np.concatenate(lengths)), weights
 
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""

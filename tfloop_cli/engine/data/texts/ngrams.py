@@ -124,7 +124,7 @@ def _keys(texts: np.ndarray, hashes: np.ndarray, odd: int) -> np.ndarray:
 
 
 def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct keys, sorted, and how often each occurs, int32."""
+    """Returns the distinct keys, sorted, and how often each occurs, at most 65535: uint16."""
     keys = np.sort(keys)
     first = np.flatnonzero(np.diff(keys, prepend=-1))
-    return keys[first], np.diff(first, append=len(keys)).astype(np.int32)
+    return keys[first], np.minimum(np.diff(first, append=len(keys)), 65535).astype(np.uint16)
