@@ -74,7 +74,7 @@ WORKLOADS = {
     "tabular": Workload("tabular.yaml", 200_000, images=False, untuned=True),
     "resnet": Workload("resnet.yaml", 4_096),
     "vit": Workload("vit.yaml", 4_096),
-    "text": Workload("text.yaml", 32_768, images=False),
+    "text": Workload("text_embeddings.yaml", 32_768, images=False),
     "images": Workload("images.yaml", 8_000, files=True),
 }
 

@@ -180,7 +180,7 @@ def texts(tmp_path: Path) -> dict[str, str]:
     test = [{"text": "a c", "label": "z"}, {"text": "b", "label": "x"}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train) + '{"text": "cut')
     (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in test))
-    return {"name": "text", "train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.jsonl")}
+    return {"name": "text", "train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.jsonl"), "features": "ids"}
 
 
 def test_text_without_label_is_an_error(open_data, texts) -> None:

@@ -246,7 +246,9 @@ def test_other_inputs_are_a_note_for_a_task_of_the_user(make_run) -> None:
     assert "has the inputs `left`, `rigth`, and the dataset has the inputs `left`, `right`" in note
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "conv_net", "resnet", "vit", "text_classifier", "dcgan"])
+@pytest.mark.parametrize(
+    "name", ["linear", "mlp", "conv_net", "resnet", "vit", "text_classifier", "text_linear", "dcgan"]
+)
 def test_built_in_model_for_one_input_names_the_inputs(machine, name: str) -> None:
     error = error_of(lambda: models.build(Component(name), dataset(NAMED, LABELS).spec))
     assert (error.code, "the dataset has several inputs, `left`, `right`" in str(error)) == (ExitCode.USAGE, True)

@@ -139,6 +139,11 @@ class Config(BaseModel):
     epochs: Annotated[PositiveInt, OnResume.FREE] = Field(
         default=5, description="The number of passes over the training examples."
     )
+    max_steps: Annotated[PositiveInt | None, OnResume.FREE] = Field(
+        default=None,
+        description="Limits the number of training steps on large data: fewer than `epochs` epochs are trained if they "
+        "have more steps, but at least one. null: no limit.",
+    )
     batch_size: Annotated[PositiveInt, OnResume.REFUSED] = Field(
         default=128, description="The number of examples per training step."
     )

@@ -22,6 +22,7 @@ COMPONENT_KEYS: Mapping[str, Registry] = {
 }
 # Former names of arguments of components; `steps_per_call` is in `SYNONYMS`.
 RENAMED_ARGUMENTS: Mapping[tuple[str, str], Mapping[str, str]] = {
+    ("datasets", "text"): {"label": "target"},
     ("schedules", "cosine"): {"final": "alpha", "steps": "decay_steps"},
     ("schedules", "exponential"): {"decay": "decay_rate", "every_steps": "decay_steps"},
 }

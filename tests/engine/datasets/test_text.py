@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfloop_cli.engine import loop
 from tfloop_cli.engine.data import Data, Dataset, DataSpec
 from tfloop_cli.engine.data.csv_and_jsonl import class_names
+from tfloop_cli.engine.data.texts.tokens import tokens_of
 from tfloop_cli.engine.kernels import KernelSettings, WordMean, fast_kernels
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets, models
@@ -20,7 +21,7 @@ SPEC = DataSpec((None,), "int32", (), ("a", "b", "c"), 10)
 
 
 def build(train: Path, **arguments: object) -> Dataset:
-    return datasets.build(Component("text", {"train": str(train), **arguments}))
+    return datasets.build(Component("text", {"train": str(train), "features": "ids", **arguments}))
 
 
 def write_rows(path: Path, *rows: tuple[str, str]) -> Path:
@@ -65,16 +66,6 @@ def test_text_is_truncated_to_max_tokens(tmp_path: Path) -> None:
     assert token_ids(dataset) == [[2, 3], [2]]
 
 
-@pytest.mark.parametrize(("suffix", "separator"), [("csv", ","), ("tsv", "\t")])
-def test_csv_and_tsv_files_are_read(tmp_path: Path, suffix: str, separator: str) -> None:
-    path = tmp_path / f"a.{suffix}"
-    rows = [("review", "id", "stars"), ('"fine,\n""good"""', "1", "5"), ("bad", "2", "10")]
-    path.write_text("\ufeff" + "\n".join(separator.join(row) for row in rows) + "\n\n", encoding="utf-8")
-    dataset = build(path, text="review", label="stars")
-    assert dataset.spec.class_names == ("5", "10")  # ordered by value
-    assert [len(text) for text in token_ids(dataset)] == [5, 1]  # fine , " good "
-
-
 def test_class_names_are_ordered_by_value_or_alphabet() -> None:
     assert class_names(["10", "9", "-1", "9"]) == ("-1", "9", "10")
     assert class_names(["10", "9", "x"]) == ("10", "9", "x")
@@ -89,52 +80,31 @@ def test_fingerprint_depends_on_words_and_classes(tmp_path: Path) -> None:
     assert len(set(fingerprints)) == 4
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        (
-            "a.csv",
-            "text,label\nx,1\ny\n",
-            "a.csv:3: split `train`: the row has 1 cell(s), and the header has 2 columns",
-        ),
-        ("a.csv", 'text,label\n"x\ny",1\n"z,2\n', "a.csv:4: this row cannot be read"),
-        ("a.csv", "text,text\nx,1\n", "a.csv:1: two columns are called `text`"),
-        ("a.csv", "text,label\nx,1\ny,\n", "a.csv:3: split `train`: the label is missing (column `label`)"),
-        (
-            "a.csv",
-            "text,klass\nx,1\n",
-            "a.csv:2: split `train`: there is no column `label`\n  the columns are `text`, `klass`",
-        ),
-        ("a.csv", "text,label\n", "a.csv: it has no rows"),
-        ("a.csv", "", "a.csv: it has no rows"),
-        ("a.jsonl", '{"text": "x", "label": 1}\n\n{"text"\n', "a.jsonl:3: split `train`: this line is not JSON"),
-        ("a.jsonl", "[1]\n", "a.jsonl:1: split `train`: this line is not a JSON object"),
-        ("a.jsonl", '{"text": ["x"], "label": 1}\n', "a.jsonl:1: split `train`: column `text` is a list"),
-        ("a.jsonl", '{"text": "x", "label": null}\n', "a.jsonl:1: split `train`: the label is missing"),
-        ("a.parquet", "x", "a.parquet: `.parquet` files cannot be read"),
-    ],
-)
-def test_invalid_file_error_contains_file_and_line(tmp_path: Path, name: str, content: str, message: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(TfloopError) as caught:
-        build(tmp_path / name)
-    assert caught.value.code == ExitCode.DATA
-    assert message in str(caught.value)
-
-
-def test_missing_or_undecodable_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TfloopError, match=r"missing\.csv: it cannot be read: No such file"):
-        build(tmp_path / "missing.csv")
-    (tmp_path / "a.csv").write_bytes(b"text,label\n\xff\xfe,1\n")
-    with pytest.raises(TfloopError, match="it is not UTF-8"):
-        build(tmp_path / "a.csv")
-
-
 def test_class_only_in_test_split_is_an_error(tmp_path: Path) -> None:
     train, test = write_rows(tmp_path / "a.jsonl", ("a", "x")), write_rows(tmp_path / "b.jsonl", ("a", "x"), ("a", "z"))
     with pytest.raises(TfloopError, match=r"b\.jsonl:2: split `test`: the label `z` does not occur") as caught:
         build(train, test=str(test))
     assert caught.value.code == ExitCode.DATA
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("हिन्दी में", ["हिन्दी", "में"]),  # vowel signs belong to their word
+        ("Cafe\u0301!", ["café", "!"]),
+        ("ภาษาไทย ok", ["ภ", "า", "ษ", "า", "ไ", "ท", "ย", "ok"]),
+        ("東京タワーへ", ["東", "京", "タ", "ワ", "ー", "へ"]),
+        ("\u0645\u06cc\u200c\u062e\u0648", ["\u0645\u06cc\u200c\u062e\u0648"]),  # with a zero-width non-joiner
+    ],
+)
+def test_tokens_of_scripts(text: str, tokens: list[str]) -> None:
+    assert tokens_of(text) == tokens
+
+
+def test_script_without_spaces_is_noted(tmp_path: Path) -> None:
+    rows = [("東京", "x"), ("b", "y")]
+    assert "each character is a token" in build(write_rows(tmp_path / "a.jsonl", *rows)).encoders.notes[0]
+    assert build(write_rows(tmp_path / "b.jsonl", ("हिन्दी", "x"))).encoders.notes == ()
 
 
 # Batches

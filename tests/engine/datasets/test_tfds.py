@@ -16,6 +16,7 @@ import tfds_builders
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data, Dataset
+from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.datasets import tfds as tfds_module
 from tfloop_cli.engine.datasets.tfds import tfds_dataset
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -139,10 +140,13 @@ def test_undeclared_shape_is_read_from_the_files(folders):
         ({"builder": "tiny_vectors", "input": "numbers", "target": "targets", "size": (2, 2)}, 2, ["`numbers`"]),
         ({"builder": "unknown_builder"}, 2, ["`unknown_builder`"]),
         ({"builder": "no name"}, 2, ["`no name`", "mnist"]),
-        ({"builder": "tiny_vectors", "input": "text", "target": "targets"}, 4, ["`text` (Text)", "images, classes"]),
+        ({"builder": "tiny_vectors", "input": "text", "target": "targets"}, 4, ["`text`", "not one class per text"]),
+        ({"builder": "tiny_vectors", "input": "numbers", "target": "text"}, 4, ["`text` (Text)", "images, texts"]),
+        ({"builder": "tiny_images", "splits": ["train[:9]", "train[9:]"]}, 2, ["called `train`", "test: 'train[9:]'"]),
+        ({"builder": "tiny_images", "splits": ["train[:0]"]}, 4, ["the split `train[:0]` is empty"]),
         ({"builder": "tiny_photos", "input": "label", "target": "image"}, 4, ["`image` (Image uint8[?, ?, 3])"]),
         ({"builder": "tiny_photos"}, 4, ["`train`", "6x6x3", "7x6x3", "example 1", "dataset.size"]),
-        ({"builder": "tiny_photos/same"}, 4, ["`test`", "example 0 has label -1", "0 to 2", "dataset.splits"]),
+        ({"builder": "tiny_photos/same", "splits": ["train", "test"]}, 4, ["`test`", "example 0 has label -1"]),
         ({"builder": "tiny_images", "in_memory": "never"}, 4, ["tfrecord", "array_record", "in_memory=always"]),
     ],
 )  # fmt: skip
@@ -153,6 +157,66 @@ def test_unsupported_arguments_are_an_error(folders, arguments, code, parts):
         assert part in str(error)
 
 
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("in_memory", ["auto", "never"])
+def test_slices_are_splits(folders, file_format, in_memory):
+    if (file_format, in_memory) == ("tfrecord", "never"):
+        return  # no random access
+    wanted = {"train": "train[10:40]", "test": "train[40:]", "validation": "validation+test"}
+    dataset = build("tiny_images", folders[file_format], splits=wanted, in_memory=in_memory)
+    images, labels = tfds_builders.images("train")
+    assert {name: len(source) for name, source in dataset.splits.items()} == {
+        "train": 30, "test": 20, "validation": 32,
+    }  # fmt: skip
+    for split, start, count in (("train", 10, 30), ("test", 40, 20)):
+        inputs, targets = dataset.splits[split].gather(tf.range(count, dtype=tf.int64))
+        np.testing.assert_array_equal(inputs, images[start : start + count])
+        np.testing.assert_array_equal(targets, labels[start : start + count])
+    listed = build("tiny_images", folders[file_format], splits=["train[:50%]", "test"], in_memory=in_memory)
+    assert {name: len(source) for name, source in listed.splits.items()} == {"train": 30, "test": 20}
+    whole = build("tiny_images", folders[file_format], splits=["train", "test"], in_memory=in_memory)
+    assert len({one.fingerprint for one in (dataset, listed, whole)}) == 3
+
+
+def test_damaged_record_of_a_slice_is_skipped(folders, tmp_path):
+    shutil.copytree(folders["tfrecord"] / "tiny_images", tmp_path / "tiny_images")
+    (file,) = tmp_path.glob("tiny_images/1.0.0/*-train.*")
+    content = bytearray(file.read_bytes())
+    length = len(content) // 60
+    content[20 * length + 40] ^= 255
+    file.write_bytes(content)
+    with collect_invalid_examples(skip=True) as found:
+        dataset = build("tiny_images", tmp_path, splits={"train": "train[10:40]"})
+    assert found.counts == {"train": 1}
+    valid = [one for one in range(10, 40) if one not in (20,)]
+    with collect_invalid_examples(skip=True):
+        whole = build("tiny_images", tmp_path, splits=["train"])
+    assert len(whole.splits["train"]) == 59
+    inputs = dataset.splits["train"].inputs.numpy()
+    images, _ = tfds_builders.images("train")
+    assert len(inputs) == len(valid)
+    np.testing.assert_array_equal(inputs[[0, -1]], images[[10, 39]])
+
+
+def test_nested_features_and_texts(folders, capfd):
+    dataset = build("tiny_reviews", folders["tfrecord"], input="review.title", target="rating.kind")
+    assert list(dataset.splits) == ["train"]  # the labels of `test` are -1
+    assert "note: the split `test` of tiny_reviews/1.0.0 is not used: its labels are -1" in capfd.readouterr().err
+    assert set(dataset.spec.inputs) == {"ids", "weights"}
+    assert (dataset.spec.class_names, dataset.encoders.text) == (("bad", "good"), "review.title")
+    ids = build("tiny_reviews", folders["array_record"], input="review.title", target="rating.kind", features="ids")
+    words = ids.encoders.words
+    inputs, labels = ids.splits["train"].gather(tf.constant([1, 2], tf.int64))
+    assert [words[one - 2] for one in inputs[:, 0]] == ["café", "शोर"]
+    assert labels.numpy().tolist() == [1, 0]
+    numbers = build("tiny_reviews", folders["tfrecord"], input="review.stars", target="rating.value")
+    assert numbers.splits["train"].targets[:3].numpy().tolist() == [0, 0.5, 1]
+    error = build_error("tiny_reviews", folders["tfrecord"], input="review.title", target="rating.value")
+    assert "is not one class per text" in str(error)
+    error = build_error("tiny_reviews", folders["tfrecord"], input="review", target="rating.kind")
+    assert "`review.title` (Text)" in str(error)
+
+
 def test_dataset_larger_than_memory_requires_random_access(folders, monkeypatch):
     needed = 4 * 92 * 196  # auto uses at most a quarter of the free memory; 92 examples of 196 bytes
     monkeypatch.setattr(tfds_module, "_free_memory", lambda: needed - 1)
@@ -160,7 +224,7 @@ def test_dataset_larger_than_memory_requires_random_access(folders, monkeypatch)
     assert error.code == ExitCode.DATA
     assert "in_memory: auto" in str(error)
     assert hasattr(build("tiny_images", folders["array_record"]).splits["train"], "failure")
-    error = build_error("tiny_photos/same", folders["array_record"], in_memory="never")
+    error = build_error("tiny_photos/same", folders["array_record"], in_memory="never", splits=["test"])
     assert "dataset.size" in str(error)
     monkeypatch.setattr(tfds_module, "_free_memory", lambda: needed)
     assert hasattr(build("tiny_images", folders["tfrecord"]).splits["train"], "inputs")
@@ -219,7 +283,8 @@ def test_file_damaged_during_training_error_contains_split_and_path(copied):
 
 
 def test_label_out_of_range_error_is_raised_during_evaluation(folders):
-    data = Data(build("tiny_photos/same", folders["array_record"], in_memory="never", size=(6, 6)), config())
+    own = build("tiny_photos/same", folders["array_record"], in_memory="never", size=(6, 6), splits=["train", "test"])
+    data = Data(own, config())
     assert len(batches(data, 1)) == 1
     with pytest.raises(TfloopError, match="split `test`: example 0 has label -1") as caught, data.explain_errors():
         list(data.evaluation("test"))

@@ -101,7 +101,22 @@ class TinyDownload(_Tiny):
             yield number, {"x": number, "y": 2 * number}
 
 
-BUILDERS = (TinyImages, TinyVectors, TinyPhotos)
+class TinyReviews(_Tiny):
+    """Texts, with nested features; the test split has no labels."""
+
+    FEATURES = {
+        "review": tfds.features.FeaturesDict({"title": tfds.features.Text(), "stars": tfds.features.Scalar(tf.int64)}),
+        "rating": {"kind": tfds.features.ClassLabel(names=("bad", "good")), "value": tfds.features.Scalar(tf.float32)},
+    }
+
+    def _generate_examples(self, split):
+        for number in range(20):
+            good = number % 2 if split == "train" else -1
+            title = f"{'café' if number % 2 else 'शोर'} {number}"
+            yield number, {"review": {"title": title, "stars": number}, "rating": {"kind": good, "value": number / 2}}
+
+
+BUILDERS = (TinyImages, TinyVectors, TinyPhotos, TinyReviews)
 
 
 def prepare_all(data_dir: Path, file_format: str) -> Path:

@@ -101,6 +101,12 @@ class Data:
         whole, rest = divmod(self.examples("train"), self._config.batch_size)
         return whole + (rest > 0 and not self._config.drop_remainder)
 
+    @property
+    def epochs(self) -> int:
+        """The number of epochs to train: those of the config, or fewer if `max_steps` limits them, but at least 1."""
+        limit = (self._config.max_steps or np.inf) / self.steps_per_epoch
+        return max(1, int(min(self._config.epochs, limit)))
+
     def continue_at(self, epoch: int, first_step: int) -> None:
         """Defines which step begins an epoch, both counted from 0; earlier epochs may have had another length."""
         self._start = epoch, first_step
@@ -150,9 +156,7 @@ class Data:
         in_memory = isinstance(self._splits["train"][0], ArraySource)
         if in_memory and not self._augment and not self._config.device.startswith("gpu"):
             return InMemoryBatches(self, self._config.batch_size, first_step)
-        return PipelineBatches(
-            lambda step: self.batches(step, last_step or self.first_step(self._config.epochs)), first_step
-        )
+        return PipelineBatches(lambda step: self.batches(step, last_step or self.first_step(self.epochs)), first_step)
 
     def load_training(self, indices: tf.Tensor) -> tuple[Structure, ...]:
         """Returns a training batch before augmentation; shapes and dtypes as in `batches`.

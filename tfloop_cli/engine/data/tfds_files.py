@@ -28,14 +28,16 @@ class Split:
     """The files of a split.
 
     Attributes:
-        name: the name in TFDS.
-        files: path and number of examples, one instruction of TFDS per file.
+        name: the name in tfloop: `train` for `train[:80%]`.
+        files: path and examples, one instruction of TFDS per file.
         file_format: of all files.
+        instruction: the split in TFDS: `train[:80%]`.
     """
 
     name: str
     files: Sequence[FileInstruction]
     file_format: file_adapters.FileFormat
+    instruction: str
 
     @property
     def examples(self) -> int:
@@ -49,7 +51,7 @@ class Split:
 
 
 def records(split: Split, file: FileInstruction) -> tf.data.Dataset:
-    """Returns the records of a file in order, string []."""
+    """Returns all records of a file in order, string []; a split may consist of `take` of them, after `skip`."""
     if split.file_format is not ARRAY_RECORD:
         return file_adapters.ADAPTER_FOR_FORMAT[split.file_format].make_tf_data(file.filename)
     source = array_record_data_source.ArrayRecordDataSource([file.filename])
@@ -90,7 +92,7 @@ def stamps(split: Split) -> list[tuple[str, int, int]]:
 
 
 def recover(split: Split, file: FileInstruction) -> Iterator[bytes | Exception]:
-    """Yields the records of a file one by one, in order, and the reader's exception in place of a damaged record.
+    """Yields all records of a file one by one, and the reader's exception in place of a damaged record.
 
     The iterator ends early if the position of the next record is unknown.
 
@@ -127,8 +129,8 @@ def _recover_tfrecord(path: Path) -> Iterator[bytes | Exception]:
 
 
 def _recover_array_record(file: FileInstruction) -> Iterator[bytes | Exception]:
-    source = array_record_data_source.ArrayRecordDataSource([file])
-    for index in range(file.take):
+    source = array_record_data_source.ArrayRecordDataSource([file.filename])
+    for index in range(file.skip + file.take):
         try:
             yield fetch(source, [index])[0]
         except DAMAGE as error:
@@ -157,5 +159,5 @@ def check_file(split: Split, file: FileInstruction) -> None:
         count = len(array_record_data_source.ArrayRecordDataSource([file.filename]))
     except READ_ERRORS as error:
         raise unreadable(split, file, one_line(error)) from error
-    if count != file.take:
-        raise unreadable(split, file, f"it contains {count} of its {file.take} examples")
+    if count != file.examples_in_shard:
+        raise unreadable(split, file, f"it contains {count} of its {file.examples_in_shard} examples")

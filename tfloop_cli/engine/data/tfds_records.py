@@ -2,8 +2,10 @@
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -38,7 +40,7 @@ class Example:
 
     Attributes:
         features: the two features to decode; the others are ignored.
-        input, target: the names of these two.
+        input, target: the names of these two, dotted for nested ones.
         input_shape: of one input; None for a height or width that differs between examples.
         input_dtype: uint8, float32 or float64.
         target_shape: of one target; () for a class or a single number.
@@ -71,7 +73,7 @@ class Example:
     def decode(self, record: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes a serialized tf.Example, string [], into an input and a target."""
         values = self.features.deserialize_example(record)
-        inputs, targets = values[self.input], values[self.target]
+        inputs, targets = inner(values, self.input), inner(values, self.target)
         if self.size:
             resized = tf.image.resize(inputs, self.size, antialias=True)
             inputs = tf.saturate_cast(tf.round(resized), inputs.dtype) if inputs.dtype.is_integer else resized
@@ -90,6 +92,25 @@ class Example:
                 for _, _, _, shapes in _decode_file(split, file, 0, self):
                     return replace(self, input_shape=tuple(int(length) for length in shapes[0]))
         raise unreadable(split, split.files[0], "it contains no valid examples")
+
+
+def inner(values: Mapping[str, Any], name: str) -> Any:
+    """Returns a value of nested mappings by its dotted name; raises KeyError if there is none."""
+    for part in (name,) if name in values else name.split("."):
+        if not isinstance(values, Mapping):
+            raise KeyError(name)
+        values = values[part]
+    return values
+
+
+def is_unlabelled(split: Split, example: Example) -> bool:
+    """Whether the first examples of a split have the label -1, as the splits of TFDS without labels have."""
+    if not example.class_names:
+        return False
+    with collect_invalid_examples(skip=True):
+        for _, _, targets, _ in _decode_file(split, split.files[0], 0, example):
+            return bool((targets == -1).all())
+    return False
 
 
 def load(split: Split, example: Example) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,7 +181,7 @@ def _decode_file(split: Split, file: FileInstruction, first: int, example: Examp
 
     Args:
         split: the split of the file.
-        file: the file, read from its beginning.
+        file: the file, and which of its examples belong to the split.
         first: the index in the split of the file's first example.
         example: decodes a record.
     """
@@ -171,7 +192,7 @@ def _decode_file(split: Split, file: FileInstruction, first: int, example: Examp
 
     done = 0
     try:
-        decoded = records(split, file).take(file.take).map(decode, tf.data.AUTOTUNE, deterministic=True)
+        decoded = records(split, file).skip(file.skip).take(file.take).map(decode, tf.data.AUTOTUNE, deterministic=True)
         for block in decoded.padded_batch(READ_AT_ONCE).as_numpy_iterator():
             yield first + done + np.arange(len(block[0])), *block
             done += len(block[0])
@@ -185,7 +206,7 @@ def _decode_one_by_one(
     split: Split, file: FileInstruction, first: int, done: int, decode: Callable[[bytes], tuple[tf.Tensor, ...]]
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Yields the same as `_decode_file`, from the file's example `done` on, and skips damaged records."""
-    found = recover(split, file)
+    found = islice(recover(split, file), file.skip, None)
     for index in range(file.take):
         record = next(found, None)
         if record is None:

@@ -1,6 +1,7 @@
 """Datasets of TensorFlow Datasets (TFDS): prepared in a folder, or downloaded and prepared."""
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +14,12 @@ import tensorflow_datasets as tfds
 from tfloop_cli.engine.data.array_dataset import from_arrays
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset
+from tfloop_cli.engine.data.tfds_features import describe, find_splits, named_features, partial_decoding
 from tfloop_cli.engine.data.tfds_files import ARRAY_RECORD, Split
 from tfloop_cli.engine.data.tfds_prepare import open_builder
-from tfloop_cli.engine.data.tfds_records import Example, load, valid_example_indices
+from tfloop_cli.engine.data.tfds_records import Example, is_unlabelled, load, valid_example_indices
 from tfloop_cli.engine.data.tfds_source import RecordSource
+from tfloop_cli.engine.data.tfds_texts import read_texts
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
@@ -30,10 +33,11 @@ def tfds_dataset(
     input: str | None = None,
     target: str | None = None,
     size: tuple[PositiveInt, PositiveInt] | None = None,
-    splits: list[str] | None = None,
+    splits: list[str] | dict[str, str] | None = None,
+    features: Literal["ngrams", "ids"] = "ngrams",
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
-    """Any dataset of TensorFlow Datasets (TFDS): inputs are images or numbers, targets are classes or numbers.
+    """Any dataset of TensorFlow Datasets (TFDS): inputs are images, numbers or texts, targets are classes or numbers.
 
     A dataset that is not prepared yet is downloaded and prepared first. Examples in memory and examples read by random
     access are decoded by the same operations, so training results are bitwise identical.
@@ -41,17 +45,24 @@ def tfds_dataset(
     Args:
         builder: the name in TFDS: `cifar10`, `glue/cola`, `mnist:3.0.1`.
         data_dir: the folder that contains the dataset's folder; null: `TFDS_DATA_DIR`, or ~/tensorflow_datasets.
-        input: the feature to use as the model's input; null: the one that the dataset declares.
+        input: the feature to use as the model's input, `a.b` for one within another; null: the one that the dataset
+            declares.
         target: the feature to predict; null: the one that the dataset declares.
         size: height and width to which all images are resized; null: no resizing, and all must have one shape.
-        splits: the splits to read; null: all.
+        splits: the splits to read, with slices such as `train[:80%]`; a mapping gives them names: `{train:
+            "train[:80%]", test: "train[80%:]"}`. null: all; one whose labels are all -1 is not used.
+        features: of texts, which are kept in memory: `ngrams` or `ids`; see the dataset `text`.
         in_memory: whether to keep all examples in memory instead of reading them by random access; auto: if they need
             at most a quarter of the free memory.
     """
     tfds_builder = open_builder(builder, str(data_dir) if data_dir else None, random_access=in_memory == "never")
     info = tfds_builder.info
-    chosen = _splits(info, splits)
+    chosen = find_splits(info, splits)
     example = _choose_example(info, input, target, size)
+    if splits is None:
+        chosen = _without_unlabelled(info, chosen, example)
+    if example.input_dtype == tf.string:
+        return read_texts(chosen, example, features, _fingerprint(info, chosen, example))
     resolved = example.with_shape_of(next(iter(chosen.values())))
     fingerprint = _fingerprint(info, chosen, example)
     needed = sum(split.examples for split in chosen.values()) * resolved.bytes
@@ -71,25 +82,15 @@ def tfds_dataset(
     )
 
 
-def _splits(info: tfds.core.DatasetInfo, names: list[str] | None) -> dict[str, Split]:
-    """Returns the splits to read, by their names in TFDS.
-
-    Raises:
-        TfloopError: a split does not exist (exit code 2); a split is empty, or no split is selected (4).
-    """
-    available = {
-        name: Split(name, split.file_instructions if split.num_examples else [], info.file_format)
-        for name, split in info.splits.items()
-    }
-    chosen = list(available) if names is None else names
-    for name in chosen:
-        if name not in available:
-            raise TfloopError(f"{info.full_name} has no split `{name}`", hint=f"available: {', '.join(available)}")
-        if not available[name].examples:
-            raise TfloopError(f"{info.full_name}: the split `{name}` is empty", code=ExitCode.DATA)
-    if not chosen:
-        raise TfloopError(f"{info.full_name}: there are no splits to read", code=ExitCode.DATA)
-    return {name: available[name] for name in chosen}
+def _without_unlabelled(info: tfds.core.DatasetInfo, splits: Mapping[str, Split], example: Example) -> dict[str, Split]:
+    """Returns the splits with labels; prints the names of the others."""
+    labelled = {name: one for name, one in splits.items() if name == "train" or not is_unlabelled(one, example)}
+    for name in splits.keys() - labelled.keys():
+        text = (
+            f"note: the split `{name}` of {info.full_name} is not used: its labels are -1, which means that it has none"
+        )
+        print(text, file=sys.stderr, flush=True)
+    return labelled
 
 
 def _choose_example(
@@ -102,28 +103,29 @@ def _choose_example(
             code 2); a feature is not an image, a class or a numeric array of fixed shape (4).
     """
     input_name, target_name = _feature_names(info, input, target)
-    shape, dtype = _shape_and_dtype(info, input_name)
+    named = named_features(info)
+    shape, dtype = _shape_and_dtype(info, input_name, named[input_name], texts=True)
     if size:
-        if not isinstance(info.features[input_name], tfds.features.Image):
+        if not isinstance(named[input_name], tfds.features.Image):
             raise TfloopError(
                 f"{info.full_name}: `dataset.size` requires images, and the feature `{input_name}` is not an image",
                 hint="remove `dataset.size`",
             )
         shape = (*size, shape[2])
-    if None in shape and not isinstance(info.features[input_name], tfds.features.Image):
+    if None in shape and not isinstance(named[input_name], tfds.features.Image):
         raise _unsupported(info, input_name)
-    lengths, target_dtype = _shape_and_dtype(info, target_name)
+    lengths, target_dtype = _shape_and_dtype(info, target_name, named[target_name])
     target_shape = tuple(length for length in lengths if length is not None)
     if len(target_shape) < len(lengths):
         raise _unsupported(info, target_name)
-    label = info.features[target_name]
+    label = named[target_name]
     classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) and label.num_classes else ()
     return Example(
-        features=tfds.decode.PartialDecoding({input_name: True, target_name: True}).extract_features(info.features),
+        features=partial_decoding(info, (input_name, target_name)),
         input=input_name,
         target=target_name,
         input_shape=shape,
-        input_dtype=dtype if dtype in (tf.uint8, tf.float64) else tf.float32,
+        input_dtype=dtype if dtype in (tf.uint8, tf.float64, tf.string) else tf.float32,
         target_shape=target_shape,
         target_dtype=tf.int32 if classes else tf.float64 if target_dtype == tf.float64 else tf.float32,
         class_names=classes,
@@ -138,40 +140,36 @@ def _feature_names(info: tfds.core.DatasetInfo, input: str | None, target: str |
             names = (input or default_input, target or default_target)
         case _:  # none, nested ones, or three with a sample weight, which is not supported
             names = (input, target)
-    available = ", ".join(f"`{name}` ({_describe(feature)})" for name, feature in info.features.items())
+    named = named_features(info)
+    available = ", ".join(f"`{name}` ({describe(feature)})" for name, feature in named.items())
     for role, name in zip(("input", "target"), names, strict=True):
         hint = f"set `dataset.{role}` to one of: {available}"
         if name is None:
             raise TfloopError(f"{info.full_name} does not declare which feature is the {role}", hint=hint)
-        if name not in info.features:
+        if name not in named:
             raise TfloopError(f"{info.full_name} has no feature `{name}` to use as the {role}", hint=hint)
     return names
 
 
-def _describe(feature: Any) -> str:
-    """Returns type, dtype and shape of a feature for messages: "Image uint8[28, 28, 1]"."""
-    tensor, kind = feature.get_tensor_info(), type(feature).__name__
-    if not isinstance(tensor, tfds.features.TensorInfo) or tensor.tf_dtype == tf.string:
-        return kind
-    shape = ", ".join("?" if length is None else str(length) for length in tensor.shape)
-    return f"{kind} {tensor.tf_dtype.name}[{shape}]" if shape else f"{kind} {tensor.tf_dtype.name}"
-
-
-def _shape_and_dtype(info: tfds.core.DatasetInfo, name: str) -> tuple[tuple[int | None, ...], tf.DType]:
-    """Returns shape and dtype of a feature; raises TfloopError (exit code 4) if it is not numeric."""
-    tensor = info.features[name].get_tensor_info()
+def _shape_and_dtype(
+    info: tfds.core.DatasetInfo, name: str, feature: Any, *, texts: bool = False
+) -> tuple[tuple[int | None, ...], tf.DType]:
+    """Returns shape and dtype of a feature; raises TfloopError (exit code 4) if it is not numeric, or not a text."""
+    tensor = feature.get_tensor_info()
     if not isinstance(tensor, tfds.features.TensorInfo):
         raise _unsupported(info, name)
     dtype = tensor.tf_dtype
-    if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+    if not (
+        dtype.is_floating or dtype.is_integer or dtype.is_bool or (texts and isinstance(feature, tfds.features.Text))
+    ):
         raise _unsupported(info, name)
     return tuple(tensor.shape), dtype
 
 
 def _unsupported(info: tfds.core.DatasetInfo, name: str) -> TfloopError:
     return TfloopError(
-        f"{info.full_name}: the feature `{name}` ({_describe(info.features[name])}) is not supported",
-        hint="supported: images, classes, and numeric arrays of fixed shape",
+        f"{info.full_name}: the feature `{name}` ({describe(named_features(info)[name])}) is not supported",
+        hint="supported: images, texts as input, classes, and numeric arrays of fixed shape",
         code=ExitCode.DATA,
     )
 
@@ -211,7 +209,10 @@ def _free_memory() -> int:
 
 def _fingerprint(info: tfds.core.DatasetInfo, splits: Mapping[str, Split], example: Example) -> str:
     """Returns a sha256 that identifies the examples; independent of the file format, the folder and `in_memory`."""
-    sizes = [(name, split.examples, info.splits[name].num_bytes) for name, split in sorted(splits.items())]
+    sizes: list[tuple[Any, ...]] = []
+    for name, split in sorted(splits.items()):
+        whole = name == split.instruction
+        sizes.append((name, split.examples, info.splits[name].num_bytes if whole else split.instruction))
     identity = (info.full_name, sizes, example.input, example.target, example.size, example.class_names)
     return hashlib.sha256(repr(identity).encode()).hexdigest()
 

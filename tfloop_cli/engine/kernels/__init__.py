@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from tfloop_cli.engine.kernels import batch_norm, bias_gradient, convolutions, dense, pointwise_gradient, transformers
 from tfloop_cli.engine.kernels.patching import original_implementations, patched
 from tfloop_cli.engine.kernels.settings import KernelSettings, use_settings
+from tfloop_cli.engine.kernels.weighted_sum import WeightedSum
 from tfloop_cli.engine.kernels.word_mean import WordMean
 
-__all__ = ["PATCHES", "KernelSettings", "WordMean", "fast_kernels", "original_implementations"]
+__all__ = ["PATCHES", "KernelSettings", "WeightedSum", "WordMean", "fast_kernels", "original_implementations"]
 
 PATCHES = (
     *bias_gradient.PATCHES,

@@ -3,6 +3,7 @@
 import keras
 
 from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.data.text_source import has_weighted_ids
 from tfloop_cli.engine.kernels.word_mean import WordMean
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
@@ -21,6 +22,11 @@ def text_classifier(
         hidden: units of the dense layers before the last one, each followed by relu.
         dropout: dropout rate before each dense layer.
     """
+    if has_weighted_ids(spec):
+        raise TfloopError(
+            "model `text_classifier` needs token ids, and the texts of this dataset are n-grams",
+            hint="use `dataset.features: ids`, or `model: text_linear`",
+        )
     if not spec.vocabulary:
         raise TfloopError(
             f"model `text_classifier` needs texts; the inputs of this dataset have shape {spec.input_shape}",

@@ -79,6 +79,17 @@ def train_on_unused_validation(task: Task, data: Data, note: Callable[[str], Non
         note(f"`validation: auto` holds out nothing: the task has no `eval_step`; all {held:,} examples are trained on")
 
 
+def limit_epochs(config: Config, data: Data, note: Callable[[str], None]) -> Config:
+    """Returns the config with the number of epochs that `max_steps` allows, and prints a note if it is smaller."""
+    if data.epochs >= config.epochs:
+        return config
+    note(
+        f"`max_steps: {config.max_steps}` allows {data.epochs} of {config.epochs} epochs: each has "
+        f"{data.steps_per_epoch} steps"
+    )
+    return config.model_copy(update={"epochs": data.epochs})
+
+
 def build_state(
     task: Task, data: Data, config: Config, total_steps: int, note: Callable[[str], None] = lambda text: None
 ) -> TrainState:

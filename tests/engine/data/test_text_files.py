@@ -1,0 +1,180 @@
+"""Files and folders of labelled texts: columns, encodings, quotes, and invalid rows."""
+
+import bz2
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from tfloop_cli.engine.data.csv_and_jsonl import Format
+from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
+from tfloop_cli.engine.data.texts.reading import Columns, find_splits, read_texts
+from tfloop_cli.errors import ExitCode, TfloopError
+
+
+def read(path: Path, text: str = "", target: str = "", **file_format: str) -> list[tuple[str, str]]:
+    texts = read_texts(path, "train", Columns(text, target), Format(**file_format))
+    return list(zip(texts.texts, texts.labels, strict=True))
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+ROWS = [('fine,\n"good"', "5"), ("bad", "10")]
+CSV = '\ufeffreview,id,stars\r\n"fine,\n""good""",1,5\r\nbad,2,10\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", CSV.encode()),
+        ("a.CSV", CSV.removeprefix("\ufeff").encode("utf-16")),
+        ("a.csv.gz", gzip.compress(CSV.encode())),
+        ("a.csv.bz2", bz2.compress(CSV.encode())),
+        ("a.csv", CSV.replace(",", ";").replace("fine;", "fine,").encode()),
+        ("a.jsonl", b'\xef\xbb\xbf{"review": "fine,\\n\\"good\\"", "stars": 5}\n\n{"review": "bad", "stars": 10}'),
+    ],
+)
+def test_files_are_read(tmp_path: Path, name: str, content: bytes) -> None:
+    assert read(write(tmp_path / name, content), "review", "stars") == ROWS
+
+
+def test_parquet_is_read(tmp_path: Path) -> None:
+    columns = {"review": ["a", None, "b"], "stars": [5, 10, None], "words": [["a"], [], []]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    with collect_invalid_examples(skip=True) as found:
+        assert read(tmp_path / "a.parquet", "review", "stars") == [("a", "5"), ("", "10")]
+    assert found.reasons["train"].endswith("a.parquet:3: split `train`: the label is missing (column `stars`)")
+
+
+def test_quotation_mark_in_tsv_is_a_character(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n5" disk\tx\n"so"\ty\n')
+    assert read(path) == [('5" disk', "x"), ('"so"', "y")]
+    assert read(write(path, 'text\tlabel\n"a\tb"\tx\n'), quote='"') == [("a\tb", "x")]
+    assert read(write(tmp_path / "a.csv", 'text,label\n5" disk,x\n'), quote="none") == [('5" disk', "x")]
+
+
+@pytest.mark.parametrize(
+    ("header", "text", "target", "columns"),
+    [
+        ("label,text", "", "", ("text", "label")),
+        ("body,class", "", "", ("body", "class")),
+        ("text,lang", "", "", ("text", "lang")),
+        ("lang,body", "", "lang", ("body", "lang")),
+        ("a,text,target", "", "", ("text", "target")),
+        ("label,target,b", "b", "", ("b", "label")),
+        ("a,b", "", "", "which column is the target?"),
+        ("a,b,label", "", "", "which column is the text?"),
+        ("text,label", "", "labels", "did you mean `label`?"),
+    ],
+)
+def test_columns_follow_from_the_names(
+    tmp_path: Path, header: str, text: str, target: str, columns: tuple[str, str] | str
+) -> None:
+    path = write(tmp_path / "a.csv", f"{header}\n1,2,3"[: len(header) + 2 * header.count(",") + 2] + "\n")
+    if isinstance(columns, tuple):
+        assert read_texts(path, "train", Columns(text, target), Format()).columns == Columns(*columns)
+        return
+    with pytest.raises(TfloopError) as caught:
+        read(path, text, target)
+    assert caught.value.code == ExitCode.DATA
+    assert columns in str(caught.value)
+
+
+def test_characters_are_composed(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "a.csv", "text,label\ncafe\u0301,e\u0301\n")) == [("café", "é")]
+
+
+HEAD = b"text,label\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows", "reasons"),
+    [
+        ("a.csv", HEAD + b'a,1\n"b,2\nc,3\nd,"4"\n', "acd", ":3: split `train`: this row cannot be read"),
+        ("a.csv", HEAD + b'a,1\n"b,2\nc,3\n', "ac", ":3: split `train`: this row cannot be read"),
+        ("a.csv", HEAD + b'"a\n",1\nb\nc,3\n', "ac", ":4: split `train`: the row has 1 cell(s), and the header has 2"),
+        ("a.csv", HEAD + b"a,1\nb\xe9,2\nc,3\n", "ac", ":3: split `train`: byte 0xe9 is not UTF-8"),
+        ("a.csv", HEAD + b'a,1\n"b\n\xe9",2\nc,3\n', "ac", ":3: split `train`: byte 0xe9 is not UTF-8"),
+        ("a.csv", HEAD + b"a,1\nb,\nc,3\n", "ac", ":3: split `train`: the label is missing (column `label`)"),
+        ("a.tsv", b"text\tlabel\na\t1\nb\t2\t3\nc\t3\n", "ac", ":3: split `train`: the row has 3 cell(s)"),
+        ("a.jsonl", b'{"text": "a", "label": 1}\n{"text"\n{"text": "c", "label": 1}\n', "ac", ":2: split"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "c", "label": 1}\n', "c", ":1: "),
+        ("a.jsonl", b'[1]\n{"text": "c", "label": 1}\n', "c", ":1: split `train`: this line is not a JSON object"),
+        ("a.jsonl", b'{"text": "\xe9", "label": 1}\n{"text": "c", "label": 1}\n', "c", ":1: split `train`: byte 0xe9"),
+    ],
+)
+def test_invalid_row_is_skipped_alone(tmp_path: Path, name: str, content: bytes, rows: str, reasons: str) -> None:
+    path = write(tmp_path / name, content)
+    with collect_invalid_examples(skip=True) as found:
+        read_rows = [text.strip() for text, _ in read(path)]
+    lost = [row for row in read_rows if row not in rows]
+    assert ("".join(read_rows), lost) == (rows, [])
+    assert reasons in found.reasons["train"] or name == "a.jsonl"
+    with pytest.raises(TfloopError) as caught:
+        read(path)
+    assert (caught.value.code, reasons in str(caught.value)) == (ExitCode.DATA, True) or b'{"text": "a"}' in content
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,text\nx,1\n", "a.csv:1: two columns are called `text`"),
+        ("a.csv", "text,label\n", "a.csv: it has no rows"),
+        ("a.csv", "", "a.csv: it has no rows"),
+        ("a.csv", b"t\xe9xt,label\nx,1\n", "a.csv:1: byte 0xe9 is not UTF-8"),
+        ("a.jsonl", '{"text": ["x"], "label": 1}\n', "a.jsonl:1: split `train`: column `text` is a list"),
+        ("a.parquet", "x", "a.parquet: it cannot be read"),
+        ("a.csv.gz", "x", "a.csv.gz: it cannot be read"),
+        ("a.txt", "x", "a.txt: `.txt` files cannot be read"),
+    ],
+)
+def test_unreadable_file_is_an_error(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
+    with pytest.raises(TfloopError) as caught:
+        read(write(tmp_path / name, content))
+    assert caught.value.code == ExitCode.DATA
+    assert message in str(caught.value)
+    with pytest.raises(TfloopError, match=r"missing\.csv: it cannot be read: No such file"):
+        read(tmp_path / "missing.csv")
+
+
+def test_latin_1_is_read_where_it_is_named(tmp_path: Path) -> None:
+    assert read(write(tmp_path / "a.csv", "text,label\ncafé,x\n".encode("latin-1")), encoding="latin-1") == [
+        ("café", "x")
+    ]
+    for wrong in ({"encoding": "utf-9"}, {"quote": "''"}, {"separator": "::"}):
+        with pytest.raises(TfloopError) as caught:
+            Format(**wrong).check()
+        assert caught.value.code == ExitCode.USAGE
+
+
+def test_folders_are_classes_and_splits(tmp_path: Path) -> None:
+    write(tmp_path / "Train/pos/b.txt", "good\n")
+    write(tmp_path / "Train/pos/deeper/a.TXT", "\ufefffine")
+    write(tmp_path / "Train/neg/a.txt", "bad")
+    write(tmp_path / "Train/neg/._a.txt", "x")
+    write(tmp_path / "Train/__MACOSX/a.txt", "x")
+    write(tmp_path / "Train/none/readme.md", "x")
+    write(tmp_path / "dev/pos/a.txt", "c")
+    write(tmp_path / "TEST/pos/a.txt", "line\ncaf\xe9".encode("latin-1"))
+    splits = find_splits(tmp_path)
+    assert splits == {"train": tmp_path / "Train", "validation": tmp_path / "dev", "test": tmp_path / "TEST"}
+    assert read(splits["train"]) == [("bad", "neg"), ("good\n", "pos"), ("fine", "pos")]
+    assert find_splits(tmp_path / "Train") == {"train": tmp_path / "Train"}
+    with pytest.raises(TfloopError, match=r"a\.txt:2: split `train`: byte 0xe9 is not UTF-8"):
+        read(splits["test"])
+    assert read(splits["test"], encoding="latin-1") == [("line\ncafé", "pos")]
+    with pytest.raises(TfloopError, match="there are no texts in it"):
+        read(tmp_path / "Train/none")
+
+
+def test_json_numbers_are_written_as_in_json(tmp_path: Path) -> None:
+    rows = [{"text": 1.5, "label": True}, {"text": None, "label": 1}]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert read(path) == [("1.5", "true"), ("", "1")]

@@ -1,0 +1,159 @@
+"""The dataset `arrays`: names in .npz and .npy files, classes, weights, mapped files, and errors."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfloop_cli.engine.data import Dataset
+from tfloop_cli.engine.data.array_files import find_arrays
+from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
+from tfloop_cli.engine.datasets import arrays as arrays_module
+from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.registry import Component, datasets
+
+X, XT = np.arange(24, dtype=np.float32).reshape(6, 4), -np.arange(8, dtype=np.float32).reshape(2, 4)
+Y, YT = np.array([0, 1, 2, 0, 1, 2]), np.array([2, 0])
+
+
+def build(path: Path, **arguments: object) -> Dataset:
+    return datasets.build(Component("arrays", {"path": str(path), **arguments}))
+
+
+def save(path: Path, **arrays: object) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+def error_of(path: Path, **arguments: object) -> str:
+    with pytest.raises(TfloopError) as caught:
+        build(path, **arguments)
+    assert caught.value.code == ExitCode.DATA
+    return str(caught.value)
+
+
+def batch(dataset: Dataset, split: str, *indices: int) -> list[np.ndarray]:
+    return [one.numpy() for one in dataset.splits[split].gather(tf.constant(indices, tf.int64))]
+
+
+@pytest.mark.parametrize("in_memory", ["auto", "never"])
+@pytest.mark.parametrize("kind", ["npz", "compressed", "npy"])
+def test_splits_are_read_by_name(tmp_path: Path, kind: str, in_memory: str) -> None:
+    found = {"x_train": X, "y_train": Y, "x_val": X[:1], "y_val": Y[:1], "x_test": XT, "y_test": YT, "w_train": Y / 2}
+    path = tmp_path / "a.npz"
+    if kind == "npy":
+        path = tmp_path
+        for name, one in found.items():
+            np.save(tmp_path / f"{name}.npy", one)
+    else:
+        (np.savez if kind == "npz" else np.savez_compressed)(path, **found)
+    dataset = build(path, in_memory=in_memory)
+    assert (dataset.spec.input_shape, dataset.spec.input_dtype) == ((4,), "float32")
+    assert dataset.spec.class_names == ("0", "1", "2")
+    inputs, targets, weights = batch(dataset, "train", 5, 1)
+    assert (inputs.tolist(), targets.tolist(), weights.tolist()) == (X[[5, 1]].tolist(), [2, 1], [1.0, 0.5])
+    inputs, targets = batch(dataset, "test", 1)
+    assert (inputs.tolist(), targets.tolist()) == (XT[[1]].tolist(), [0])
+    assert len(dataset.splits["validation"]) == 1
+    stored = find_arrays(path)["x_train"]
+    assert isinstance(stored.map(), np.memmap) == (kind != "compressed")
+    assert stored.map().tolist() == X.tolist()
+
+
+def test_names_are_arguments_and_one_pair_is_the_training_split(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", images=X, digits=Y, test_images=XT, test_digits=YT, train_images=X, train_digits=Y)
+    assert list(build(path, inputs="images", targets="digits").splits) == ["train"]
+    named = build(path, inputs="{split}_images", targets="{split}_digits")
+    assert [len(source) for source in named.splits.values()] == [6, 2]
+    assert list(build(save(tmp_path / "b.npz", x=X, y=Y)).splits) == ["train"]
+
+
+def test_training_is_equal_in_memory_and_mapped(tmp_path: Path, trainer, assert_bitwise_equal) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((40, 4), np.float32), random.integers(0, 3, 40)
+    path = save(tmp_path / "a.npz", x_train=x, y_train=y)
+    runs = [trainer(dataset={"name": "arrays", "path": str(path), "in_memory": how}) for how in ("always", "never")]
+    for run in runs:
+        run.fit()
+    assert_bitwise_equal(runs[0].everything(), runs[1].everything())
+    assert runs[0].data.fingerprint == runs[1].data.fingerprint
+
+
+def test_classes_are_the_distinct_targets_of_training(tmp_path: Path) -> None:
+    words = build(
+        save(
+            tmp_path / "a.npz",
+            x_train=X,
+            y_train=np.array(list("bababa")),
+            x_test=XT,
+            y_test=np.array(["bb", "a"])[[1, 1]],
+        )
+    )
+    assert words.spec.class_names == ("a", "b")
+    assert batch(words, "train", 0, 1)[1].tolist() == [1, 0]
+    signs = build(save(tmp_path / "b.npz", x_train=X, y_train=np.array([[-1], [1], [1], [-1], [1], [1]])))
+    assert (signs.spec.class_names, signs.spec.target_shape) == (("-1", "1"), (1,))
+    assert batch(signs, "train", 0, 1)[1].tolist() == [[0], [1]]
+    with use_context(BuildContext(targets="numbers")):
+        assert build(tmp_path / "b.npz").spec.classes == 0
+    assert build(save(tmp_path / "c.npz", x_train=X, y_train=X[:, :2])).spec.target_shape == (2,)
+    swapped = build(save(tmp_path / "d.npz", x_train=X.astype(">f4"), y_train=Y.astype(">i8")), in_memory="never")
+    assert batch(swapped, "train", 1)[0].tolist() == X[[1]].tolist()
+
+
+def test_unknown_class_is_an_error_or_skipped(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", x_train=X, y_train=Y, x_test=XT, y_test=np.array([2, 7]))
+    assert "a.npz: `y_test`: split `test`: the target of row 1 is `7`, which does not occur" in error_of(path)
+    with collect_invalid_examples(skip=True) as found:
+        dataset = build(path, in_memory="never")
+    assert (found.counts, len(dataset.splits["test"])) == ({"test": 1}, 1)
+    assert batch(dataset, "test", 0)[0].tolist() == XT[:1].tolist()
+
+
+def test_fingerprint_depends_on_the_values(tmp_path: Path, monkeypatch) -> None:
+    changed = X.copy()
+    changed[3, 2] += 1
+    for limit in (2**29, 64):
+        monkeypatch.setattr(arrays_module, "MAX_HASHED", limit)
+        first, same, other = (
+            build(save(tmp_path / "a.npz", x_train=x, y_train=Y)).fingerprint for x in (X, X, changed)
+        )
+        assert first == same != other
+
+
+@pytest.mark.parametrize(
+    ("found", "arguments", "message"),
+    [
+        ({"x_train": X}, {}, "a.npz: there is no array `y_train`\n  did you mean `x_train`?"),
+        ({"a": X}, {}, "a.npz: there is no array `x_train`\n  the arrays are `a`"),
+        ({"x_train": X, "y_train": Y}, {"targets": "labels"}, "a.npz: there is no array `labels`"),
+        ({"x_train": X, "y_train": Y[:5]}, {}, "a.npz: `y_train`: it has 5 rows, and"),
+        ({"x_train": X, "y_train": Y, "x_test": XT}, {}, "a.npz: there is no array `y_test`"),
+        ({"x_train": X, "y_train": Y, "x_test": XT[:, :3], "y_test": YT}, {}, "`x_test`: its rows are float32[3], and"),
+        ({"x_train": X, "y_train": np.array([None] * 6)}, {}, "a.npz: `y_train`: it has Python objects"),
+        (
+            {"x_train": X.astype(str), "y_train": Y},
+            {},
+            "a.npz: `x_train`: its dtype is <U32, and inputs must be numbers",
+        ),
+        ({"x_train": np.float32(1), "y_train": Y}, {}, "a.npz: `x_train`: it is a single value"),
+        ({}, {}, "a.npz: there are no arrays in it"),
+    ],
+)
+def test_error_names_file_and_key(tmp_path: Path, found: dict, arguments: dict, message: str) -> None:
+    assert message in error_of(save(tmp_path / "a.npz", **found), **arguments)
+
+
+def test_damaged_file_is_an_error(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", x_train=X, y_train=Y)
+    content = path.read_bytes()
+    path.write_bytes(content[:-30])
+    assert "a.npz: it cannot be read" in error_of(path)
+    np.save(tmp_path / "x_train.npy", X)
+    np.save(tmp_path / "y_train.npy", Y)
+    (tmp_path / "x_train.npy").write_bytes((tmp_path / "x_train.npy").read_bytes()[:-4])
+    for in_memory in ("always", "never"):
+        assert "x_train.npy: it cannot be read" in error_of(tmp_path, in_memory=in_memory)
+    assert "missing.npz: it cannot be read: No such file" in error_of(tmp_path / "missing.npz")

@@ -1,0 +1,134 @@
+"""Finds arrays in .npz and .npy files, and reads or maps them; errors have the file and the key."""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NoReturn
+
+import numpy as np
+
+from tfloop_cli.config.suggestions import nearest
+from tfloop_cli.errors import ExitCode, TfloopError, short_path
+
+_READ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError)
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in a file, which is not read yet.
+
+    Attributes:
+        path: the .npy or .npz file.
+        member: the file within an .npz file; "" in an .npy file.
+        shape, dtype: of the array.
+        offset: of the values in the file, if they can be mapped into memory; else None (compressed, Fortran order).
+    """
+
+    path: Path
+    member: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int | None
+
+    def __str__(self) -> str:
+        key = self.member.removesuffix(".npy")
+        return f"{short_path(self.path)}: `{key}`" if key else short_path(self.path)
+
+    @property
+    def bytes(self) -> int:
+        """The size in memory."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def read(self) -> np.ndarray:
+        """Returns the array in memory; raises TfloopError (exit code 4) if it cannot be read."""
+        try:
+            if not self.member:
+                return _native(np.load(self.path, allow_pickle=False))
+            with np.load(self.path, allow_pickle=False) as arrays:
+                return _native(arrays[self.member.removesuffix(".npy")])
+        except _READ_ERRORS as error:
+            self.refuse(f"it cannot be read: {error}", error)
+
+    def map(self) -> np.ndarray:
+        """Returns the array; its values are read from the file when they are used, if that is possible."""
+        if self.offset is None or not self.shape or not self.bytes:
+            return self.read()
+        try:
+            return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        except _READ_ERRORS as error:
+            self.refuse(f"it cannot be read: {error}", error)
+
+    def refuse(self, problem: str, cause: Exception | None = None) -> NoReturn:
+        """Raises TfloopError (exit code 4) about this array."""
+        raise TfloopError(f"{self}: {problem}", code=ExitCode.DATA) from cause
+
+
+def find_arrays(path: Path) -> dict[str, StoredArray]:
+    """Returns the arrays of an .npz file, or of the .npy files in a folder, by their names.
+
+    Raises:
+        TfloopError: there are none, or one cannot be read, such as one of Python objects (exit code 4).
+    """
+    try:
+        if path.is_dir():
+            found = {file.stem: _describe(file, "") for file in sorted(path.glob("*.npy"))}
+        else:
+            with zipfile.ZipFile(path) as archive:
+                members = [name for name in archive.namelist() if name.endswith(".npy")]
+            found = {member.removesuffix(".npy"): _describe(path, member) for member in members}
+    except (OSError, zipfile.BadZipFile) as error:
+        problem = f"{short_path(path)}: it cannot be read: {getattr(error, 'strerror', None) or error}"
+        hint = "`dataset.path` is an .npz file, or a folder of .npy files"
+        raise TfloopError(problem, hint=hint, code=ExitCode.DATA) from error
+    if not found:
+        raise TfloopError(f"{short_path(path)}: there are no arrays in it", code=ExitCode.DATA)
+    return found
+
+
+def choose(found: Mapping[str, StoredArray], path: Path, key: str) -> StoredArray:
+    """Returns the array with a name; raises TfloopError (exit code 4) if there is none."""
+    if key not in found:
+        problem = f"{short_path(path)}: there is no array `{key}`"
+        raise TfloopError(problem, hint=nearest(key, found, "the arrays are"), code=ExitCode.DATA)
+    return found[key]
+
+
+def _describe(path: Path, member: str) -> StoredArray:
+    """Returns an array by its header, without its values."""
+    stored = StoredArray(path, member, (), np.dtype("V"), None)
+    try:
+        if not member:
+            with path.open("rb") as stream:
+                return _from_header(stored, stream, start=0)
+        with zipfile.ZipFile(path) as archive, archive.open(member) as stream:
+            return _from_header(stored, stream, _start_of(path, archive.getinfo(member)))
+    except _READ_ERRORS as error:
+        stored.refuse(f"it cannot be read: {error}", error)
+
+
+def _start_of(path: Path, info: zipfile.ZipInfo) -> int | None:
+    """Returns where the bytes of a file in an archive begin; None if they are compressed."""
+    if info.compress_type != zipfile.ZIP_STORED:
+        return None
+    with path.open("rb") as stream:
+        stream.seek(info.header_offset + 26)  # the lengths of the name and of the extra field
+        lengths = np.frombuffer(stream.read(4), "<u2")
+    return info.header_offset + 30 + int(lengths.sum())
+
+
+def _from_header(stored: StoredArray, stream: IO[bytes], start: int | None) -> StoredArray:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran_order, dtype = read(stream)
+    if dtype.hasobject:
+        stored.refuse("it has Python objects, not numbers; save it with a dtype such as float32")
+    mappable = start is not None and dtype.isnative and not (fortran_order and len(shape) > 1)
+    return StoredArray(
+        stored.path, stored.member, shape, dtype, start + stream.tell() if start is not None and mappable else None
+    )
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """Returns an array in the byte order of this machine."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
