@@ -25,6 +25,7 @@ class RunStarted:
         metrics: names of the task's metrics, in the order of the table's columns.
         facts: short texts for the header: model, parameters, device, precision, threads.
         skipped_examples: name of a split -> its skipped invalid examples; see `on_bad_example`.
+        notes: what was decided about the data, one sentence each.
         code: paths of the user's `--code` files.
         evaluated: the split for `tfloop evaluate`: test if there is one, else validation, else train; "" if the task
             has no evaluation step.
@@ -39,6 +40,7 @@ class RunStarted:
     metrics: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     skipped_examples: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     evaluated: str = ""
 

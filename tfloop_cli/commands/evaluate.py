@@ -67,7 +67,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config, console.note)
-    data = build_data(config, console.warn)
+    data = build_data(config, console.warn, progress=console.show_progress)
     task = build_task(config.task, data.spec)
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")

@@ -40,7 +40,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     started = time.monotonic()
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config, console.note)
-    data = build_data(config, console.warn)
+    data = build_data(config, console.warn, progress=console.show_progress)
     options = choose_run(config, options, data.fingerprint, console.note, console.warn)
     task = build_task(config.task, data.spec)
     train_on_unused_validation(task, data, console.note)

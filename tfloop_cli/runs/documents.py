@@ -22,7 +22,7 @@ def document(event: Event) -> Document | None:
                 "run": event.run,
                 "step": event.step,
                 "config": event.config,
-            } | ({"skipped_examples": event.skipped_examples} if event.skipped_examples else {})
+            } | {name: what for name in ("skipped_examples", "notes") if (what := getattr(event, name))}
         case EpochDone():
             return {
                 "event": "epoch",

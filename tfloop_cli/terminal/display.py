@@ -94,6 +94,8 @@ class PlainDisplay(Display):
         width = max(map(len, facts))
         for name, fact in facts.items():
             self._console.info(f"{name:<{width}}  {fact}")
+        for note in event.notes:
+            self._console.note(note)
         if event.step:
             self._console.info(f"resuming after step {event.step:,}")
 

@@ -15,6 +15,7 @@ from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, PipelineBatches
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
+from tfloop_cli.engine.data.progress import Progress, collect_progress
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order, split_dataset, undo_hold_out
 from tfloop_cli.engine.data.structures import Structure
@@ -34,6 +35,7 @@ class Data:
     Attributes:
         spec: shape of one example.
         fingerprint: identifies the data; see `Dataset`.
+        encoders: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         held_out: the number of validation examples that are taken from the training split.
 
@@ -48,6 +50,7 @@ class Data:
     def __init__(self, dataset: Dataset, config: Config) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint = dataset.fingerprint
+        self.encoders = dataset.encoders
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
@@ -268,18 +271,24 @@ class InMemoryBatches:
         return self._data.load_training(indices)
 
 
-def build_data(config: Config, warn: Callable[[str], None] = lambda text: None) -> Data:
+def build_data(
+    config: Config,
+    warn: Callable[[str], None] = lambda text: None,
+    *,
+    progress: Progress = lambda text, done, total: None,
+) -> Data:
     """Builds the config's dataset and its splits.
 
     Args:
         config: see `Data`.
         warn: prints a line for each split with skipped examples.
+        progress: shows how far slow work is.
 
     Raises:
         TfloopError: the data is unavailable or cannot be read (exit code 4); arguments do not suit the dataset, see
             `Data`, or it does not support `on_bad_example: skip` (exit code 2).
     """
-    with collect_invalid_examples(skip=config.on_bad_example == "skip") as found:
+    with collect_progress(progress), collect_invalid_examples(skip=config.on_bad_example == "skip") as found:
         data = Data(datasets.build(config.dataset), config)
     if found.skip and not found.supported:
         raise TfloopError(

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.encoders import Encoders
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, names_of
 from tfloop_cli.errors import TfloopError
 
@@ -220,8 +221,10 @@ class Dataset:
         spec: shape of one example.
         splits: by name; `train` is required for training, `test` for the evaluation at the end.
         fingerprint: identifies the data; stored in checkpoints.
+        encoders: how the examples are encoded, if the run must keep it to encode others alike.
     """
 
     spec: DataSpec
     splits: Mapping[str, Source]
     fingerprint: str
+    encoders: Encoders | None = None
