@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine.data import ArraySource, Data, Dataset
+from tfloop_cli.engine.data import ArraySource, Data, Dataset, build_data
 from tfloop_cli.engine.data.images.sources import CachedSource, DecodingSource
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.datasets import images as images_module
@@ -163,6 +163,44 @@ def test_training_from_memory_and_from_disk_is_bitwise_equal(folder: Path, train
     for run in runs:
         run.fit()
     assert_bitwise_equal(runs[0].everything(), runs[1].everything())
+
+
+def test_images_of_several_sizes_are_resized_to_the_medians(folder: Path) -> None:
+    write_image(folder / "train/dog/c.png", (90, 20, 3))
+    write_image(folder / "test/dog/b.png", (3, 200, 3))
+    dataset = build(folder)
+    assert dataset.spec.input_shape == (6, 5, 3)
+    assert pixels(dataset).shape == (5, 6, 5, 3)
+    assert pixels(dataset, "test").shape == (2, 6, 5, 3)
+    assert dataset.encoders.notes == [
+        "size: 6x5, the medians of 5 training images from 6x5 to 90x20 (key `size`); other images: pad (key `fit`)"
+    ]
+    assert dataset.encoders.to_json()["shape"] == (6, 5, 3)
+
+
+@pytest.mark.parametrize("cache_gib", ["20", "0"])
+def test_duplicates_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch, cache_gib: str) -> None:
+    monkeypatch.setenv("TFLOOP_CACHE_GIB", cache_gib)
+    shutil.copy(folder / "train/cat/b.png", folder / "test/dog/z.png")
+    shutil.copy(folder / "train/cat/b.png", folder / "train/cat/y.png")
+    shutil.copy(folder / "train/dog/c.png", folder / "train/cat/z.png")
+    expected = [
+        "duplicates: 2 images are more than once in train, with the same pixels, such as train/cat/b.png and "
+        "train/cat/y.png",
+        "duplicates: 1 image is in test and in train too, with the same pixels, such as train/cat/b.png and "
+        "test/dog/z.png",
+    ]
+    for _ in range(2):
+        assert build(folder).encoders.notes[1:] == expected
+
+
+def test_progress_of_decoding_is_reported(folder: Path, configure) -> None:
+    reports: list[tuple[str, int, int]] = []
+    config = configure(dataset={"name": "images", "path": str(folder)})
+    data = build_data(config, progress=lambda text, done, total: reports.append((text.split()[0], done, total)))
+    assert reports[:3] == [("decoding", 0, 5), ("decoding", 5, 5), ("decoding", 5, 5)]
+    assert data.encoders.notes[0].startswith("size: 6x5, the size of the images")
+    build_data(config, progress=lambda *_: pytest.fail("decoded again"))
 
 
 # Errors
