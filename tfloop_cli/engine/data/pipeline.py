@@ -272,10 +272,7 @@ class InMemoryBatches:
 
 
 def build_data(
-    config: Config,
-    warn: Callable[[str], None] = lambda text: None,
-    *,
-    progress: Progress = lambda text, done, total: None,
+    config: Config, warn: Callable[[str], None] = lambda text: None, *, progress: Progress = lambda *_: None
 ) -> Data:
     """Builds the config's dataset and its splits.
 
