@@ -1,6 +1,7 @@
 """Folders of images: classes, decoding, the disk cache, and errors of files and folders."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import ArraySource, Data, Dataset, build_data
+from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.sources import CachedSource, DecodingSource
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.datasets import images as images_module
@@ -176,6 +179,22 @@ def test_images_of_several_sizes_are_resized_to_the_medians(folder: Path) -> Non
         "size: 6x5, the medians of 5 training images from 6x5 to 90x20 (key `size`); other images: pad (key `fit`)"
     ]
     assert dataset.encoders.to_json()["shape"] == (6, 5, 3)
+
+
+def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
+    trained = build(folder)
+    expected = pixels(trained, "test")
+    shutil.rmtree(folder / "train")
+    write_image(folder / "test/dog/c.png", (50, 20, 3))
+    document = json.loads(json.dumps(trained.encoders.to_json()))
+    with use_context(BuildContext(encoders=document, training=False)):
+        other = build(folder)
+    assert (set(other.splits), other.spec) == ({"test"}, trained.spec)
+    np.testing.assert_array_equal(pixels(other, "test")[:2], expected)
+    assert labels(other, "test") == [1, 1, 1]
+    with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
+        ImageEncoders.from_json(document | {"shape": [3]})
+    assert caught.value.code == ExitCode.CHECKPOINT
 
 
 @pytest.mark.parametrize("cache_gib", ["20", "0"])

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import psutil
 
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
@@ -61,26 +62,40 @@ def images(
         in_memory: whether to keep all examples in memory instead of reading them from the cache; auto: if they need at
             most a quarter of the free memory.
     """
-    layout = find_images(path, labels, (file_column, target), label_pattern)
-    classes = _classes(layout, path)
-    splits = {split: _files(split, layout, classes) for split in layout.splits}
-    found = survey(splits["train"].paths)
+    context = build_context()
+    layout = find_images(path, labels, (file_column, target), label_pattern, context.training)
+    if context.encoders:
+        encoders = ImageEncoders.from_json(context.encoders)
+    else:
+        encoders = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
+    encoders.notes += layout.notes
+    splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
+    if not context.encoders:
+        _fit_encoders(encoders, size, splits["train"])
+    return _dataset(encoders, splits, short_path(path), in_memory)
+
+
+def _fit_encoders(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], files: Files) -> None:
+    """Sets size and range of the pixels by the training images.
+
+    Raises:
+        TfloopError: the size of no image can be read (exit code 4).
+    """
+    found, channels = survey(files.paths), encoders.shape[2]
     if size == "auto" and found.size is None:
-        first = splits["train"].paths[0]
-        raise Decoder((1, 1, channels)).failure(splits["train"].paths) or invalid_image(first, "it has no size")
+        failure = Decoder((1, 1, channels)).failure(files.paths)
+        raise failure or invalid_image(files.paths[0], "its size cannot be read")
     height, width = found.size if size == "auto" else size
-    encoders = ImageEncoders((height, width, channels), fit, background, found.max16, classes, layout.notes)
+    encoders.shape, encoders.max16 = (height, width, channels), found.max16
     if size == "auto":
-        encoders.notes.append(f"size: {height}x{width}, {found.about} (key `size`); other images: {fit} (key `fit`)")
+        how = f"other images: {encoders.fit} (key `fit`)"
+        encoders.notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
     if found.has16:
         encoders.notes.append(f"16-bit images: {found.max16:,} becomes 255")
-    decoder = Decoder(encoders.shape, fit, background, found.max16)
-    return _dataset(encoders, decoder, splits, short_path(path), in_memory)
 
 
-def _dataset(
-    encoders: ImageEncoders, decoder: Decoder, splits: dict[str, Files], shown: str, in_memory: str
-) -> Dataset:
+def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_memory: str) -> Dataset:
+    decoder = Decoder(encoders.shape, encoders.fit, encoders.background, encoders.max16)
     if skips_invalid_examples():
         splits = {
             name: valid_files(name, f"{name} images of {shown}", files, decoder) for name, files in splits.items()
@@ -106,7 +121,7 @@ def _fingerprint(splits: Mapping[str, Files], encoders: ImageEncoders, decoder: 
     return hashlib.sha256(repr((identity, encoders.class_names, decoder.version)).encode()).hexdigest()
 
 
-def _classes(layout: Layout, root: Path) -> tuple[str, ...]:
+def _classes(layout: Layout) -> tuple[str, ...]:
     """Returns the classes of the training split, in order."""
     found = class_names(one.label for one in layout.splits["train"])
     if not found:

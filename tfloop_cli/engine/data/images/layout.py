@@ -39,7 +39,9 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def find_images(root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+def find_images(
+    root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None, training: bool = True
+) -> Layout:
     """Lists the images in a folder, and finds their classes.
 
     Args:
@@ -47,6 +49,7 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
         labels: a table of paths and classes; None: folders or `pattern`.
         columns: names of its columns: paths, classes.
         pattern: a regular expression with a group `label`, which is searched for in each path; None: folders.
+        training: whether the training split is needed.
 
     Raises:
         TfloopError: the folder cannot be read or has no images with classes (exit code 4); the pattern is invalid, or
@@ -59,7 +62,7 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
         layout.folders["train"] = root
         layout.splits["train"] = _from_table(root, labels, columns)
     else:
-        layout.folders = _split_folders(root, scanner, layout.notes, flat=bool(pattern))
+        layout.folders = _split_folders(root, scanner, layout.notes, bool(pattern), training)
         for split, folder in layout.folders.items():
             if pattern:
                 layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
@@ -73,7 +76,7 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
     return layout
 
 
-def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool) -> dict[str, Path]:
+def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool, training: bool) -> dict[str, Path]:
     """Returns the folder of each split; the folder itself is `train` if none is named as a split."""
     folders = [Path(entry.path) for entry in scanner.folders(root)]
     found: dict[str, Path] = {}
@@ -84,7 +87,7 @@ def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool) -
             refuse(str(root), None, problem, hint="rename one of them, or move its images into the other")
         if split:
             found[split] = folder
-    if "train" in found:
+    if "train" in found or (found and not training):
         if unused := [folder.name for folder in folders if folder not in found.values()]:
             notes.append(f"not used: {_listing(unused)}, beside {_listing([one.name for one in found.values()])}")
         return {split: found[split] for split in SPLIT_NAMES if split in found}
@@ -93,7 +96,7 @@ def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool) -
         refuse(str(root), None, f"it has {_listing([one.name for one in found.values()])}, but no `train`", hint=hint)
     if len(folders) == 1 and not flat and scanner.folders(folders[0]):  # as a zip file unpacks
         notes.append(f"the images are in its only subfolder, `{folders[0].name}`")
-        return _split_folders(folders[0], scanner, notes, flat)
+        return _split_folders(folders[0], scanner, notes, flat, training)
     return {"train": root}
 
 
