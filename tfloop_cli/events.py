@@ -41,10 +41,10 @@ class RunStarted:
     metrics: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
     skipped_examples: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     code: tuple[str, ...] = ()
     evaluated: str = ""
     columns: tuple[Mapping[str, Any], ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def read_all(data, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def image_dataset(tmp_path: Path) -> dict[str, Any]:
-    """8 training images, 2 of them undecodable; 2 test images, one of another size."""
+    """8 training images, 2 of them undecodable; 2 test images, one undecodable."""
     import tensorflow as tf
 
     folder = tmp_path / "images"
@@ -70,7 +70,7 @@ def image_dataset(tmp_path: Path) -> dict[str, Any]:
     (folder / "train/cat/0.png").write_bytes(b"not an image")
     complete = (folder / "train/dog/2.png").read_bytes()
     (folder / "train/dog/2.png").write_bytes(complete[: len(complete) // 2])
-    (folder / "test/cat/0.png").write_bytes(tf.io.encode_png(np.zeros((7, 7, 3), np.uint8)).numpy())
+    (folder / "test/cat/0.png").write_bytes(complete[:-30])
     return {"name": "images", "path": str(folder)}
 
 
@@ -99,7 +99,7 @@ def test_undecodable_images_are_skipped(open_data, image_dataset, monkeypatch, i
 
 
 def test_second_run_does_not_validate_images_again(open_data, image_dataset, monkeypatch) -> None:
-    from tfloop_cli.engine.data.image_decoding import Decoder
+    from tfloop_cli.engine.data.images.decoding import Decoder
 
     data = open_data(image_dataset)
     monkeypatch.setattr(Decoder, "valid", None)

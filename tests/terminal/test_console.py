@@ -233,6 +233,24 @@ def test_status_shows_spinner_on_terminal_and_erases_it(encoding: str, frames: s
     assert "\n" not in stream.text
 
 
+def test_progress_of_slow_work_has_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, seconds = Stream("utf-8"), iter([0.0, 0.05, 10.0, 20.0])
+    monkeypatch.setattr("tfloop_cli.terminal.console.time.monotonic", lambda: next(seconds))
+    console = interactive_console(stream)
+    for done in (0, 1, 250, 1000):
+        console.show_progress("decoding images", done, 1000)
+    assert stream.text == "\rdecoding images: 250 of 1,000 (25%), 0:30 left\x1b[K\r\x1b[K"
+
+
+def test_progress_is_one_line_without_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console()
+    for done in (0, 5, 10):
+        console.show_progress("decoding images", done, 10)
+    assert capsys.readouterr().err == "decoding images ...\n"
+    Console(quiet=True).show_progress("decoding images", 0, 10)
+    assert capsys.readouterr().err == ""
+
+
 def test_status_erases_spinner_if_body_raises() -> None:
     stream = Stream("utf-8")
     with pytest.raises(TfloopError, match="no such device"), interactive_console(stream).status("loading TensorFlow"):

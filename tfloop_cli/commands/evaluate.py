@@ -68,7 +68,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     with console.quiet_stderr():
         config = runtime.setup(config, console.note)
     encoders = checkpoint.encoders() or {}
-    data = build_data(config, console.warn, encoders or None, training=False)
+    data = build_data(config, console.warn, encoders or None, training=False, progress=console.show_progress)
     for note in data.encoders.notes if data.encoders else ():
         if note not in encoders.get("notes", ()):  # not known since training
             console.note(note)

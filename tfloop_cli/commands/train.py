@@ -40,7 +40,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     started, note, warn = time.monotonic(), console.note, console.warn
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config, note)
-    data = build_data(config, warn, load_encoders(options.resume))
+    data = build_data(config, warn, load_encoders(options.resume), progress=console.show_progress)
     options = choose_run(config, options, data.fingerprint, note, warn)
     task = build_task(config.task, data.spec)
     train_on_unused_validation(task, data, note)

@@ -28,6 +28,7 @@ class Recorder:
     def __init__(self, run: RunFolder, warn: Callable[[str], None]) -> None:
         self._skipped_batches = 0
         self._skipped_examples: Mapping[str, int] = {}
+        self._notes: tuple[str, ...] = ()
         self._run = run
         self._warn = warn
         self._warned = False
@@ -97,7 +98,7 @@ class Recorder:
         recorded = document(event)
         if isinstance(event, RunStarted):  # config.yaml and meta.json have the rest
             self._started = (time.monotonic(), event.run)
-            self._skipped_examples = event.skipped_examples
+            self._skipped_examples, self._notes = event.skipped_examples, event.notes
             return
         if recorded is None:
             return
@@ -140,8 +141,12 @@ class Recorder:
             "best": self._best,
             "evaluations": self._evaluations,
         }
-        skipped = {"skipped_batches": self._skipped_batches, "skipped_examples": dict(self._skipped_examples)}
-        summary |= {key: value for key, value in skipped.items() if value}
+        rare = {
+            "skipped_batches": self._skipped_batches,
+            "skipped_examples": dict(self._skipped_examples),
+            "notes": self._notes,
+        }
+        summary |= {key: value for key, value in rare.items() if value}
         try:
             write_json(self._run.summary, summary)
         except OSError as error:

@@ -5,9 +5,11 @@ Nothing heavy is imported here, since errors in a config are printed from here t
 
 import io
 import os
+import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -53,6 +55,7 @@ class Console:
         self.progress = progress
         self.stdout: TextIO = sys.stdout
         self.stderr: TextIO = _private_copy(sys.stderr)
+        self._work_started = self._work_shown = 0.0  # see `show_progress`, seconds
         self.print_above: Callable[[str], None] | None = None
         plain = bool(os.environ.get("CI") or os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         self.interactive = self.stderr.isatty() and not plain
@@ -119,6 +122,29 @@ class Console:
         finally:
             done.set()
             thread.join()
+
+    def show_progress(self, text: str, done: int, total: int) -> None:
+        """Shows how far slow work is: a line with the time left on a terminal, else one line at the start.
+
+        Args:
+            text: describes the work.
+            done: items that are done: 0 in the first call, `total` in the last one, which removes the line.
+            total: all items.
+        """
+        now = time.monotonic()
+        if not done:
+            self._work_started = self._work_shown = now
+        if self.quiet or not (self.interactive and self.progress):
+            if not done:
+                self.info(f"{text} ...")
+        elif done >= total:
+            self._write(self.stderr, "\r\x1b[K", end="")
+        elif done and now - self._work_shown >= _SPINNER_SECONDS:
+            self._work_shown = now
+            minutes, seconds = divmod(round((now - self._work_started) / done * (total - done)), 60)
+            width = shutil.get_terminal_size().columns - 1
+            line = f"{text}: {done:,} of {total:,} ({done / total:.0%}), {minutes}:{seconds:02} left"
+            self._write(self.stderr, f"\r{line[:width]}\x1b[K", end="")
 
     def _spin(self, text: str, done: threading.Event) -> None:
         frames, number = _SPINNER_FRAMES if self.unicode else "|/-\\", 0

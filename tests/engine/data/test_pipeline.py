@@ -313,6 +313,14 @@ def test_affine_rotates_around_the_center() -> None:
     assert not np.allclose(augmented("affine", image, degrees=40.0, zoom=0.0, shift=0.0), image, atol=0.01)
 
 
+def test_fill_of_affine_is_the_nearest_border() -> None:
+    image = np.full((20, 8, 8, 3), 0.5, np.float32)
+    arguments = {"degrees": 30.0, "zoom": 0.3, "shift": 0.3}
+    assert augmented("affine", image, **arguments).min() == 0
+    for fill in ("nearest", "reflect"):
+        np.testing.assert_allclose(augmented("affine", image, fill=fill, **arguments), 0.5, atol=1e-6)
+
+
 AUGMENT = [{"name": "flip"}, {"name": "shift", "pixels": 1}, {"name": "affine"}]
 
 

@@ -1,6 +1,7 @@
 """Folders of images: classes, decoding, the disk cache, and errors of files and folders."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine.data import ArraySource, Data, Dataset
+from tfloop_cli.engine.data import ArraySource, Data, Dataset, build_data
+from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.images.encoders import ImageEncoders
+from tfloop_cli.engine.data.images.sources import CachedSource, DecodingSource
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.datasets import images as images_module
-from tfloop_cli.engine.datasets.images import CachedSource, DecodingSource
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets
 
@@ -112,7 +115,7 @@ def test_changed_files_or_arguments_are_decoded_again(folder: Path, cache: Path,
     elif change == "more":
         write_image(folder / "train/cat/c.png")
     else:
-        arguments = {"size": [6, 5]} if change == "resize" else {"channels": 1}
+        arguments = {"size": [5, 5]} if change == "resize" else {"channels": 1}
     build(folder, **arguments)
     assert set(cache.iterdir()) > before
 
@@ -165,6 +168,60 @@ def test_training_from_memory_and_from_disk_is_bitwise_equal(folder: Path, train
     assert_bitwise_equal(runs[0].everything(), runs[1].everything())
 
 
+def test_images_of_several_sizes_are_resized_to_the_medians(folder: Path) -> None:
+    write_image(folder / "train/dog/c.png", (90, 20, 3))
+    write_image(folder / "test/dog/b.png", (3, 200, 3))
+    dataset = build(folder)
+    assert dataset.spec.input_shape == (6, 5, 3)
+    assert pixels(dataset).shape == (5, 6, 5, 3)
+    assert pixels(dataset, "test").shape == (2, 6, 5, 3)
+    assert dataset.encoders.notes == [
+        "size: 6x5, the medians of 5 training images from 6x5 to 90x20 (key `size`); other images: pad (key `fit`)"
+    ]
+    assert dataset.encoders.to_json()["shape"] == (6, 5, 3)
+
+
+def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
+    trained = build(folder)
+    expected = pixels(trained, "test")
+    shutil.rmtree(folder / "train")
+    write_image(folder / "test/dog/c.png", (50, 20, 3))
+    document = json.loads(json.dumps(trained.encoders.to_json()))
+    with use_context(BuildContext(encoders=document, training=False)):
+        other = build(folder)
+    assert (set(other.splits), other.spec) == ({"test"}, trained.spec)
+    np.testing.assert_array_equal(pixels(other, "test")[:2], expected)
+    assert labels(other, "test") == [1, 1, 1]
+    with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
+        ImageEncoders.from_json(document | {"shape": [3]})
+    assert caught.value.code == ExitCode.CHECKPOINT
+
+
+@pytest.mark.parametrize("cache_gib", ["20", "0"])
+def test_duplicates_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch, cache_gib: str) -> None:
+    monkeypatch.setenv("TFLOOP_CACHE_GIB", cache_gib)
+    shutil.copy(folder / "train/cat/b.png", folder / "test/dog/z.png")
+    shutil.copy(folder / "train/cat/b.png", folder / "train/cat/y.png")
+    shutil.copy(folder / "train/dog/c.png", folder / "train/cat/z.png")
+    expected = [
+        "duplicates: 2 images are more than once in train, with the same pixels, such as train/cat/b.png and "
+        "train/cat/y.png",
+        "duplicates: 1 image is in test and in train too, with the same pixels, such as train/cat/b.png and "
+        "test/dog/z.png",
+    ]
+    for _ in range(2):
+        assert build(folder).encoders.notes[1:] == expected
+
+
+def test_progress_of_decoding_is_reported(folder: Path, configure) -> None:
+    reports: list[tuple[str, int, int]] = []
+    config = configure(dataset={"name": "images", "path": str(folder)})
+    data = build_data(config, progress=lambda text, done, total: reports.append((text.split()[0], done, total)))
+    assert reports[:3] == [("decoding", 0, 5), ("decoding", 5, 5), ("decoding", 5, 5)]
+    assert data.encoders.notes[0].startswith("size: 6x5, the size of the images")
+    build_data(config, progress=lambda *_: pytest.fail("decoded again"))
+
+
 # Errors
 
 
@@ -184,13 +241,6 @@ def test_damaged_first_image_error_contains_its_path(folder: Path) -> None:
         build(folder)
 
 
-def test_image_of_another_size_error_contains_its_path_and_suggests_resizing(folder: Path) -> None:
-    write_image(folder / "train/dog/c.png", (6, 6, 3))
-    with pytest.raises(TfloopError, match=r"c\.png: this image cannot be used(.|\n)*dataset\.size") as caught:
-        build(folder)
-    assert caught.value.code == ExitCode.DATA
-
-
 def test_image_removed_during_training_error_contains_its_path(folder: Path, configure, monkeypatch) -> None:
     monkeypatch.setenv("TFLOOP_CACHE_GIB", "0")
     data = Data(build(folder, in_memory="never"), configure())
@@ -202,10 +252,10 @@ def test_image_removed_during_training_error_contains_its_path(folder: Path, con
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("test/bird/a.png", "test/bird: this is not a class of the training split"),
-        ("train/notes.txt", "train/notes.txt: this is not a class of the training split"),
-        ("train/cat/a.webp", "a.webp: this is not a .png, .jpg or .jpeg file"),
-        ("train/cat/deep/a.png", "cat/deep: this is not a .png, .jpg or .jpeg file"),
+        ("test/bird/a.png", "test: `bird` is not a class of the training split"),
+        ("train/cat/a.webp", "a.webp: this image cannot be used: Unknown image file format"),
+        ("train/cat/deep/a.png", "deep/a.png: this image cannot be used: Unknown image file format"),
+        ("train/cat/a.exe", "a.exe: this is not an image file"),
     ],
 )
 def test_unexpected_file_or_folder_error_contains_its_path(folder: Path, name: str, message: str) -> None:
@@ -272,9 +322,9 @@ def test_hidden_files_are_ignored(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        ((), "train: this folder does not exist"),
-        (("train",), "train: it has no subfolders"),
-        (("train/cat",), "train: it has no images"),
+        ((), "empty: this folder does not exist"),
+        (("train",), "train: it has no folders with images"),
+        (("train/cat",), "train: it has no folders with images"),
     ],
 )
 def test_folder_without_training_images_is_an_error(tmp_path: Path, folders: tuple[str, ...], message: str) -> None:

@@ -15,7 +15,7 @@ DIGITS = DataSpec((28, 28, 1), "uint8", (), tuple("0123456789"))
 SMALL = DataSpec((8, 8, 3), "uint8", (), ("cat", "dog"))
 NUMBERS = DataSpec((8, 8, 3), "float32", (4,))
 TEXT = DataSpec((None,), "int32", (), ("good", "bad"), vocabulary=50)
-IMAGE_CLASSIFIERS = ["linear", "mlp", "conv_net", "resnet"]
+IMAGE_CLASSIFIERS = ["linear", "mlp", "conv_net", "resnet", "image_classifier"]
 
 
 def build(name: str, spec: DataSpec, **arguments):
@@ -54,6 +54,26 @@ def test_default_conv_net_is_a_small_cnn() -> None:
     assert model.layers[0].get_config()["activation"] == "relu"
     assert model.layers[-1].get_config()["activation"] == "linear"
     assert model.count_params() == (3 * 3 + 1) * 32 + (26 * 26 * 32 + 1) * 10 == 216_650
+
+
+@pytest.mark.parametrize(
+    ("side", "filters"),
+    [
+        (8, [32, 64, 128, 256]),
+        (41, [32, 32, 64, 128, 256]),
+        (96, [16, 16, 32, 64, 128, 256]),
+        (256, [16, 16, 16, 32, 64, 128, 256]),
+    ],
+)
+def test_layers_of_image_classifier_follow_from_the_size(side: int, filters: list[int]) -> None:
+    model = build("image_classifier", DataSpec((side, side - 3, 3), "uint8", (), ("a", "b")))
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == filters
+    strides = [layer.strides[0] for layer in convolutions]
+    assert strides == sorted(strides, reverse=True)
+    assert 300_000 < model.count_params() < 450_000
+    last = convolutions[-1].output.shape
+    assert min(last[1:3]) >= 1
 
 
 def test_conv_net_has_the_configured_layers() -> None:

@@ -35,6 +35,6 @@ def momentums(name: str, **arguments: float) -> set[float]:
 
 def test_momentum_of_batch_norm_is_an_argument_of_every_model_that_has_one() -> None:
     found = {name: momentum for name in models.names() if (momentum := momentums(name))}
-    assert found == {"conv_net": {0.9}, "dcgan": {0.9}, "resnet": {0.9}}
+    assert found == {"conv_net": {0.9}, "dcgan": {0.9}, "image_classifier": {0.9}, "resnet": {0.9}}
     for name in found:
         assert momentums(name, batch_norm_momentum=0.75) == {0.75}

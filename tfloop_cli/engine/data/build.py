@@ -7,6 +7,7 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.pipeline import Data
+from tfloop_cli.engine.data.progress import Progress, collect_progress
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
 
@@ -17,6 +18,7 @@ def build_data(
     encoders: Mapping[str, Any] | None = None,
     *,
     training: bool = True,
+    progress: Progress = lambda *_: None,
 ) -> Data:
     """Builds the config's dataset and its splits.
 
@@ -25,13 +27,15 @@ def build_data(
         warn: prints a line for each split with skipped examples.
         encoders: of the run whose weights are used, as `Encoders.to_json` has them; None to fit them to the data.
         training: whether the training split is needed.
+        progress: shows how far slow work is.
 
     Raises:
         TfloopError: the data is unavailable or cannot be read (exit code 4); arguments do not suit the dataset, see
             `Data`, or it does not support `on_bad_example: skip` (exit code 2).
     """
     context = BuildContext("numbers" if config.task.name == "regression" else None, encoders, training)
-    with collect_invalid_examples(skip=config.on_bad_example == "skip") as found, use_context(context):
+    skip = config.on_bad_example == "skip"
+    with collect_progress(progress), collect_invalid_examples(skip) as found, use_context(context):
         data = Data(datasets.build(config.dataset), config, training=training)
     if found.skip and not found.supported:
         raise TfloopError(

@@ -1,255 +1,151 @@
 """Folders of images, decoded once."""
 
 import hashlib
-import os
-import stat
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import psutil
-import tensorflow as tf
 
-from tfloop_cli.engine.data.array_dataset import ArraySource
-from tfloop_cli.engine.data.cache import MemoryMappedArray, cached
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
-from tfloop_cli.engine.data.image_decoding import Decoder, encoded, invalid_image
-from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
-from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
-from tfloop_cli.errors import TfloopError, short_path
+from tfloop_cli.engine.data.images.decoding import Decoder
+from tfloop_cli.engine.data.images.encoders import ImageEncoders
+from tfloop_cli.engine.data.images.files import Files, Listed
+from tfloop_cli.engine.data.images.layout import Layout, find_images
+from tfloop_cli.engine.data.images.problems import invalid_image
+from tfloop_cli.engine.data.images.sizes import survey
+from tfloop_cli.engine.data.images.sources import duplicates, open_source, valid_files
+from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
+from tfloop_cli.engine.data.spec import Dataset, DataSpec
+from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
-
-EXTENSIONS = (".png", ".jpg", ".jpeg")
 
 
 @datasets.register("images")
 def images(
     *,
     path: Annotated[Path, OnResume.CHANGES_REST],
-    size: tuple[PositiveInt, PositiveInt] | None = None,
+    labels: Annotated[Path | None, OnResume.CHANGES_REST] = None,
+    file_column: str = "file",
+    target: str = "label",
+    label_pattern: str | None = None,
+    size: Literal["auto"] | tuple[PositiveInt, PositiveInt] = "auto",
+    fit: Literal["crop", "pad", "stretch"] = "pad",
     channels: Literal[1, 3] = 3,
+    background: Literal["white", "black", "gray"] = "white",
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
-    """A folder of .png and .jpg files: `train/CLASS/*.png`, `test/CLASS/*.png` and, optionally, `validation/CLASS/`.
+    """A folder of images: `train/CLASS/...` with `test/CLASS/...` and `validation/CLASS/...`, or only `CLASS/...`.
 
-    Images are decoded once and cached on disk (`tfloop cache`), so that the next run starts at once. A file counts as
-    unchanged if its name, size and modification time are.
+    The formats are PNG, JPEG, WebP, BMP and GIF, and with the package Pillow also TIFF, AVIF and HEIC; the content of a
+    file counts, not its name. Images are turned as their camera says (EXIF). 16-bit images keep their range: the
+    smallest of 255, 511, ... 65535 that no pixel of a sample exceeds becomes 255. Images are decoded once and cached
+    on disk (`tfloop cache`), so that the next run starts at once. A file counts as unchanged if its name, size and
+    modification time are.
 
     Args:
-        path: the folder; the classes are the subfolders of its `train`.
-        size: height and width to which all images are resized; null: no resizing, and all must have one size.
+        path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`.
+        labels: a table (.csv, .tsv, .jsonl) with the path and the class of each image; null: the folders are classes.
+        file_column: the column of `labels` with paths, relative to the folder or to the table.
+        target: the column of `labels` with classes.
+        label_pattern: a regular expression that finds the class in the path of an image, as its group `label`, such as
+            `(?P<label>[a-z]+)_[0-9]+`; null: the folders are classes.
+        size: height and width to which all images are resized; auto: the size of the images if all have the same, else
+            the medians of heights and widths of up to 1,000 training images, and at most 128 pixels.
+        fit: how images of another aspect ratio are resized: `pad` adds borders, `crop` cuts the sides off, `stretch`
+            changes the aspect ratio.
         channels: 3 for color, 1 for grayscale; images are converted.
+        background: the color behind transparent pixels and of borders.
         in_memory: whether to keep all examples in memory instead of reading them from the cache; auto: if they need at
             most a quarter of the free memory.
     """
-    root, shown = path, short_path(path)
-    classes = _classes(root)
-    splits = {
-        name: _list(name, root / name, classes)
-        for name in ("train", "validation", "test")
-        if name == "train" or os.path.lexists(root / name)
-    }
-    height, width = size or _size_of_first(splits["train"])
-    spec = DataSpec((height, width, channels), "uint8", (), classes)
-    decoder = Decoder(spec.input_shape, resize=size is not None)
+    context = build_context()
+    layout = find_images(path, labels, (file_column, target), label_pattern, context.training)
+    if context.encoders:
+        encoders = ImageEncoders.from_json(context.encoders)
+    else:
+        encoders = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
+    encoders.notes += layout.notes
+    splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
+    if not context.encoders:
+        _fit_encoders(encoders, size, splits["train"])
+    return _dataset(encoders, splits, short_path(path), in_memory)
+
+
+def _fit_encoders(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], files: Files) -> None:
+    """Sets size and range of the pixels by the training images.
+
+    Raises:
+        TfloopError: the size of no image can be read (exit code 4).
+    """
+    found, channels = survey(files.paths), encoders.shape[2]
+    if size == "auto" and found.size is None:
+        failure = Decoder((1, 1, channels)).failure(files.paths)
+        raise failure or invalid_image(files.paths[0], "its size cannot be read")
+    height, width = found.size if size == "auto" else size
+    encoders.shape, encoders.max16 = (height, width, channels), found.max16
+    if size == "auto":
+        how = f"other images: {encoders.fit} (key `fit`)"
+        encoders.notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
+    if found.has16:
+        encoders.notes.append(f"16-bit images: {found.max16:,} becomes 255")
+
+
+def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_memory: str) -> Dataset:
+    decoder = Decoder(encoders.shape, encoders.fit, encoders.background, encoders.max16)
     if skips_invalid_examples():
-        splits = {name: _valid(name, f"{name} images of {shown}", files, decoder) for name, files in splits.items()}
-    needed = sum(len(files) for files in splits.values()) * int(np.prod(spec.input_shape))
+        splits = {
+            name: valid_files(name, f"{name} images of {shown}", files, decoder) for name, files in splits.items()
+        }
+    needed = sum(map(len, splits.values())) * int(np.prod(encoders.shape))
     allowed = {"always": needed, "auto": psutil.virtual_memory().available // 4, "never": -1}[in_memory]
-    identity = [(name, files.names, files.sizes, files.labels.tolist()) for name, files in splits.items()]
+    opened = {
+        name: open_source(f"{name} images of {shown}", files, decoder, needed <= allowed)
+        for name, files in splits.items()
+    }
+    encoders.notes += duplicates(splits, {name: hashes for name, (_, hashes) in opened.items()})
     return Dataset(
-        spec=spec,
-        splits={
-            name: _open(f"{name} images of {shown}", files, decoder, needed <= allowed)
-            for name, files in splits.items()
-        },
-        # Without modification times: a copy of the folder on another machine is the same data.
-        fingerprint=hashlib.sha256(repr((identity, classes, decoder.version)).encode()).hexdigest(),
+        spec=DataSpec(encoders.shape, "uint8", (), encoders.class_names),
+        splits={name: source for name, (source, _) in opened.items()},
+        fingerprint=_fingerprint(splits, encoders, decoder),
+        encoders=encoders,
     )
 
 
-@dataclass(frozen=True)
-class Files:
-    """The images of a split, in order.
-
-    Attributes:
-        paths: one per image.
-        names: one per image, relative to the split's folder.
-        sizes: in bytes.
-        times: modification times, nanoseconds since 1970.
-        labels: int32 [files].
-    """
-
-    paths: list[str]
-    names: list[str]
-    sizes: list[int]
-    times: list[int]
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def subset(self, numbers: Sequence[int]) -> "Files":
-        """Returns the images with these indices."""
-        lists = ([values[number] for number in numbers] for values in (self.paths, self.names, self.sizes, self.times))
-        return Files(*lists, self.labels[numbers])
+def _fingerprint(splits: Mapping[str, Files], encoders: ImageEncoders, decoder: Decoder) -> str:
+    # Without modification times: a copy of the folder on another machine is the same data.
+    identity = [(name, files.names, files.sizes, files.labels.tolist()) for name, files in splits.items()]
+    return hashlib.sha256(repr((identity, encoders.class_names, decoder.version)).encode()).hexdigest()
 
 
-class CachedSource:
-    """A split whose pixels are read from the disk cache.
-
-    Args:
-        rows: uint8 [examples, height, width, channels].
-        labels: int32 [examples].
-    """
-
-    def __init__(self, rows: MemoryMappedArray, labels: np.ndarray) -> None:
-        self._rows, self.all_targets = rows, tf.constant(labels)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `Source`; copies rows from the memory-mapped file."""
-        pixels = tf.numpy_function(self._rows.take, [indices], tf.uint8)
-        shape = [indices.shape[0], *self._rows.array.shape[1:]]
-        return tf.ensure_shape(pixels, shape), tf.gather(self.all_targets, indices)
-
-
-class DecodingSource:
-    """A split whose files are decoded each time they are used.
-
-    Args:
-        files: of the split.
-        decoder: decodes them.
-    """
-
-    def __init__(self, files: Files, decoder: Decoder) -> None:
-        self._files, self._decoder, self.all_targets = files, decoder, files.labels
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    @property
-    def failure(self) -> TfloopError | None:
-        """Why a read inside the graph failed; TensorFlow's error has only a text."""
-        return self._decoder.failure(self._files.paths)
-
-    def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """See `Source`."""
-        paths, pixels = tf.gather(encoded(self._files.paths), indices), tf.TensorSpec(self._decoder.shape, tf.uint8)
-        return tf.map_fn(self._decoder.decode, paths, fn_output_signature=pixels), tf.gather(self.all_targets, indices)
-
-
-def _valid(split: str, about: str, files: Files, decoder: Decoder) -> Files:
-    """Returns the images that can be decoded. Finding them needs a pass over all; the result is cached."""
-
-    def blocks() -> Iterator[np.ndarray]:
-        print(f"validating {len(files):,} {about}", file=sys.stderr, flush=True)
-        yield from decoder.valid(files.paths)
-
-    rows = cached(_fingerprint(files, decoder, "valid"), f"validity of {about}", (len(files),), "uint8", blocks)
-    valid = rows.array if rows is not None else np.concatenate(list(blocks()))
-    for number in np.flatnonzero(valid == 0):
-        path = files.paths[number]
-        skip_example(split, decoder.failure([path]) or invalid_image(path, "it could not be decoded before"))
-    require_valid_examples(split, int(valid.sum()))
-    return files.subset(np.flatnonzero(valid).tolist())
-
-
-def _fingerprint(files: Files, decoder: Decoder, *more: object) -> str:
-    """Returns the fingerprint of a cache entry of a split."""
-    identity = (decoder.version, files.names, files.sizes, files.times, *more)
-    return hashlib.sha256(repr(identity).encode()).hexdigest()
-
-
-def _open(about: str, files: Files, decoder: Decoder, in_memory: bool) -> Source:
-    def blocks() -> Iterator[np.ndarray]:
-        print(f"decoding {len(files):,} {about}", file=sys.stderr, flush=True)
-        yield from decoder.blocks(files.paths)
-
-    shape = (len(files), *decoder.shape)
-    rows = cached(_fingerprint(files, decoder), f"{about}, {'x'.join(map(str, decoder.shape))}", shape, "uint8", blocks)
-    if not in_memory:
-        return CachedSource(rows, files.labels) if rows is not None else DecodingSource(files, decoder)
-    if rows is not None:
-        return ArraySource(rows.array, files.labels)
-    pixels, done = np.empty(shape, np.uint8), 0
-    for block in blocks():
-        pixels[done : done + len(block)] = block
-        done += len(block)
-    return ArraySource(pixels, files.labels)
-
-
-def _classes(root: Path) -> tuple[str, ...]:
-    """Returns the names of the class folders, in order."""
-    train = root / "train"
-    found = class_names(entry.name for entry in _entries(train) if os.path.isdir(entry))  # noqa: PTH112
+def _classes(layout: Layout) -> tuple[str, ...]:
+    """Returns the classes of the training split, in order."""
+    found = class_names(one.label for one in layout.splits["train"])
     if not found:
-        refuse(str(train), None, "it has no subfolders", hint="each class has its own subfolder: train/CLASS/")
+        hint = "each class has its own folder: train/CLASS/, or CLASS/; else use `labels` or `label_pattern`"
+        refuse(str(layout.folders["train"]), None, "it has no folders with images", hint=hint)
     return found
 
 
-def _list(split: str, folder: Path, classes: tuple[str, ...]) -> Files:
-    """Lists the images of a split, by class and name."""
-    paths, names, sizes, times, labels = [], [], [], [], []
-    for kind in _entries(folder):
-        if kind.name not in classes or not os.path.isdir(kind):  # noqa: PTH112
-            refuse(
-                kind.path,
-                None,
-                "this is not a class of the training split",
-                hint=f"its classes are {', '.join(classes)}",
-            )
-        for entry in _entries(Path(kind.path)):
-            if not entry.name.lower().endswith(EXTENSIONS):
-                refuse(entry.path, None, "this is not a .png, .jpg or .jpeg file", hint="remove it, or convert it")
-            if (status := _status(entry)) is None:
-                skip_example(split, invalid_image(entry.path, "it is not a file, or a link to a missing one"))
-                continue
-            paths.append(entry.path)
-            names.append(f"{kind.name}/{entry.name}")
-            sizes.append(status.st_size)
-            times.append(status.st_mtime_ns)
-            labels.append(classes.index(kind.name))
-    if not paths:
-        refuse(str(folder), None, "it has no images", hint=f"images belong in {folder.name}/CLASS/")
-    return Files(paths, names, sizes, times, np.array(labels, np.int32))
+def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
+    """Returns the images of a split with their labels.
 
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Returns the entries of a folder by name, without hidden files."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        problem = "this folder does not exist" if missing else f"this folder cannot be read: {error.strerror}"
-        refuse(str(folder), None, problem, hint="images belong in train/CLASS/ and test/CLASS/")
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Returns size and time of a file, or of the one that a link points to; None if it is not a file."""
-    try:
-        status = entry.stat()
-    except OSError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-def _size_of_first(files: Files) -> tuple[int, int]:
-    """Returns the size of the first image, or of the first valid one if invalid ones are skipped."""
-    decoder = Decoder((1, 1, 3), resize=True)
-    for path in files.paths:
-        try:
-            height, width, _ = tf.io.decode_image(tf.io.read_file(os.fsencode(path)), expand_animations=False).shape
-        except tf.errors.OpError as error:
-            if not skips_invalid_examples():
-                raise decoder.failure([path]) or error from error
-        else:
-            return height, width
-    raise decoder.failure(files.paths) or invalid_image(files.paths[0], "no image can be decoded")
+    Raises:
+        TfloopError: a class is not one of the training split (exit code 4).
+    """
+    listed: list[Listed] = layout.splits[split]
+    numbers = {name: number for number, name in enumerate(classes)}
+    for one in listed:
+        if one.label not in numbers:
+            problem = f"`{one.label}` is not a class of the training split"
+            refuse(str(layout.folders[split]), None, problem, hint=f"its classes are {', '.join(classes)}")
+    return Files(
+        [one.path for one in listed],
+        [one.name for one in listed],
+        [one.bytes for one in listed],
+        [one.time for one in listed],
+        np.array([numbers[one.label] for one in listed], np.int32),
+    )

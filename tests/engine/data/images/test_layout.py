@@ -1,0 +1,159 @@
+"""Layouts of folders: splits in every spelling, classes by folder, table or pattern, and what is ignored."""
+
+from pathlib import Path
+
+import pytest
+
+from tfloop_cli.engine.data.images.layout import Layout, find_images
+from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
+from tfloop_cli.errors import ExitCode, TfloopError
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def write(root: Path, *names: str, content: bytes = PNG) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def find(root: Path, labels: Path | None = None, pattern: str | None = None) -> Layout:
+    return find_images(root, labels, ("file", "label"), pattern)
+
+
+def found(layout: Layout) -> dict[str, list[tuple[str, str]]]:
+    return {split: [(one.name, one.label) for one in images] for split, images in layout.splits.items()}
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("train", "val", "test"),
+        ("training", "valid", "testing"),
+        ("Train", "Validation", "Test"),
+        ("TRAIN", "dev", "TEST"),
+        ("Training", "eval", "Testing"),
+    ],
+)
+def test_splits_have_every_usual_name(tmp_path: Path, train: str, validation: str, test: str) -> None:
+    write(tmp_path, f"{train}/a/1.png", f"{validation}/a/2.png", f"{test}/a/3.png")
+    layout = find(tmp_path)
+    assert found(layout) == {"train": [("a/1.png", "a")], "validation": [("a/2.png", "a")], "test": [("a/3.png", "a")]}
+    assert layout.notes == []
+
+
+def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path, "train/a/1.png", "val/a/1.png", "dev/a/1.png")
+    with pytest.raises(TfloopError, match="`dev` and `val` are both the validation split") as caught:
+        find(tmp_path)
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_split_folders_without_train_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TfloopError, match="it has `test`, but no `train`"):
+        find(write(tmp_path, "test/a/1.png"))
+
+
+def test_folder_beside_the_splits_is_reported(tmp_path: Path) -> None:
+    layout = find(write(tmp_path, "train/a/1.png", "extra/a/2.png", "unlabelled/3.png"))
+    assert found(layout) == {"train": [("a/1.png", "a")]}
+    assert layout.notes == ["not used: `extra`, `unlabelled`, beside `train`"]
+
+
+def test_classes_at_the_top_level_are_one_split(tmp_path: Path) -> None:
+    layout = find(write(tmp_path, "cat/1.png", "dog/2.png", "dog/3.png"))
+    assert found(layout) == {"train": [("cat/1.png", "cat"), ("dog/2.png", "dog"), ("dog/3.png", "dog")]}
+
+
+def test_only_subfolder_is_entered_as_a_zip_file_unpacks(tmp_path: Path) -> None:
+    layout = find(write(tmp_path, "set/train/a/1.png", "set/test/b/2.png", "__MACOSX/set/._1.png"))
+    assert found(layout) == {"train": [("a/1.png", "a")], "test": [("b/2.png", "b")]}
+    assert layout.notes[0] == "the images are in its only subfolder, `set`"
+
+
+def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
+    layout = find(write(tmp_path, "train/a/x/y/1.png", "train/a/2.png", "train/b/z/3.png"))
+    assert found(layout)["train"] == [("a/2.png", "a"), ("a/x/y/1.png", "a"), ("b/z/3.png", "b")]
+
+
+def test_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
+    write(tmp_path, "a/sub/1.png", "b/2.png")
+    (tmp_path / "a/sub/again").symlink_to(tmp_path / "a/sub")
+    assert found(find(tmp_path))["train"] == [("a/sub/1.png", "a"), ("b/2.png", "b")]
+
+
+def test_other_files_are_ignored_and_counted_in_one_line(tmp_path: Path) -> None:
+    write(tmp_path, "train/a/1.png", "train/b/2.png", "train/README.txt", "train/a/Thumbs.db", "train/b/desktop.ini",
+          "train/b/._2.png", "train/a/.DS_Store", "train/.ipynb_checkpoints/1.png", "__MACOSX/train/a/1.png",
+          "train/a/notes.TXT", "train/a/labels.csv")  # fmt: skip
+    (tmp_path / "train/empty").mkdir()
+    layout = find(tmp_path)
+    assert found(layout) == {"train": [("a/1.png", "a"), ("b/2.png", "b")]}
+    (note,) = layout.notes
+    assert note == "ignored files and folders: 1 .csv, 2 .txt, 1 Thumbs.db, 1 __MACOSX, 1 desktop.ini, 3 hidden"
+
+
+def test_images_outside_of_classes_are_reported(tmp_path: Path) -> None:
+    layout = find(write(tmp_path, "train/a/1.png", "train/b/1.png", "train/loose.png", "test/1.png", "test/2.png"))
+    assert list(layout.splits) == ["train"]
+    assert layout.notes == [
+        "not used: 1 image outside of the folders of classes in `train`, such as loose.png",
+        "not used: 2 images outside of the folders of classes in `test`, such as 1.png",
+        "there is no test split: `test` has no folders of classes",
+    ]
+
+
+def test_file_of_unknown_suffix_is_an_image_by_its_content(tmp_path: Path) -> None:
+    assert found(find(write(tmp_path, "a/1", "a/2.image")))["train"] == [("a/1", "a"), ("a/2.image", "a")]
+    with pytest.raises(TfloopError, match=r"3\.bin: this is not an image file"):
+        find(write(tmp_path, "a/3.bin", content=b"no image"))
+
+
+def test_table_names_paths_and_labels(tmp_path: Path) -> None:
+    write(tmp_path, "all/1.png", "all/2.jpg", "all/3.png")
+    (tmp_path / "all/labels.csv").write_text("label,file\ncat,1.png\ndog,2\n")
+    expected = {"train": [("1.png", "cat"), ("2", "dog")]}
+    assert found(find(tmp_path / "all", tmp_path / "all/labels.csv")) == expected
+    assert found(find(tmp_path / "all", tmp_path / "labels.csv")) == expected  # found in the folder of the images
+    assert [Path(one.path).name for one in find(tmp_path / "all", tmp_path / "labels.csv").splits["train"]] == [
+        "1.png", "2.jpg",
+    ]  # fmt: skip
+
+
+def test_missing_image_of_a_table_is_an_invalid_example(tmp_path: Path) -> None:
+    write(tmp_path, "1.png")
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,cat\nmissing.png,dog\n")
+    with pytest.raises(TfloopError, match=r"missing\.png: this image cannot be used"):
+        find(tmp_path, tmp_path / "labels.csv")
+    with collect_invalid_examples(skip=True) as skipped:
+        assert len(find(tmp_path, tmp_path / "labels.csv").splits["train"]) == 1
+    assert skipped.counts == {"train": 1}
+
+
+def test_missing_column_of_a_table_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\n1.png,cat\n")
+    with pytest.raises(TfloopError, match="there is no column `file`"):
+        find(tmp_path, tmp_path / "labels.csv")
+
+
+def test_pattern_finds_labels_in_paths(tmp_path: Path) -> None:
+    write(tmp_path, "cat_1.png", "dog_2.png", "sub/cat_3.png", "4.png")
+    layout = find(tmp_path, pattern=r"(?P<label>[a-z]+)_\d+\.png$")
+    assert found(layout) == {"train": [("cat_1.png", "cat"), ("dog_2.png", "dog"), ("sub/cat_3.png", "cat")]}
+    assert layout.notes[0].startswith("not used: 1 of 4 images")
+
+
+def test_pattern_is_searched_in_each_split(tmp_path: Path) -> None:
+    write(tmp_path, "train/cat_1.png", "test/dog_2.png")
+    layout = find(tmp_path, pattern="^(?P<label>[a-z]+)_")
+    assert found(layout) == {"train": [("cat_1.png", "cat")], "test": [("dog_2.png", "dog")]}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "no regular expression"), ("[a-z]+", "no group `label`"), ("(?P<label>x)", "matches no image; the first")],
+)
+def test_wrong_pattern_is_an_error(tmp_path: Path, pattern: str, message: str) -> None:
+    with pytest.raises(TfloopError, match=message):
+        find(write(tmp_path, "cat_1.png"), pattern=pattern)

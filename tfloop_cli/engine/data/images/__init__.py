@@ -1,0 +1,1 @@
+"""Folders of images: their layout, files, formats and sizes, decoding, and the sources of their pixels."""

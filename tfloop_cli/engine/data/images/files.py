@@ -1,0 +1,170 @@
+"""The files in a folder of images: which are used, and which are ignored."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tfloop_cli.engine.data.csv_and_jsonl import refuse
+from tfloop_cli.engine.data.images.formats import HEAD_BYTES, format_of
+from tfloop_cli.engine.data.images.problems import invalid_image
+from tfloop_cli.engine.data.invalid_examples import skip_example
+
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
+    ".heif",
+)  # fmt: skip
+_TEXT_SUFFIXES = (
+    ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log", ".ini",
+    ".url", ".pdf", ".names", ".cfg", ".toml",
+)  # fmt: skip
+_SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini")
+
+
+@dataclass(frozen=True)
+class Files:
+    """The images of a split, in order.
+
+    Attributes:
+        paths: one per image.
+        names: one per image, relative to the split's folder.
+        sizes: in bytes.
+        times: modification times, nanoseconds since 1970.
+        labels: int32 [files].
+    """
+
+    paths: list[str]
+    names: list[str]
+    sizes: list[int]
+    times: list[int]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def subset(self, numbers: Sequence[int]) -> "Files":
+        """Returns the images with these indices."""
+        lists = ([values[number] for number in numbers] for values in (self.paths, self.names, self.sizes, self.times))
+        return Files(*lists, self.labels[numbers])
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image file before the classes are known.
+
+    Attributes:
+        path: of the file.
+        name: relative to the folder of the split, with `/`.
+        bytes: its size.
+        time: its modification time, nanoseconds since 1970.
+        label: its class.
+    """
+
+    path: str
+    name: str
+    bytes: int
+    time: int
+    label: str = ""
+
+
+@dataclass
+class Scanner:
+    """Finds image files in folders, and counts the files that are ignored.
+
+    Attributes:
+        ignored: path of a file or folder that is ignored -> its name or suffix, as it is counted.
+    """
+
+    ignored: dict[str, str] = field(default_factory=dict)
+
+    def folders(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Returns the subfolders of a folder by name, without hidden ones and `__MACOSX`."""
+        return [one for one in self._entries(folder) if os.path.isdir(one) or _is_dead_folder(one)]  # noqa: PTH112
+
+    def images(self, split: str, folder: Path, *, deep: bool = True) -> list[Listed]:
+        """Returns the images in a folder by name, with those of its subfolders if `deep`.
+
+        A link to a missing file is an invalid example of the split.
+
+        Raises:
+            TfloopError: a folder cannot be read, or a file is neither an image nor one that is ignored (exit code 4).
+        """
+        entries = self._walk(folder, "", (), deep)
+        return [found for entry, name in entries if (found := self._listed(split, entry, name))]
+
+    def _walk(
+        self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...], deep: bool
+    ) -> Iterator[tuple[os.DirEntry[str], str]]:
+        for entry in self._entries(folder):
+            name = f"{prefix}{entry.name}"
+            if not os.path.isdir(entry):  # noqa: PTH112
+                yield entry, name
+            elif deep:
+                status = os.stat(entry)  # noqa: PTH116
+                here = (status.st_dev, status.st_ino)
+                if here not in above:  # a link to a folder that contains it
+                    yield from self._walk(Path(entry.path), f"{name}/", (*above, here), deep)
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """Returns the entries of a folder by name, without hidden files and those of operating systems."""
+        try:
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            problem = "this folder does not exist" if missing else f"this folder cannot be read: {error.strerror}"
+            refuse(str(folder), None, problem, hint="images belong in train/CLASS/ and test/CLASS/, or in CLASS/")
+        used = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                self.ignored[entry.path] = "hidden"
+            elif entry.name.lower() in _SYSTEM_NAMES:
+                self.ignored[entry.path] = entry.name
+            else:
+                used.append(entry)
+        return used
+
+    def _listed(self, split: str, entry: os.DirEntry[str], name: str) -> Listed | None:
+        suffix = Path(entry.name).suffix.lower()
+        if suffix in _TEXT_SUFFIXES:
+            self.ignored[entry.path] = suffix
+            return None
+        if (status := _status(entry.path)) is None:
+            skip_example(split, invalid_image(entry.path, "it is not a file, or a link to a missing one"))
+            return None
+        if suffix not in IMAGE_SUFFIXES and not _has_image_format(entry.path):
+            refuse(entry.path, None, "this is not an image file", hint="remove it")
+        return Listed(entry.path, name, status.st_size, status.st_mtime_ns)
+
+
+def file_at(split: str, path: str, name: str) -> Listed | None:
+    """Returns an image file that something else names; one that is missing is an invalid example of the split."""
+    if (status := _status(path)) is None:
+        skip_example(split, invalid_image(path, "it is not a file, or a link to a missing one"))
+        return None
+    return Listed(path, name, status.st_size, status.st_mtime_ns)
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Returns size and time of a file, or of the one that a link points to; None if it is not a file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _is_dead_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a link to a missing folder, which is an error where the folder is used."""
+    return entry.is_symlink() and not os.path.exists(entry.path) and not Path(entry.name).suffix  # noqa: PTH110
+
+
+def _has_image_format(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return format_of(file.read(HEAD_BYTES)) is not None
+    except OSError as error:
+        refuse(path, None, f"it cannot be read: {error.strerror}")

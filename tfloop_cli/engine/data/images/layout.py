@@ -1,0 +1,170 @@
+"""The layout of a folder of images: which files belong to which split, and what their classes are.
+
+train/CLASS/..., test/CLASS/..., validation/CLASS/...    in each spelling of `SPLIT_NAMES`, in any case
+CLASS/...                                                one split, train
+labels: FILE.csv                                         a table with a column of paths and one of classes
+label_pattern: REGEX                                     the class is a part of the path
+"""
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tfloop_cli.engine.data.csv_and_jsonl import read_rows, refuse
+from tfloop_cli.engine.data.images.files import IMAGE_SUFFIXES, Listed, Scanner, file_at
+from tfloop_cli.engine.data.invalid_examples import require_valid_examples
+from tfloop_cli.errors import TfloopError
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+
+
+@dataclass
+class Layout:
+    """The images of each split, and what the user should know about the folder.
+
+    Attributes:
+        splits: name of a split -> its images in order, with labels.
+        folders: name of a split -> its folder.
+        notes: what was found in the folder and is not used, one sentence each.
+    """
+
+    splits: dict[str, list[Listed]] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_images(
+    root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None, training: bool = True
+) -> Layout:
+    """Lists the images in a folder, and finds their classes.
+
+    Args:
+        root: the folder.
+        labels: a table of paths and classes; None: folders or `pattern`.
+        columns: names of its columns: paths, classes.
+        pattern: a regular expression with a group `label`, which is searched for in each path; None: folders.
+        training: whether the training split is needed.
+
+    Raises:
+        TfloopError: the folder cannot be read or has no images with classes (exit code 4); the pattern is invalid, or
+            used together with `labels` (exit code 2).
+    """
+    scanner, layout = Scanner(), Layout()
+    if labels:
+        if pattern:
+            raise TfloopError("`labels` and `label_pattern` are both set", hint="remove one of them")
+        layout.folders["train"] = root
+        layout.splits["train"] = _from_table(root, labels, columns)
+    else:
+        layout.folders = _split_folders(root, scanner, layout.notes, bool(pattern), training)
+        for split, folder in layout.folders.items():
+            if pattern:
+                layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
+            else:
+                layout.splits[split] = _by_folder(split, folder, scanner, layout.notes)
+            require_valid_examples(split, len(layout.splits[split]))
+        _drop_unlabelled_splits(layout)
+    if scanner.ignored:
+        names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
+        layout.notes.append(f"ignored files and folders: {names}")
+    return layout
+
+
+def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool, training: bool) -> dict[str, Path]:
+    """Returns the folder of each split; the folder itself is `train` if none is named as a split."""
+    folders = [Path(entry.path) for entry in scanner.folders(root)]
+    found: dict[str, Path] = {}
+    for folder in folders:
+        split = _split_of(folder.name)
+        if split and split in found:
+            problem = f"`{found[split].name}` and `{folder.name}` are both the {split} split"
+            refuse(str(root), None, problem, hint="rename one of them, or move its images into the other")
+        if split:
+            found[split] = folder
+    if "train" in found or (found and not training):
+        if unused := [folder.name for folder in folders if folder not in found.values()]:
+            notes.append(f"not used: {_listing(unused)}, beside {_listing([one.name for one in found.values()])}")
+        return {split: found[split] for split in SPLIT_NAMES if split in found}
+    if found and not flat and not (set(folders) - set(found.values())):
+        hint = "rename the training folder to `train`"
+        refuse(str(root), None, f"it has {_listing([one.name for one in found.values()])}, but no `train`", hint=hint)
+    if len(folders) == 1 and not flat and scanner.folders(folders[0]):  # as a zip file unpacks
+        notes.append(f"the images are in its only subfolder, `{folders[0].name}`")
+        return _split_folders(folders[0], scanner, notes, flat, training)
+    return {"train": root}
+
+
+def _split_of(name: str) -> str | None:
+    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
+
+
+def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> list[Listed]:
+    """Returns the images in the folders of classes, by class and name."""
+    found = []
+    for kind in scanner.folders(folder):
+        images = scanner.images(split, Path(kind.path))
+        found += [replace(one, name=f"{kind.name}/{one.name}", label=kind.name) for one in images]
+    if loose := scanner.images(split, folder, deep=False):
+        notes.append(
+            f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} outside of the folders of classes in "
+            f"`{folder.name}`, such as {loose[0].name}"
+        )
+    return found
+
+
+def _by_pattern(split: str, folder: Path, pattern: str, scanner: Scanner, notes: list[str]) -> list[Listed]:
+    """Returns the images whose path matches the pattern, by path."""
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise TfloopError(f"`label_pattern` is no regular expression: {error}") from error
+    if "label" not in compiled.groupindex:
+        raise TfloopError("`label_pattern` has no group `label`", hint="for example (?P<label>[a-z]+)_[0-9]+")
+    images = scanner.images(split, folder)
+    matches = [(one, match["label"]) for one in images if (match := compiled.search(one.name)) and match["label"]]
+    if not matches:
+        first = f"; the first of {len(images):,} is {images[0].name}" if images else ""
+        refuse(str(folder), None, f"`label_pattern` matches no image{first}")
+    if rest := len(images) - len(matches):
+        notes.append(f"not used: {rest:,} of {len(images):,} images in `{folder.name}`, which `label_pattern` misses")
+    return [replace(one, label=label) for one, label in matches]
+
+
+def _from_table(root: Path, table: Path, columns: tuple[str, str]) -> list[Listed]:
+    """Returns the images of a table, in its order."""
+    if not table.exists() and (root / table.name).exists():
+        table = root / table.name
+    found = []
+    for row in read_rows(table, "train"):
+        name, label = row.cell(columns[0]), row.cell(columns[1])
+        if not name or not label:
+            row.refuse(f"the column `{columns[0] if not name else columns[1]}` is empty")
+        if one := file_at("train", _path_of(root, table.parent, name), name):
+            found.append(replace(one, label=label))
+    return found
+
+
+def _path_of(root: Path, beside: Path, name: str) -> str:
+    """Returns the path of a file that a table names, relative to the folder or the table, maybe without suffix."""
+    for folder in (root, beside):
+        for suffix in ("", *IMAGE_SUFFIXES):
+            if os.path.lexists(path := folder / f"{name}{suffix}") and not path.is_dir():
+                return str(path)
+    return str(root / name)
+
+
+def _drop_unlabelled_splits(layout: Layout) -> None:
+    """Removes splits without a class, which cannot be evaluated: their images are reported as not used."""
+    for split in [split for split in layout.splits if split != "train" and not layout.splits[split]]:
+        layout.notes.append(f"there is no {split} split: `{layout.folders[split].name}` has no folders of classes")
+        del layout.splits[split], layout.folders[split]
+
+
+def _listing(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
