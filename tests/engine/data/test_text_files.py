@@ -35,7 +35,7 @@ CSV = '\ufeffreview,id,stars\r\n"fine,\n""good""",1,5\r\nbad,2,10\r\n\r\n'
     [
         ("a.csv", CSV.encode()),
         ("a.CSV", CSV.removeprefix("\ufeff").encode("utf-16")),
-        ("a.csv.gz", gzip.compress(CSV.encode())),
+        ("a.csv.gz", gzip.compress(CSV.encode(), mtime=0)),
         ("a.csv.bz2", bz2.compress(CSV.encode())),
         ("a.csv", CSV.replace(",", ";").replace("fine;", "fine,").encode()),
         ("a.jsonl", b'\xef\xbb\xbf{"review": "fine,\\n\\"good\\"", "stars": 5}\n\n{"review": "bad", "stars": 10}'),
