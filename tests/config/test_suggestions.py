@@ -50,6 +50,14 @@ def test_former_key_suggests_new_name(hint_for, line: str, name: str) -> None:
     assert hint_for(line) == f"did you mean `{name}`?"
 
 
+@pytest.mark.parametrize("dataset", ["{name: text, train: a.csv", "{name: table, train: a.csv, target: y"])
+def test_label_of_a_dataset_suggests_target(tmp_path: Path, dataset: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"dataset: {dataset}, label: y}}\nmodel: mlp\n")
+    with pytest.raises(TfloopError) as caught:
+        load([str(tmp_path / "a.yaml")])
+    assert [problem.hint for problem in caught.value.problems] == ["did you mean `target`?"]
+
+
 @pytest.mark.parametrize(
     ("line", "name"),
     [

@@ -22,7 +22,7 @@ COMPONENT_KEYS: Mapping[str, Registry] = {
 }
 # Former names of arguments of components; `steps_per_call` is in `SYNONYMS`.
 RENAMED_ARGUMENTS: Mapping[tuple[str, str], Mapping[str, str]] = {
-    ("datasets", "text"): {"label": "target"},
+    **{("datasets", name): {"label": "target", "labels": "target"} for name in ("arrays", "table", "text", "tfds")},
     ("schedules", "cosine"): {"final": "alpha", "steps": "decay_steps"},
     ("schedules", "exponential"): {"decay": "decay_rate", "every_steps": "decay_steps"},
 }

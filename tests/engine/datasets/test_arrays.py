@@ -64,8 +64,8 @@ def test_splits_are_read_by_name(tmp_path: Path, kind: str, in_memory: str) -> N
 
 def test_names_are_arguments_and_one_pair_is_the_training_split(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npz", images=X, digits=Y, test_images=XT, test_digits=YT, train_images=X, train_digits=Y)
-    assert list(build(path, inputs="images", targets="digits").splits) == ["train"]
-    named = build(path, inputs="{split}_images", targets="{split}_digits")
+    assert list(build(path, input="images", target="digits").splits) == ["train"]
+    named = build(path, input="{split}_images", target="{split}_digits")
     assert [len(source) for source in named.splits.values()] == [6, 2]
     assert list(build(save(tmp_path / "b.npz", x=X, y=Y)).splits) == ["train"]
 
@@ -128,7 +128,7 @@ def test_fingerprint_depends_on_the_values(tmp_path: Path, monkeypatch) -> None:
     [
         ({"x_train": X}, {}, "a.npz: there is no array `y_train`\n  did you mean `x_train`?"),
         ({"a": X}, {}, "a.npz: there is no array `x_train`\n  the arrays are `a`"),
-        ({"x_train": X, "y_train": Y}, {"targets": "labels"}, "a.npz: there is no array `labels`"),
+        ({"x_train": X, "y_train": Y}, {"target": "labels"}, "a.npz: there is no array `labels`"),
         ({"x_train": X, "y_train": Y[:5]}, {}, "a.npz: `y_train`: it has 5 rows, and"),
         ({"x_train": X, "y_train": Y, "x_test": XT}, {}, "a.npz: there is no array `y_test`"),
         ({"x_train": X, "y_train": Y, "x_test": XT[:, :3], "y_test": YT}, {}, "`x_test`: its rows are float32[3], and"),

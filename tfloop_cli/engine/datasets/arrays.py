@@ -30,8 +30,8 @@ SAMPLES = 64  # parts of a larger array that it depends on
 def arrays(
     *,
     path: Annotated[Path, OnResume.CHANGES_REST],
-    inputs: str | None = None,
-    targets: str | None = None,
+    input: str | None = None,
+    target: str | None = None,
     sample_weight: str | None = None,
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
@@ -42,16 +42,16 @@ def arrays(
 
     Args:
         path: the .npz file, or a folder with files such as x_train.npy.
-        inputs: the name of the inputs, with {split} for `train`, `validation` and `test`; without {split} all are the
+        input: the name of the inputs, with {split} for `train`, `validation` and `test`; without {split} all are the
             training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first one with `train`.
-        targets: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`.
+        target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`.
         sample_weight: likewise the weight of each example in the loss; null: `w_{split}`, `sample_weight_{split}`, `w`
             or `sample_weight`, if there is one.
         in_memory: whether to keep all inputs in memory, or to read them from the file when they are used, which a
             compressed file does not allow; auto: in memory if they need at most a quarter of the free memory.
     """
     found = find_arrays(path)
-    names = {"inputs": inputs, "targets": targets, "sample_weight": sample_weight}
+    names = {"inputs": input, "targets": target, "sample_weight": sample_weight}
     splits = _splits(found, path, {role: name or _default(found, path, role) for role, name in names.items()})
     needed = sum(split["inputs"].bytes for split in splits.values())
     allowed = {"always": needed, "auto": psutil.virtual_memory().available // 4, "never": -1}[in_memory]
