@@ -5,7 +5,8 @@
 
 Each workload is a built-in config, which `tfloop train` runs unchanged, but for the model and the optimizer of
 `images`; the others use the same data, model, batch size, optimizer and schedule. The workload `images` consists of
-JPEG and PNG files, which are generated first, and which tfloop may not hold in memory. PyTorch, which has no decoder, gets their pixels in memory. The fastest
+JPEG and PNG files, which are generated first, and which tfloop may not hold in memory. PyTorch, which has no decoder,
+gets their pixels in memory. The fastest
 `steps_per_execution` for `fit`, with or without XLA, is found by a search first, whose time is not counted.
 
 tfloop enables huge pages for itself. Set GLIBC_TUNABLES=glibc.malloc.hugetlb=1 to enable them for all commands.
