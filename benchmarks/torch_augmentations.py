@@ -19,8 +19,9 @@ def flip() -> Augmentation:
     return augment
 
 
-def affine(degrees: float, zoom: float, shift: float) -> Augmentation:
+def affine(degrees: float, zoom: float, shift: float, fill: str) -> Augmentation:
     """Random rotation, zoom and translation around the center, with bilinear interpolation and zero fill."""
+    assert fill == "zero"
 
     def augment(images: torch.Tensor) -> torch.Tensor:
         random = torch.rand(4, len(images)) * 2 - 1

@@ -35,7 +35,7 @@ ALLOWED: dict[str, list[str]] = {
     "terminal": ["errors", "events", "files", "runs"],
     "engine.kernels": ["hardware"],
     "engine.runtime": ["errors", "hardware", "config", "engine.kernels"],
-    "engine.augmentations": ["registry"],
+    "engine.augmentations": ["errors", "registry"],
     "engine.schedules": ["errors", "registry"],
     "engine.data": ["errors", "cache_folder", "registry", "config"],
     "engine.datasets": ["errors", "registry", "engine.data"],

@@ -321,6 +321,39 @@ def test_fill_of_affine_is_the_nearest_border() -> None:
         np.testing.assert_allclose(augmented("affine", image, fill=fill, **arguments), 0.5, atol=1e-6)
 
 
+KERAS_LAYERS = {
+    "RandAugment": {},
+    "RandomColorJitter": {"brightness_factor": 0.3, "contrast_factor": 0.2},
+    "RandomRotation": {"factor": 0.1},
+    "RandomGaussianBlur": {},
+}
+
+
+@pytest.mark.parametrize("layer", KERAS_LAYERS)
+def test_keras_layer_is_a_function_of_seed_and_step(layer: str) -> None:
+    """In a second pipeline that begins later, and with other numbers for each step; Keras' layers alone are not."""
+    images = np.random.default_rng(1).random((4, 8, 8, 3), np.float32)
+
+    def steps(first: int, last: int) -> list[np.ndarray]:
+        augment = augmentations.build(Component("keras", {"layer": layer, "arguments": KERAS_LAYERS[layer]}))
+        numbers = tf.data.Dataset.range(first, last)
+        batches = numbers.map(lambda step: augment(images, [7, tf.cast(step, tf.int32)]), num_parallel_calls=2)
+        return list(batches.as_numpy_iterator())
+
+    whole = steps(0, 4)
+    np.testing.assert_array_equal(whole[2:], steps(2, 4))
+    assert not np.array_equal(whole[0], whole[1])
+    assert 0 <= np.min(whole) <= np.max(whole) <= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"facto": 1}, "RandomContrast: .*facto"), ({"seed": 1}, "`seed` cannot be set")]
+)
+def test_wrong_argument_of_keras_layer_is_an_error(arguments: dict, message: str) -> None:
+    with pytest.raises(TfloopError, match=message):
+        augmentations.build(Component("keras", {"layer": "RandomContrast", "arguments": arguments}))
+
+
 AUGMENT = [{"name": "flip"}, {"name": "shift", "pixels": 1}, {"name": "affine"}]
 
 

@@ -148,6 +148,8 @@ def _webp(content: bytes) -> ImageInfo:
 
 
 def _bmp(content: bytes) -> ImageInfo:
+    if struct.unpack_from("<I", content, 14)[0] < 40:
+        return ImageInfo("bmp (OS/2)")  # only Pillow decodes it
     width, height = struct.unpack_from("<ii", content, 18)
     bits, compression = struct.unpack_from("<HI", content, 28)
     return _info("bmp", abs(height), width, 1, bits == 24 and compression == 0)
@@ -169,8 +171,8 @@ def transparency_of_gif(content: bytes) -> tuple[int, int] | None:
             while content[place] == 0x21:
                 place = _after_blocks(content, place + 2)
             local = content[place + 9]  # of the image descriptor
-            start = place + 10 if local & 0x80 else 13
-            return control, start + 3 * color
+            start, flags = (place + 10, local) if local & 0x80 else (13, content[10])
+            return (control, start + 3 * color) if 3 * color < _palette_bytes(flags) else None
         place = _after_blocks(content, place + 2)
     return None
 

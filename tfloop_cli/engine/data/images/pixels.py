@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,13 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
 
+# What Pillow raises for damaged files, depending on their format.
+_PILLOW_ERRORS: tuple[type[Exception], ...] = (
+    OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, struct.error,
+    zlib.error,
+)  # fmt: skip
+if Image is not None:
+    _PILLOW_ERRORS = (*_PILLOW_ERRORS, Image.DecompressionBombError)
 NEEDS_PILLOW = "install Pillow"
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
 _TRANSPOSED = (5, 6, 7, 8)  # orientations that swap rows and columns
@@ -132,7 +140,7 @@ def _decode_with_pillow(content: bytes, name: str, max16: int) -> np.ndarray:
     try:
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
         return _from_pillow(image, max16)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except _PILLOW_ERRORS as error:
         raise ValueError(f"Pillow cannot decode this {name} file: {error}") from error
 
 
@@ -160,7 +168,7 @@ def complete_info(path: str, info: ImageInfo) -> ImageInfo:
             orientation = image.getexif().get(0x0112, 1)
             height, width = image.size if orientation in _TRANSPOSED else image.size[::-1]
             return replace(info, height=height, width=width, bits=16 if image.mode.startswith("I") else 8)
-    except (OSError, SyntaxError, Image.DecompressionBombError):
+    except _PILLOW_ERRORS:
         return info
 
 
@@ -172,6 +180,6 @@ def largest_value(path: str) -> int:
         if format_of(content) != "png":
             return int(np.asarray(Image.open(io.BytesIO(content))).max())
         values = tf.io.decode_png(content, 0, tf.uint16).numpy()
-    except (OSError, SyntaxError, tf.errors.OpError):
+    except (*_PILLOW_ERRORS, tf.errors.OpError):
         return 0
     return int(values[..., : 1 if values.shape[2] < 3 else 3].max())  # without alpha
