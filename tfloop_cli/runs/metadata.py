@@ -129,6 +129,18 @@ def save_metadata(
     return facts
 
 
+def save_dataset(run: RunFolder, config: Config) -> None:
+    """Writes the dataset of a config into the config.yaml of a run: its files may have been moved.
+
+    Raises:
+        TfloopError: a disk error (exit code 2 or 75).
+    """
+    saved = load([str(run.config)]).config
+    if saved.dataset != config.dataset:
+        with disk_errors(run.path):
+            write_atomic(run.config, dump(saved.model_copy(update={"dataset": config.dataset})).encode())
+
+
 def _changes(
     run: RunFolder, config: Config, before: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
