@@ -94,8 +94,6 @@ class PlainDisplay(Display):
         width = max(map(len, facts))
         for name, fact in facts.items():
             self._console.info(f"{name:<{width}}  {fact}")
-        if event.step:
-            self._console.info(f"resuming after step {event.step:,}")
 
     def _progress(self, event: Progress) -> None:
         """Not shown: it is too much for a log."""
