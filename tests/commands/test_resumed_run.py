@@ -11,6 +11,7 @@ from tfloop_cli.files import write_json
 from tfloop_cli.runs import checkpoints
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.metadata import trained_config
 from tfloop_cli.runs.resume import run_length
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
@@ -49,6 +50,12 @@ def test_finished_run_keeps_where_its_data_is_now(tmp_path: Path, capsys: pytest
     assert show_result(run, from_mapping(base | moved, "a test"), "ab", [], make_display(Console()))
     config = load([str(run.config)]).config
     assert (config.dataset.arguments["path"], config.epochs) == ("/moved", 3)
+    run.checkpoints.mkdir()
+    saved = Checkpoint(run.checkpoints / "step", {"config": base | {"epochs": 1}})
+    for content, path, epochs in ((run.config.read_text(), "/moved", 1), ("dataset: [", "/before", 1)):
+        run.config.write_text(content)
+        found = trained_config(saved)
+        assert (found["dataset"]["path"], found["epochs"]) == (path, epochs)
 
 
 def test_length_of_a_run_counts_earlier_epochs_as_they_were(tmp_path: Path) -> None:
