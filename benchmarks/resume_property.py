@@ -175,13 +175,16 @@ class Phase:
     Args:
         config: unresolved.
         saved: metadata of the first phase; empty for the first one.
+        stop: the step of the first phase at which this one begins.
     """
 
-    def __init__(self, config: Config, saved: Mapping[str, Any]) -> None:
+    def __init__(self, config: Config, saved: Mapping[str, Any], stop: int = 0) -> None:
         self.config = runtime.setup(config)
         self.data = build_data(self.config)
         self.task = build_task(self.config.task, self.data.spec)
-        self.total_steps = total_steps(self.config, self.data.steps_per_epoch, saved, lambda line: None)
+        done = stop // STEPS  # epochs, before the data may have grown
+        steps = done * STEPS + (self.config.epochs - done) * self.data.steps_per_epoch
+        self.total_steps = total_steps(self.config, steps, saved, lambda line: None)
         self.state = build_state(self.task, self.data, self.config, self.total_steps)
 
     def events(self) -> Iterator[Event]:
@@ -237,7 +240,7 @@ def scored_by(phase: Phase, key: str) -> tuple[Any, ...]:
 def reference(case: Case, first: Phase, values: Mapping[int, Parts], config: Config) -> tuple[Phase, list[EpochDone]]:
     """Trains the second phase in memory, with the values of the first one at the case's step."""
     saved = {"total_steps": first.total_steps, "schedule": first.config.schedule.name}
-    second = Phase(config, saved)
+    second = Phase(config, saved, case.stop)
     switch(values[case.stop], first, second)
     return second, [event for event in second.events() if isinstance(event, EpochDone)]
 

@@ -27,7 +27,7 @@ folder = Path(sys.argv[1])
 def save(step, size=20_000):
     arrays = {"models/model/0000": np.arange(size, dtype=np.float32)}
     facts = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9, "train_examples": 1}
-    now = {"step": step, "epoch": 0, "best_step": -1, "other_variables": 0}
+    now = {"step": step, "epoch": 0, "epoch_start": 0, "best_step": -1, "other_variables": 0}
     snapshot = types.SimpleNamespace(arrays=arrays, facts=now, weights_sha256=lambda: "0" * 64)
     return write_checkpoint(folder, snapshot, facts)
 if sys.argv[2] == "old":

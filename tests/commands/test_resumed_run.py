@@ -1,14 +1,20 @@
-"""What is printed about a resumed run, and the config that it continues with."""
+"""What is printed about a resumed run, and the config and length that it continues with."""
 
 from pathlib import Path
 
 import pytest
 
+from tfloop_cli.commands.finished_run import show_result
 from tfloop_cli.commands.resumed_run import announce_resume
-from tfloop_cli.config.loading import from_mapping
+from tfloop_cli.config.loading import dump, from_mapping, load
+from tfloop_cli.files import write_json
+from tfloop_cli.runs import checkpoints
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.metadata import trained_config
+from tfloop_cli.runs.resume import run_length
 from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.display import make_display
 
 MORE = "warning: run has trained {} steps, more than `epochs: 3` asks for"
 
@@ -33,3 +39,33 @@ def test_one_line_says_what_happens_to_the_run(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(message)
     assert found.epochs == epochs
+
+
+def test_finished_run_keeps_where_its_data_is_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`tfloop evaluate` reads the data from there, and has no option for it."""
+    base = {"model": "mlp", "dataset": {"name": "images", "path": "/before"}, "epochs": 3}
+    run, moved = RunFolder(tmp_path), {"dataset": {"name": "images", "path": "/moved"}, "epochs": 2}
+    run.config.write_text(dump(from_mapping(base, "a test")))
+    write_json(run.summary, {"reason": "completed", "checkpoint": "c", "weights_sha256": "ab", "evaluations": {}})
+    assert show_result(run, from_mapping(base | moved, "a test"), "ab", [], make_display(Console()))
+    config = load([str(run.config)]).config
+    assert (config.dataset.arguments["path"], config.epochs) == ("/moved", 3)
+    run.checkpoints.mkdir()
+    saved = Checkpoint(run.checkpoints / "step", {"config": base | {"epochs": 1}})
+    for content, path, epochs in ((run.config.read_text(), "/moved", 1), ("dataset: [", "/before", 1)):
+        run.config.write_text(content)
+        found = trained_config(saved)
+        assert (found["dataset"]["path"], found["epochs"]) == (path, epochs)
+
+
+def test_length_of_a_run_counts_earlier_epochs_as_they_were(tmp_path: Path) -> None:
+    """Of data that has grown, the schedule was stretched over `epochs` times the new length of an epoch."""
+    run = RunFolder(tmp_path)
+    assert run_length(6, 30, None) == run_length(6, 30, run) == 180
+    folder = run.checkpoints / checkpoints.folder_name(107)
+    folder.mkdir(parents=True)
+    manifest = {key: kind() for key, kind in checkpoints._REQUIRED.items()}
+    manifest |= {"schema": checkpoints.SCHEMA, "step": 107, "epoch": 5, "epoch_start": 100}
+    (folder / checkpoints.MANIFEST).write_bytes(checkpoints.manifest_bytes(manifest))
+    assert run_length(6, 30, run) == 100 + 30
+    assert run_length(4, 30, run) == 4 * 30

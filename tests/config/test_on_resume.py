@@ -1,5 +1,6 @@
 """Every key declares what another value does to a resumed run; differences between two configs are found key by key."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -58,6 +59,13 @@ def test_annotation_of_an_argument_declares_its_policy() -> None:
     for annotation in (Annotated[int, FREE], Annotated[int, FREE] | None):
         assert argument_policy("model", Parameter("mine", annotation, required=True)) is FREE
     assert argument_policy("model", Parameter("mine", int, required=True)) is REFUSED
+
+
+def test_path_of_any_dataset_may_change_since_data_can_be_moved() -> None:
+    for annotation in (Path, Path | None, list[Path], Annotated[Path, "the file"]):
+        assert argument_policy("dataset", Parameter("mine", annotation, required=True)) is CHANGES_REST
+    assert argument_policy("dataset", Parameter("mine", Annotated[Path, REFUSED], required=True)) is REFUSED
+    assert argument_policy("model", Parameter("mine", Path, required=True)) is REFUSED
 
 
 @pytest.mark.parametrize(

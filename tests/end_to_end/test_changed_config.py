@@ -96,6 +96,7 @@ def test_best_epoch_and_patience_start_anew_for_another_metric(trainer, save) ->
         "none": ({"checkpoint": {"best": None}}, ["best epoch"]),
         "mode": ({"checkpoint": {"best": {"mode": "min"}}}, ["best epoch"]),
         "patience": ({"early_stopping": {"metric": "loss"}}, ["early stopping"]),
+        "no patience": ({"early_stopping": None}, []),
         "EMA": ({"ema_decay": None}, ["best epoch", "early stopping"]),
         "same": ({"checkpoint": {"best": {"metric": "accuracy"}}, "ema_decay": 0.9}, []),
     }.values():
@@ -105,7 +106,8 @@ def test_best_epoch_and_patience_start_anew_for_another_metric(trainer, save) ->
         assert [name for name, start in anew.items() if any(line.startswith(start) for line in lines)] == names
         assert np.isnan(float(second.state.best)) == ("best epoch" in names)
         assert int(second.state.best_step) == (-1 if "best epoch" in names else int(first.state.best_step))
-        assert np.isnan(float(second.state.early_stopping[0])) == ("early stopping" in names)
+        anew = "early stopping" in names or second.config.early_stopping is None
+        assert np.isnan(float(second.state.early_stopping[0])) == anew
 
 
 def test_new_ema_starts_with_the_weights(trainer, save) -> None:

@@ -308,8 +308,8 @@ def test_another_schedule_has_the_length_of_the_run(schedule: object, expected: 
     from tfloop_cli.runs.resume import total_steps
 
     config = from_mapping(CONFIG | {"epochs": 6, "schedule": schedule}, "a test")
-    assert total_steps(config, 10, {"total_steps": 40, "schedule": "cosine"}, [].append) == expected
-    assert total_steps(config, 10, {"total_steps": 40, "schedule": "constant"}, [].append) == 60
+    assert total_steps(config, 60, {"total_steps": 40, "schedule": "cosine"}, [].append) == expected
+    assert total_steps(config, 60, {"total_steps": 40, "schedule": "constant"}, [].append) == 60
 
 
 def test_changed_machine_code_and_data_are_reported(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_run_with_dicts_weights_and_an_own_variable_is_resumed_exactly(make_run,
     assert epochs[1][1]["loss"] < epochs[0][1]["loss"]
     stopped = make_run()
     stopped.fit_until(4)
-    facts = {"config": to_mapping(stopped.config), "data": "", "code": {}, "run_id": "", "total_steps": 1}
+    facts = {"config": to_mapping(stopped.config), "code": {}, "run_id": "", "total_steps": 1, **stopped.data.facts}
     saved = Checkpoint.open(write_checkpoint(tmp_path, stopped.state.snapshot(), facts))
     resumed = make_run()
     restore(saved, resumed.state, TrainSteps(resumed.state, resumed.data, resumed.task, resumed.config).trace)

@@ -201,7 +201,7 @@ def test_damaged_config_of_another_run_does_not_stop_the_lookup(tfloop) -> None:
     assert run_of(tfloop("train exp.yaml --resume")) == str(run)
     (run / "config.yaml").write_text("model: unknown\n")
     result = tfloop("train exp.yaml --resume -q")
-    assert "has a config that cannot be read" in result.stderr
+    assert "has a config that cannot be read (" in result.stderr
     assert run_of(result) not in (str(run), str(damaged))
 
 

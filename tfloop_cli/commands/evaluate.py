@@ -19,6 +19,7 @@ from tfloop_cli.registry import plugins
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
 from tfloop_cli.runs.code_copies import code_to_load
 from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.metadata import trained_config
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
 from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
@@ -61,7 +62,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     copies = RunFolder(checkpoint.path.resolve().parent.parent).code
     code, only = code_to_load(copies, checkpoint.manifest, options.code, options.trust_code)
     plugins.load(code, console.warn, only)
-    trained, changes = checkpoint.manifest["config"], {"device": options.device}
+    trained, changes = trained_config(checkpoint), {"device": options.device}
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations
     config = from_mapping(trained | changes, str(checkpoint.path))

@@ -22,7 +22,7 @@ from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
 from tfloop_cli.runs.lookup import choose_run
 from tfloop_cli.runs.metadata import load_encoders, load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
-from tfloop_cli.runs.resume import total_steps
+from tfloop_cli.runs.resume import run_length, total_steps
 from tfloop_cli.runs.start import TrainOptions, open_run
 from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
@@ -43,10 +43,10 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     data = build_data(config, warn, load_encoders(options.resume), progress=console.show_progress)
     options = choose_run(config, options, data.fingerprint, note, warn)
     task = build_task(config.task, data.spec)
-    train_on_unused_validation(task, data, note)
+    train_on_unused_validation(task, data)
     config = limit_epochs(config, data, note)
     metadata = load_metadata(options.resume)
-    steps = total_steps(config, data.steps_per_epoch, metadata, note)
+    steps = total_steps(config, run_length(config.epochs, data.steps_per_epoch, options.resume), metadata, note)
     state = build_state(task, data, config, steps, note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
@@ -68,7 +68,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
                 config = announce_resume(run, config, restored, finished, console)
-                if finished and show_result(run, state.weights_sha256(), options.thresholds, display):
+                if finished and show_result(run, config, state.weights_sha256(), options.thresholds, display):
                     return ExitCode.DONE
             checkpoints.facts = save_metadata(run, config, options, facts, int(state.step), data.encoders_json())
             emit(start_event(run, config, data, state, options.code, evaluates=bool(task.eval_step)))

@@ -7,6 +7,7 @@ an argument of a component that declares none has that of the component's key.
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -59,8 +60,14 @@ def policies() -> Mapping[str, OnResume]:
 
 
 def argument_policy(key: str, parameter: Parameter) -> OnResume:
-    """Returns the policy of an argument of the component in `key`: declared, or that of the key."""
-    return _declared(parameter.annotation) or _ARGUMENTS.get(f"{key}.{parameter.name}") or policies()[key]
+    """Returns the policy of an argument of the component in `key`: declared, or that of the key.
+
+    A path of a dataset may change, since data can be moved: its content is compared.
+    """
+    known = _declared(parameter.annotation) or _ARGUMENTS.get(f"{key}.{parameter.name}")
+    if known is None and key == "dataset" and _has_path(parameter.annotation):
+        return OnResume.CHANGES_REST
+    return known or policies()[key]
 
 
 def _policies(model: type[BaseModel], prefix: str, inherited: OnResume | None) -> Iterator[tuple[str, OnResume]]:
@@ -79,6 +86,10 @@ def _declared(annotation: Any) -> OnResume | None:
     if isinstance(annotation, OnResume):
         return annotation
     return next(filter(None, map(_declared, get_args(annotation))), None)
+
+
+def _has_path(annotation: Any) -> bool:
+    return annotation is Path or any(map(_has_path, get_args(annotation)))
 
 
 def _compare(key: str, before: Any, now: Any) -> Iterator[Difference]:

@@ -201,7 +201,7 @@ def _reason(run: RunFolder, config: Config) -> str:
     try:
         saved = load([str(run.config)]).config
     except TfloopError as error:
-        return f"has a config that cannot be read ({error.problems[0]})"
+        return f"has a config that cannot be read ({error.problems[0].message})"
     found = differences(to_mapping(saved), to_mapping(with_decisions(config, saved)))
     changed = [one for one in found if one.policy is not OnResume.FREE]
     shown = [f"`{one.key}` ({short(one.before)}, now {short(one.now)})" for one in changed[:_MAX_DIFFERENCES]]

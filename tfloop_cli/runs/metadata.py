@@ -148,6 +148,30 @@ def save_metadata(
     return facts
 
 
+def save_dataset(run: RunFolder, config: Config) -> None:
+    """Writes the dataset of a config into the config.yaml of a run: its files may have been moved.
+
+    Raises:
+        TfloopError: a disk error (exit code 2 or 75).
+    """
+    saved = load([str(run.config)]).config
+    if saved.dataset != config.dataset:
+        with disk_errors(run.path):
+            write_atomic(run.config, dump(saved.model_copy(update={"dataset": config.dataset})).encode())
+
+
+def trained_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns the config of a checkpoint as plain data, with the dataset of its run: the data may have been moved."""
+    config, run = dict(checkpoint.manifest["config"]), RunFolder(checkpoint.path.resolve().parent.parent)
+    if not run.is_run():
+        return config
+    try:
+        dataset = to_mapping(load([str(run.config)]).config)["dataset"]
+    except TfloopError:  # damaged, or deleted: a checkpoint has what is needed
+        return config
+    return config | {"dataset": dataset}
+
+
 def _changes(
     run: RunFolder, config: Config, before: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> list[dict[str, Any]]:

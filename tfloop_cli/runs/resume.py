@@ -15,7 +15,7 @@ from tfloop_cli.files import read_json
 from tfloop_cli.hardware import all_cores
 from tfloop_cli.registry.argument_types import OnResume
 from tfloop_cli.runs import metadata
-from tfloop_cli.runs.checkpoints import list_checkpoints
+from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 from tfloop_cli.runs.code_copies import changed_code
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.thresholds import Threshold
@@ -67,7 +67,25 @@ def with_decisions(config: Config, saved: Config) -> Config:
     return config.model_copy(update={key: getattr(saved, key) for key in undecided})
 
 
-def total_steps(config: Config, steps_per_epoch: int, saved: Mapping[str, Any], note: Callable[[str], None]) -> int:
+def run_length(epochs: int, steps_per_epoch: int, run: RunFolder | None) -> int:
+    """Returns the training steps of a run, in which earlier epochs may have had another length: data can change.
+
+    Args:
+        epochs: of the config.
+        steps_per_epoch: of the epochs from the run's newest good checkpoint on.
+        run: the one to resume; None for a new one.
+    """
+    for path in reversed(list_checkpoints(run.checkpoints) if run else []):
+        try:
+            manifest = Checkpoint.open(path).manifest
+        except TfloopError:  # reported when the run is restored
+            continue
+        if manifest["epoch"] <= epochs:
+            return int(manifest["epoch_start"] + (epochs - manifest["epoch"]) * steps_per_epoch)
+    return epochs * steps_per_epoch
+
+
+def total_steps(config: Config, steps: int, saved: Mapping[str, Any], note: Callable[[str], None]) -> int:
     """Returns the length of the learning rate schedule in training steps.
 
     A resumed run keeps the length that it had with the same schedule, even if `epochs` or the data change. Another
@@ -75,11 +93,11 @@ def total_steps(config: Config, steps_per_epoch: int, saved: Mapping[str, Any], 
 
     Args:
         config: the run's config.
-        steps_per_epoch: training batches in one epoch.
+        steps: training steps of the run, see `run_length`.
         saved: the metadata of the resumed run; empty for a new one.
         note: prints a message if that makes the schedule shorter or longer than the run.
     """
-    steps, before = config.epochs * steps_per_epoch, saved.get("total_steps")
+    before = saved.get("total_steps")
     if type(before) is not int or before <= 0 or before == steps:
         return steps
     if config.schedule.name == "constant" or config.schedule.name != saved.get("schedule"):

@@ -101,8 +101,6 @@ class PlainDisplay(Display):
             self._console.info("\n".join(lines))
         for note in event.notes:
             self._console.note(note)
-        if event.step:
-            self._console.info(f"resuming after step {event.step:,}")
 
     def _progress(self, event: Progress) -> None:
         """Not shown: it is too much for a log."""

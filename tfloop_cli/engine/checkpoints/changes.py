@@ -54,7 +54,8 @@ def apply_changes(manifest: Mapping[str, Any], facts: Mapping[str, Any], state: 
         lines.append(f"the best epoch is chosen anew, by {facts['best_metric'] or 'no metric'}")
     if _differs("early_stopping_metric", manifest, facts) and not math.isnan(state.early_stopping[0]):
         state.early_stopping.assign([math.nan, 0.0])
-        lines.append(f"early stopping starts anew, with {facts['early_stopping_metric'] or 'no metric'}")
+        if facts["early_stopping_metric"]:
+            lines.append(f"early stopping starts anew, with {facts['early_stopping_metric']}")
     return lines
 
 

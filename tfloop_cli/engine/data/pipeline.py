@@ -54,6 +54,7 @@ class Data:
         self._augment = build_augmentations(config.augment, dataset.spec)
         self._splits = split_dataset(dataset, config.validation, training=training)
         self.held_out = len(dataset.splits.get("train", ())) - self.examples("train")
+        self.is_hold_out_undone = False
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
         if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
@@ -92,7 +93,7 @@ class Data:
         """
         if self._config.validation != "auto" or not undo_hold_out(self._splits):
             return 0
-        self.held_out = 0
+        self.held_out, self.is_hold_out_undone = 0, True
         return self.examples("train")
 
     @property

@@ -67,16 +67,15 @@ def create_state(
     return state
 
 
-def train_on_unused_validation(task: Task, data: Data, note: Callable[[str], None]) -> None:
+def train_on_unused_validation(task: Task, data: Data) -> None:
     """Makes training examples again of those that `validation: auto` held out, if the task cannot evaluate them.
 
     Args:
-        task: it may have no `eval_step`.
+        task: it may have no `eval_step`; a note of `complete_setup` says so.
         data: its training split changes; called before `steps_per_epoch` is used.
-        note: prints a line.
     """
-    if not task.eval_step and (held := data.undo_auto_validation()):
-        note(f"`validation: auto` holds out nothing: the task has no `eval_step`; all {held:,} examples are trained on")
+    if not task.eval_step:
+        data.undo_auto_validation()
 
 
 def limit_epochs(config: Config, data: Data, note: Callable[[str], None]) -> Config:
@@ -121,6 +120,8 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         state.name_metrics(task.metrics)
     if not task.eval_step:
         unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
+        if data.is_hold_out_undone:
+            unused = f"; `validation: auto` holds out none of the {data.examples('train'):,} examples"
         state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
     for text in state.notes:
         note(text)
