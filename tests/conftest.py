@@ -110,6 +110,7 @@ def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
     """Returns a function that creates a run at step 0.
 
     Its arguments are the changes to `SMALL`, and optionally a dataset (`own`) and a model (`net`) of the test.
+    `test: auto` holds out nothing of a dataset of the test.
     """
 
     def make(own: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
@@ -118,6 +119,8 @@ def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
         from tfloop_cli.engine.training.setup import complete_setup, create_state
         from tfloop_cli.registry import models
 
+        if own is not None and "test" not in own.splits:
+            changes = {"test": 0} | changes
         config = configure(**changes)
         data = build_data(config) if own is None else Data(own, config)
         task = build_task(config.task, data.spec)

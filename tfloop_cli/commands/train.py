@@ -15,7 +15,7 @@ from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import build_state, train_on_unused_validation
+from tfloop_cli.engine.training.setup import build_state, settle_splits
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
@@ -43,7 +43,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     data = build_data(config, console.warn)
     options = choose_run(config, options, data.fingerprint, console.note, console.warn)
     task = build_task(config.task, data.spec)
-    train_on_unused_validation(task, data, console.note)
+    settle_splits(task, data, console.note, console.warn)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, data.steps_per_epoch, metadata, console.note)
     state = build_state(task, data, config, steps, console.note)

@@ -58,6 +58,10 @@ Device = Annotated[
     StringConstraints(pattern=r"^(auto|cpu|gpu|gpu:[0-9]{1,4})$"),
     Description("`auto`, `cpu`, `gpu` or `gpu:N` (`gpu:0`)"),
 ]
+HeldOutSize = Annotated[
+    Literal["auto"] | NonNegativeInt | ExclusiveFraction,
+    Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
+]
 RunName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"),
@@ -168,17 +172,27 @@ class Config(BaseModel):
         ],
         OnResume.CHANGES_REST,
     ] = Field(default=(), description="Random augmentations of the training examples, applied in this order.")
-    validation: Annotated[
-        Annotated[
-            Literal["auto"] | NonNegativeInt | ExclusiveFraction,
-            Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
-        ],
-        OnResume.REFUSED,
-    ] = Field(
+    test: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
         default="auto",
-        description="The validation split: a number of training examples to hold out, a fraction of them strictly "
-        "between 0 and 1, 0 for none, or auto: the dataset's own validation split, else a tenth of the training split "
-        "(nothing if the task has no `eval_step`).",
+        description="The test split, which is evaluated at the end: a number of training examples to hold out, a "
+        "fraction of them strictly between 0 and 1, 0 for none, or auto: the dataset's own test split, else a tenth of "
+        "the training split (nothing if the task has no `eval_step`). What is held out does not depend on `seed`, and "
+        "is stratified by class if the targets are classes in memory.",
+    )
+    validation: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
+        default="auto",
+        description="The validation split, which is evaluated after each epoch: likewise. Numbers and fractions of "
+        "both are those of the dataset's whole training split.",
+    )
+    group: Annotated[str | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="A column of the dataset: examples with the same value, such as those of one patient, are held out "
+        "together, so that none is on both sides; the numbers held out are as near as whole groups allow. null: none.",
+    )
+    split_by: Annotated[str | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="A column of the dataset with times: the latest training examples are held out for the test split, "
+        "those before them for validation. null: none.",
     )
     drop_remainder: Annotated[bool, OnResume.REFUSED] = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."

@@ -61,6 +61,8 @@ SYNONYMS: Mapping[str, str] = {
     "save_every": "checkpoint.every_epochs",
     "scheduler": "schedule",
     "steps_per_call": "steps_per_execution",
+    "test_size": "test",
+    "test_split": "test",
     "val_split": "validation",
     "validation_split": "validation",
     "warmup": "warmup_steps",

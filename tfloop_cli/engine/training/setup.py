@@ -67,16 +67,25 @@ def create_state(
     return state
 
 
-def train_on_unused_validation(task: Task, data: Data, note: Callable[[str], None]) -> None:
-    """Makes training examples again of those that `validation: auto` held out, if the task cannot evaluate them.
+def settle_splits(task: Task, data: Data, note: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    """Prints what is held out of the training split. If the task cannot evaluate it, "auto" holds out nothing.
 
     Args:
         task: it may have no `eval_step`.
-        data: its training split changes; called before `steps_per_epoch` is used.
+        data: its training split may change; called before `steps_per_epoch` is used.
         note: prints a line.
+        warn: prints what is wrong with the splits.
     """
-    if not task.eval_step and (held := data.undo_auto_validation()):
-        note(f"`validation: auto` holds out nothing: the task has no `eval_step`; all {held:,} examples are trained on")
+    if not task.eval_step and (undone := data.run_splits.undo_auto()):
+        keys = " and ".join(f"`{split}: auto`" for split in undone)
+        note(
+            f"{keys} hold{'s' if len(undone) == 1 else ''} out nothing: the task has no `eval_step`; all "
+            f"{data.examples('train'):,} examples are trained on"
+        )
+    for line in data.run_splits.notes:
+        note(line)
+    for line in data.run_splits.warnings:
+        warn(line)
 
 
 def build_state(
