@@ -75,7 +75,11 @@ def test_annotation_of_an_argument_declares_its_policy() -> None:
             {"dataset": {"name": "images", "path": "/a", "in_memory": "never"}},
             [("dataset.in_memory", "auto", "never", FREE)],
         ),
-        ({}, {"task": {"label_smoothing": 0.1}}, [("task.label_smoothing", 0.0, 0.1, REFUSED)]),
+        (
+            {"task": "classification"},
+            {"task": {"name": "classification", "label_smoothing": 0.1}},
+            [("task.label_smoothing", 0.0, 0.1, REFUSED)],
+        ),
         ({}, {"model": "linear"}, [("model", {"name": "mlp", "hidden": [128], "dropout": 0.1, "activation": "relu"},
                                     {"name": "linear"}, REFUSED)]),
         ({"schedule": "cosine"}, {"schedule": {"name": "cosine", "alpha": 0.1}},

@@ -13,7 +13,7 @@ from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps, fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
-from tfloop_cli.engine.tasks import build_task, evaluated_metrics
+from tfloop_cli.engine.tasks import build_task, decide_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state, settle_splits
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
@@ -41,6 +41,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config, console.note)
     data = build_data(config, console.warn)
+    config = config.model_copy(update={"task": decide_task(config.task, data.spec, console.note)})
     options = choose_run(config, options, data.fingerprint, console.note, console.warn)
     task = build_task(config.task, data.spec)
     settle_splits(task, data, console.note, console.warn)

@@ -138,7 +138,9 @@ class Config(BaseModel):
     )
     model: Annotated[ComponentField, OnResume.REFUSED] = Field(description="The model.")
     task: Annotated[ComponentField, OnResume.REFUSED] = Field(
-        default=Component("classification"), description="The kind of training: loss, metrics and training step."
+        default=Component("auto"),
+        description="The kind of training: loss, metrics and training step. auto: `classification` if the targets are "
+        "classes, `regression` if they are numbers. A run keeps the decision.",
     )
     epochs: Annotated[PositiveInt, OnResume.FREE] = Field(
         default=5, description="The number of passes over the training examples."
