@@ -69,8 +69,8 @@ RunName = Annotated[
 ]
 _MODE = (
     "Whether lower (`min`) or higher (`max`) values are better. null: for the task's default metric, the task decides; "
-    "for another one its name: `max` if it contains `accuracy`, `auc`, `f1`, `precision` or `recall`, `min` if it "
-    "contains `loss` or `error`; with any other name, null is an error."
+    "for another one its name: `max` if it is `r2` or contains `accuracy`, `auc`, `f1`, `precision` or `recall`, `min` "
+    "if it is `rmse`, `mae` or `mse` or contains `loss` or `error`; with any other name, null is an error."
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.data.structures import is_several
 from tfloop_cli.engine.tasks.task import Task
 from tfloop_cli.registry import Component, tasks
 
@@ -14,11 +15,8 @@ def decide_task(component: Component, spec: DataSpec, note: Callable[[str], None
         component: its name and arguments.
         spec: shape of the data.
         note: prints the decision.
-
-    Raises:
-        TfloopError: `auto`, and there are several targets (exit code 2).
     """
-    if component.name != "auto":
+    if component.name != "auto" or is_several(spec.targets):  # for several targets a task of the user is needed
         return component
     name, targets = ("classification", "classes") if spec.classes else ("regression", "numbers")
     note(f"task: {name}, since the targets are {targets} (key `task`)")
@@ -32,5 +30,5 @@ def auto(spec: DataSpec) -> Task:
     Args:
         spec: shape of the data.
     """
-    task: Task = tasks.build(decide_task(Component("auto"), spec, lambda text: None), spec)
+    task: Task = tasks.build(Component("classification" if spec.classes else "regression"), spec)
     return task
