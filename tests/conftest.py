@@ -110,16 +110,20 @@ def trainer(configure: "Callable[..., Config]") -> Callable[..., Trainer]:
     """Returns a function that creates a run at step 0.
 
     Its arguments are the changes to `SMALL`, and optionally a dataset (`own`) and a model (`net`) of the test.
+    `test: auto` holds out nothing of a dataset of the test.
     """
 
     def make(own: "Dataset | None" = None, net: "keras.Model | None" = None, **changes: Any) -> Trainer:
         from tfloop_cli.engine.data import Data, build_data
-        from tfloop_cli.engine.tasks import build_task
+        from tfloop_cli.engine.tasks import build_task, decide_task
         from tfloop_cli.engine.training.setup import complete_setup, create_state
         from tfloop_cli.registry import models
 
+        if own is not None and "test" not in own.splits:
+            changes = {"test": 0} | changes
         config = configure(**changes)
         data = build_data(config) if own is None else Data(own, config)
+        config = config.model_copy(update={"task": decide_task(config.task, data.spec, lambda text: None)})
         task = build_task(config.task, data.spec)
         model = models.build(config.model, data.spec) if net is None else net
         state = create_state(model, task, data.spec, config, config.epochs * data.steps_per_epoch)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tfloop_cli.engine.state import TrainState as TrainState
     from tfloop_cli.engine.tasks import Batch as Batch
     from tfloop_cli.engine.tasks import MetricValues as MetricValues
+    from tfloop_cli.engine.tasks import SumMetric as SumMetric
     from tfloop_cli.engine.tasks import Task as Task
     from tfloop_cli.errors import ExitCode as ExitCode
     from tfloop_cli.errors import TfloopError as TfloopError
@@ -67,7 +68,7 @@ PUBLIC = {
         "tfloop_cli.engine.data",
     ),
     "TrainState": "tfloop_cli.engine.state",
-    **dict.fromkeys(("Batch", "MetricValues", "Task"), "tfloop_cli.engine.tasks"),
+    **dict.fromkeys(("Batch", "MetricValues", "SumMetric", "Task"), "tfloop_cli.engine.tasks"),
     **dict.fromkeys(("ExitCode", "TfloopError"), "tfloop_cli.errors"),
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Metrics = Mapping[str, float]  # name of a metric -> its mean over examples
+Metrics = Mapping[str, float]  # name of a metric -> its value, a mean over examples or a function of a sum over them
 
 FINISHED = ("completed", "early_stopping")  # reasons of a run that trained to its end
 

@@ -83,7 +83,11 @@ def test_path_of_any_dataset_may_change_since_data_can_be_moved() -> None:
             {"dataset": {"name": "images", "path": "/a", "in_memory": "never"}},
             [("dataset.in_memory", "auto", "never", FREE)],
         ),
-        ({}, {"task": {"label_smoothing": 0.1}}, [("task.label_smoothing", 0.0, 0.1, REFUSED)]),
+        (
+            {"task": "classification"},
+            {"task": {"name": "classification", "label_smoothing": 0.1}},
+            [("task.label_smoothing", 0.0, 0.1, REFUSED)],
+        ),
         ({}, {"model": "linear"}, [("model", {"name": "mlp", "hidden": [128], "dropout": 0.1, "activation": "relu"},
                                     {"name": "linear"}, REFUSED)]),
         ({"schedule": "cosine"}, {"schedule": {"name": "cosine", "alpha": 0.1}},

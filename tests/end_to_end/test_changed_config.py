@@ -148,7 +148,7 @@ def test_more_data_between_two_epochs_makes_longer_epochs(trainer, save) -> None
     ("steps", "splits", "validation", "message"),
     [
         (2, {}, 0, "in the middle of epoch 1"),
-        (3, {"validation": 9}, 5, "would be held out by `validation`"),
+        (3, {"validation": 9}, 5, "would be held out for test or validation"),
     ],
 )
 def test_data_of_another_size_is_refused_clearly(

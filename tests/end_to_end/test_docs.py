@@ -352,7 +352,7 @@ def test_scores_and_errors_have_their_keys_documented() -> None:
 
 def test_metadata_keys_are_documented() -> None:
     facts = {"run_id", "device", "threads", "data", "total_steps", "code", "name_prefix", "resumed"}
-    facts |= {"train_examples", "held_out_examples", "schedule", "best_metric", "early_stopping_metric"}
+    facts |= {"train_examples", "held_out_examples", "held_out", "schedule", "best_metric", "early_stopping_metric"}
     assert set(metadata.gather({})) | facts <= keys_in("meta.json")
 
 

@@ -13,9 +13,9 @@ from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps, fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
-from tfloop_cli.engine.tasks import build_task, evaluated_metrics
+from tfloop_cli.engine.tasks import build_task, decide_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import build_state, limit_epochs, train_on_unused_validation
+from tfloop_cli.engine.training.setup import build_state, limit_epochs, settle_splits
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
@@ -41,9 +41,10 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config, note)
     data = build_data(config, warn, load_encoders(options.resume), progress=console.show_progress)
+    config = config.model_copy(update={"task": decide_task(config.task, data.spec, note)})
     options = choose_run(config, options, data.fingerprint, note, warn)
     task = build_task(config.task, data.spec)
-    train_on_unused_validation(task, data)
+    settle_splits(task, data, note, warn)
     config = limit_epochs(config, data, note)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, run_length(config.epochs, data.steps_per_epoch, options.resume), metadata, note)

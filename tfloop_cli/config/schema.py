@@ -58,6 +58,10 @@ Device = Annotated[
     StringConstraints(pattern=r"^(auto|cpu|gpu|gpu:[0-9]{1,4})$"),
     Description("`auto`, `cpu`, `gpu` or `gpu:N` (`gpu:0`)"),
 ]
+HeldOutSize = Annotated[
+    Literal["auto"] | NonNegativeInt | ExclusiveFraction,
+    Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
+]
 RunName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"),
@@ -65,8 +69,8 @@ RunName = Annotated[
 ]
 _MODE = (
     "Whether lower (`min`) or higher (`max`) values are better. null: for the task's default metric, the task decides; "
-    "for another one its name: `max` if it contains `accuracy`, `auc`, `f1`, `precision` or `recall`, `min` if it "
-    "contains `loss` or `error`; with any other name, null is an error."
+    "for another one its name: `max` if it is `r2` or contains `accuracy`, `auc`, `f1`, `precision` or `recall`, `min` "
+    "if it is `rmse`, `mae` or `mse` or contains `loss` or `error`; with any other name, null is an error."
 )
 
 
@@ -134,7 +138,9 @@ class Config(BaseModel):
     )
     model: Annotated[ComponentField, OnResume.REFUSED] = Field(description="The model.")
     task: Annotated[ComponentField, OnResume.REFUSED] = Field(
-        default=Component("classification"), description="The kind of training: loss, metrics and training step."
+        default=Component("auto"),
+        description="The kind of training: loss, metrics and training step. auto: `classification` if the targets are "
+        "classes, `regression` if they are numbers. A run keeps the decision.",
     )
     epochs: Annotated[PositiveInt, OnResume.FREE] = Field(
         default=5, description="The number of passes over the training examples."
@@ -173,17 +179,27 @@ class Config(BaseModel):
         ],
         OnResume.CHANGES_REST,
     ] = Field(default=(), description="Random augmentations of the training examples, applied in this order.")
-    validation: Annotated[
-        Annotated[
-            Literal["auto"] | NonNegativeInt | ExclusiveFraction,
-            Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
-        ],
-        OnResume.REFUSED,
-    ] = Field(
+    test: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
         default="auto",
-        description="The validation split: a number of training examples to hold out, a fraction of them strictly "
-        "between 0 and 1, 0 for none, or auto: the dataset's own validation split, else a tenth of the training split "
-        "(nothing if the task has no `eval_step`).",
+        description="The test split, which is evaluated at the end: a number of training examples to hold out, a "
+        "fraction of them strictly between 0 and 1, 0 for none, or auto: the dataset's own test split, else a tenth of "
+        "the training split (nothing if the task has no `eval_step`). What is held out does not depend on `seed`, and "
+        "is stratified by class if the targets are classes in memory.",
+    )
+    validation: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
+        default="auto",
+        description="The validation split, which is evaluated after each epoch: likewise. Numbers and fractions of "
+        "both are those of the dataset's whole training split.",
+    )
+    group: Annotated[str | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="A column of the dataset: examples with the same value, such as those of one patient, are held out "
+        "together, so that none is on both sides; the numbers held out are as near as whole groups allow. null: none.",
+    )
+    split_by: Annotated[str | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="A column of the dataset with times: the latest training examples are held out for the test split, "
+        "those before them for validation. null: none.",
     )
     drop_remainder: Annotated[bool, OnResume.REFUSED] = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."

@@ -62,6 +62,8 @@ SYNONYMS: Mapping[str, str] = {
     "save_every": "checkpoint.every_epochs",
     "scheduler": "schedule",
     "steps_per_call": "steps_per_execution",
+    "test_size": "test",
+    "test_split": "test",
     "val_split": "validation",
     "validation_split": "validation",
     "warmup": "warmup_steps",
@@ -93,6 +95,8 @@ def key_hint(word: str, chosen: Mapping[str, Declaration]) -> str:
 def argument_hint(word: str, declaration: Declaration, registry: Registry) -> str:
     """Returns a hint for an unknown argument of a component."""
     known = [one.name for one in declaration.parameters]
+    if declaration.name == "auto" and (names := _tasks_with(word)):
+        return f"choose the task first: `task: {{name: {names[0]}, {word}: ...}}`"
     renamed = RENAMED_ARGUMENTS.get((registry.plural, declaration.name), {}).get(word, SYNONYMS.get(word, word))
     if renamed in known:
         return f"did you mean `{renamed}`?"
@@ -121,7 +125,7 @@ def key_path(word: str, chosen: Mapping[str, Declaration]) -> str | None:
     word = SYNONYMS.get(word, word)
     component, _, argument = word.rpartition(".")
     if component in chosen and argument not in [one.name for one in chosen[component].parameters]:
-        return None
+        return word if chosen[component].name == "auto" and _tasks_with(argument) else None
     if word in Config.model_fields or component:
         return word
     for key, declaration in chosen.items():
@@ -140,6 +144,11 @@ def nested_fields(annotation: Any) -> list[str]:
     return [
         name for kind in kinds if inspect.isclass(kind) and issubclass(kind, BaseModel) for name in kind.model_fields
     ]
+
+
+def _tasks_with(argument: str) -> list[str]:
+    """Returns the names of the tasks that have an argument."""
+    return [task.name for task in tasks.declarations() if argument in [one.name for one in task.parameters]]
 
 
 def _path_in_any_component(word: str) -> str | None:

@@ -1,8 +1,8 @@
 """Evaluates a split with training=False: every example exactly once, in order."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tfloop_cli.engine.graph_failures import explain_graph_errors
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Batch, MetricValues, Task, uses_autograph
+from tfloop_cli.engine.tasks import Batch, MetricValues, SumMetric, Task, sum_metrics_of, uses_autograph
 from tfloop_cli.engine.traced_state import captured_variables
 
 SECONDS_PER_CHUNK = 0.2  # so that Ctrl-C is handled soon
@@ -28,20 +28,18 @@ class Evaluation:
 
     Attributes:
         split: its name.
-        values: each metric's value for each example, float [examples], in the order of the split.
+        values: each metric's value for each example, float [examples], in the order of the split; [examples, size] of a
+            metric that is a function of a sum.
+        sum_metrics: these functions, by name.
         labels: true classes, int [examples]; None if the targets are not classes.
         predictions: the most probable classes, int [examples]; None likewise.
     """
 
     split: str
     values: dict[str, np.ndarray]
+    sum_metrics: Mapping[str, SumMetric] = field(default_factory=dict)
     labels: np.ndarray | None = None
     predictions: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, split: str, parts: Sequence[MetricValues]) -> "Evaluation":
-        """Joins the values of batches; each example has the same weight, also in a smaller last batch."""
-        return cls(split, {name: np.concatenate([values[name] for values in parts]) for name in parts[0]})
 
     @property
     def examples(self) -> int:
@@ -49,8 +47,13 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Means over the examples, computed in float64."""
-        return {name: float(np.mean(values, dtype=np.float64)) for name, values in self.values.items()}
+        """Means over the examples, or functions of sums over them, computed in float64."""
+        return {
+            name: self.sum_metrics[name].value(np.sum(values, axis=0, dtype=np.float64), len(values))
+            if name in self.sum_metrics
+            else float(np.mean(values, dtype=np.float64))
+            for name, values in self.values.items()
+        }
 
 
 class Evaluator:
@@ -116,6 +119,11 @@ class Evaluator:
             variable.assign(value)
         return values
 
+    def joined(self, split: str, parts: Sequence[MetricValues]) -> Evaluation:
+        """Joins the values of batches; each example has the same weight, also in a smaller last batch."""
+        values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Evaluation(split, values, sum_metrics_of(self._task))
+
     def run(self, split: str, stop: Callable[[], object]) -> Evaluation | None:
         """Evaluates a whole split; None if `stop` returned true between two chunks."""
         parts: list[MetricValues] = []
@@ -123,7 +131,7 @@ class Evaluator:
             parts += chunk
             if stop():
                 return None
-        return Evaluation.of(split, parts)
+        return self.joined(split, parts)
 
     def run_with_predictions(self, split: str) -> Evaluation:
         """Like `run`, with the true and the predicted class of each example if its target is one class."""
@@ -133,10 +141,11 @@ class Evaluator:
         with self._state.use_ema_weights(), self._state.keep_random_state():
             for batch in self._data.evaluation(split):
                 parts.append(self._values(batch, draws))
-                if has_classes and (predicted := self._predict(batch[0])) is not None:
+                predicted = self._predict(batch[0]) if has_classes else None
+                if predicted is not None and predicted.dtype.is_integer:
                     labels.append(self._data.spec.labels_of(batch[1]))
                     predictions.append(predicted)
-        evaluation = Evaluation.of(split, parts)
+        evaluation = self.joined(split, parts)
         if not labels:
             return evaluation
         return replace(evaluation, labels=np.concatenate(labels), predictions=np.concatenate(predictions))

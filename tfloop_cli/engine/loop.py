@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import BatchIterator, Data
-from tfloop_cli.engine.evaluation import Evaluation, Evaluator
+from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.graph_failures import explain_graph_errors
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
@@ -24,7 +24,7 @@ from tfloop_cli.engine.traced_state import captured_variables, unsaved_states
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.executor import InnerLoop, SingleThreadedExecutor, suits_single_thread
 from tfloop_cli.engine.training.gradient_accumulation import accumulate_gradients
-from tfloop_cli.engine.training.metric_sums import means, sums
+from tfloop_cli.engine.training.metric_sums import sums, values_of
 from tfloop_cli.engine.training.non_finite import NonFiniteGuard
 from tfloop_cli.engine.training.steps_per_execution import StepsPerExecution
 from tfloop_cli.events import EpochDone, Event, Metrics, Progress, Stopped
@@ -117,10 +117,10 @@ def fit(
             with executions.next(first := int(state.step), left) as count, train_steps.explain_errors(first, count):
                 guard.run_steps(count)
             rate = count * config.batch_size / executions.seconds
-            yield Progress(epoch, int(state.step), steps - left + count, means(state), rate, "train", steps)
+            yield Progress(epoch, int(state.step), steps - left + count, values_of(state, task), rate, "train", steps)
         train_seconds = time.perf_counter() - started
         # `train` covers the whole epoch, `examples` only those trained by this process
-        train, examples = means(state), float(state.metric_sums[-1]) - earlier_examples
+        train, examples = values_of(state, task), float(state.metric_sums[-1]) - earlier_examples
         started = time.perf_counter()
         validation = yield from validate(evaluator, data, epoch, state)
         is_best = best_metric.update(state, validation)
@@ -188,6 +188,6 @@ def validate(evaluator: Evaluator, data: Data, epoch: int, state: TrainState) ->
     parts: list[MetricValues] = []
     for chunk in evaluator.chunks("validation"):
         parts += chunk
-        done = Evaluation.of("validation", parts)
+        done = evaluator.joined("validation", parts)
         yield Progress(epoch, int(state.step), done.examples, done.metrics, 0.0, "validation", examples)
-    return Evaluation.of("validation", parts).metrics
+    return evaluator.joined("validation", parts).metrics

@@ -30,7 +30,8 @@ class TrainState:
         step: completed training steps, int64 [].
         epoch: completed epochs, validation included, int64 [].
         epoch_start: the step at which the current epoch began, int64 [].
-        metric_sums: sums of the current epoch's metrics and, last, its examples, float64 [metrics + 1].
+        metric_sums: sums of the current epoch's metrics and, last, its examples, float64 [metrics + 1]; a `SumMetric`
+            has as many numbers as its size.
         best: the monitored metric of the best epoch so far, float64 []; NaN before the first, or to start anew: then
             `best_loss` is not used.
         best_loss: the validation loss of that epoch, float64 []; NaN if there is none.
@@ -45,6 +46,7 @@ class TrainState:
             not show.
         others: variables that neither a model nor an optimizer holds and that the traced training step uses: those of a
             layer outside of the models, a task's own, Keras' global seed generator. See `add_others`.
+        task_variables: the task's `saved_variables`, by name.
         latest_snapshot: the last copy of the state; None if there is none, or the state was restored since then.
     """
 
@@ -68,15 +70,17 @@ class TrainState:
         self.loss_sum = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="loss_sum")
         self.norm_sum = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="norm_sum")
         self.others: list[tf.Variable] = []
+        self.task_variables: Mapping[str, tf.Variable] = {}
         self.latest_snapshot: Snapshot | None = None
         self._infinite: set[str] = set()  # names of variables that were infinite before the first step
         self.name_metrics(metrics)
 
-    def name_metrics(self, metrics: Sequence[str]) -> None:
-        """Sets the names of the metrics, before the first step."""
+    def name_metrics(self, metrics: Sequence[str], sizes: Mapping[str, int] | None = None) -> None:
+        """Sets the names of the metrics, and the sizes of those with several numbers, before the first step."""
         self.metrics = tuple(metrics)
+        numbers = sum((sizes or {}).get(name, 1) for name in metrics)
         with tf.device("CPU"):
-            self.metric_sums = tf.Variable(tf.zeros(len(metrics) + 1, tf.float64), trainable=False, name="metric_sums")
+            self.metric_sums = tf.Variable(tf.zeros(numbers + 1, tf.float64), trainable=False, name="metric_sums")
 
     @property
     def model(self) -> keras.Model:
@@ -100,6 +104,7 @@ class TrainState:
             named |= {f"optimizers/{name}/{part}": variable for part, variable in optimizer.variables().items()}
             named |= {f"ema/{name}/{index:04d}": average for index, average in enumerate(optimizer.ema)}
         named |= {f"{OTHERS}{index:04d}": variable for index, variable in enumerate(self.others)}
+        named |= {f"task/{name}": variable for name, variable in self.task_variables.items()}
         counters = (
             self.step, self.epoch, self.epoch_start, self.metric_sums, self.best, self.best_loss, self.best_step,
             self.early_stopping, self.early_stopping_loss, self.skipped_steps,

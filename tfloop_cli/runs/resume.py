@@ -13,6 +13,7 @@ from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded
 from tfloop_cli.files import read_json
 from tfloop_cli.hardware import all_cores
+from tfloop_cli.registry import Component, tasks
 from tfloop_cli.registry.argument_types import OnResume
 from tfloop_cli.runs import metadata
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
@@ -64,7 +65,16 @@ def with_decisions(config: Config, saved: Config) -> Config:
         undecided.append("threads")  # a run has at most as many as the machine has cores
     if config.device == "gpu" and saved.device == "gpu:0":
         undecided.append("device")
+    if config.task.name == "auto" and _is_default_task(saved.task):
+        undecided.append("task")
     return config.model_copy(update={key: getattr(saved, key) for key in undecided})
+
+
+def _is_default_task(task: Component) -> bool:
+    """Whether `task: auto` may have been decided to be this task."""
+    if task.name not in ("classification", "regression"):
+        return False
+    return dict(task.arguments) == tasks.declaration(task.name, {}).defaults()
 
 
 def run_length(epochs: int, steps_per_epoch: int, run: RunFolder | None) -> int:

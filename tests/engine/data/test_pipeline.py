@@ -28,7 +28,8 @@ def numbered(**splits: int) -> Dataset:
 @pytest.fixture
 def make_data(configure):
     def make(dataset: Dataset | None = None, **changes) -> Data:
-        return Data(numbered(train=COUNT) if dataset is None else dataset, configure(**changes))
+        dataset = numbered(train=COUNT) if dataset is None else dataset
+        return Data(dataset, configure(**({} if "test" in dataset.splits else {"test": 0}) | changes))
 
     return make
 

@@ -116,7 +116,9 @@ def test_example_with_an_invalid_target_is_skipped_in_every_array() -> None:
 @pytest.fixture
 def make_data(configure) -> Callable[..., Data]:
     def make(dataset: Dataset, **changes: object) -> Data:
-        return Data(dataset, configure(batch_size=5, **changes))
+        return Data(
+            dataset, configure(**{"batch_size": 5} | ({} if "test" in dataset.splits else {"test": 0}) | changes)
+        )
 
     return make
 

@@ -21,11 +21,14 @@ ONE_HOT = np.eye(6, dtype=np.float32)[LABELS]
 
 
 def measure(name: str, spec: DataSpec, targets: np.ndarray, outputs: np.ndarray, **arguments) -> dict[str, np.ndarray]:
-    """Returns the metrics of a task, each [batch]; asserts that they are those of `task.metrics`, in order."""
+    """Returns the metrics of a task for each example; asserts that they are those of `task.metrics`, in order."""
     task = tasks.build(Component(name, arguments), spec)
     values = task.compute_metrics(tf.constant(targets), tf.constant(outputs))
     assert list(values) == list(task.metrics)
-    assert {tuple(value.shape) for value in values.values()} == {(len(targets),)}
+    vectors = {key: (len(targets), one.size) for key, one in task.sum_metrics.items()}
+    assert {key: tuple(value.shape) for key, value in values.items()} == dict.fromkeys(
+        values, (len(targets),)
+    ) | vectors
     return {key: value.numpy() for key, value in values.items()}
 
 
@@ -195,7 +198,7 @@ def test_regression_loss_is_the_mean_over_the_numbers_of_an_example(
         "huber": np.where(error <= 1, error**2 / 2, error - 0.5),
     }
     assert_close(values["loss"], losses[name].mean(axis=1))
-    assert_close(values["mean_absolute_error"], error.mean(axis=1))
+    assert_close(values["mae"], error.mean(axis=1))
     assert tasks.build(Component("regression"), spec).monitor == ("loss", "min")
 
 

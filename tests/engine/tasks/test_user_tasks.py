@@ -8,7 +8,7 @@ from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.tasks.complete import CompleteTask
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import complete_setup, train_on_unused_validation
+from tfloop_cli.engine.training.setup import complete_setup, settle_splits
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, tasks
 from tfloop_cli.thresholds import Threshold, require_metrics
@@ -71,7 +71,7 @@ def test_task_with_train_step_alone_trains_without_evaluation(make) -> None:
 def test_validation_auto_holds_out_nothing_if_the_task_cannot_evaluate(make) -> None:
     run = make(validation="auto", batch_size=16)
     assert (run.data.examples("train"), run.data.steps_per_epoch) == (54, 4)
-    train_on_unused_validation(run.task, run.data)
+    settle_splits(run.task, run.data, [].append, [].append)
     assert (run.data.splits, run.data.examples("train"), run.data.steps_per_epoch) == (["test", "train"], 60, 4)
     assert sorted(run.data.order(0)) == list(range(60))
     run.state.notes.clear()
@@ -83,8 +83,10 @@ def test_validation_auto_holds_out_nothing_if_the_task_cannot_evaluate(make) -> 
     evaluating = make({"eval_step": lambda self, state, batch: None}, validation="auto")
     requested = make(validation=10)
     for run in (evaluating, requested):
-        train_on_unused_validation(run.task, run.data)
+        lines: list[str] = []
+        settle_splits(run.task, run.data, lines.append, lines.append)
         assert "validation" in run.data.splits
+    assert lines == ["validation: 6 of 60 training examples held out, stratified by class; `validation: 0` for none"]
 
 
 def test_scalar_metric_is_a_mean_weighted_by_the_size_of_its_batch(make) -> None:

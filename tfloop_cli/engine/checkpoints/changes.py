@@ -19,16 +19,23 @@ def require_same_epochs(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -
 
     Raises:
         TfloopError: an epoch has begun with another number of examples, or examples that were trained on would be
-            validated on (exit code 2).
+            evaluated (exit code 2).
     """
     before, now = manifest.get("train_examples"), facts.get("train_examples")
+    if manifest.get("held_out", {}) != facts.get("held_out", {}) and before == now:
+        raise TfloopError(
+            "other examples are held out for test or validation now, among them some that were trained on: classes, "
+            "groups or times in `dataset` have changed",
+            hint=_WAYS_OUT,
+        )
     if before == now:
         return
     sizes = f"`dataset` has {now:,} training examples now, and had {before:,} when step {manifest['step']:,} was saved"
     if facts["held_out_examples"]:
         raise TfloopError(
-            f"{sizes}: another selection of them would be held out by `validation`, with examples that were trained on",
-            hint=f"give the data a validation split of its own at the start of a run; {_WAYS_OUT}",
+            f"{sizes}: another selection of them would be held out for test or validation, with examples that were "
+            "trained on",
+            hint=f"give the data splits of its own for both at the start of a run; {_WAYS_OUT}",
         )
     if manifest["step"] != manifest["epoch_start"]:
         raise TfloopError(

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.columns import as_columns, with_rows
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, TargetSpec
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, names_of
@@ -50,6 +51,7 @@ def from_arrays(
     *,
     class_names: Sequence[Any] | Mapping[str, Sequence[str]] = (),
     fingerprint: str = "",
+    columns: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Dataset:
     """Returns a dataset of arrays in memory.
 
@@ -62,10 +64,13 @@ def from_arrays(
         class_names: names of the classes; by default their numbers, up to the largest label of the first split. For
             several targets a dict by name, or one list per target.
         fingerprint: see `Dataset`; by default computed from the arrays.
+        columns: for the config keys `group` and `split_by`: name of a column -> name of a split -> one value per
+            example, such as {"patient": {"train": [7, 7, 9]}}; see `Dataset`.
 
     Raises:
         TfloopError: an array is not numeric, arrays of a split differ in length, splits differ in names, shape or
-            dtype, a split is empty, or labels are out of range and invalid examples are not skipped (exit code 4).
+            dtype, a split is empty, a column does not have one value per example, or labels are out of range and
+            invalid examples are not skipped (exit code 4).
     """
     arrays = {name: _arrays_of(name, split) for name, split in splits.items()}
     first = next(iter(arrays.values()))
@@ -76,11 +81,17 @@ def from_arrays(
         map_structure(lambda array: InputSpec(array.shape[1:], str(array.dtype)), inputs),
         map_structure(_target_spec, targets, _names_by_target(targets, class_names)),
     )
-    arrays = {name: _in_range(name, split, spec) for name, split in arrays.items()}
+    sizes = {name: len(named_values(split[0])[0][1]) for name, split in arrays.items()}
+    by_column = as_columns(columns or {}, sizes)
+    for name, split in arrays.items():
+        if (valid := _in_range(name, split, spec)) is not None:
+            arrays[name] = tuple(map_structure(lambda array: array[valid], structure) for structure in split)
+            by_column = with_rows(by_column, name, valid)
     return Dataset(
         spec=spec,
         splits={name: ArraySource(*split) for name, split in arrays.items()},
         fingerprint=fingerprint or fingerprint_of(arrays),
+        columns=by_column,
     )
 
 
@@ -239,8 +250,11 @@ def _is_numeric(array: np.ndarray) -> bool:
     return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
-def _in_range(split: str, arrays: Arrays, spec: DataSpec) -> Arrays:
-    """Returns the examples whose labels are among the classes; the others are invalid."""
+def _in_range(split: str, arrays: Arrays, spec: DataSpec) -> np.ndarray | None:
+    """Returns the numbers of the examples whose labels are among the classes, int64 [valid]; None for all.
+
+    The others are invalid.
+    """
     skip = skips_invalid_examples()  # called first: arrays always support skipping
     reasons: dict[int, str] = {}  # number of an invalid example -> what is wrong with it
     for (name, one), (_, targets) in zip(named_values(spec.targets), named_values(arrays[1]), strict=True):
@@ -251,9 +265,8 @@ def _in_range(split: str, arrays: Arrays, spec: DataSpec) -> Arrays:
     examples = len(named_values(arrays[1])[0][1])
     require_valid_examples(split, examples - len(reasons))
     if not (skip and reasons):
-        return arrays
-    valid = np.delete(np.arange(examples), list(reasons))
-    return tuple(map_structure(lambda array: array[valid], structure) for structure in arrays)
+        return None
+    return np.delete(np.arange(examples), list(reasons))
 
 
 def _wrong_labels(targets: np.ndarray, spec: TargetSpec) -> Iterator[tuple[int, str]]:

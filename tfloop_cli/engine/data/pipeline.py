@@ -15,8 +15,9 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, PipelineBatches
+from tfloop_cli.engine.data.hold_out import split_dataset
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
-from tfloop_cli.engine.data.splits import epoch_order, split_dataset, undo_hold_out
+from tfloop_cli.engine.data.splits import epoch_order
 from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.errors import TfloopError
 
@@ -28,18 +29,18 @@ class Data:
 
     Args:
         dataset: its splits; `train` is required with `training`.
-        config: batch size, seed, validation, augmentation, precision, scale_uint8.
+        config: batch size, seed, test, validation, group, split_by, augmentation, precision, scale_uint8.
         training: whether the training split is needed.
 
     Attributes:
         spec: shape of one example.
         fingerprint, encoders: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
-        held_out: the number of validation examples that are taken from the training split.
+        run_splits: what is held out of the training split; see `Splits`.
 
     Raises:
-        TfloopError: `drop_remainder` leaves no batch, `augment` is used without images, or `validation` is too large
-            (exit code 2); there is no split `train` (exit code 4).
+        TfloopError: `drop_remainder` leaves no batch, `augment` is used without images, or the splits are impossible,
+            see `split_dataset` (exit code 2); there is no split `train` (exit code 4).
     """
 
     # Of the function that loads and augments a training batch, after `batch_iterator` has built a pipeline; else None.
@@ -52,9 +53,8 @@ class Data:
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment = build_augmentations(config.augment, dataset.spec)
-        self._splits = split_dataset(dataset, config.validation, training=training)
-        self.held_out = len(dataset.splits.get("train", ())) - self.examples("train")
-        self.is_hold_out_undone = False
+        self.run_splits = split_dataset(dataset, config, training=training)
+        self._splits = self.run_splits.examples
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
         if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
@@ -65,7 +65,7 @@ class Data:
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits that have examples, including "validation" if a part of `train` is held out."""
+        """Names of the splits that have examples, including those that are held out of `train`."""
         return sorted(name for name in self._splits if self.examples(name))
 
     def encoders_json(self) -> bytes | None:
@@ -79,22 +79,11 @@ class Data:
     @property
     def facts(self) -> dict[str, Any]:
         """What metadata contains about the data."""
-        examples = {"train_examples": self.examples("train"), "held_out_examples": self.held_out}
-        return {"data": self.fingerprint, **examples}
+        return {"data": self.fingerprint, "train_examples": self.examples("train"), **self.run_splits.facts}
 
     def split(self, name: str) -> tuple[Source, np.ndarray]:
         """Returns the source of a split, and the indices of its examples in the source: int64 [examples]."""
         return self._splits[name]
-
-    def undo_auto_validation(self) -> int:
-        """Returns what `validation: auto` held out to the training split, and the number of examples in that.
-
-        Returns 0 and changes nothing if the validation split is the dataset's own or was requested.
-        """
-        if self._config.validation != "auto" or not undo_hold_out(self._splits):
-            return 0
-        self.held_out, self.is_hold_out_undone = 0, True
-        return self.examples("train")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -163,7 +152,7 @@ class Data:
         """Returns a training batch before augmentation; shapes and dtypes as in `batches`.
 
         Args:
-            indices: in the dataset's `train` split before validation examples are held out, int64 [batch].
+            indices: in the dataset's `train` split before examples are held out, int64 [batch].
         """
         size = self._config.batch_size if self._config.drop_remainder else None
         return self._load(self._splits["train"][0], tf.ensure_shape(indices, [size]))
@@ -171,7 +160,7 @@ class Data:
     def order(self, epoch: int) -> np.ndarray:
         """Returns the order of the training examples in an epoch, counted from 0: int64 [examples].
 
-        Its values are indices in the dataset's `train` split before validation examples are held out.
+        Its values are indices in the dataset's `train` split before examples are held out.
         """
         _, indices = self._splits["train"]
         return indices[epoch_order(self._config.seed, int(epoch), len(indices))]
@@ -179,7 +168,7 @@ class Data:
     def examples_of(self, step: int) -> np.ndarray:
         """Returns the indices of a training batch: int64 [batch].
 
-        They are those in the dataset's `train` split before validation examples are held out.
+        They are those in the dataset's `train` split before examples are held out.
 
         Args:
             step: index of the batch, counted from 0 over the whole run.

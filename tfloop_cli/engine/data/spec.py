@@ -1,12 +1,13 @@
 """The interface of a dataset: its splits, and the shape of one example."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.columns import Columns
 from tfloop_cli.engine.data.encoders import Column, Encoders
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, names_of
 from tfloop_cli.errors import TfloopError
@@ -227,9 +228,15 @@ class Dataset:
         splits: by name; `train` is required for training, `test` for the evaluation at the end.
         fingerprint: identifies the data; stored in checkpoints.
         encoders: how the examples are encoded, if the run must keep it to encode others alike.
+        columns: what examples can be split by, with the config keys `group` and `split_by`: name of a column -> name of
+            a split -> one value per example, [examples], in the order of the source. `train` has all columns; another
+            split may lack them. Values that are equal are one group. For `split_by` the order of the values must be
+            that of time: numbers, datetime64, or text such as 2024-12-31; NaN and NaT are unknown times, which stay in
+            training. An array is read only if its column is named in the config, so a mapping may compute it then.
     """
 
     spec: DataSpec
     splits: Mapping[str, Source]
     fingerprint: str
     encoders: Encoders | None = None
+    columns: Columns = field(default_factory=dict)

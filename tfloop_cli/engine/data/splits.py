@@ -1,11 +1,10 @@
-"""The random order of an epoch's examples, and the examples that are held out for validation."""
+"""The random order of an epoch's examples, and the choice of examples that are held out of the training split.
+
+Only NumPy: a choice is a pure function of the number of examples and their labels, groups or times. It does not depend
+on the run's seed. Each function that chooses returns which examples are held out: bool [examples].
+"""
 
 import numpy as np
-
-from tfloop_cli.engine.data.spec import Dataset, Source
-from tfloop_cli.errors import ExitCode, TfloopError
-
-VALIDATION_KEY = 0x74666C6F6F70  # the validation split does not depend on the run's seed
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
@@ -18,44 +17,76 @@ def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
     return np.argsort(bits, kind="stable")
 
 
-def split_dataset(
-    dataset: Dataset, validation: int | float | str, *, training: bool = True
-) -> dict[str, tuple[Source, np.ndarray]]:
-    """Returns the source of each split and the indices of its examples in the source: int64 [examples].
+def choose_random(examples: int, count: int, key: int) -> np.ndarray:
+    """Chooses `count` of `examples` examples at random; another `key` chooses others."""
+    held = np.zeros(examples, bool)
+    held[epoch_order(key, 0, examples)[:count]] = True
+    return held
 
-    Without `training`, the split `train` is not required; then nothing can be held out of it.
 
-    Raises:
-        TfloopError: there is no split `train` (exit code 4), or `validation` is too large (exit code 2).
+def choose_stratified(labels: np.ndarray, count: int, key: int) -> np.ndarray:
+    """Chooses exactly `count` examples at random, from each class in proportion to its size.
+
+    A class keeps at least one training example, unless `count` needs the last ones: so a class with a single example
+    is not held out. Fractions of examples are rounded by largest remainder.
+
+    Args:
+        labels: the class of each example, integer [examples].
+        count: less than the number of examples.
+        key: as in `choose_random`.
     """
-    splits = {name: (source, np.arange(len(source))) for name, source in dataset.splits.items()}
-    if "train" not in splits and not training:
-        return splits
-    if "train" not in splits:
-        raise TfloopError(f"the dataset has no split `train`, only {', '.join(sorted(splits))}", code=ExitCode.DATA)
-    if validation == "auto":
-        validation = 0 if "validation" in splits else 0.1
-    elif "validation" in splits:
-        splits.pop("validation")
-    source, examples = splits["train"]
-    held = round(validation * len(examples)) if isinstance(validation, float) else int(validation)
-    if held >= len(examples):
-        raise TfloopError(
-            f"`validation` holds out {held} examples, and the training split has {len(examples)}",
-            hint="use a smaller number, or `--set validation=auto` for a tenth",
-        )
-    if held:
-        shuffled = epoch_order(VALIDATION_KEY, 0, len(examples))
-        splits["validation"] = (source, np.sort(shuffled[:held]))
-        splits["train"] = (source, np.sort(shuffled[held:]))
-    return splits
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    quotas = _quotas(sizes, count, ties=epoch_order(key, 1, len(sizes)))
+    shuffled = epoch_order(key, 0, len(labels))
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]  # class after class, shuffled within each
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)  # within the class
+    held = np.zeros(len(labels), bool)
+    held[by_class[rank < np.repeat(quotas, sizes)]] = True
+    return held
 
 
-def undo_hold_out(splits: dict[str, tuple[Source, np.ndarray]]) -> bool:
-    """Returns whether "validation" is held out from "train"; if so, moves its examples back."""
-    source, indices = splits["train"]
-    if splits.get("validation", (None,))[0] is not source:
-        return False
-    _, held = splits.pop("validation")
-    splits["train"] = (source, np.sort(np.concatenate([indices, held])))
-    return True
+def _quotas(sizes: np.ndarray, count: int, ties: np.ndarray) -> np.ndarray:
+    """Returns how many examples of each class are held out, int64 [classes]; their sum is `count`."""
+    total = int(sizes.sum())
+    quotas = np.minimum(count * sizes // total, sizes - 1)
+    while (left := count - int(quotas.sum())) > 0:
+        room = np.flatnonzero(quotas < sizes - 1)
+        room = room if len(room) else np.flatnonzero(quotas < sizes)
+        remainders = count * sizes[room] - quotas[room] * total
+        quotas[room[np.lexsort((ties[room], -remainders))[:left]]] += 1
+    return quotas
+
+
+def choose_groups(groups: np.ndarray, count: int, key: int) -> np.ndarray:
+    """Chooses whole groups at random whose examples are together about `count`: at least one group, and not all.
+
+    Args:
+        groups: the group of each example, [examples], of at least two groups; equal values are one group.
+        count: at least 1.
+        key: as in `choose_random`.
+    """
+    _, numbers, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    held, total, examples = [], 0, sizes.tolist()
+    for group in epoch_order(key, 0, len(sizes)).tolist():
+        if abs(total + examples[group] - count) < abs(total - count) and len(held) < len(sizes) - 1:
+            held.append(group)
+            total += examples[group]
+    return np.isin(numbers, held or [int(np.argmin(sizes))])
+
+
+def choose_latest(times: np.ndarray, count: int) -> np.ndarray:
+    """Chooses the `count` latest examples; of equal times, the later examples. NaN and NaT are never chosen.
+
+    Args:
+        times: the time of each example, [examples]: values whose order is that of time.
+        count: at most the number of known times.
+    """
+    order = np.argsort(times, kind="stable")
+    held = np.zeros(len(times), bool)
+    held[order[is_known(times)[order]][-count:]] = True
+    return held
+
+
+def is_known(values: np.ndarray) -> np.ndarray:
+    """Returns which values are neither NaN nor NaT: bool [examples]."""
+    return values == values if values.dtype.kind in "fcmM" else np.ones(len(values), bool)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks.task import Batch, MetricValues, Task
+from tfloop_cli.engine.tasks.task import Batch, MetricValues, SumMetric, Task
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, tasks
 
@@ -76,7 +76,7 @@ class CompleteTask:
 
     @tf.autograph.experimental.do_not_convert
     def _checked(self, values: Any, batch: Batch, step: str) -> MetricValues:
-        """Returns the value of each declared metric for each example, [batch]."""
+        """Returns the value of each declared metric for each example, [batch], or [batch, size] of a `SumMetric`."""
         if not isinstance(values, Mapping) or not values:
             found = "an empty dict" if isinstance(values, Mapping) else type(values).__name__
             raise self._error(f"its `{step}` returns {found}, not its metrics", 'write `return {"loss": loss}`')
@@ -95,6 +95,8 @@ class CompleteTask:
         examples, size = tf.shape(one_input)[0], one_input.shape[0]
         if value.dtype.is_complex or value.dtype == tf.string:
             raise self._error(f"its `{step}` returns the metric `{name}` as {value.dtype.name}", "return numbers")
+        if name in (vectors := sum_metrics_of(self._task)):
+            return self._vectors(name, value, vectors[name].size, step)
         if value.shape.rank == 0:
             return tf.fill([examples], value)
         if value.shape.rank == 1 and size is not None and value.shape[0] == size:
@@ -111,6 +113,14 @@ class CompleteTask:
             "or a scalar, the mean over the batch: `tf.reduce_mean(error)`",
         )
 
+    def _vectors(self, name: str, value: tf.Tensor, size: int, step: str) -> tf.Tensor:
+        if value.shape.rank != 2 or value.shape[1] != size:
+            raise self._error(
+                f"its `{step}` returns the metric `{name}` with shape {_shape(value)}",
+                f"return [batch, {size}], as `sum_metrics` declares it",
+            )
+        return value
+
     def _error(self, problem: str, hint: str) -> TfloopError:
         return TfloopError(f"task `{self._name}`: {problem}", hint=hint, code=ExitCode.USER_CODE)
 
@@ -118,6 +128,11 @@ class CompleteTask:
 def evaluated_metrics(task: Task) -> tuple[str, ...]:
     """Returns the names of the metrics that an evaluation has; none if the task has no `eval_step`."""
     return task.metrics if task.eval_step else ()
+
+
+def sum_metrics_of(task: Task) -> Mapping[str, SumMetric]:
+    """Returns the metrics of a task that are no means over examples."""
+    return getattr(task, "sum_metrics", {})
 
 
 def uses_autograph(task: Task) -> bool:

@@ -1,4 +1,4 @@
-"""Supervised learning: classification and regression."""
+"""Supervised learning: the training step of classification and regression, and the task `classification`."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.data.structures import Structure, map_structure
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks.heads import Head, find_head, logits_of
-from tfloop_cli.engine.tasks.task import Batch, MetricValues
+from tfloop_cli.engine.tasks.task import Batch, MetricValues, SumMetric
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import tasks
 from tfloop_cli.registry.argument_types import FractionBelowOne
@@ -33,6 +33,7 @@ class Supervised:
         monitor: see `Task`.
         spec: shape of the data.
         classes: the number of classes; 0 if the targets are numbers.
+        sum_metrics: see `Task`.
         head: whether the model ends with a softmax or a sigmoid; None for logits and for numbers.
     """
 
@@ -41,6 +42,7 @@ class Supervised:
     monitor: tuple[str, str] | None
     spec: DataSpec
     classes: int
+    sum_metrics: Mapping[str, SumMetric] = field(default_factory=dict, kw_only=True)
     head: Head | None = field(default=None, init=False)
 
     models = ("model",)
@@ -209,46 +211,4 @@ def classification(
         monitor=(metrics[0], "max") if metrics else ("loss", "min"),
         spec=spec,
         classes=spec.classes,
-    )
-
-
-@tasks.register("regression")
-def regression(
-    spec: DataSpec,
-    *,
-    loss: Literal["mean_squared_error", "mean_absolute_error", "huber"] = "mean_squared_error",
-    metrics: list[Literal["mean_squared_error", "mean_absolute_error"]] = ["mean_absolute_error"],
-) -> Supervised:
-    """Predicts numbers for each input.
-
-    Args:
-        spec: shape of the data; its targets are numbers.
-        loss: the loss of an example, the mean over its numbers. `huber` is quadratic up to an error of 1, then linear.
-        metrics: the metrics besides the loss.
-    """
-    if spec.classes and not spec.one_hot:
-        raise TfloopError(
-            "task `regression` needs numbers, and the targets of this dataset are classes",
-            hint="use `task: classification`, or targets that are numbers: `--set dataset.classes=false` for whole "
-            "numbers in a table, a float dtype for arrays",
-        )
-
-    def flat(metric: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> PerExample:
-        def of_batch(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-            targets = tf.cast(tf.reshape(targets, [-1, spec.outputs]), outputs.dtype)  # [batch, numbers]
-            return metric(targets, tf.reshape(outputs, [-1, spec.outputs]))
-
-        return of_batch
-
-    known: dict[str, PerExample] = {
-        "mean_squared_error": flat(keras.losses.mean_squared_error),
-        "mean_absolute_error": flat(keras.losses.mean_absolute_error),
-        "huber": flat(keras.losses.huber),
-    }
-    return Supervised(
-        loss=known[loss],
-        other_metrics={name: known[name] for name in metrics},
-        monitor=("loss", "min"),
-        spec=spec,
-        classes=0,
     )

@@ -1,5 +1,7 @@
 """The interface of a task. A new kind of training is one file with one class like this."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +13,23 @@ from tfloop_cli.engine.state import TrainState
 # (inputs [batch, ...], targets [batch, ...]) or (inputs, targets, sample_weight [batch]); see `Data.batches`. Several
 # inputs or targets are a dict or a tuple.
 Batch = tuple[Structure, ...]
-MetricValues = dict[str, tf.Tensor]  # name of a metric -> its value for each example, float [batch]
+MetricValues = dict[str, tf.Tensor]  # name of a metric -> its value for each example, [batch], or [batch, size]
+
+
+@dataclass(frozen=True)
+class SumMetric:
+    """A metric that is no mean over examples, but a function of a sum over them, such as R2.
+
+    The steps of the task return a vector for each example, [batch, size]. Its sum is exact in float64, also over
+    batches of different sizes and over an interruption.
+
+    Attributes:
+        size: of the vector.
+        value: of the metric: a function of the sum, float64 [size], and of the number of examples.
+    """
+
+    size: int
+    value: Callable[[np.ndarray, float], float]
 
 
 class Task(Protocol):
@@ -26,7 +44,11 @@ class Task(Protocol):
             By default the metric "loss", if there is one and the task has an `eval_step`.
 
     A task may have the attribute `whole_batches = True` if the examples of a batch affect each other, as in a
-    contrastive loss: `micro_batch_size` must not divide such batches.
+    contrastive loss: `micro_batch_size` must not divide such batches. Further optional attributes:
+
+    - `sum_metrics`: name of a metric -> `SumMetric`, for metrics that are no means over examples.
+    - `saved_variables`: name -> variable that is part of the training state, whether the training step uses it or not.
+    - `prepare(data)`: called before the first step; a restored checkpoint replaces what it sets in `saved_variables`.
     """
 
     models: tuple[str, ...]
@@ -45,7 +67,10 @@ class Task(Protocol):
         ...
 
     def predict(self, state: TrainState, inputs: Structure) -> tf.Tensor | None:
-        """Returns the most probable class of each input, int [batch]; None if the task has no classes."""
+        """Returns the most probable class of each input, int [batch], or numbers in the targets' own units, float.
+
+        None if the task predicts neither.
+        """
         ...
 
     def samples(self, state: TrainState) -> np.ndarray | None:

@@ -9,6 +9,8 @@ from tfloop_cli.engine.tasks import Task, evaluated_metrics
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import Metrics
 
+# The name of a metric -> its mode.
+NAMES = {"rmse": "min", "mae": "min", "mse": "min", "r2": "max"}
 # A word in the name of a metric -> its mode.
 MODES = {
     "accuracy": "max",
@@ -132,7 +134,7 @@ def _text(monitor: Monitor | None, config: Config) -> str | None:
 def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) -> Monitor | None:
     """Returns the metric that a part of the config names, else the task's default; None if there is neither.
 
-    The mode is that of the config; else, for the task's default metric, the task's; else that of `MODES`.
+    The mode is that of the config; else, for the task's default metric, the task's; else that of its name.
 
     Args:
         config: metric and mode; None for no metric.
@@ -163,6 +165,8 @@ def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) 
 
 def _mode_of(metric: str) -> str | None:
     """Returns the mode that the name of a metric shows; None if it shows none, or both."""
+    if metric in NAMES:
+        return NAMES[metric]
     modes = {mode for word, mode in MODES.items() if word in metric.lower()}
     return modes.pop() if len(modes) == 1 else None
 

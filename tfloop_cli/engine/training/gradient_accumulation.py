@@ -32,7 +32,7 @@ def accumulate_gradients(step: MeasuredStep, state: TrainState, size: int) -> Me
                 optimizer.fraction = fraction  # from now on, `apply` accumulates gradients
             return first + size, total + step(micro_batch)
 
-        zeros = tf.zeros(len(state.metrics) + 1, tf.float64)
+        zeros = tf.zeros(state.metric_sums.shape, tf.float64)
         _, total = tf.while_loop(lambda first, _: first < examples, micro_step, [0, zeros], parallel_iterations=1)
         for optimizer in optimizers:
             optimizer.apply_accumulated()

@@ -11,7 +11,7 @@ from tfloop_cli.engine.data.structures import is_several
 from tfloop_cli.engine.optimizers.build import build_optimizer
 from tfloop_cli.engine.optimizers.run_optimizer import RunOptimizer
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task, uses_autograph
+from tfloop_cli.engine.tasks import Task, sum_metrics_of, uses_autograph
 from tfloop_cli.engine.training.model_inputs import build_weights, check_inputs, model_inputs
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
@@ -52,7 +52,9 @@ def create_state(
         notes += [_unused_methods(model, name) for name, model in by_name.items()]
     if config.accumulates_gradients:
         _require_independent_examples(config, task, by_name)
-    state = TrainState(by_name, task.metrics, config.seed)
+    state = TrainState(by_name, (), config.seed)
+    _name_metrics(state, task)
+    state.task_variables = getattr(task, "saved_variables", {})
     state.notes += filter(None, notes)
     for name, model in by_name.items():
         state.optimizers[name] = RunOptimizer(
@@ -67,15 +69,21 @@ def create_state(
     return state
 
 
-def train_on_unused_validation(task: Task, data: Data) -> None:
-    """Makes training examples again of those that `validation: auto` held out, if the task cannot evaluate them.
+def settle_splits(task: Task, data: Data, note: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    """Prints what is held out of the training split. If the task cannot evaluate it, "auto" holds out nothing.
 
     Args:
         task: it may have no `eval_step`; a note of `complete_setup` says so.
-        data: its training split changes; called before `steps_per_epoch` is used.
+        data: its training split may change; called before `steps_per_epoch` is used.
+        note: prints a line.
+        warn: prints what is wrong with the splits.
     """
     if not task.eval_step:
-        data.undo_auto_validation()
+        data.run_splits.undo_auto()
+    for line in data.run_splits.notes:
+        note(line)
+    for line in data.run_splits.warnings:
+        warn(line)
 
 
 def limit_epochs(config: Config, data: Data, note: Callable[[str], None]) -> Config:
@@ -117,14 +125,21 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
     """
     if not task.metrics:
         tf.function(task.train_step).get_concrete_function(state, data.evaluation("train").element_spec)
-        state.name_metrics(task.metrics)
+        _name_metrics(state, task)
+    if prepare := getattr(task, "prepare", None):  # optional
+        prepare(data)
     if not task.eval_step:
         unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
-        if data.is_hold_out_undone:
-            unused = f"; `validation: auto` holds out none of the {data.examples('train'):,} examples"
+        if undone := data.run_splits.undone:
+            keys = " and ".join(f"`{split}: auto`" for split in undone)
+            unused = f"; {keys} hold{'s' if len(undone) == 1 else ''} out none of {data.examples('train'):,} examples"
         state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
     for text in state.notes:
         note(text)
+
+
+def _name_metrics(state: TrainState, task: Task) -> None:
+    state.name_metrics(task.metrics, {name: metric.size for name, metric in sum_metrics_of(task).items()})
 
 
 def _check_inputs(model: keras.Model, task: Task, spec: DataSpec, name: str) -> str | None:

@@ -1,0 +1,47 @@
+"""Columns that examples can be held out by; see `Dataset.columns`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfloop_cli.errors import ExitCode, TfloopError
+
+Columns = Mapping[str, Mapping[str, np.ndarray]]  # name of a column -> name of a split -> one value per example
+
+
+def as_columns(columns: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]) -> Columns:
+    """Returns columns of lists or arrays as arrays.
+
+    Args:
+        columns: as in `from_arrays`.
+        sizes: name of a split -> its number of examples.
+
+    Raises:
+        TfloopError: a column does not have one value per example, or `train` lacks it (exit code 4).
+    """
+    arrays = {
+        column: {split: np.asarray(values) for split, values in by_split.items()}
+        for column, by_split in columns.items()
+    }
+    for column, by_split in arrays.items():
+        for split, values in by_split.items():
+            if values.shape != (sizes.get(split),):
+                _refuse(split, f"its column `{column}` has shape {values.shape}", sizes)
+        if "train" in sizes and "train" not in by_split:
+            _refuse("train", f"it has no column `{column}`", sizes)
+    return arrays
+
+
+def with_rows(columns: Columns, split: str, rows: np.ndarray) -> Columns:
+    """Returns the columns with some examples of a split, int64 [kept]; the others are skipped."""
+    return {
+        column: {**by_split, split: by_split[split][rows]} if split in by_split else by_split
+        for column, by_split in columns.items()
+    }
+
+
+def _refuse(split: str, problem: str, sizes: Mapping[str, int]) -> None:
+    raise TfloopError(
+        f"dataset split `{split}`: {problem}, and it has {sizes.get(split, 0)} examples", code=ExitCode.DATA
+    )

@@ -1,0 +1,166 @@
+"""Regression: targets are standardized inside of the task, and metrics are in the targets' own units."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfloop_cli.engine.data import Data, DataSpec
+from tfloop_cli.engine.data.structures import Structure
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.tasks.supervised import PerExample, Supervised
+from tfloop_cli.engine.tasks.task import SumMetric
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.registry import tasks
+
+MAX_READ = 10_000  # examples whose targets are read from disk to estimate mean and deviation
+ROUNDING = 1e-7  # a deviation below this fraction of the mean is rounding of float32: the target is constant
+
+
+class TargetScale:
+    """Mean and deviation of each number of the targets in the training split. They are part of the training state.
+
+    Args:
+        numbers: per target. Until `measure`, the mean is 0 and the deviation 1.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        self.mean = tf.Variable(tf.zeros(numbers, tf.float64), trainable=False, name="target_mean")
+        self.deviation = tf.Variable(tf.ones(numbers, tf.float64), trainable=False, name="target_deviation")
+
+    def measure(self, targets: np.ndarray) -> None:
+        """Sets mean and deviation to those of targets [examples, numbers]; values that are not finite do not count."""
+        values = targets.astype(np.float64)
+        values[~np.isfinite(values)] = np.nan
+        known = (~np.isnan(values)).sum(axis=0)
+        mean = np.nansum(values, axis=0) / np.maximum(known, 1)
+        deviation = np.sqrt(np.nansum(np.square(values - mean), axis=0) / np.maximum(known, 1))
+        self.mean.assign(mean)
+        self.deviation.assign(np.where(deviation > ROUNDING * np.abs(mean), deviation, 1.0))
+
+    def standardized(self, targets: tf.Tensor) -> tf.Tensor:
+        """Returns targets [batch, numbers] with mean 0 and deviation 1, float64."""
+        return (tf.cast(targets, tf.float64) - self.mean) / self.deviation
+
+    def in_own_units(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns what a model's outputs [batch, numbers] predict, float64."""
+        return self.mean + self.deviation * tf.cast(outputs, tf.float64)
+
+
+@dataclass
+class Regression(Supervised):
+    """Predicts numbers. The model's outputs are standardized; see `TargetScale`.
+
+    Attributes:
+        scale: of the targets.
+        standardize: whether it is that of the training split.
+    """
+
+    scale: TargetScale
+    standardize: bool
+
+    @property
+    def saved_variables(self) -> Mapping[str, tf.Variable]:
+        return {"target_mean": self.scale.mean, "target_deviation": self.scale.deviation}
+
+    def prepare(self, data: Data) -> None:
+        """Sets the scale to that of the training split; a restored checkpoint replaces it."""
+        if self.standardize and data.examples("train"):
+            self.scale.measure(training_targets(data).reshape(-1, self.spec.outputs))
+
+    def predict(self, state: TrainState, inputs: Structure) -> tf.Tensor:
+        outputs = state.model(inputs, training=False)
+        return self.scale.in_own_units(tf.reshape(outputs, [-1, self.spec.outputs]))
+
+
+def training_targets(data: Data) -> np.ndarray:
+    """Returns the targets of the training split, [examples, ...]; of `MAX_READ` examples if they are not in memory."""
+    source, indices = data.split("train")
+    targets = getattr(source, "all_targets", None)
+    if targets is not None:
+        return np.asarray(targets)[indices]
+    step = -(-len(indices) // MAX_READ)
+    with data.explain_errors():
+        read = (
+            tf.data.Dataset.from_tensor_slices(indices[::step]).batch(128).map(lambda chosen: source.gather(chosen)[1])
+        )
+        return np.concatenate(list(read.as_numpy_iterator()))
+
+
+def _rmse(sums: np.ndarray, examples: float) -> float:
+    return float(np.mean(np.sqrt(sums / examples)))
+
+
+def _r2(sums: np.ndarray, examples: float) -> float:
+    """Returns 1 - residual / total sum of squares, the mean over the numbers; 1 or 0 for a constant target."""
+    residual, total, squares = sums.reshape(3, -1)
+    variation = squares - total**2 / examples
+    constant = variation <= 1e-12 * squares
+    scores = np.where(constant, np.where(residual == 0, 1.0, 0.0), 1 - residual / np.where(constant, 1.0, variation))
+    return float(np.mean(scores)) if examples >= 2 else float("nan")
+
+
+@tasks.register("regression")
+def regression(
+    spec: DataSpec,
+    *,
+    loss: Literal["mean_squared_error", "mean_absolute_error", "huber"] = "mean_squared_error",
+    metrics: list[Literal["rmse", "mae", "r2", "mse"]] = ["rmse", "mae", "r2"],
+    standardize: bool = True,
+) -> Regression:
+    """Predicts numbers for each input.
+
+    Metrics are in the targets' own units, as in scikit-learn; of several numbers per example they are the mean.
+
+    Args:
+        spec: shape of the data; its targets are numbers.
+        loss: the loss of an example, the mean over its numbers. `huber` is quadratic up to an error of 1, then linear.
+        metrics: the metrics besides the loss: root mean squared error, mean absolute error, coefficient of
+            determination, mean squared error.
+        standardize: whether the model is trained on standardized targets, with the mean and the deviation of the
+            training split; the loss is that of standardized targets.
+    """
+    if spec.classes and not spec.one_hot:
+        raise TfloopError(
+            "task `regression` needs numbers, and the targets of this dataset are classes",
+            hint="use `task: classification`, or targets that are numbers: `--set dataset.classes=false` for whole "
+            "numbers in a table, a float dtype for arrays",
+        )
+    scale, numbers = TargetScale(spec.outputs), spec.outputs
+
+    def flat(values: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(values, [-1, numbers])
+
+    def on_standardized(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> PerExample:
+        return lambda targets, outputs: function(
+            tf.cast(scale.standardized(flat(targets)), outputs.dtype), flat(outputs)
+        )
+
+    def on_errors(function: Callable[[tf.Tensor], tf.Tensor]) -> PerExample:
+        return lambda targets, outputs: function(tf.cast(flat(targets), tf.float64) - scale.in_own_units(flat(outputs)))
+
+    def determination(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        standardized = scale.standardized(flat(targets))  # not in own units: squares of 2024 hide differences
+        errors = standardized - tf.cast(flat(outputs), tf.float64)
+        return tf.concat([tf.square(errors), standardized, tf.square(standardized)], axis=1)
+
+    known: dict[str, PerExample] = {
+        "rmse": on_errors(tf.square),
+        "mae": on_errors(lambda errors: tf.reduce_mean(tf.abs(errors), axis=1)),
+        "mse": on_errors(lambda errors: tf.reduce_mean(tf.square(errors), axis=1)),
+        "r2": determination,
+    }
+    sums = {"rmse": SumMetric(numbers, _rmse), "r2": SumMetric(3 * numbers, _r2)}
+    return Regression(
+        loss=on_standardized(getattr(keras.losses, loss)),
+        other_metrics={name: known[name] for name in metrics},
+        monitor=("loss", "min"),
+        spec=spec,
+        classes=0,
+        sum_metrics={name: sums[name] for name in metrics if name in sums},
+        scale=scale,
+        standardize=standardize,
+    )
