@@ -11,8 +11,6 @@ from tfloop_cli.engine.data.progress import Progress, collect_progress
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
 
-TARGETS = {"regression": "numbers", "classification": "classes"}  # what a task needs
-
 
 def build_data(
     config: Config,
@@ -35,7 +33,7 @@ def build_data(
         TfloopError: the data is unavailable or cannot be read (exit code 4); arguments do not suit the dataset, see
             `Data`, or it does not support `on_bad_example: skip` (exit code 2).
     """
-    context = BuildContext(TARGETS.get(config.task.name), encoders, training)
+    context = BuildContext("numbers" if config.task.name == "regression" else None, encoders, training)
     skip = config.on_bad_example == "skip"
     with collect_progress(progress), collect_invalid_examples(skip) as found, use_context(context):
         data = Data(datasets.build(config.dataset), config, training=training)
