@@ -17,6 +17,7 @@ from benchmarks.durability.common import ROOT, Campaign, verified_checkpoints
 # because it would load TensorFlow, and this section is about how bytes reach the disk.
 PROGRAM = """
 import os, sys, types
+sys.modules["tensorflow"] = types.SimpleNamespace(Variable=object, Tensor=object, DType=object)
 sys.modules["tfloop_cli.engine.snapshot"] = types.SimpleNamespace(Snapshot=object)
 sys.modules["tfloop_cli.engine.state"] = types.SimpleNamespace(NO_STEP=-1, TrainState=object)
 import numpy as np

@@ -190,10 +190,10 @@ def test_save_is_retried_after_permission_error(four_epochs, warnings: list[str]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MB, which has space for one checkpoint but not for two."""
+    """A disk of 800 kB, which has space for one checkpoint but not for two."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a tmpfs is not permitted")
     yield disk

@@ -15,7 +15,7 @@ from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, decide_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import build_state, limit_epochs, settle_splits
+from tfloop_cli.engine.training.setup import build_state, settle_splits
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
@@ -44,8 +44,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     config = config.model_copy(update={"task": decide_task(config.task, data.spec, note)})
     options = choose_run(config, options, data.fingerprint, note, warn)
     task = build_task(config.task, data.spec)
-    settle_splits(task, data, note, warn)
-    config = limit_epochs(config, data, note)
+    config = settle_splits(task, data, config, note, warn)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, run_length(config.epochs, data.steps_per_epoch, options.resume), metadata, note)
     state = build_state(task, data, config, steps, note)

@@ -71,7 +71,7 @@ def test_task_with_train_step_alone_trains_without_evaluation(make) -> None:
 def test_validation_auto_holds_out_nothing_if_the_task_cannot_evaluate(make) -> None:
     run = make(validation="auto", batch_size=16)
     assert (run.data.examples("train"), run.data.steps_per_epoch) == (54, 4)
-    settle_splits(run.task, run.data, [].append, [].append)
+    settle_splits(run.task, run.data, run.config, [].append, [].append)
     assert (run.data.splits, run.data.examples("train"), run.data.steps_per_epoch) == (["test", "train"], 60, 4)
     assert sorted(run.data.order(0)) == list(range(60))
     run.state.notes.clear()
@@ -82,9 +82,9 @@ def test_validation_auto_holds_out_nothing_if_the_task_cannot_evaluate(make) -> 
     ]
     evaluating = make({"eval_step": lambda self, state, batch: None}, validation="auto")
     requested = make(validation=10)
+    lines: list[str] = []
     for run in (evaluating, requested):
-        lines: list[str] = []
-        settle_splits(run.task, run.data, lines.append, lines.append)
+        settle_splits(run.task, run.data, run.config, lines.append, lines.append)
         assert "validation" in run.data.splits
     assert lines == ["validation: 6 of 60 training examples held out, stratified by class; `validation: 0` for none"]
 

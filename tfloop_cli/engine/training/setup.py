@@ -69,11 +69,16 @@ def create_state(
     return state
 
 
-def settle_splits(task: Task, data: Data, note: Callable[[str], None], warn: Callable[[str], None]) -> None:
+def settle_splits(
+    task: Task, data: Data, config: Config, note: Callable[[str], None], warn: Callable[[str], None]
+) -> Config:
     """Prints what is held out of the training split. If the task cannot evaluate it, "auto" holds out nothing.
+
+    Returns the config with the number of epochs that `max_steps` allows.
 
     Args:
         task: it may have no `eval_step`; a note of `complete_setup` says so.
+        config: of the run.
         data: its training split may change; called before `steps_per_epoch` is used.
         note: prints a line.
         warn: prints what is wrong with the splits.
@@ -84,6 +89,7 @@ def settle_splits(task: Task, data: Data, note: Callable[[str], None], warn: Cal
         note(line)
     for line in data.run_splits.warnings:
         warn(line)
+    return limit_epochs(config, data, note)
 
 
 def limit_epochs(config: Config, data: Data, note: Callable[[str], None]) -> Config:
@@ -132,7 +138,9 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
         if undone := data.run_splits.undone:
             keys = " and ".join(f"`{split}: auto`" for split in undone)
-            unused = f"; {keys} hold{'s' if len(undone) == 1 else ''} out none of {data.examples('train'):,} examples"
+            unused = (
+                f"; {keys} hold{'s' if len(undone) == 1 else ''} out none of the {data.examples('train'):,} examples"
+            )
         state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
     for text in state.notes:
         note(text)
