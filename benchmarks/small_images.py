@@ -51,7 +51,12 @@ def write_images(folder: Path) -> None:
 def validation_accuracies(config: str, images: Path, epochs: int) -> list[float]:
     """Trains a built-in config on the images, with its own settings; returns the accuracy after each epoch."""
     command = [sys.executable, "-m", "tfloop_cli", "train", config, "--json", "--quiet", "--epochs", str(epochs)]
-    for change in (f"dataset={{name: images, path: {images}}}", "validation=0.2", f"runs_dir={images.parent / 'runs'}"):
+    for change in (
+        f"dataset={{name: images, path: {images}}}",
+        "test=0",
+        "validation=0.2",
+        f"runs_dir={images.parent / 'runs'}",
+    ):
         command += ["--set", change]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     documents = [json.loads(line) for line in output.splitlines()]

@@ -18,7 +18,7 @@ from tfloop_cli.events import Evaluated
 from tfloop_cli.registry import plugins
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
 from tfloop_cli.runs.code_copies import code_to_load
-from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.folder import RunFolder, run_of
 from tfloop_cli.runs.metadata import trained_config
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
@@ -78,8 +78,9 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
     state = build_state(task, data, config, checkpoint.manifest["total_steps"])
     require_metrics(options.thresholds, evaluated_metrics(task), options.split, data.splits)
-    restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=data.fingerprint)
-    if checkpoint.manifest["data"] != data.fingerprint:
+    fingerprint = data.fingerprint if "train" in data.splits else None  # without `train`, it is not the run's
+    restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
+    if fingerprint not in (None, checkpoint.manifest["data"]):
         console.warn("the data has changed since training: the metrics may not be comparable")
 
     facts = {"run": _run_of(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
@@ -96,10 +97,8 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
 
 def _run_of(checkpoint: Checkpoint) -> str | None:
     """Returns the path of the run folder of a checkpoint; None for a checkpoint that was copied without its run."""
-    folder = checkpoint.path.absolute().parent.parent
-    if not RunFolder(folder).is_run():
-        return None
-    return str(checkpoint.path.parent.parent if len(checkpoint.path.parts) > 2 else folder)
+    run = run_of(checkpoint.path)
+    return str(run) if run.is_run() else None
 
 
 def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:

@@ -7,7 +7,6 @@ components' defaults. The descriptions appear in docs/config.md and, through `tf
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -172,11 +171,9 @@ class Config(BaseModel):
         "learning rate. Then the schedule starts at its step 0.",
     )
     augment: Annotated[
-        Annotated[
-            tuple[ComponentField, ...],
-            Strict(False),
-            Description("list of names, or of mappings with `name` and arguments"),
-        ],
+        tuple[ComponentField, ...],
+        Strict(False),
+        Description("list of names, or of mappings with `name` and arguments"),
         OnResume.CHANGES_REST,
     ] = Field(default=(), description="Random augmentations of the training examples, applied in this order.")
     test: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
@@ -212,7 +209,7 @@ class Config(BaseModel):
     device: Annotated[Device, OnResume.CHANGES_REST] = Field(
         default="auto", description="The device: auto (a GPU if there is one), cpu, gpu or gpu:N."
     )
-    seed: Annotated[Annotated[int, Ge(0), Le(2**31 - 1)], OnResume.REFUSED] = Field(
+    seed: Annotated[NonNegativeInt, OnResume.REFUSED] = Field(
         default=0, description="The seed of initial weights, order of examples, dropout and augmentation."
     )
     precision: Annotated[Literal["float32", "float64", "bfloat16", "float16", "auto"], OnResume.CHANGES_REST] = Field(
@@ -266,7 +263,7 @@ class Config(BaseModel):
         default=None,
         description="When to stop because a validation metric has stopped improving; null: all epochs are trained.",
     )
-    runs_dir: Annotated[Annotated[str, StringConstraints(min_length=1)], OnResume.FREE] = Field(
+    runs_dir: Annotated[str, StringConstraints(min_length=1), OnResume.FREE] = Field(
         default="runs",
         description="The parent folder of all run folders; a relative path counts from the current folder.",
     )

@@ -214,6 +214,11 @@ def find(name: str, runs_dir: Path, warn: Callable[[str], None] = lambda line: N
     )
 
 
+def run_of(checkpoint: Path) -> RunFolder:
+    """Returns the run folder that a checkpoint folder is in, as a path that is relative if `checkpoint` is."""
+    return RunFolder((checkpoint if len(checkpoint.parts) > 2 else checkpoint.resolve()).parents[1])
+
+
 def list_runs(runs_dir: Path) -> list[RunFolder]:
     """Returns all runs in `runs_dir`, newest first; none if it does not exist. What cannot be read is skipped.
 

@@ -184,7 +184,7 @@ def _in_order(config: Config, options: TrainOptions, files: Sequence[str]) -> li
     A checkpoint in `--from` means its run only. A `name` in the config excludes runs with another name.
     """
     if options.checkpoint and is_checkpoint(Path(options.checkpoint)):
-        run = RunFolder(_run_path(Path(options.checkpoint)))
+        run = folder.run_of(Path(options.checkpoint))
         if run.is_run():
             return [run]
     own = _owner(files[-1]) if files else None
@@ -240,15 +240,5 @@ def _require_no_checkpoint(options: TrainOptions, reason: str) -> None:
 def resume_hint(checkpoint: str) -> str:
     """Returns the command that resumes from a checkpoint, in full if it is a path."""
     path = Path(checkpoint)
-    command = _own_command(path) if is_checkpoint(path) else f"tfloop resume RUN --from {checkpoint}"
-    return f"to continue the run of a checkpoint: {command}"
-
-
-def _run_path(checkpoint: Path) -> Path:
-    """Returns the run folder that a checkpoint folder is in."""
-    folders = (checkpoint if len(checkpoint.parts) > 2 else checkpoint.resolve()).parents
-    return folders[1]
-
-
-def _own_command(checkpoint: Path) -> str:
-    return f"tfloop resume {_run_path(checkpoint)} --from {checkpoint.name}"
+    run, step = (folder.run_of(path), path.name) if is_checkpoint(path) else ("RUN", checkpoint)
+    return f"to continue the run of a checkpoint: tfloop resume {run} --from {step}"

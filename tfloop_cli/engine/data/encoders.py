@@ -1,4 +1,4 @@
-"""What a dataset says about its inputs: the columns of a table, and the encoders that are part of a run."""
+"""Describes the inputs of a dataset: the columns of a table, and the encoders that are part of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

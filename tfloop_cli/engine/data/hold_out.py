@@ -198,8 +198,20 @@ def _column(dataset: Dataset, key: str, column: str) -> np.ndarray:
     if column not in dataset.columns:
         hint = nearest(column, dataset.columns, "the columns are")
         raise TfloopError(f"`{key}: {column}`: the dataset has no column `{column}`", hint=hint)
-    values = np.asarray(dataset.columns[column]["train"])
-    return values.astype(str) if values.dtype == object else values
+    return _comparable(np.asarray(dataset.columns[column]["train"]))
+
+
+def _comparable(values: np.ndarray) -> np.ndarray:
+    """Returns values that can be sorted: an array of objects becomes numbers if all are, else text.
+
+    None and NaN become NaN, in text "".
+    """
+    if values.dtype != object:
+        return values
+    known = np.array([value is not None and value == value for value in values])
+    if all(isinstance(value, int | float) for value in values[known]):
+        return np.where(known, values, np.nan).astype(np.float64)
+    return np.where(known, values.astype(str), "")
 
 
 def _latest(times: np.ndarray, count: int, column: str | None) -> np.ndarray:

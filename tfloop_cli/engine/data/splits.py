@@ -75,7 +75,7 @@ def choose_groups(groups: np.ndarray, count: int, key: int) -> np.ndarray:
 
 
 def choose_latest(times: np.ndarray, count: int) -> np.ndarray:
-    """Chooses the `count` latest examples; of equal times, the later examples. NaN and NaT are never chosen.
+    """Chooses the `count` latest examples; of equal times, the later examples. Unknown times are never chosen.
 
     Args:
         times: the time of each example, [examples]: values whose order is that of time.
@@ -88,5 +88,5 @@ def choose_latest(times: np.ndarray, count: int) -> np.ndarray:
 
 
 def is_known(values: np.ndarray) -> np.ndarray:
-    """Returns which values are neither NaN nor NaT: bool [examples]."""
-    return values == values if values.dtype.kind in "fcmM" else np.ones(len(values), bool)
+    """Returns which values are neither NaN nor NaT nor empty text: bool [examples]."""
+    return values != "" if values.dtype.kind == "U" else values == values

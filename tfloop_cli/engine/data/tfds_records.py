@@ -42,7 +42,7 @@ class Example:
         features: the two features to decode; the others are ignored.
         input, target: the names of these two, dotted for nested ones.
         input_shape: of one input; None for a height or width that differs between examples.
-        input_dtype: uint8, float32 or float64.
+        input_dtype: uint8, float32 or float64, or string for texts.
         target_shape: of one target; () for a class or a single number.
         target_dtype: int32 for a class, else float32 or float64.
         class_names: empty if the targets are not classes.

@@ -41,7 +41,7 @@ def images(
     """A folder of images: `train/CLASS/...` with `test/CLASS/...` and `validation/CLASS/...`, or only `CLASS/...`.
 
     The formats are PNG, JPEG, WebP, BMP and GIF, and with the package Pillow also TIFF, AVIF and HEIC; the content of a
-    file counts, not its name. Images are turned as their camera says (EXIF). 16-bit images keep their range: the
+    file counts, not its name. Images are turned upright by their EXIF orientation. 16-bit images keep their range: the
     smallest of 255, 511, ... 65535 that no pixel of a sample exceeds becomes 255. Images are decoded once and cached
     on disk (`tfloop cache`), so that the next run starts at once. A file counts as unchanged if its name, size and
     modification time are.

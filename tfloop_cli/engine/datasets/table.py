@@ -1,5 +1,6 @@
 """Tables of numbers, categories, dates and texts: one row per example, one column per feature."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import are_files
 from tfloop_cli.engine.data.tables.table_cache import TableCache
-from tfloop_cli.errors import short_path
+from tfloop_cli.errors import TfloopError, short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
 
@@ -67,6 +68,8 @@ def table(
         comment: lines that begin with this text are skipped; `none`: there are no such lines.
     """
     targets = (target,) if isinstance(target, str) else tuple(target)
+    if not targets or len(set(targets)) < len(targets):
+        raise TfloopError("`dataset.target` must be a column, or a list of different columns")
     dialect = DialectOptions(separator, header, decimal, encoding, quote, comment)
     missing_values = MISSING_VALUES if missing_values is None else missing_values
     options = TableOptions(
@@ -86,7 +89,7 @@ def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
     context = build_context()
     if options.classes == "auto" and context.targets:
         options = replace(options, classes=context.targets == "classes")
-    if context.encoders and not context.training and not are_files(files["train"]):
+    if context.encoders and not context.training and len(files) > 1 and not are_files(files["train"]):
         del files["train"]
     cache = TableCache(files, (options, skips_invalid_examples()))
     found = cache.load()
@@ -97,7 +100,8 @@ def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
     else:
         encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
         encoders, arrays = build_splits(files, options, encoders)
-        fingerprint = fingerprint_of(arrays)
+        names = (encoders.target.class_names, tuple(encoders.spec_columns()))  # equal arrays may mean other things
+        fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
         document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
         if not context.encoders:
             cache.save(document, arrays)

@@ -54,7 +54,7 @@ def text(
     encoders = TextEncoders.from_json(context.encoders) if context.encoders else None
     columns = Columns(encoders.text, encoders.target) if encoders else Columns(text or "", target or "")
     paths = find_splits(train) | ({"test": test} if test else {})
-    if encoders and not context.training and not train.exists():
+    if encoders and not context.training and len(paths) > 1 and not train.exists():
         del paths["train"]
     splits: dict[str, Arrays] = {}
     for split, path in paths.items():

@@ -24,7 +24,7 @@ Background = Literal["white", "black", "gray"]
 class Decoder:
     """Decodes files to arrays of one shape.
 
-    Images are turned as their camera says (EXIF), and transparent pixels are composed over the background.
+    Images are turned upright by their EXIF orientation, and transparent pixels are composed over the background.
 
     Args:
         shape: of the pixels: height, width, channels.

@@ -1,4 +1,4 @@
-"""What the first bytes of an image file tell about it: its format, size, channels and orientation.
+"""Reads the first bytes of an image file: its format, size, channels and orientation.
 
 TensorFlow decodes most files correctly as they are. It ignores the orientation of cameras (EXIF), transparency and the
 palettes of BMP files, and it cannot decode TIFF, AVIF and HEIC; `ImageInfo.plain` is false for all of these.

@@ -114,7 +114,7 @@ def _opaque_gif(content: bytes, background: int) -> bytes:
 
 
 def _decode_bmp(content: bytes, max16: int, background: int) -> np.ndarray:
-    """Decodes uncompressed BMP files, those with a palette included, whose numbers TensorFlow takes for gray levels."""
+    """Decodes uncompressed BMP files, those with a palette included, whose indices TensorFlow reads as gray levels."""
     try:
         start, header, width, height = struct.unpack_from("<IIii", content, 10)
         bits, compression = struct.unpack_from("<HI", content, 28)

@@ -35,7 +35,7 @@ class CsvReader:
         split: its name, for messages.
         options: what the user has set.
         targets: names of the columns to predict.
-        as_text: name of a column -> whether it is read as text even if all its values are numbers.
+        as_text: names of columns that are read as text even if all their values are numbers.
         nulls: texts that are missing values in a column of numbers.
         trained: `Dialect.facts` of the training file; None if this is the training file.
     """

@@ -90,9 +90,9 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
 
 
 def are_files(names: str | Sequence[str]) -> bool:
-    """Whether the files of a split exist; False for stdin."""
+    """Whether the files of a split exist, at least one of each pattern; False for stdin."""
     each = [names] if isinstance(names, str) else names
-    return all(glob.has_magic(name) or Path(name).expanduser().is_file() for name in each)
+    return all(Path(name).expanduser().is_file() or glob.glob(name, recursive=True) for name in each)  # noqa: PTH207
 
 
 def _kind(name: str) -> str:

@@ -24,7 +24,7 @@ def read_json_lines(file: TableFile, split: str) -> pa.Table:
     try:
         with file.open() as stream:
             return arrow_json.read_json(stream)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # pyarrow does not know the line, and wants one type per key
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # its message has no line; each key must have one type
         return _table([cells for _, cells in json_records(file, split)])
 
 
@@ -33,7 +33,7 @@ def json_records(file: TableFile, split: str = "") -> Iterator[tuple[int, dict[s
 
     Args:
         file: to read.
-        split: its name, for the error of an invalid line; "": such lines are left out without a word.
+        split: its name, for the error of an invalid line; "": such lines are skipped, and not counted.
     """
     with file.open() as stream:
         for number, line in enumerate(stream.read().split(b"\n"), 1):
