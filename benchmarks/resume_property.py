@@ -33,6 +33,7 @@ import tensorflow as tf
 from tfloop_cli import Dataset, OnResume, PositiveInt, from_arrays
 from tfloop_cli.commands.train import train
 from tfloop_cli.config.loading import from_mapping, to_mapping
+from tfloop_cli.config.on_resume import DECIDED_BY_DATA
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.storage import read_arrays
@@ -80,6 +81,7 @@ ALLOWED: dict[str, list[Any]] = {
     "micro_batch_size": ["auto", 3],
     "kernels": ["tensorflow"],
     "augment": [[], [{"name": "flip"}], [{"name": "shift", "pixels": 1}]],
+    "scale_uint8": [True, False],  # the dataset has none
     "dataset.examples": [29, 50],  # between two epochs
 }
 REFUSED: dict[str, list[Any]] = {
@@ -87,7 +89,6 @@ REFUSED: dict[str, list[Any]] = {
     "drop_remainder": [True],
     "validation": [4, 0],
     "seed": [3],
-    "scale_uint8": [False],
     "precision": ["float64"],
     "dataset.classes": [4],
     "model": [{"name": "conv_net"}],
@@ -160,7 +161,8 @@ class Case:
     @property
     def refused(self) -> str | None:
         """The key for which the run has to be refused; None if it may be resumed."""
-        for key, value in self.changes.items():
+        known_first = sorted(self.changes.items(), key=lambda item: item[0] in DECIDED_BY_DATA)
+        for key, value in known_first:
             if value in REFUSED.get(key, ()):
                 return key
         held_out = isinstance(self.before.validation, int)

@@ -74,9 +74,9 @@ def train(
         flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
         chosen = resolve(console, config, set_, unset, code, flags).config
         prefix = lookup.prefix_of(chosen, config)
-        how = TrainOptions(prefix, output, None, from_, seconds, thresholds, code)
+        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, code)
         if resume:
-            chosen, how = lookup.select_run(chosen, how, config, console.info, console.note, console.warn)
+            chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
         start_training(console, chosen, how, offline, verbose)
 
 
@@ -113,7 +113,7 @@ def resume(
         flags = {"epochs": epochs, "device": device}
         config = resolve(console, [str(found.config)], set_, unset, code, flags, only).config
         how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code)
-        start_training(console, *lookup.resume_run(found, config, how, console.note), offline, verbose)
+        start_training(console, *lookup.resume_run(found, config, how), offline, verbose)
 
 
 @app.command(cls=Command)

@@ -25,7 +25,7 @@ class RunStarted:
         metrics: names of the task's metrics, in the order of the table's columns.
         facts: short texts for the header: model, parameters, device, precision, threads.
         skipped_examples: name of a split -> its skipped invalid examples; see `on_bad_example`.
-        code: paths of the user's `--code` files.
+        code_options: the options that load the user's code again: `--code FILE`, or `--trust-code`.
         evaluated: the split for `tfloop evaluate`: test if there is one, else validation, else train; "" if the task
             has no evaluation step.
         columns: of a table: what is shown of each column, `name`, `type`, `missing`, `distinct` and `use`.
@@ -42,7 +42,7 @@ class RunStarted:
     facts: Mapping[str, str] = field(default_factory=dict)
     skipped_examples: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    code: tuple[str, ...] = ()
+    code_options: tuple[str, ...] = ()
     evaluated: str = ""
     columns: tuple[Mapping[str, Any], ...] = ()
 

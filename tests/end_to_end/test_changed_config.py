@@ -3,6 +3,7 @@
 `python -m benchmarks.resume_property` has ten times as many random changes.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,14 @@ def facts_of(run: Any) -> dict[str, Any]:
 
 
 def restore(run: Any, checkpoint: Path) -> list[str]:
-    """Restores a checkpoint as a resumed run does; returns the warnings."""
+    """Restores a checkpoint as a resumed run does; returns the warnings, and what has changed in the state."""
     from tfloop_cli.engine.checkpoints.manager import CheckpointManager
 
     warnings: list[str] = []
-    CheckpointManager(checkpoint.parent, run.state, run.config.checkpoint, facts_of(run), warnings.append).restore(None)
-    return warnings
+    facts, saving = facts_of(run), run.config.checkpoint
+    manager = CheckpointManager(checkpoint.parent, run.state, saving, facts, warnings.append)
+    manager.restore(None)
+    return warnings + manager.changes
 
 
 def data_of(examples: int, **splits: int) -> Any:
@@ -117,6 +120,23 @@ def test_new_ema_starts_with_the_weights(trainer, save) -> None:
     restore(second, save(first))
     averages = [average.numpy() for average in second.state.optimizer.ema]
     assert [one.tobytes() for one in averages] == [one.tobytes() for one in second.weights()]
+
+
+def test_larger_max_steps_trains_more_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """config.yaml had the epochs that `max_steps` allowed in place of those of the config."""
+    from typer.testing import CliRunner
+
+    from tfloop_cli.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text("dataset: {name: synthetic, shape: [4], train_examples: 80}\nmodel: linear\nepochs: 9\n")
+    start = "train c.yaml -o run -q --json --set batch_size=8 --set validation=0 --set max_steps=20"
+    for command, step in ((start, 20), ("resume run --json --set max_steps=35", 30)):
+        result = CliRunner().invoke(app, command.split())
+        assert result.exit_code == 0, result.stderr
+        start_document, *_, last_epoch, _, _ = map(json.loads, result.stdout.splitlines())
+        assert (start_document["config"]["epochs"], last_epoch["step"]) == (9, step)
+    assert "epochs: 9\n" in Path("run/config.yaml").read_text()
 
 
 # More data

@@ -182,6 +182,7 @@ ARGUMENTS = {
     "key below number": Invalid(GOOD, "--set epochs.x=3", "found a mapping", ("epochs.x=3",)),
     "extends": Invalid(GOOD, "--set extends=mnist", "unknown key `extends`", ("extends=mnist",)),
     "unset of unknown key": Invalid(GOOD, "--unset model.dropot", "unknown key `model.dropot`", (), ("model.dropot",)),
+    "group and time": Invalid(GOOD + "group: a\nsplit_by: b\n", "4:11", "`group` and `split_by` exclude each other"),
     "unset of required key": Invalid(GOOD, "1:1", "`model` is required", (), ("model",)),
 }
 

@@ -86,6 +86,20 @@ def test_start_event_shows_use_of_uint8(trainer, tmp_path: Path, shape: tuple, f
     assert start_event(RunFolder(tmp_path), run.config, run.data, run.state, []).facts["inputs"] == fact
 
 
+def test_start_event_has_the_options_that_load_code_again(trainer, tmp_path: Path) -> None:
+    """After `--trust-code`, the path of the copy was shown."""
+    from tfloop_cli.engine.start_event import start_event
+    from tfloop_cli.runs.folder import RunFolder
+
+    run, folder = trainer(), RunFolder(tmp_path)
+    for files, options in (
+        ([folder.code / "a.py", folder.code / "folder-2" / "b.py"], ("--trust-code",)),
+        ([Path("a.py"), Path("b.py")], ("--code", "a.py", "--code", "b.py")),
+        ([], ()),
+    ):
+        assert start_event(folder, run.config, run.data, run.state, files).code_options == options
+
+
 def test_stderr_has_no_lines_of_tensorflow(finished) -> None:
     known = r"(loading TensorFlow|run|dataset|model|optimizer|batches|device|epoch|completed|next|note|the weights)\b"
     assert [line for line in finished.process.err.splitlines() if line and not re.match(known, line)] == []

@@ -36,21 +36,24 @@ class Training:
         threads: what `threads: auto` is on this machine.
         saves: whether it gets as far as the first checkpoint.
         epochs: stops after them, if the config has more.
+        decisions: what the data decides.
     """
 
     data: str = "data"
     threads: int = 2
     saves: bool = True
     epochs: int = 99
+    decisions: dict[str, Any] = field(default_factory=lambda: {"test": 20, "validation": 0, "scale_uint8": ["image"]})
     config: Config = field(init=False)
     options: TrainOptions = field(init=False)
 
     def train(self, config: Config, options: TrainOptions, console: Console) -> ExitCode:
         decided = {**DECISIONS, "threads": self.threads}
         config = config.model_copy(update={key: one for key, one in decided.items() if getattr(config, key) == "auto"})
-        options = choose_run(config, options, self.data, console.note, console.warn)
+        data = {"data": self.data, "decisions": self.decisions}
+        options = choose_run(config, options, data, console.warn)
         run = open_run(config, options)
-        facts: dict[str, Any] = {"data": self.data, "run_id": load_metadata(options.resume).get("run_id", str(run))}
+        facts: dict[str, Any] = {**data, "run_id": load_metadata(options.resume).get("run_id", str(run))}
         facts["code"], facts["code_modules"] = copy_code(options.code, run.code)
         run.config.write_text(dump(config))
         write_json(run.metadata, {"started": run.started(), "name_prefix": options.name_prefix, **facts})
@@ -154,7 +157,7 @@ def test_more_threads_than_cores_are_those_of_the_run(training: Training, tfloop
     assert run_of(tfloop("train exp.yaml --resume --set threads=4096")) == run
 
 
-@pytest.mark.parametrize("key", ["optimizer.learning_rate=0.5", "batch_size=7", "threads=1", "validation=0"])
+@pytest.mark.parametrize("key", ["optimizer.learning_rate=0.5", "batch_size=7", "threads=1", "drop_remainder=true"])
 def test_any_other_key_starts_a_new_run(tfloop, key: str) -> None:
     run = run_of(tfloop("train exp.yaml"))
     result = tfloop(f"train exp.yaml --resume -q --set {key}")
@@ -314,7 +317,31 @@ def test_last_warns_about_a_newer_run_without_checkpoint(tfloop, training: Train
     assert lines == [f"{newer} has no checkpoint yet: `last` is {run}"]
 
 
-def test_free_keys_are_noted_when_the_run_is_chosen(tfloop) -> None:
+def test_free_keys_are_known_when_the_run_is_chosen(tfloop, training: Training) -> None:
     tfloop("train exp.yaml")
-    result = tfloop("train exp.yaml --resume --epochs 7")
-    assert "note: `epochs` changes from 2 to 7: completed steps are not affected" in result.stderr
+    tfloop("train exp.yaml --resume --epochs 7")
+    assert [(one.key, one.before, one.now) for one in training.options.changes] == [("epochs", 2, 7)]
+
+
+@pytest.mark.parametrize("change", ["scale_uint8=true", "test=0.1", "validation=0"])
+def test_equal_value_in_place_of_auto_is_the_same_run(tfloop, training: Training, change: str) -> None:
+    run, key = run_of(tfloop("train exp.yaml")), change.partition("=")[0]
+    assert run_of(tfloop(f"train exp.yaml --resume --set {change}")) == run
+    assert run_of(tfloop(f"train exp.yaml --resume -o {run}")) == run
+    assert run_of(tfloop(f"train exp.yaml --resume -o {run} --set {change}")) == run
+    training.decisions = training.decisions | {key: "another"}
+    assert f"`{key}` is " in tfloop(f"resume {run} --set {key}=auto", ExitCode.USAGE).stderr
+    result = tfloop("train exp.yaml --resume")
+    assert run_of(result) != run
+    assert f"differs in `{key}` (" in result.stderr
+
+
+def test_run_folder_is_looked_at_once(tfloop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tfloop_cli.runs import lookup
+
+    calls: list[Path] = []
+    require = lookup.require_run_or_free
+    monkeypatch.setattr(lookup, "require_run_or_free", lambda path, resume: calls.append(path) or require(path, resume))
+    for _ in range(2):
+        tfloop("train exp.yaml -o here --resume")
+    assert calls == [Path("here")] * 2

@@ -95,7 +95,7 @@ def test_plain_display_prints_one_line_per_epoch(capsys: pytest.CaptureFixture[s
 
 
 def test_next_command_repeats_code_and_names_existing_split(capsys: pytest.CaptureFixture[str]) -> None:
-    started = dataclasses.replace(STARTED, code=("my model.py",), evaluated="validation")
+    started = dataclasses.replace(STARTED, code_options=("--code", "my model.py"), evaluated="validation")
     show(Console(), [started, FIRST, ENDED])
     assert capsys.readouterr().err.endswith(f"next: tfloop evaluate {RUN} --split validation --code 'my model.py'\n")
     spaces = dataclasses.replace(ENDED, run="my runs/1")

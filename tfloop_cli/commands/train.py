@@ -42,9 +42,9 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
         config = runtime.setup(config, note)
     data = build_data(config, warn, load_encoders(options.resume), progress=console.show_progress)
     config = config.model_copy(update={"task": decide_task(config.task, data.spec, note)})
-    options = choose_run(config, options, data.fingerprint, note, warn)
     task = build_task(config.task, data.spec)
-    config = settle_splits(task, data, config, note, warn)
+    asked, config = config, settle_splits(task, data, config, note, warn)
+    options = choose_run(asked, options, data.facts, warn)
     metadata = load_metadata(options.resume)
     steps = total_steps(config, run_length(config.epochs, data.steps_per_epoch, options.resume), metadata, note)
     state = build_state(task, data, config, steps, note)
@@ -55,7 +55,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
 
     run = open_run(config, options)
     with run.lock(), Recorder(run, warn) as recorder, Interrupts(warn, idle=True) as interrupts:
-        facts = manifest_facts(config, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
+        facts = manifest_facts(asked, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, warn, data.encoders_json())
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
         consumers = (recorder, checkpoints, Samples(run, state, task, warn), display := make_display(console))
@@ -67,11 +67,11 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
         with display, checkpoints, data.explain_errors():
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
-                config = announce_resume(run, config, restored, finished, console)
-                if finished and show_result(run, config, state.weights_sha256(), options.thresholds, display):
+                if finished and show_result(run, config, restored, options, state.weights_sha256(), display, console):
                     return ExitCode.DONE
-            checkpoints.facts = save_metadata(run, config, options, facts, int(state.step), data.encoders_json())
-            emit(start_event(run, config, data, state, options.code, evaluates=bool(task.eval_step)))
+                announce_resume(run, config, restored, options.changes, checkpoints.changes, finished, console)
+            checkpoints.facts = save_metadata(run, asked, options, facts, int(state.step), data.encoders_json())
+            emit(start_event(run, asked, data, state, options.code, evaluates=bool(task.eval_step)))
             for epoch in recorder.restore_history(int(state.epoch)):
                 display.handle(epoch)
 

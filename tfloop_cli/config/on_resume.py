@@ -17,6 +17,8 @@ from tfloop_cli.config.suggestions import COMPONENT_KEYS
 from tfloop_cli.registry.argument_types import OnResume
 from tfloop_cli.registry.declarations import Parameter
 
+# Keys whose effect only the data shows: `test: auto` and `test: 100` may hold out the same examples.
+DECIDED_BY_DATA = ("test", "validation", "scale_uint8")
 # Arguments of any optimizer, the user's included: the state of the optimizer does not depend on them.
 _ARGUMENTS = {
     "optimizer.learning_rate": OnResume.CHANGES_REST,

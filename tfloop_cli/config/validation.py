@@ -55,6 +55,8 @@ class Validator:
                 filled[key] = replace(node, value=[inner for _, inner in items])
             elif key != "augment":
                 values[key], filled[key] = self._component(key, node, registry)
+        if all(root.value.get(key) is not None and root.value[key].value is not None for key in ("group", "split_by")):
+            self.add(root.value["split_by"], "`group` and `split_by` exclude each other", "remove one of them")
         try:
             config = Config.model_validate(values)
         except ValidationError as error:

@@ -17,7 +17,16 @@ SPLIT_ORDER = ("train", "validation", "test")
 def start_event(
     run: RunFolder, config: Config, data: Data, state: TrainState, code: Sequence[Path], *, evaluates: bool = True
 ) -> RunStarted:
-    """Returns the start event of a new or resumed run; `evaluates`: whether the task has an evaluation step."""
+    """Returns the start event of a new or resumed run.
+
+    Args:
+        run: the run folder.
+        config: the resolved config.
+        data: its splits.
+        state: models and step.
+        code: the user's files; a copy in the run folder was loaded with `--trust-code`.
+        evaluates: whether the task has an evaluation step.
+    """
     parameters = sum(model.count_params() for model in state.models.values())
     splits = sorted(data.splits, key=lambda name: SPLIT_ORDER.index(name) if name in SPLIT_ORDER else 3)
     sizes = ", ".join(f"{data.examples(split):,} {split}" for split in splits)
@@ -26,7 +35,7 @@ def start_event(
         run=str(run),
         step=int(state.step),
         config=to_mapping(config),
-        epochs=config.epochs,
+        epochs=max(data.epochs, int(state.epoch)),
         steps_per_epoch=data.steps_per_epoch,
         examples_per_epoch=data.examples("train"),
         metrics=state.metrics,
@@ -41,10 +50,16 @@ def start_event(
         },
         skipped_examples=dict(data.skipped),
         notes=tuple(data.encoders.notes) if data.encoders else (),
-        code=tuple(map(str, code)),
+        code_options=_code_options(run, code),
         evaluated=next((split for split in reversed(splits) if split in SPLIT_ORDER), "") if evaluates else "",
         columns=tuple(data.encoders.overview()) if data.encoders else (),
     )
+
+
+def _code_options(run: RunFolder, code: Sequence[Path]) -> tuple[str, ...]:
+    if code and all(path.parent.is_relative_to(run.code) for path in code):
+        return ("--trust-code",)
+    return tuple(text for path in code for text in ("--code", str(path)))
 
 
 def _inputs(spec: DataSpec, config: Config) -> dict[str, str]:

@@ -3,13 +3,14 @@
 The config is compared before TensorFlow is loaded (`select_run`), the data as soon as it is built (`choose_run`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from tfloop_cli.config.loading import load, to_mapping
-from tfloop_cli.config.on_resume import differences
+from tfloop_cli.config.on_resume import DECIDED_BY_DATA, differences
 from tfloop_cli.config.schema import Config
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry.argument_types import OnResume
@@ -18,7 +19,13 @@ from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoi
 from tfloop_cli.runs.code_copies import code_to_load
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.metadata import load_metadata
-from tfloop_cli.runs.resume import reconcile, short, with_decisions
+from tfloop_cli.runs.resume import (
+    changed_decisions,
+    reconcile,
+    require_same_decisions,
+    short,
+    with_decisions,
+)
 from tfloop_cli.runs.start import TrainOptions
 
 Print = Callable[[str], None]
@@ -66,28 +73,27 @@ def require_run_or_free(output: Path, resume: bool) -> RunFolder | None:
 
 
 def select_run(
-    config: Config, options: TrainOptions, files: Sequence[str], info: Print, note: Print, warn: Print
+    config: Config, options: TrainOptions, files: Sequence[str], info: Print, warn: Print
 ) -> tuple[Config, TrainOptions]:
     """Selects what `tfloop train --resume` continues. A script may pass it the first time too, which is a new run.
 
     Args:
         config: config of this command, from files and options.
-        options: of this command; `output` names the run.
+        options: of this command; if `output` has a run, it is in `resume`.
         files: the config files of this command. A run's own config.yaml prefers that run.
         info: prints a message if there is no run of that name yet.
-        note: prints each difference from the config of the run in `output`.
         warn: prints why the newest run of that name is not continued.
 
     Returns:
         The config to train with, and the options with either the run in `resume`, or with candidates for `choose_run`.
 
     Raises:
-        TfloopError: `output` is not empty and no run, or the config cannot be used for its run (exit code 2);
-            `--from` is not a checkpoint of the run (exit code 6).
+        TfloopError: the config cannot be used for the run in `output` (exit code 2); `--from` is not a checkpoint of
+            the run (exit code 6).
     """
+    if options.resume:
+        return resume_run(options.resume, config, options)
     if options.output is not None:
-        if run := require_run_or_free(options.output, resume=True):
-            return resume_run(run, config, options, note)
         _require_no_checkpoint(options, f"there is no run in {options.output}")
         info(f"no run in {options.output} yet: starting a new one")
         return config, options
@@ -108,14 +114,13 @@ def select_run(
     return config, options
 
 
-def resume_run(run: RunFolder, config: Config, options: TrainOptions, note: Print) -> tuple[Config, TrainOptions]:
+def resume_run(run: RunFolder, config: Config, options: TrainOptions) -> tuple[Config, TrainOptions]:
     """Returns config and options that continue a run that the user has named.
 
     Args:
         run: the run.
         config: config of this command.
         options: of this command.
-        note: prints each difference from the config of the run.
 
     Raises:
         TfloopError: the config cannot be used for this run (exit code 2); `--from` is not a checkpoint of it (6).
@@ -129,33 +134,35 @@ def resume_run(run: RunFolder, config: Config, options: TrainOptions, note: Prin
                 hint=resume_hint(str(path)),
                 code=ExitCode.CHECKPOINT,
             )
-    config, notes = reconcile(run, config)
-    for line in notes:
-        note(line)
-    return config, replace(options, resume=run, name_prefix=run.name_prefix())
+    config, changes = reconcile(run, config)
+    return config, replace(options, resume=run, changes=changes, name_prefix=run.name_prefix())
 
 
-def choose_run(config: Config, options: TrainOptions, fingerprint: str, note: Print, warn: Print) -> TrainOptions:
+def choose_run(config: Config, options: TrainOptions, facts: Mapping[str, Any], warn: Print) -> TrainOptions:
     """Returns the options with the first candidate that was trained on the same data; without any, for a new run.
+
+    A run that the user has named is the one; what the data decides has to be the same there.
 
     Args:
         config: the config with the decisions of the first candidate.
         options: the result of `select_run`.
-        fingerprint: identifies the data.
-        note: prints each difference from the config of the run.
+        facts: about the data, see `Data.facts`.
         warn: prints why none of the candidates is continued.
 
     Raises:
-        TfloopError: `--from` was given, and none of the candidates can be continued (exit code 6).
+        TfloopError: `--from` was given, and none of the candidates can be continued (exit code 6); the config cannot
+            be used for the named run (exit code 2).
     """
+    if options.resume:
+        require_same_decisions(options.resume, config, facts["decisions"])
     if options.candidates is None:
         return options
     reasons = []
     for run in options.candidates:
-        if reason := _reason_after_data(run, config, options, fingerprint):
+        if reason := _reason_after_data(run, config, options, facts):
             reasons.append(f"{run} {reason}; `tfloop resume {run}` continues that one")
         else:
-            return resume_run(run, config, options, note)[1]
+            return resume_run(run, config, options)[1]
     _require_no_checkpoint(options, reasons[0])
     warn(f"no run with this config and data to resume: starting a new one; {reasons[0]}")
     return options
@@ -196,25 +203,30 @@ def _in_order(config: Config, options: TrainOptions, files: Sequence[str]) -> li
     return [own, *(run for run in found if run.path.resolve() != own.path.resolve())]
 
 
-def _reason(run: RunFolder, config: Config) -> str:
-    """Returns why the config is not that of the run; empty if it is the same but for keys that are free."""
+def _reason(run: RunFolder, config: Config, decisions: Mapping[str, Any] | None = None) -> str:
+    """Returns why the config is not that of the run; empty if it is the same but for keys that are free.
+
+    Keys that the data decides are compared by `decisions`; None if the data is not known yet.
+    """
     try:
         saved = load([str(run.config)]).config
     except TfloopError as error:
         return f"has a config that cannot be read ({error.problems[0].message})"
     found = differences(to_mapping(saved), to_mapping(with_decisions(config, saved)))
-    changed = [one for one in found if one.policy is not OnResume.FREE]
+    changed = [one for one in found if one.policy is not OnResume.FREE and one.key not in DECIDED_BY_DATA]
+    changed += changed_decisions(found, run, decisions) if decisions is not None else []
     shown = [f"`{one.key}` ({short(one.before)}, now {short(one.now)})" for one in changed[:_MAX_DIFFERENCES]]
     more = len(changed) - len(shown)
     return f"differs in {', '.join(shown)}{f' and {more} more' if more else ''}" if changed else ""
 
 
-def _reason_after_data(run: RunFolder, config: Config, options: TrainOptions, fingerprint: str) -> str:
+def _reason_after_data(run: RunFolder, config: Config, options: TrainOptions, facts: Mapping[str, Any]) -> str:
     """Returns why a run with the same config is not continued after all; empty if it is."""
-    if changed := _reason(run, config):  # what "auto" was decided to be, in another candidate than the first
-        return changed
-    if load_metadata(run).get("data", fingerprint) != fingerprint:
+    if load_metadata(run).get("data", facts["data"]) != facts["data"]:
         return "was trained on other data"
+    # Again: in another candidate than the first, "auto" may have been decided to be something else.
+    if changed := _reason(run, config, facts["decisions"]):
+        return changed
     saved = list_checkpoints(run.checkpoints)
     if saved and not options.checkpoint and _is_beyond(saved[-1], config.epochs):
         return f"has trained {step_of(saved[-1]):,} steps, more than `epochs: {config.epochs}` asks for"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfloop_cli.config.loading import load, to_mapping
-from tfloop_cli.config.on_resume import Difference, differences
+from tfloop_cli.config.on_resume import DECIDED_BY_DATA, Difference, differences
 from tfloop_cli.config.schema import Config
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded
@@ -21,10 +21,6 @@ from tfloop_cli.runs.code_copies import changed_code
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.thresholds import Threshold
 
-_EFFECTS = {
-    OnResume.FREE: "completed steps are not affected",
-    OnResume.CHANGES_REST: "it holds for the rest of the run",
-}
 _PLACES = ("runs_dir", "name")  # a resumed run stays where it is
 _NEW_RUN = "start a new run: without `--resume`, or with another `-o`"
 _WAYS_OUT = {"batch_size": "set `micro_batch_size`, which needs less memory with the same result"}
@@ -32,10 +28,11 @@ _WAYS_OUT = {"batch_size": "set `micro_batch_size`, which needs less memory with
 DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision")
 
 
-def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[str]]:
-    """Returns the config with "auto" replaced by what the run decided, and one line for each difference.
+def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[Difference]]:
+    """Returns the config with "auto" replaced by what the run decided, and what differs from the run.
 
-    Before the first checkpoint there is nothing to continue, so any key may change, without a line.
+    Before the first checkpoint there is nothing to continue, so any key may change, and nothing is returned. Keys that
+    the data decides are compared later, see `require_same_decisions`.
 
     Raises:
         TfloopError: the saved config.yaml is invalid, or a key differs that a run cannot change (exit code 2).
@@ -45,11 +42,34 @@ def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[str]]:
     if not list_checkpoints(run.checkpoints):
         return config, []
     found = [one for one in differences(to_mapping(saved), to_mapping(config)) if one.key not in _PLACES]
+    found = [one for one in found if one.key not in DECIDED_BY_DATA]
     if refused := [_refusal(run, one) for one in found if one.policy is OnResume.REFUSED]:
         raise TfloopError(problems=refused)
-    return config, [
-        f"`{one.key}` changes from {short(one.before)} to {short(one.now)}: {_EFFECTS[one.policy]}" for one in found
-    ]
+    return config, found
+
+
+def require_same_decisions(run: RunFolder, config: Config, decisions: Mapping[str, Any]) -> None:
+    """Checks the keys that the data decides, as `reconcile` checks the others.
+
+    Args:
+        run: the run to resume.
+        config: of this command.
+        decisions: see `Data.decisions`.
+
+    Raises:
+        TfloopError: such a key differs from that of the run, and has another effect (exit code 2).
+    """
+    saved = load([str(run.config)]).config
+    changed = changed_decisions(differences(to_mapping(saved), to_mapping(config)), run, decisions)
+    if changed and list_checkpoints(run.checkpoints):
+        raise TfloopError(problems=[_refusal(run, one) for one in changed])
+
+
+def changed_decisions(found: Iterable[Difference], run: RunFolder, decisions: Mapping[str, Any]) -> list[Difference]:
+    """Returns those differences in keys that the data decides which have another effect than in the run."""
+    before = metadata.load_metadata(run).get("decisions", {})
+    keys = [key for key in DECIDED_BY_DATA if key not in before or before[key] != decisions[key]]
+    return [one for one in found if one.key in keys]
 
 
 def _refusal(run: RunFolder, difference: Difference) -> Problem:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfloop_cli.config.on_resume import Difference
 from tfloop_cli.config.schema import Config
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.folder import RunFolder
@@ -23,6 +24,7 @@ class TrainOptions:
         max_seconds: training stops and saves after this time.
         thresholds: limits for the metrics of the test split.
         code: the user's own modules; they are copied into the run folder.
+        changes: what differs from the config of the run in `resume`.
         candidates: instead of `resume`, runs with the same config, the preferred one first; read once, by `choose_run`,
             which decides by the data. None if there are none.
     """
@@ -34,6 +36,7 @@ class TrainOptions:
     max_seconds: float = math.inf
     thresholds: Sequence[Threshold] = ()
     code: list[Path] = field(default_factory=list)
+    changes: Sequence[Difference] = ()
     candidates: Iterator[RunFolder] | None = None
 
 

@@ -121,15 +121,14 @@ class PlainDisplay(Display):
     def _ended(self, event: RunEnded) -> None:
         finished = event.reason in FINISHED
         how = event.reason if finished else f"stopped ({event.reason})"
-        self._console.info(f"{how} after {duration(event.seconds)}")
+        if self._started.run:  # else the run was finished before, which a line has said
+            self._console.info(f"{how} after {duration(event.seconds)}")
         self._console.result(event.run)
         if finished and not self._started.evaluated:
             return
-        split = f" --split {self._started.evaluated}" if self._started.evaluated != "test" else ""
-        run = shlex.quote(event.run)
-        command = f"evaluate {run}{split}" if finished else f"resume {run}"
-        code = "".join(f" --code {shlex.quote(path)}" for path in self._started.code)
-        self._console.info(f"next: tfloop {command}{code}")
+        split = ["--split", self._started.evaluated] if self._started.evaluated != "test" else []
+        command = ["evaluate", event.run, *split] if finished else ["resume", event.run]
+        self._console.info(f"next: tfloop {shlex.join([*command, *self._started.code_options])}")
 
 
 class RichDisplay(PlainDisplay):

@@ -118,7 +118,6 @@ def test_own_test_split_that_shares_groups_is_reported(make_data) -> None:
     ("changes", "message", "hint"),
     [
         ({"group": "pateint"}, "no column `pateint`", "did you mean `patient`"),
-        ({"group": "patient", "split_by": "patient"}, "exclude each other", "remove one"),
         ({"group": "same"}, "all in one group", "another column"),
         ({"split_by": "late", "test": 4}, "only 3 of 20 have a value", "hold out less"),
         ({"test": 15, "validation": 5}, "the training split has 20, of which `test` holds out 15", "smaller number"),

@@ -41,6 +41,7 @@ class CheckpointManager:
 
     Attributes:
         facts: as above.
+        changes: what new data or keys have changed in the restored state, one line each.
         best, last: folders of the best and the last checkpoint; None if there is none yet.
     """
 
@@ -64,6 +65,7 @@ class CheckpointManager:
         self._saved_at = time.monotonic()
         self._unsaved_best: Snapshot | None = None
         self._removal_failed = False
+        self.changes: list[str] = []
         self.best: Path | None = None
         self.last: Path | None = None
         remove_leftovers(directory)
@@ -182,8 +184,7 @@ class CheckpointManager:
         require_same_epochs(manifest, self.facts)
         new_rate = has_new_learning_rate(manifest, self.facts)
         restore(checkpoint, state, trace, fingerprint=self.facts["data"], new_learning_rate=new_rate)
-        for line in apply_changes(manifest, self.facts, state):
-            self._warn(line)
+        self.changes = apply_changes(manifest, self.facts, state)
 
     def _save(self, best: bool, again: bool = False) -> None:
         """Starts a save, unless the same state is saved or being saved."""

@@ -157,8 +157,6 @@ def _count(split: str, requested: int | float | str, splits: Splits) -> int:
 
 def _choice(dataset: Dataset, config: Config) -> tuple[Choose, str]:
     """Returns how examples are chosen, as a function and in words."""
-    if config.group is not None and config.split_by is not None:
-        raise TfloopError("`group` and `split_by` exclude each other", hint="remove one of them from the config")
     if config.split_by is not None:
         times = _column(dataset, "split_by", config.split_by)
         return (

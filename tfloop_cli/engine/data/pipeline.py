@@ -15,10 +15,10 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, PipelineBatches
-from tfloop_cli.engine.data.hold_out import split_dataset
+from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order
-from tfloop_cli.engine.data.structures import Structure
+from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
 PREFETCHED_BATCHES = 4
@@ -79,7 +79,16 @@ class Data:
     @property
     def facts(self) -> dict[str, Any]:
         """What metadata contains about the data."""
-        return {"data": self.fingerprint, "train_examples": self.examples("train"), **self.run_splits.facts}
+        facts = {"data": self.fingerprint, "train_examples": self.examples("train"), "decisions": self.decisions}
+        return facts | self.run_splits.facts
+
+    @property
+    def decisions(self) -> dict[str, Any]:
+        """What the config keys that depend on the data amount to: two values with the same effect are equal here."""
+        held_out = self.run_splits.facts["held_out"]
+        splits = {split: held_out.get(split, self.examples(split)) for split in KEYS}
+        uint8 = [(name, one) for name, one in named_values(self.spec.inputs) if one.dtype == "uint8"]
+        return splits | {"scale_uint8": [name for name, one in uint8 if one.is_scaled(self._config.scale_uint8)]}
 
     def split(self, name: str) -> tuple[Source, np.ndarray]:
         """Returns the source of a split, and the indices of its examples in the source: int64 [examples]."""
