@@ -1,5 +1,6 @@
 """Guarantee: state that user code keeps outside of the model is saved too, or named at the start."""
 
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from typer.testing import CliRunner
 
+from tfloop_cli.cli import app
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.engine import evaluation
 from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, restore, write_checkpoint
@@ -21,11 +24,12 @@ from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Batch, MetricValues
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.events import EpochDone, Progress
+from tfloop_cli.events import EpochDone, Event, Progress
 from tfloop_cli.registry import augmentations
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
 
+Results = tuple[dict[str, bytes], list[tuple]]  # variables by name, and epochs
 SMALL = {
     "validation": 24, "epochs": 2, "batch_size": 12, "steps_per_execution": 1,
     "task": {"name": "classification", "metrics": []},  # replaced in `make_run`
@@ -131,7 +135,7 @@ class DrawsInEvaluation(UserTask):
         return super().eval_step(state, (batch[0] + keras.random.normal(tf.shape(batch[0])), batch[1]))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_run(trainer) -> Callable[..., Any]:
     """Returns a function that creates a run of a task, whose model draws random numbers in evaluation too."""
 
@@ -162,9 +166,36 @@ def restored(run: Any, checkpoint: Checkpoint) -> Any:
     return run
 
 
-def results(run: Any) -> tuple[dict[str, bytes], list[tuple]]:
-    epochs = [(epoch.epoch, epoch.train, epoch.validation) for epoch in run.fit()]
+def results(run: Any, folder: Path | None = None, stop: Callable[[Event], bool] = lambda event: False) -> Results:
+    """Trains a run to its end; returns its state and its epochs.
+
+    Saves a checkpoint to `folder` at the first event for which `stop` is true: that is the state of a stopped run.
+    """
+    epochs = []
+    for event in run.events():
+        if folder and not folder.exists() and stop(event):
+            save(run, folder)
+        if isinstance(event, EpochDone):
+            epochs.append((event.epoch, event.train, event.validation))
     return {name: array.tobytes() for name, array in run.everything().items()}, epochs
+
+
+def checkpoint_in(folder: Path) -> Checkpoint:
+    (path,) = folder.iterdir()
+    return Checkpoint.open(path)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(make_run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[type[UserTask]], tuple]:
+    """Returns a function that trains a task once; its results, and a checkpoint of step 4, in the second epoch."""
+
+    @functools.cache
+    def train(task: type[UserTask]) -> tuple[Results, Checkpoint]:
+        folder = tmp_path_factory.mktemp(task.__name__) / "checkpoints"
+        found = results(make_run(task), folder, lambda event: isinstance(event, Progress) and event.step == 4)
+        return found, checkpoint_in(folder)
+
+    return train
 
 
 TASKS = [
@@ -173,30 +204,22 @@ TASKS = [
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_state_outside_of_the_model_continues_after_resume(make_run, tmp_path: Path, task: type[UserTask]) -> None:
+def test_state_outside_of_the_model_continues_after_resume(make_run, uninterrupted, task: type[UserTask]) -> None:
     """The run is stopped in its second epoch, so the first one has been validated."""
-    everything, epochs = results(make_run(task))
-    stopped = make_run(task)
-    stopped.fit_until(4)
-    resumed = results(restored(make_run(task), save(stopped, tmp_path)))
-    assert resumed == (everything, epochs[1:])
+    (everything, epochs), checkpoint = uninterrupted(task)
+    assert results(restored(make_run(task), checkpoint)) == (everything, epochs[1:])
 
 
 @pytest.mark.parametrize("task", [UserTask, DrawsInEvaluation])
-def test_stop_within_validation_changes_nothing(make_run, tmp_path: Path, monkeypatch, task: type[UserTask]) -> None:
+def test_chunks_of_validation_and_a_stop_between_them_change_nothing(
+    make_run, uninterrupted, tmp_path: Path, monkeypatch, task: type[UserTask]
+) -> None:
+    expected, _ = uninterrupted(task)
     monkeypatch.setattr(evaluation, "SECONDS_PER_CHUNK", 0.0)  # an event after every batch
-    expected = results(make_run(task))
-    stopped = make_run(task)
-    for event in stopped.events():
-        if isinstance(event, Progress) and event.phase == "validation":
-            break
-    assert results(restored(make_run(task), save(stopped, tmp_path))) == expected
-
-
-def test_metrics_of_validation_do_not_depend_on_its_chunks(make_run, monkeypatch) -> None:
-    expected = results(make_run(UserTask))
-    monkeypatch.setattr(evaluation, "SECONDS_PER_CHUNK", 0.0)
-    assert results(make_run(UserTask)) == expected
+    folder = tmp_path / "checkpoints"
+    in_chunks = results(make_run(task), folder, lambda one: isinstance(one, Progress) and one.phase == "validation")
+    assert in_chunks == expected
+    assert results(restored(make_run(task), checkpoint_in(folder))) == expected
 
 
 def test_samples_do_not_change_the_state(make_run, tmp_path: Path) -> None:
@@ -349,14 +372,14 @@ class Averaging:
 '''
 
 
-def test_command_resumes_and_evaluates_an_averaged_copy(shell, tmp_path: Path) -> None:
+def test_command_resumes_and_evaluates_an_averaged_copy(shell, tmp_path: Path, monkeypatch) -> None:
     dataset = {"name": "synthetic", "shape": [8, 8, 1], "classes": 3, "train_examples": 64, "test_examples": 16}
     config = {"dataset": dataset, "model": "linear", "task": "averaging", "epochs": 2, "batch_size": 16}
     config |= {"validation": 16, "checkpoint": {"every_steps": 1, "keep": 9}, "device": "cpu", "threads": 1}
     (tmp_path / "own.yaml").write_text(json.dumps(config))
     (tmp_path / "own.py").write_text(CODE)
 
-    def run(*arguments: str) -> Any:
+    def run(*arguments: str) -> Any:  # in a process
         process = shell.run(*arguments, "--code", "own.py", cwd=tmp_path)
         assert process.code == 0, process.err
         return process
@@ -375,4 +398,6 @@ def test_command_resumes_and_evaluates_an_averaged_copy(shell, tmp_path: Path) -
     assert "step-00000002" in run("train", "own.yaml", "-o", "run", "--resume").err
     assert history() == expected
     (metrics,) = [line[2] for line in expected if line[2]]
-    assert f"loss {metrics['loss']:.4f}" in run("evaluate", "run").out
+    monkeypatch.chdir(tmp_path)
+    process = CliRunner().invoke(app, ["evaluate", "run", "--code", "own.py"])  # in this process, which is faster
+    assert f"loss {metrics['loss']:.4f}" in process.stdout
