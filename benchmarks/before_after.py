@@ -60,6 +60,11 @@ class Side:
     python: str
     root: Path
 
+    def config(self, workload: Workload) -> str:
+        """Returns the name of a workload's config in this revision."""
+        exists = (self.root / "configs" / workload.config).exists()
+        return workload.config if exists or workload.earlier is None else workload.earlier
+
     def describe(self) -> dict[str, object]:
         """Returns the output of `DESCRIBE`.
 
@@ -137,7 +142,8 @@ def compare(name: str, sides: Sequence[Side], options: argparse.Namespace) -> Co
         sets = workload.sets(options.scale, Path(folder))
         environment = EMPTY_CACHE if workload.files else {}
         commands: dict[str, TrainingCommand] = {
-            side.name: tfloop(workload.config, *sets, python=side.python, environment=environment) for side in sides
+            side.name: tfloop(side.config(workload), *sets, python=side.python, environment=environment)
+            for side in sides
         }
         measurements = measure_rounds(commands, options.rounds, options.epochs, lambda text: log(f"{name}: {text}"))
     if len(measurements) < len(sides):
