@@ -23,7 +23,7 @@ from statistics import median
 
 from measurement import HERE, CommandError, Measurement, TrainingCommand, measure_rounds, tfloop
 from reporting import COSTS, RATES, Comparison, log, machine, save
-from workloads import EMPTY_CACHE, WORKLOADS
+from workloads import EMPTY_CACHE, WORKLOADS, Workload
 
 ROOT = HERE.parent
 CHECKOUT = "this checkout"
