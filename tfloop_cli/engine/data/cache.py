@@ -5,13 +5,16 @@
         rows.take(indices)
 
 An entry is written to a temporary file, flushed and renamed, so it is either complete or absent. If two processes need
-the same entry, the second one waits for the first. `tfloop_cli.cache_folder` has the folder and its limits.
+the same entry, the second one waits for the first. The disk may take seconds to flush a large entry; with `flush_later`
+the run goes on meanwhile. `tfloop_cli.cache_folder` has the folder and its limits.
 """
 
+import atexit
 import fcntl
 import mmap
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +25,8 @@ import numpy as np
 from tfloop_cli import cache_folder
 
 FORMAT = 1
-MAX_RESIDENT_BYTES = 256 * 2**20  # pages of the file in the process, before they are released
+MAX_RESIDENT_BYTES = 32 * 2**20  # pages of the file in the process, before they are released
+MIN_BYTES_FLUSHED_LATER = 64 * 2**20
 MAPPED_AT_ONCE = 64 * 2**10  # bytes that the operating system maps around each accessed page
 
 
@@ -36,7 +40,10 @@ class MemoryMappedArray:
 
     Attributes:
         array: the whole array, read-only; its values are read from the file when they are used.
+        failure: why the file could not be flushed: what was not read before may be lost.
     """
+
+    failure: OSError | None = None
 
     def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
         # The map keeps a duplicate of the file descriptor, and with it the lock that marks the entry as used.
@@ -48,7 +55,13 @@ class MemoryMappedArray:
         return len(self.array)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """Returns copies of rows, [len(indices), ...]. The memory of the process does not grow with what was read."""
+        """Returns copies of rows, [len(indices), ...]. The memory of the process does not grow with what was read.
+
+        Raises:
+            OSError: the file could not be flushed.
+        """
+        if self.failure:
+            raise self.failure
         rows = self.array[indices]
         self._read += len(rows) * max(rows[:1].nbytes, MAPPED_AT_ONCE)
         if self._read > MAX_RESIDENT_BYTES:  # the operating system may keep the pages in its own cache
@@ -58,7 +71,13 @@ class MemoryMappedArray:
 
 
 def cached(
-    fingerprint: str, about: str, shape: tuple[int, ...], dtype: str, blocks: Callable[[], Iterator[np.ndarray]]
+    fingerprint: str,
+    about: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    blocks: Callable[[], Iterator[np.ndarray]],
+    *,
+    flush_later: bool = False,
 ) -> MemoryMappedArray | None:
     """Returns an array from the cache; computes and stores it first if it is missing.
 
@@ -68,6 +87,8 @@ def cached(
         shape: of the array, rows first.
         dtype: of the array.
         blocks: computes the rows in order, several at a time: arrays [n, *shape[1:]]. Its errors are passed on.
+        flush_later: whether a thread completes a large entry, while the array is used already. The process waits for it
+            when it exits; if it is killed before, the entry is absent. An error of the disk is an error of `take`.
 
     Returns:
         None if it cannot be stored (too large, or a disk error); a warning is printed.
@@ -96,9 +117,14 @@ def cached(
                         f"{cache_folder.limit() / 2**30:.2g}",
                     )
                     return None
-                _write(file, partial, complete, header, blocks())
+                _write(file, partial, header, blocks())
+                written = MemoryMappedArray(file, shape, dtype)
+                if flush_later and needed >= MIN_BYTES_FLUSHED_LATER:
+                    _complete_later(written, os.dup(file.fileno()), partial, complete)
+                else:
+                    _complete(file.fileno(), partial, complete)
                 cache_folder.lock(file, fcntl.LOCK_SH)
-                return MemoryMappedArray(file, shape, dtype)
+                return written
         return rows
     except OSError as error:
         _warn(about, f"{folder}: {error.strerror or error}")
@@ -150,10 +176,8 @@ def _touch(path: Path) -> None:
         pass
 
 
-def _write(
-    file: IO[bytes], partial: Path, complete: Path, header: dict[str, object], blocks: Iterator[np.ndarray]
-) -> None:
-    """Fills `file`, which is at `partial`, and renames it to `complete`; removes it if that fails."""
+def _write(file: IO[bytes], partial: Path, header: dict[str, object], blocks: Iterator[np.ndarray]) -> None:
+    """Fills `file`, which is at `partial`; removes it if that fails."""
     try:
         file.truncate(0)
         file.write(cache_folder.write_header(header))
@@ -161,11 +185,35 @@ def _write(
             assert block.dtype == header["dtype"]
             file.write(np.ascontiguousarray(block))
         file.flush()
-        os.fsync(file.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _complete(descriptor: int, partial: Path, complete: Path) -> None:
+    """Flushes an entry to the disk and renames it; removes it if that fails."""
+    try:
+        os.fsync(descriptor)
         os.replace(partial, complete)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _complete_later(rows: MemoryMappedArray, descriptor: int, partial: Path, complete: Path) -> None:
+    """Completes an entry in a thread, and closes the file descriptor."""
+
+    def run() -> None:
+        try:
+            _complete(descriptor, partial, complete)
+        except OSError as error:
+            rows.failure = error
+        finally:
+            os.close(descriptor)
+
+    thread = threading.Thread(target=run, name="cache")
+    thread.start()
+    atexit.register(thread.join)
 
 
 def _wait(file: IO[bytes], partial: Path) -> bool:
