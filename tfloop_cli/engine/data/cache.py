@@ -10,12 +10,14 @@ the run goes on meanwhile. `tfloop_cli.cache_folder` has the folder and its limi
 """
 
 import atexit
+import errno
 import fcntl
 import mmap
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -25,9 +27,7 @@ import numpy as np
 from tfloop_cli import cache_folder
 
 FORMAT = 1
-MAX_RESIDENT_BYTES = 32 * 2**20  # pages of the file in the process, before they are released
 MIN_BYTES_FLUSHED_LATER = 64 * 2**20
-MAPPED_AT_ONCE = 64 * 2**10  # bytes that the operating system maps around each accessed page
 
 
 class MemoryMappedArray:
@@ -46,10 +46,11 @@ class MemoryMappedArray:
     failure: OSError | None = None
 
     def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
-        # The map keeps a duplicate of the file descriptor, and with it the lock that marks the entry as used.
+        # The map and the descriptor are duplicates, and they keep the lock that marks the entry as used.
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.array = np.ndarray(shape, dtype, self._map, cache_folder.HEADER)
-        self._read = 0
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         return len(self.array)
@@ -62,12 +63,15 @@ class MemoryMappedArray:
         """
         if self.failure:
             raise self.failure
-        rows = self.array[indices]
-        self._read += len(rows) * max(rows[:1].nbytes, MAPPED_AT_ONCE)
-        if self._read > MAX_RESIDENT_BYTES:  # the operating system may keep the pages in its own cache
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
-        return rows
+        # Not through the map: the kernel maps up to 2 MiB around each row, which count as memory of the process.
+        size = self.array.itemsize * int(np.prod(self.array.shape[1:], dtype=np.int64))
+        rows = np.empty((len(indices), size), np.uint8)
+        for row, number in zip(rows, indices.tolist(), strict=True):
+            if not 0 <= number < len(self):
+                raise IndexError(f"there is no row {number} of {len(self)}")
+            if os.preadv(self._descriptor, [row], cache_folder.HEADER + number * size) != size:
+                raise OSError(errno.EIO, "the file of the cache has become shorter")
+        return rows.view(self.array.dtype).reshape(len(indices), *self.array.shape[1:])
 
 
 def cached(
