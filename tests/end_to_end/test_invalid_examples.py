@@ -98,11 +98,16 @@ def test_undecodable_images_are_skipped(open_data, image_dataset, monkeypatch, i
     assert read_all(data, "test")[1].tolist() == [1]
 
 
-def test_second_run_does_not_validate_images_again(open_data, image_dataset, monkeypatch) -> None:
+def test_second_run_decodes_no_image_but_the_first_invalid_one(open_data, image_dataset, monkeypatch) -> None:
     from tfloop_cli.engine.data.images.decoding import Decoder
 
+    decode, paths = Decoder.decode, []
+    monkeypatch.setattr(Decoder, "decode", lambda self, path: (paths.append(path), decode(self, path))[1])
     data = open_data(image_dataset)
-    monkeypatch.setattr(Decoder, "valid", None)
+    first = [path for path in paths if path.endswith(("train/cat/0.png", "test/cat/0.png"))]
+    assert len(first) == 4  # decoded, and decoded again for the reason that is shown
+    assert len(paths) == len(set(paths)) + 2
+    monkeypatch.setattr(Decoder, "blocks", None)
     assert open_data(image_dataset).skipped == data.skipped
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import ArraySource, Data, Dataset, build_data
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.images import decoding
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.sources import CachedSource, DecodingSource
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
@@ -129,6 +130,24 @@ def test_fingerprint_does_not_depend_on_path_or_modification_time(folder: Path, 
     assert build(tmp_path / "moved").fingerprint != first
 
 
+def test_upgraded_library_is_the_same_data_decoded_again(folder: Path, cache: Path, monkeypatch) -> None:
+    first, before = build(folder).fingerprint, set(cache.iterdir())
+    for owner, name in ((decoding.tf, "__version__"), (decoding, "pillow_version")):
+        monkeypatch.setattr(owner, name, "9.9" if name == "__version__" else lambda: "9.9")
+        assert build(folder).fingerprint == first
+        assert set(cache.iterdir()) > before
+        before = set(cache.iterdir())
+
+
+def test_large_sets_are_read_from_the_cache_unless_told_otherwise(folder: Path, monkeypatch) -> None:
+    expected = pixels(build(folder))
+    monkeypatch.setattr(images_module, "MAX_COPIED_BYTES", 10)
+    dataset = build(folder)
+    assert isinstance(dataset.splits["train"], CachedSource)
+    np.testing.assert_array_equal(pixels(dataset), expected)
+    assert isinstance(build(folder, in_memory="always").splits["train"], ArraySource)
+
+
 def test_images_are_resized_and_converted_to_grayscale(folder: Path) -> None:
     write_image(folder / "train/cat/z.png", (12, 3, 1))
     dataset = build(folder, size=[4, 3], channels=1)
@@ -233,6 +252,23 @@ def test_damaged_image_error_contains_its_path(folder: Path, cache: Path) -> Non
     assert caught.value.code == ExitCode.DATA
     assert str(caught.value).startswith(f"{damaged}: this image cannot be used: ")
     assert not list(cache.iterdir())
+
+
+def test_damaged_image_costs_no_second_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of the decoding names the file."""
+    (folder / "train/dog/c.png").write_bytes(b"no image")
+    decode, paths = decoding.Decoder.decode, []
+    monkeypatch.setattr(decoding.Decoder, "decode", lambda self, path: (paths.append(path), decode(self, path))[1])
+    with pytest.raises(TfloopError, match=r"c\.png: this image cannot be used"):
+        build(folder)
+    assert len(paths) == len(set(paths)) == 5
+    paths.clear()
+    monkeypatch.setenv("TFLOOP_CACHE_GIB", "0")
+    dataset = build(folder, in_memory="never")
+    with pytest.raises(tf.errors.OpError):
+        tf.function(dataset.splits["train"].gather)(tf.constant([4, 1], tf.int64))
+    assert str(folder / "train/dog/c.png") in str(dataset.splits["train"].failure)
+    assert len(paths) == 2
 
 
 def test_damaged_first_image_error_contains_its_path(folder: Path) -> None:

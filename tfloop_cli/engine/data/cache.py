@@ -5,14 +5,19 @@
         rows.take(indices)
 
 An entry is written to a temporary file, flushed and renamed, so it is either complete or absent. If two processes need
-the same entry, the second one waits for the first. `tfloop_cli.cache_folder` has the folder and its limits.
+the same entry, the second one waits for the first. The disk may take seconds to flush a large entry; with `flush_later`
+the run goes on meanwhile. `tfloop_cli.cache_folder` has the folder and its limits.
 """
 
+import atexit
+import errno
 import fcntl
 import mmap
 import os
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -22,8 +27,7 @@ import numpy as np
 from tfloop_cli import cache_folder
 
 FORMAT = 1
-MAX_RESIDENT_BYTES = 256 * 2**20  # pages of the file in the process, before they are released
-MAPPED_AT_ONCE = 64 * 2**10  # bytes that the operating system maps around each accessed page
+MIN_BYTES_FLUSHED_LATER = 64 * 2**20
 
 
 class MemoryMappedArray:
@@ -36,29 +40,48 @@ class MemoryMappedArray:
 
     Attributes:
         array: the whole array, read-only; its values are read from the file when they are used.
+        failure: why the file could not be flushed: what was not read before may be lost.
     """
 
+    failure: OSError | None = None
+
     def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: str) -> None:
-        # The map keeps a duplicate of the file descriptor, and with it the lock that marks the entry as used.
+        # The map and the descriptor are duplicates, and they keep the lock that marks the entry as used.
         self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.array = np.ndarray(shape, dtype, self._map, cache_folder.HEADER)
-        self._read = 0
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         return len(self.array)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """Returns copies of rows, [len(indices), ...]. The memory of the process does not grow with what was read."""
-        rows = self.array[indices]
-        self._read += len(rows) * max(rows[:1].nbytes, MAPPED_AT_ONCE)
-        if self._read > MAX_RESIDENT_BYTES:  # the operating system may keep the pages in its own cache
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._read = 0
-        return rows
+        """Returns copies of rows, [len(indices), ...]. The memory of the process does not grow with what was read.
+
+        Raises:
+            OSError: the file could not be flushed.
+        """
+        if self.failure:
+            raise self.failure
+        # Not through the map: the kernel maps up to 2 MiB around each row, which count as memory of the process.
+        size = self.array.itemsize * int(np.prod(self.array.shape[1:], dtype=np.int64))
+        rows = np.empty((len(indices), size), np.uint8)
+        for row, number in zip(rows, indices.tolist(), strict=True):
+            if not 0 <= number < len(self):
+                raise IndexError(f"there is no row {number} of {len(self)}")
+            if os.preadv(self._descriptor, [row], cache_folder.HEADER + number * size) != size:
+                raise OSError(errno.EIO, "the file of the cache has become shorter")
+        return rows.view(self.array.dtype).reshape(len(indices), *self.array.shape[1:])
 
 
 def cached(
-    fingerprint: str, about: str, shape: tuple[int, ...], dtype: str, blocks: Callable[[], Iterator[np.ndarray]]
+    fingerprint: str,
+    about: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    blocks: Callable[[], Iterator[np.ndarray]],
+    *,
+    flush_later: bool = False,
 ) -> MemoryMappedArray | None:
     """Returns an array from the cache; computes and stores it first if it is missing.
 
@@ -68,6 +91,8 @@ def cached(
         shape: of the array, rows first.
         dtype: of the array.
         blocks: computes the rows in order, several at a time: arrays [n, *shape[1:]]. Its errors are passed on.
+        flush_later: whether a thread completes a large entry, while the array is used already. The process waits for it
+            when it exits; if it is killed before, the entry is absent. An error of the disk is an error of `take`.
 
     Returns:
         None if it cannot be stored (too large, or a disk error); a warning is printed.
@@ -96,9 +121,14 @@ def cached(
                         f"{cache_folder.limit() / 2**30:.2g}",
                     )
                     return None
-                _write(file, partial, complete, header, blocks())
+                _write(file, partial, header, blocks())
+                written = MemoryMappedArray(file, shape, dtype)
+                if flush_later and needed >= MIN_BYTES_FLUSHED_LATER:
+                    _complete_later(written, os.dup(file.fileno()), partial, complete)
+                else:
+                    _complete(file.fileno(), partial, complete)
                 cache_folder.lock(file, fcntl.LOCK_SH)
-                return MemoryMappedArray(file, shape, dtype)
+                return written
         return rows
     except OSError as error:
         _warn(about, f"{folder}: {error.strerror or error}")
@@ -150,10 +180,8 @@ def _touch(path: Path) -> None:
         pass
 
 
-def _write(
-    file: IO[bytes], partial: Path, complete: Path, header: dict[str, object], blocks: Iterator[np.ndarray]
-) -> None:
-    """Fills `file`, which is at `partial`, and renames it to `complete`; removes it if that fails."""
+def _write(file: IO[bytes], partial: Path, header: dict[str, object], blocks: Iterator[np.ndarray]) -> None:
+    """Fills `file`, which is at `partial`; removes it if that fails."""
     try:
         file.truncate(0)
         file.write(cache_folder.write_header(header))
@@ -161,11 +189,35 @@ def _write(
             assert block.dtype == header["dtype"]
             file.write(np.ascontiguousarray(block))
         file.flush()
-        os.fsync(file.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _complete(descriptor: int, partial: Path, complete: Path) -> None:
+    """Flushes an entry to the disk and renames it; removes it if that fails."""
+    try:
+        os.fsync(descriptor)
         os.replace(partial, complete)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _complete_later(rows: MemoryMappedArray, descriptor: int, partial: Path, complete: Path) -> None:
+    """Completes an entry in a thread, and closes the file descriptor."""
+
+    def run() -> None:
+        try:
+            _complete(descriptor, partial, complete)
+        except OSError as error:
+            rows.failure = error
+        finally:
+            os.close(descriptor)
+
+    thread = threading.Thread(target=run, name="cache")
+    thread.start()
+    atexit.register(thread.join)
 
 
 def _wait(file: IO[bytes], partial: Path) -> bool:

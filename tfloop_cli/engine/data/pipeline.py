@@ -21,7 +21,7 @@ from tfloop_cli.engine.data.splits import epoch_order
 from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
-PREFETCHED_BATCHES = 4
+PREFETCHED_BATCHES = 2
 
 
 class Data:

@@ -16,12 +16,13 @@ from tfloop_cli.engine.data.images.files import Files, Listed
 from tfloop_cli.engine.data.images.layout import Layout, find_images
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
-from tfloop_cli.engine.data.images.sources import duplicates, open_source, valid_files
-from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
+from tfloop_cli.engine.data.images.sources import duplicates, open_split
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
+
+MAX_COPIED_BYTES = 64 * 2**20  # of pixels that are in the cache, for `in_memory: auto`
 
 
 @datasets.register("images")
@@ -59,8 +60,9 @@ def images(
             changes the aspect ratio.
         channels: 3 for color, 1 for grayscale; images are converted.
         background: the color behind transparent pixels and of borders.
-        in_memory: whether to keep all examples in memory instead of reading them from the cache; auto: if they need at
-            most a quarter of the free memory.
+        in_memory: whether to keep all examples in memory instead of reading them from the cache, which is about as
+            fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
+            memory.
     """
     context = build_context()
     layout = find_images(path, labels, (file_column, target), label_pattern, context.training)
@@ -96,29 +98,26 @@ def _fit_encoders(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, in
 
 def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_memory: str) -> Dataset:
     decoder = Decoder(encoders.shape, encoders.fit, encoders.background, encoders.max16)
-    if skips_invalid_examples():
-        splits = {
-            name: valid_files(name, f"{name} images of {shown}", files, decoder) for name, files in splits.items()
-        }
     needed = sum(map(len, splits.values())) * int(np.prod(encoders.shape))
-    allowed = {"always": needed, "auto": psutil.virtual_memory().available // 4, "never": -1}[in_memory]
+    few, fits = needed <= MAX_COPIED_BYTES, needed <= psutil.virtual_memory().available // 4
+    kept = {"always": (True, True), "auto": (few, fits), "never": (False, False)}[in_memory]
     opened = {
-        name: open_source(f"{name} images of {shown}", files, decoder, needed <= allowed)
-        for name, files in splits.items()
+        name: open_split(name, f"{name} images of {shown}", files, decoder, kept) for name, files in splits.items()
     }
-    encoders.notes += duplicates(splits, {name: hashes for name, (_, hashes) in opened.items()})
+    encoders.notes += duplicates(opened)
     return Dataset(
         spec=DataSpec(encoders.shape, "uint8", (), encoders.class_names),
-        splits={name: source for name, (source, _) in opened.items()},
-        fingerprint=_fingerprint(splits, encoders, decoder),
+        splits={name: one.source for name, one in opened.items()},
+        fingerprint=_fingerprint({name: one.files for name, one in opened.items()}, encoders, decoder),
         encoders=encoders,
     )
 
 
 def _fingerprint(splits: Mapping[str, Files], encoders: ImageEncoders, decoder: Decoder) -> str:
-    # Without modification times: a copy of the folder on another machine is the same data.
+    # Without modification times: a copy of the folder on another machine is the same data. And without the versions of
+    # libraries, whose pixels may differ by rounding: a run can be resumed after an upgrade.
     identity = [(name, files.names, files.sizes, files.labels.tolist()) for name, files in splits.items()]
-    return hashlib.sha256(repr((identity, encoders.class_names, decoder.version)).encode()).hexdigest()
+    return hashlib.sha256(repr((identity, encoders.class_names, decoder.settings)).encode()).hexdigest()
 
 
 def _classes(layout: Layout) -> tuple[str, ...]:

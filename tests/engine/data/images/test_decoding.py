@@ -63,7 +63,7 @@ def decode(
     background: Background = "white", max16: int = 65535,
 ) -> np.ndarray:  # fmt: skip
     (path / "image").write_bytes(content)
-    return Decoder((*size, channels), fit, background, max16).decode(tf.constant(str(path / "image"))).numpy()
+    return Decoder((*size, channels), fit, background, max16).decode(str(path / "image"))
 
 
 def jpeg_with_orientation(value: int) -> bytes:

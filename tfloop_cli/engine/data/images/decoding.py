@@ -1,20 +1,24 @@
-"""Decodes image files to arrays of one shape, and explains why a file cannot be decoded."""
+"""Decodes image files to arrays of one shape with all cores, and explains why a file cannot be decoded."""
 
-import os
+import hashlib
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.data.images.formats import describe
-from tfloop_cli.engine.data.images.pixels import NEEDS_PILLOW, decode_pixels
-from tfloop_cli.engine.data.images.problems import invalid_image
+from tfloop_cli.engine.data.images.pixels import NEEDS_PILLOW, decode_pixels, pillow_version
+from tfloop_cli.engine.data.images.problems import UndecodableImageError, invalid_image
 from tfloop_cli.errors import TfloopError
+from tfloop_cli.hardware import cores
 
-DECODER_VERSION = 2  # to be increased when `Decoder` returns other pixels
-DECODED_AT_ONCE = 64  # images
+DECODER_VERSION = 3  # to be increased when `Decoder` returns other pixels or hashes
+MAX_BLOCK = 64, 16 * 2**20  # images, and bytes of their pixels, that one thread decodes at once
 GRAY_LEVELS = {"white": 255, "black": 0, "gray": 128}
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -34,41 +38,57 @@ class Decoder:
         max16: the value of 16-bit images that becomes 255.
 
     Attributes:
-        version: identifies decoders that return different pixels for one file.
+        settings: identifies what the pixels of a file should be.
+        version: identifies decoders that return different pixels for one file: another version of a library may.
     """
 
     def __init__(
         self, shape: tuple[int, int, int], fit: Fit = "pad", background: Background = "white", max16: int = 65535
     ) -> None:
         self.shape, self._fit, self._gray_level, self._max16 = shape, fit, GRAY_LEVELS[background], max16
-        self.version = (DECODER_VERSION, tf.__version__, shape, fit, background, max16)
+        self.settings = (DECODER_VERSION, shape, fit, background, max16)
+        self.version = (*self.settings, tf.__version__, pillow_version())
+        pixels = tf.TensorSpec([None, None, shape[2]], tf.uint8)
+        self._resized = tf.function(self._resize_on_cpu, input_signature=[pixels], autograph=False)
 
-    def decode(self, path: tf.Tensor) -> tf.Tensor:
-        """Decodes a file, also in a graph: string [] -> uint8 [height, width, channels]."""
-        content = tf.io.read_file(path)
-        pixels = tf.cond(
-            tf.numpy_function(self._is_plain, [content], tf.bool),
-            lambda: tf.io.decode_image(content, self.shape[2], expand_animations=False),
-            lambda: tf.numpy_function(self._pixels, [content], tf.uint8),
-        )
-        pixels.set_shape([None, None, self.shape[2]])
-        height, width = tf.unstack(tf.shape(pixels)[:2])
-        fits = tf.logical_and(height == self.shape[0], width == self.shape[1])
-        return tf.ensure_shape(tf.cond(fits, lambda: pixels, lambda: self._resize(pixels, height, width)), self.shape)
+    def decode(self, path: str) -> np.ndarray:
+        """Returns the pixels of a file: uint8 [height, width, channels].
 
-    def _is_plain(self, content: bytes | np.ndarray) -> np.bool_:
-        """Whether TensorFlow's decoder returns the right pixels, or the error for a file that is no image."""
-        info = describe(_bytes(content))
-        any_channels = info is None or self.shape[2] == 3 or info.format in ("png", "jpeg")
-        return np.bool_(info is None or (info.plain and any_channels))
+        Raises:
+            UndecodableImageError: its content cannot be decoded (exit code 4).
+            TfloopError: it cannot be read, so that its content is unknown (exit code 4).
+        """
+        try:
+            with open(path, "rb", buffering=0) as file:
+                content = file.readall()
+        except OSError as error:
+            raise invalid_image(path, f"it cannot be read: {error.strerror or error}") from error
+        try:
+            pixels = self._pixels(content)
+            return pixels if pixels.shape == self.shape else self._resized(pixels).numpy()
+        except tf.errors.ResourceExhaustedError:
+            raise  # the image is valid
+        except tf.errors.OpError as error:
+            raise _explained(path, re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip()) from error
+        except ValueError as error:
+            raise _explained(path, str(error)) from error
 
-    def _pixels(self, content: bytes | np.ndarray) -> np.ndarray:
-        return decode_pixels(_bytes(content), self.shape[2], self._gray_level, self._max16)
+    def _pixels(self, content: bytes) -> np.ndarray:
+        """Returns the pixels in the file's own size: uint8 [height, width, channels]."""
+        info, channels = describe(content), self.shape[2]
+        # TensorFlow's decoder returns the right pixels of plain files, and the error for a file that is no image.
+        if info is None or (info.plain and (channels == 3 or info.format in ("png", "jpeg"))):
+            return tf.raw_ops.DecodeImage(contents=content, channels=channels, expand_animations=False).numpy()
+        return decode_pixels(content, channels, self._gray_level, self._max16)
 
-    def _resize(self, pixels: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    def _resize_on_cpu(self, pixels: tf.Tensor) -> tf.Tensor:
+        with tf.device("CPU"):
+            return self._resize(pixels)
+
+    def _resize(self, pixels: tf.Tensor) -> tf.Tensor:
         """Resizes with antialiasing: uint8 [height, width, channels] -> uint8 of the shape."""
+        sides = tf.shape(pixels)[:2]
         target = tf.constant(self.shape[:2])
-        sides = tf.stack([height, width])
         ratios = tf.cast(sides, tf.float64) / tf.cast(target, tf.float64)
         inner = target
         if self._fit == "crop":  # the part of the image that is used
@@ -85,75 +105,68 @@ class Decoder:
         borders = tf.stack([before, target - inner - before], axis=1)  # [2, 2]
         return tf.pad(resized, tf.concat([borders, [[0, 0]]], 0), constant_values=self._gray_level)
 
-    def blocks(self, paths: Sequence[str]) -> Iterator[np.ndarray]:
-        """Yields the images in order, several at a time: uint8 [n, height, width, channels].
+    def decode_all(self, paths: Sequence[str]) -> np.ndarray:
+        """Returns the pixels of files, which all cores decode: uint8 [files, height, width, channels]. See `decode`."""
+        return np.stack(list(self._pool.map(self.decode, paths)))
+
+    def blocks(self, paths: Sequence[str], skip: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Decodes files with all cores; yields the images in order, several at a time.
+
+        Args:
+            paths: of the files.
+            skip: whether a file that cannot be decoded becomes zeros; otherwise it is an error.
+
+        Yields:
+            Pixels, uint8 [n, height, width, channels], and a hash of each image, uint64 [n]; 0 if it is invalid.
 
         Raises:
-            TfloopError: an image cannot be decoded (exit code 4).
+            TfloopError: a file cannot be read, or not be decoded (exit code 4).
         """
-        decoded = tf.data.Dataset.from_tensor_slices(encoded(paths)).map(
-            self.decode, tf.data.AUTOTUNE, deterministic=True
-        )
-        done = 0
+        size = max(1, min(MAX_BLOCK[0], MAX_BLOCK[1] // int(np.prod(self.shape))))
+        pending: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
         try:
-            for block in decoded.batch(DECODED_AT_ONCE).as_numpy_iterator():
-                yield block
-                done += len(block)
-        except tf.errors.ResourceExhaustedError:
-            raise  # the image is valid
-        except tf.errors.OpError as error:
-            raise self.failure(paths[done:]) or error from error
+            for first in range(0, len(paths), size):
+                pending.append(self._pool.submit(self._block, paths[first : first + size], skip))
+                if len(pending) > 2 * cores():
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
-    def valid(self, paths: Sequence[str]) -> Iterator[np.ndarray]:
-        """Yields whether each image can be decoded, in order, several at a time: uint8 [n], 1 or 0.
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(cores(), thread_name_prefix="decoder")
 
-        Raises:
-            TfloopError: a file cannot be read, so its content is unknown (exit code 4).
-        """
-        done = 0
-        while done < len(paths):
+    def _block(self, paths: Sequence[str], skip: bool) -> tuple[np.ndarray, np.ndarray]:
+        pixels, hashes = np.zeros((len(paths), *self.shape), np.uint8), np.zeros(len(paths), np.uint64)
+        for number, path in enumerate(paths):
             try:
-                for block in self.blocks(paths[done:]):
-                    yield np.ones(len(block), np.uint8)
-                    done += len(block)
-            except TfloopError:
-                block_paths = paths[done : done + DECODED_AT_ONCE]
-                yield np.array([self._is_valid(path) for path in block_paths], np.uint8)
-                done += len(block_paths)
-
-    def _is_valid(self, path: str) -> bool:
-        try:
-            self.decode(tf.constant(os.fsencode(path)))
-        except (tf.errors.InvalidArgumentError, ValueError):
-            return False
-        except tf.errors.OpError as error:
-            raise self.failure([path]) or error from error
-        return True
+                pixels[number] = self.decode(path)
+            except UndecodableImageError:
+                if not skip:
+                    raise
+            else:
+                hashes[number] = _hash(pixels[number])
+        return pixels, hashes
 
     def failure(self, paths: Sequence[str]) -> TfloopError | None:
         """Returns the error of the first invalid file; None if all can be decoded."""
         for path in paths:
             try:
-                self.decode(tf.constant(os.fsencode(path)))
-            except tf.errors.ResourceExhaustedError:
-                raise
-            except tf.errors.OpError as error:
-                return _explained(path, re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message).strip())
-            except ValueError as error:
-                return _explained(path, str(error))
+                self.decode(path)
+            except TfloopError as error:
+                return error
         return None
+
+
+def _hash(pixels: np.ndarray) -> int:
+    """Returns a hash of an image that is not 0."""
+    return int.from_bytes(hashlib.blake2b(pixels, digest_size=8).digest(), "little") or 1
 
 
 def _explained(path: str, message: str) -> TfloopError:
     hint = re.search(rf"; ({NEEDS_PILLOW}.*)", message)
-    return invalid_image(path, message.replace(hint[0], "") if hint else message, hint[1] if hint else None)
-
-
-def _bytes(content: bytes | np.ndarray) -> bytes:
-    """Returns what `tf.numpy_function` passes for a string: bytes in a graph, an array outside of one."""
-    return content if isinstance(content, bytes) else content.item()
-
-
-def encoded(paths: Sequence[str]) -> list[bytes]:
-    """Returns paths for TensorFlow, which does not accept the text of a name that is not UTF-8."""
-    return [os.fsencode(path) for path in paths]
+    reason = message.replace(hint[0], "") if hint else message
+    return invalid_image(path, reason, hint[1] if hint else None, UndecodableImageError)
