@@ -71,8 +71,8 @@ class Regression(Supervised):
         if self.standardize and data.examples("train"):
             self.scale.measure(training_targets(data).reshape(-1, self.spec.outputs))
 
-    def predict(self, state: TrainState, inputs: Structure) -> tf.Tensor:
-        outputs = state.model(inputs, training=False)
+    def predict(self, state: TrainState, inputs: Structure, weights: tf.Tensor | None = None) -> tf.Tensor:
+        outputs = self._outputs(state, inputs, weights)
         return self.scale.in_own_units(tf.reshape(outputs, [-1, self.spec.outputs]))
 
 

@@ -74,7 +74,7 @@ def settle_splits(
 ) -> Config:
     """Prints what is held out of the training split. If the task cannot evaluate it, "auto" holds out nothing.
 
-    Returns the config with the number of epochs that `max_steps` allows.
+    Returns the config with the batch size, and the number of epochs that `max_steps` allows.
 
     Args:
         task: it may have no `eval_step`; a note of `complete_setup` says so.
@@ -89,6 +89,9 @@ def settle_splits(
         note(line)
     for line in data.run_splits.warnings:
         warn(line)
+    if config.batch_size == "auto":
+        note(f"batch size: {data.batch_size}, for {data.examples('train'):,} training examples (key `batch_size`)")
+        config = config.model_copy(update={"batch_size": data.batch_size})
     return limit_epochs(config, data, note)
 
 
