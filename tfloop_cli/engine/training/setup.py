@@ -145,7 +145,8 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         tf.function(task.train_step).get_concrete_function(state, data.evaluation("train").element_spec)
         _name_metrics(state, task)
     if prepare := getattr(task, "prepare", None):  # optional
-        prepare(data)
+        line = prepare(data)
+        state.notes += [line] if isinstance(line, str) else []
     if not task.eval_step:
         unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
         if undone := data.run_splits.undone:
