@@ -84,7 +84,7 @@ class Workload:
 
 WORKLOADS = {
     "mnist": Workload("mnist.yaml"),
-    "tabular": Workload("tabular.yaml", 200_000, images=False, untuned=True),
+    "tabular": Workload("tabular_mlp.yaml", 200_000, images=False, untuned=True, earlier="tabular.yaml"),
     "resnet": Workload("resnet.yaml", 4_096),
     "vit": Workload("vit.yaml", 4_096),
     "text": Workload("text_embeddings.yaml", 32_768, images=False, earlier="text.yaml"),

@@ -149,8 +149,10 @@ class Config(BaseModel):
         description="Limits the number of training steps on large data: fewer than `epochs` epochs are trained if they "
         "have more steps, but at least one. null: no limit.",
     )
-    batch_size: Annotated[PositiveInt, OnResume.REFUSED] = Field(
-        default=128, description="The number of examples per training step."
+    batch_size: Annotated[Literal["auto"] | PositiveInt, OnResume.REFUSED] = Field(
+        default=128,
+        description="The number of examples per training step. auto: the largest power of 2 up to a 16th of the "
+        "training examples, from 16 to 256.",
     )
     micro_batch_size: Annotated[Literal["auto"] | PositiveInt, OnResume.CHANGES_REST] = Field(
         default="auto",
@@ -186,7 +188,9 @@ class Config(BaseModel):
     validation: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
         default="auto",
         description="The validation split, which is evaluated after each epoch: likewise. Numbers and fractions of "
-        "both are those of the dataset's whole training split.",
+        "both are those of the dataset's whole training split. For a model with `members` (an ensemble), auto holds "
+        "out nothing: the training examples are divided into one fold per member, and each member is trained without "
+        "its fold and validated on it (not with `split_by`).",
     )
     group: Annotated[str | None, OnResume.REFUSED] = Field(
         default=None,
@@ -276,4 +280,5 @@ class Config(BaseModel):
     @property
     def accumulates_gradients(self) -> bool:
         """Whether a batch is divided into micro-batches."""
-        return self.micro_batch_size != "auto" and self.micro_batch_size < self.batch_size
+        micro, whole = self.micro_batch_size, self.batch_size
+        return micro != "auto" and whole != "auto" and micro < whole

@@ -13,7 +13,8 @@ def config_warnings(config: Config) -> list[str]:
             f"`early_stopping.patience_epochs: {stopping.patience_epochs}` is too long to stop a run of "
             f"`epochs: {config.epochs}` early"
         )
-    if config.micro_batch_size != "auto" and config.micro_batch_size > config.batch_size:
+    micro, whole = config.micro_batch_size, config.batch_size
+    if micro != "auto" and whole != "auto" and micro > whole:
         lines.append(
             f"`micro_batch_size: {config.micro_batch_size}` has no effect: it is larger than "
             f"`batch_size: {config.batch_size}`"

@@ -76,9 +76,9 @@ class Evaluator:
         def compiled(step: Callable[..., Any]) -> tf.types.experimental.PolymorphicFunction:
             converted = tf.function(step, autograph=True) if autograph else step
 
-            def trace(inputs: Any) -> Any:
+            def trace(*inputs: Any) -> Any:
                 with fast_kernels(settings):
-                    return converted(state, inputs)
+                    return converted(state, *inputs)
 
             return tf.function(trace, reduce_retracing=True, autograph=False)
 
@@ -141,7 +141,8 @@ class Evaluator:
         with self._state.use_ema_weights(), self._state.keep_random_state():
             for batch in self._data.evaluation(split):
                 parts.append(self._values(batch, draws))
-                predicted = self._predict(batch[0]) if has_classes else None
+                weights = batch[2:] if self._data.has_folds(split) else ()
+                predicted = self._predict(batch[0], *weights) if has_classes else None
                 if predicted is not None and predicted.dtype.is_integer:
                     labels.append(self._data.spec.labels_of(batch[1]))
                     predictions.append(predicted)

@@ -25,7 +25,7 @@ _PLACES = ("runs_dir", "name")  # a resumed run stays where it is
 _NEW_RUN = "start a new run: without `--resume`, or with another `-o`"
 _WAYS_OUT = {"batch_size": "set `micro_batch_size`, which needs less memory with the same result"}
 # Keys that may be "auto" in a config file and are decided once per run.
-DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision")
+DECIDED_ONCE = ("device", "threads", "compile", "kernels", "precision", "batch_size")
 
 
 def reconcile(run: RunFolder, config: Config) -> tuple[Config, list[Difference]]:

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.data.encoders import Column
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import REGISTRIES, Component, augmentations, datasets, models, optimizers, schedules, tasks
 
@@ -15,6 +16,8 @@ DIGITS = DataSpec((28, 28, 1), "uint8", (), tuple("0123456789"))
 SMALL = DataSpec((8, 8, 3), "uint8", (), ("cat", "dog"))
 NUMBERS = DataSpec((8, 8, 3), "float32", (4,))
 TEXT = DataSpec((None,), "int32", (), ("good", "bad"), vocabulary=50)
+COLUMNS = (Column("age", "number", 0, 1), Column("sex", "flags", 1, 4), Column("town", "id", 4, 5, ids=20))
+TABLE = DataSpec((5,), "float32", (), ("no", "yes"), columns=COLUMNS)
 IMAGE_CLASSIFIERS = ["linear", "mlp", "conv_net", "resnet", "image_classifier"]
 
 
@@ -196,7 +199,7 @@ def test_text_classifier_graph_has_no_strided_slice_with_a_new_axis() -> None:
 
 # All registered components, also those that are added later
 
-SPECS = (DIGITS, NUMBERS, TEXT)  # every model and every task supports one of them
+SPECS = (DIGITS, NUMBERS, TEXT, TABLE)  # every model and every task supports one of them
 # Components that require a file or a folder have their own tests.
 REQUIRED_ARGUMENTS = {"piecewise": {"boundaries_steps": [5], "factors": [1.0, 0.5]}}
 

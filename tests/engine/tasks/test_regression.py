@@ -124,6 +124,39 @@ def test_constant_and_infinite_targets_have_a_scale(numbers: list[float], mean: 
     assert float(scale.deviation[0]) == deviation
 
 
+def test_logarithm_of_positive_skewed_targets() -> None:
+    random = np.random.default_rng(0)
+    normal, skewed = random.standard_normal(5000), np.exp(random.standard_normal(5000) * 0.7)
+    targets = np.stack([skewed, 5 + normal, -skewed, 1 + 0.01 * skewed], axis=1)
+    scale = module.TargetScale(4)
+    scale.measure(targets)
+    assert scale.log.numpy().tolist() == [1, 0, 0, 0]  # the logarithm of the last one is as skewed
+    standardized = scale.standardized(targets)
+    np.testing.assert_allclose(standardized[:, 0], (np.log(skewed) - scale.mean[0]) / scale.deviation[0], rtol=1e-12)
+    np.testing.assert_allclose(scale.in_own_units(standardized), targets, rtol=1e-12)
+    far = scale.in_own_units(tf.constant([[1e4] * 4, [-1e4] * 4]))
+    assert far[:, 0].numpy() == pytest.approx([skewed.max(), skewed.min()])
+    assert np.isfinite(scale.standardized(np.float32([[-3, 0, 0, 0]]))).all()
+    scale.measure(targets, log=False)
+    assert not scale.log.numpy().any()
+    scale.measure(targets, log=True)
+    assert scale.log.numpy().tolist() == [1, 0, 0, 1]
+
+
+def test_metrics_of_learned_logarithms_are_in_own_units(trainer) -> None:
+    random = np.random.default_rng(0)
+    inputs = random.standard_normal((300, 3)).astype(np.float32)
+    numbers = (1000 * np.exp(inputs[:, 0])).astype(np.float32)
+    data = from_arrays({"train": (inputs[:200], numbers[:200]), "test": (inputs[200:], numbers[200:])})
+    run = trainer(data, model="linear", epochs=40, optimizer={"name": "adam", "learning_rate": 0.05}, task="regression")
+    run.fit()
+    metrics = evaluate(run)
+    expected = expected_metrics(numbers[200:], run.task.predict(run.state, inputs[200:]).numpy())
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert metrics["r2"] > 0.9
+    assert any("its logarithm is learned" in note for note in run.state.notes)
+
+
 def test_metrics_of_constant_targets_are_those_of_scikit_learn() -> None:
     assert module._r2(np.array([0.0, 0, 0]), 4) == 1
     assert module._r2(np.array([2.0, 0, 0]), 4) == 0

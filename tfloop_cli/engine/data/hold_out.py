@@ -9,6 +9,7 @@ import numpy as np
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import nearest
+from tfloop_cli.engine.data.folds import MAX_VALIDATED, Folds, divide, number_of_folds
 from tfloop_cli.engine.data.spec import Dataset, Source
 from tfloop_cli.engine.data.splits import (
     choose_groups,
@@ -67,25 +68,30 @@ class Splits:
     Attributes:
         examples: name of a split -> its source, and the indices of its examples in the source, int64 [examples].
         held_out: those that are held out of the training split.
+        folds: of the training split, if an ensemble is validated in folds; else None.
         undone: names of those that "auto" held out, before `undo_auto`.
         warnings: lines for the user.
     """
 
     examples: dict[str, tuple[Source, np.ndarray]]
     held_out: list[HeldOut] = field(default_factory=list)
+    folds: Folds | None = None
     undone: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
         """One line for each split that was chosen for the user."""
-        return [one.note for one in self.held_out if one.auto or one.rule.startswith(("grouped", "the latest"))]
+        notes = [one.note for one in self.held_out if one.auto or one.rule.startswith(("grouped", "the latest"))]
+        return notes + ([self.folds.note] if self.folds else [])
 
     @property
     def facts(self) -> dict[str, Any]:
         """What metadata contains about what is held out."""
         held_out = {one.split: one.facts for one in self.held_out}
-        return {"held_out_examples": sum(len(one.indices) for one in self.held_out), "held_out": held_out}
+        if self.folds:
+            held_out["validation"] = self.folds.facts
+        return {"held_out_examples": sum(one["examples"] for one in held_out.values()), "held_out": held_out}
 
     def hold_out(self, split: str, count: int, choose: Choose, rule: str, auto: bool) -> None:
         """Moves `count` training examples, or about as many, to another split."""
@@ -93,6 +99,16 @@ class Splits:
         held = choose(indices, count, KEYS[split])
         self.examples[split], self.examples["train"] = (source, indices[held]), (source, indices[~held])
         self.held_out.append(HeldOut(split, indices[held], len(source), rule, auto))
+
+    def use_folds(self, count: int, classes: np.ndarray | None, groups: np.ndarray | None, rule: str) -> None:
+        """Divides the training examples into folds, which are the validation split too; see `divide`."""
+        source, indices = self.examples["train"]
+        chosen = [None if one is None else one[indices] for one in (classes, groups)]
+        fold = np.full(len(source), -1, np.int32)
+        fold[indices] = divide(len(indices), count, KEYS["validation"], *chosen)
+        validated = indices[:: -(-len(indices) // MAX_VALIDATED)]
+        self.folds = Folds(count, fold, validated, rule)
+        self.examples["validation"] = (source, validated)
 
     def undo_auto(self) -> None:
         """Makes training examples again of those that "auto" has held out."""
@@ -132,7 +148,11 @@ def split_dataset(dataset: Dataset, config: Config, *, training: bool = True) ->
         if requested == "auto" and split in splits.examples:
             continue
         splits.examples.pop(split, None)
-        if count := _count(split, requested, splits):
+        left = len(splits.examples["train"][1])
+        if split == "validation" and requested == "auto" and (folds := number_of_folds(config, left)):
+            groups = None if config.group is None else _column(dataset, "group", config.group)
+            splits.use_folds(folds, training_labels(dataset), groups, rule)
+        elif count := _count(split, requested, splits):
             splits.hold_out(split, count, choose, rule, auto=requested == "auto")
     if rule == "stratified by class":
         splits.warnings += _missing_classes(dataset, splits)

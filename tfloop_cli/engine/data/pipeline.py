@@ -22,6 +22,7 @@ from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
 PREFETCHED_BATCHES = 2
+SMALLEST_BATCH, LARGEST_BATCH = 16, 256  # of `batch_size: auto`
 
 
 class Data:
@@ -37,6 +38,7 @@ class Data:
         fingerprint, encoders: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         run_splits: what is held out of the training split; see `Splits`.
+        batch_size: the number of examples per training step.
 
     Raises:
         TfloopError: `drop_remainder` leaves no batch, `augment` is used without images, or the splits are impossible,
@@ -56,9 +58,10 @@ class Data:
         self.run_splits = split_dataset(dataset, config, training=training)
         self._splits = self.run_splits.examples
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
+        self.batch_size = batch_size_of(config, self.examples("train"))
         if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
-                f"`batch_size` is {config.batch_size}, and there are only {self.examples('train')} training examples: "
+                f"`batch_size` is {self.batch_size}, and there are only {self.examples('train')} training examples: "
                 "`drop_remainder` drops every batch",
                 hint="lower `batch_size`",
             )
@@ -75,6 +78,10 @@ class Data:
     def examples(self, split: str) -> int:
         """Returns the number of examples of a split; 0 if there is no such split."""
         return len(self._splits[split][1]) if split in self._splits else 0
+
+    def has_folds(self, split: str) -> bool:
+        """Whether the weights of a split show which members of an ensemble count for which examples."""
+        return self.run_splits.folds is not None and split in ("train", "validation")
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -97,7 +104,7 @@ class Data:
     @property
     def steps_per_epoch(self) -> int:
         """The number of training batches in an epoch, a smaller last one included unless the config drops it."""
-        whole, rest = divmod(self.examples("train"), self._config.batch_size)
+        whole, rest = divmod(self.examples("train"), self.batch_size)
         return whole + (rest > 0 and not self._config.drop_remainder)
 
     @property
@@ -121,13 +128,13 @@ class Data:
     def batches(self, first_step: int, last_step: int) -> tf.data.Dataset:
         """Returns the training batches `first_step` to `last_step` - 1, counted from 0 over the whole run.
 
-        Each is (inputs, targets), or (inputs, targets, sample_weight) if the split has weights:
+        Each is (inputs, targets), or (inputs, targets, sample_weight) if the split has weights or folds:
             inputs [batch, *input_shape]: float32 (float64 with `precision: float64`), uint8 images scaled to [0, 1];
                 int32 token ids for text, padded with 0. Several inputs are a dict or a tuple, as in the spec.
             targets [batch, *target_shape]: integer classes, or numbers of the same float dtype; several likewise.
-            sample_weight [batch]: numbers of the same float dtype.
+            sample_weight [batch]: numbers of the same float dtype; [batch, folds] with folds, see `Folds.weights`.
         """
-        size, examples = self._config.batch_size, self.examples("train")
+        size, examples = self.batch_size, self.examples("train")
 
         def indices_of_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
             order = tf.numpy_function(self.order, [epoch], tf.int64)
@@ -154,7 +161,7 @@ class Data:
         """
         in_memory = isinstance(self._splits["train"][0], ArraySource)
         if in_memory and not self._augment and not self._config.device.startswith("gpu"):
-            return InMemoryBatches(self, self._config.batch_size, first_step)
+            return InMemoryBatches(self, self.batch_size, first_step)
         return PipelineBatches(lambda step: self.batches(step, last_step or self.first_step(self.epochs)), first_step)
 
     def load_training(self, indices: tf.Tensor) -> tuple[Structure, ...]:
@@ -163,9 +170,9 @@ class Data:
         Args:
             indices: in the dataset's `train` split before examples are held out, int64 [batch].
         """
-        size = self._config.batch_size if self._config.drop_remainder else None
-        source, _ = self._splits["train"]
-        return _without_autograph(self._load, source)(source, tf.ensure_shape(indices, [size]))
+        size = self.batch_size if self._config.drop_remainder else None
+        load = _without_autograph(self._load, self._splits["train"][0])
+        return load("train", tf.ensure_shape(indices, [size]))
 
     def order(self, epoch: int) -> np.ndarray:
         """Returns the order of the training examples in an epoch, counted from 0: int64 [examples].
@@ -183,7 +190,7 @@ class Data:
         Args:
             step: index of the batch, counted from 0 over the whole run.
         """
-        epoch, size = self.epoch_of(step), self._config.batch_size
+        epoch, size = self.epoch_of(step), self.batch_size
         number = step - self.first_step(epoch)
         return self.order(epoch)[number * size : (number + 1) * size]
 
@@ -198,12 +205,12 @@ class Data:
         if not self.examples(split):
             raise TfloopError(f"there is no split `{split}`", hint=f"this dataset has {', '.join(self.splits)}")
         source, indices = self._splits[split]
-        size = self._config.batch_size
+        size = self.batch_size
         starts = tf.data.Dataset.range(0, len(indices), size)
         all_indices = tf.constant(indices)
 
         def load(start: tf.Tensor) -> tuple[Structure, ...]:
-            return self._load(source, all_indices[start : start + size])
+            return self._load(split, all_indices[start : start + size])
 
         return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
 
@@ -227,13 +234,16 @@ class Data:
         # One worker is fast enough for a model unless images are augmented.
         return 2 if self._augment else 1
 
-    def _load(self, source: Source, indices: tf.Tensor) -> tuple[Structure, ...]:
-        inputs, targets, *weights = source.gather(indices)
+    def _load(self, split: str, indices: tf.Tensor) -> tuple[Structure, ...]:
+        inputs, targets, *weights = self._splits[split][0].gather(indices)
         inputs = self.spec.model_inputs(inputs, self._dtype, self._config.scale_uint8)
         targets = tf.nest.map_structure(
             lambda one: tf.cast(one, self._dtype) if one.dtype.is_floating else one, targets
         )
-        return (inputs, targets, *(tf.cast(one, self._dtype) for one in weights))
+        weights = [tf.cast(one, self._dtype) for one in weights]
+        if self.has_folds(split):
+            weights = [self.run_splits.folds.weights(split, indices, weights[0] if weights else None, self._dtype)]
+        return (inputs, targets, *weights)
 
     @staticmethod
     def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -241,6 +251,17 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
+
+
+def batch_size_of(config: Config, examples: int) -> int:
+    """Returns the batch size of a config; with "auto" the largest power of 2 up to a 16th of the training examples.
+
+    It is from 16 to 256, so that a small table has several steps per epoch, and a large one is not slow.
+    """
+    if config.batch_size != "auto":
+        return int(config.batch_size)
+    power = 2 ** int(np.log2(max(examples, SMALLEST_BATCH) // 16 or 1))
+    return min(max(power, SMALLEST_BATCH), LARGEST_BATCH, max(examples, 1))
 
 
 def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:

@@ -21,33 +21,84 @@ ROUNDING = 1e-7  # a deviation below this fraction of the mean is rounding of fl
 
 
 class TargetScale:
-    """Mean and deviation of each number of the targets in the training split. They are part of the training state.
+    """How each number of the targets is standardized. It is part of the training state.
 
     Args:
-        numbers: per target. Until `measure`, the mean is 0 and the deviation 1.
+        numbers: per target. Until `measure`, targets are not changed.
     """
 
     def __init__(self, numbers: int) -> None:
-        self.mean = tf.Variable(tf.zeros(numbers, tf.float64), trainable=False, name="target_mean")
-        self.deviation = tf.Variable(tf.ones(numbers, tf.float64), trainable=False, name="target_deviation")
+        def variable(value: float, name: str) -> tf.Variable:
+            return tf.Variable(tf.fill([numbers], tf.constant(value, tf.float64)), trainable=False, name=name)
 
-    def measure(self, targets: np.ndarray) -> None:
-        """Sets mean and deviation to those of targets [examples, numbers]; values that are not finite do not count."""
+        self.mean, self.deviation = variable(0, "target_mean"), variable(1, "target_deviation")
+        self.log = variable(0, "target_log")  # 1 where mean and deviation are those of the logarithm
+        self.low, self.high = variable(0, "target_low"), variable(1, "target_high")  # the range in training
+
+    @property
+    def variables(self) -> Mapping[str, tf.Variable]:
+        """The variables by the names that they have in a checkpoint."""
+        variables = (self.mean, self.deviation, self.log, self.low, self.high)
+        return {variable.name.split(":")[0]: variable for variable in variables}
+
+    def measure(self, targets: np.ndarray, log: Literal["auto"] | bool = "auto") -> None:
+        """Sets the scale to that of targets [examples, numbers]; values that are not finite do not count.
+
+        Args:
+            targets: of the training split.
+            log: whether to standardize the logarithm of positive numbers; auto: see `_suits_log`.
+        """
         values = targets.astype(np.float64)
         values[~np.isfinite(values)] = np.nan
-        known = (~np.isnan(values)).sum(axis=0)
-        mean = np.nansum(values, axis=0) / np.maximum(known, 1)
-        deviation = np.sqrt(np.nansum(np.square(values - mean), axis=0) / np.maximum(known, 1))
+        known = ~np.isnan(values)
+        low = np.min(values, axis=0, where=known, initial=np.inf)
+        high = np.max(values, axis=0, where=known, initial=-np.inf)
+        logs = (low > 0) & known.any(axis=0) & (log is not False)
+        for number in np.flatnonzero(logs):
+            column = values[known[:, number], number]
+            logs[number] = log is True or _suits_log(column)
+            values[:, number] = np.log(values[:, number]) if logs[number] else values[:, number]
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.nansum(values, axis=0) / count
+        deviation = np.sqrt(np.nansum(np.square(values - mean), axis=0) / count)
         self.mean.assign(mean)
         self.deviation.assign(np.where(deviation > ROUNDING * np.abs(mean), deviation, 1.0))
+        self.log.assign(logs.astype(np.float64))
+        self.low.assign(np.where(known.any(axis=0), low, 0.0))
+        self.high.assign(np.where(known.any(axis=0), high, 1.0))
 
     def standardized(self, targets: tf.Tensor) -> tf.Tensor:
-        """Returns targets [batch, numbers] with mean 0 and deviation 1, float64."""
-        return (tf.cast(targets, tf.float64) - self.mean) / self.deviation
+        """Returns targets [batch, numbers] with mean 0 and deviation 1 in training, float64."""
+        values, logs = tf.cast(targets, tf.float64), self.log > 0
+        # A target of another split may be negative: its logarithm is that of the smallest in training.
+        positive = tf.where(logs, tf.maximum(values, self.low), 1.0)
+        return (tf.where(logs, tf.math.log(positive), values) - self.mean) / self.deviation
 
     def in_own_units(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns what a model's outputs [batch, numbers] predict, float64."""
-        return self.mean + self.deviation * tf.cast(outputs, tf.float64)
+        """Returns what a model's outputs [batch, numbers] predict, float64.
+
+        With the logarithm, it is within the range of the training split, since an error becomes a factor.
+        """
+        values, logs = self.mean + self.deviation * tf.cast(outputs, tf.float64), self.log > 0
+        exponent = tf.where(logs, tf.minimum(values, tf.math.log(tf.where(logs, self.high, 1.0))), 0.0)
+        return tf.where(logs, tf.maximum(tf.exp(exponent), self.low), values)
+
+    def within_range(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns values in own units [batch, numbers] as fractions of the range of the training split, float64."""
+        extent = self.high - self.low
+        return (tf.cast(values, tf.float64) - self.low) / tf.where(extent > 0, extent, 1.0)
+
+
+def _suits_log(values: np.ndarray) -> bool:
+    """Whether positive numbers [examples] have a skewness over 1, and their logarithms at most half of it."""
+    skewness, of_logs = _skewness(values), _skewness(np.log(values))
+    return skewness > 1 and abs(of_logs) < skewness / 2
+
+
+def _skewness(values: np.ndarray) -> float:
+    centered = values - values.mean()
+    deviation = np.sqrt(np.mean(np.square(centered)))
+    return float(np.mean((centered / deviation) ** 3)) if deviation > ROUNDING * np.abs(values).max() else 0.0
 
 
 @dataclass
@@ -57,22 +108,31 @@ class Regression(Supervised):
     Attributes:
         scale: of the targets.
         standardize: whether it is that of the training split.
+        log: see `TargetScale.measure`.
     """
 
     scale: TargetScale
     standardize: bool
+    log: Literal["auto"] | bool
 
     @property
     def saved_variables(self) -> Mapping[str, tf.Variable]:
-        return {"target_mean": self.scale.mean, "target_deviation": self.scale.deviation}
+        return self.scale.variables
 
-    def prepare(self, data: Data) -> None:
-        """Sets the scale to that of the training split; a restored checkpoint replaces it."""
-        if self.standardize and data.examples("train"):
-            self.scale.measure(training_targets(data).reshape(-1, self.spec.outputs))
+    def prepare(self, data: Data) -> str | None:
+        """Sets the scale to that of the training split; a restored checkpoint replaces it. Returns a line to print."""
+        if not self.standardize or not data.examples("train"):
+            return None
+        self.scale.measure(training_targets(data).reshape(-1, self.spec.outputs), self.log)
+        if self.log != "auto" or not np.any(self.scale.log):
+            return None
+        return (
+            "the target is positive and skewed: its logarithm is learned, and predictions are within the range of the "
+            "training split (key `task.log`)"
+        )
 
-    def predict(self, state: TrainState, inputs: Structure) -> tf.Tensor:
-        outputs = state.model(inputs, training=False)
+    def predict(self, state: TrainState, inputs: Structure, weights: tf.Tensor | None = None) -> tf.Tensor:
+        outputs = self._outputs(state, inputs, weights)
         return self.scale.in_own_units(tf.reshape(outputs, [-1, self.spec.outputs]))
 
 
@@ -110,6 +170,7 @@ def regression(
     loss: Literal["mean_squared_error", "mean_absolute_error", "huber"] = "mean_squared_error",
     metrics: list[Literal["rmse", "mae", "r2", "mse"]] = ["rmse", "mae", "r2"],
     standardize: bool = True,
+    log: Literal["auto"] | bool = "auto",
 ) -> Regression:
     """Predicts numbers for each input.
 
@@ -122,6 +183,9 @@ def regression(
             determination, mean squared error.
         standardize: whether the model is trained on standardized targets, with the mean and the deviation of the
             training split; the loss is that of standardized targets.
+        log: whether the logarithm of the targets is standardized; auto: of a number whose values are all positive, with
+            a skewness over 1 that the logarithm at least halves. Predictions are within the range of the training split
+            then. true: of each number whose values are all positive.
     """
     if spec.classes and not spec.one_hot:
         raise TfloopError(
@@ -143,9 +207,9 @@ def regression(
         return lambda targets, outputs: function(tf.cast(flat(targets), tf.float64) - scale.in_own_units(flat(outputs)))
 
     def determination(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        standardized = scale.standardized(flat(targets))  # not in own units: squares of 2024 hide differences
-        errors = standardized - tf.cast(flat(outputs), tf.float64)
-        return tf.concat([tf.square(errors), standardized, tf.square(standardized)], axis=1)
+        scaled = scale.within_range(flat(targets))  # not in own units: squares of 2024 hide differences
+        errors = scaled - scale.within_range(scale.in_own_units(flat(outputs)))
+        return tf.concat([tf.square(errors), scaled, tf.square(scaled)], axis=1)
 
     known: dict[str, PerExample] = {
         "rmse": on_errors(tf.square),
@@ -163,4 +227,5 @@ def regression(
         sum_metrics={name: sums[name] for name in metrics if name in sums},
         scale=scale,
         standardize=standardize,
+        log=log,
     )

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.data.structures import Structure, map_structure
 from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.tasks.ensembles import Ensemble, example_weights, member_losses
 from tfloop_cli.engine.tasks.heads import Head, find_head, logits_of
 from tfloop_cli.engine.tasks.task import Batch, MetricValues, SumMetric
 from tfloop_cli.errors import TfloopError
@@ -35,6 +36,7 @@ class Supervised:
         classes: the number of classes; 0 if the targets are numbers.
         sum_metrics: see `Task`.
         head: whether the model ends with a softmax or a sigmoid; None for logits and for numbers.
+        ensemble: the members of the model; None if it is no ensemble.
     """
 
     loss: PerExample
@@ -44,6 +46,7 @@ class Supervised:
     classes: int
     sum_metrics: Mapping[str, SumMetric] = field(default_factory=dict, kw_only=True)
     head: Head | None = field(default=None, init=False)
+    ensemble: Ensemble | None = field(default=None, init=False)
 
     models = ("model",)
 
@@ -54,9 +57,13 @@ class Supervised:
     def train_step(self, state: TrainState, batch: Batch) -> MetricValues:
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
         with tf.GradientTape() as tape:
-            outputs = state.model(inputs, training=True)  # [batch, outputs]
-            values = weighted(self.compute_metrics(targets, outputs), weights)
-            loss = tf.cast(tf.reduce_mean(values["loss"]), keras.config.floatx())
+            if self.ensemble:
+                values, losses = self._train_members(self.ensemble, inputs, targets, weights)
+            else:
+                outputs = state.model(inputs, training=True)  # [batch, outputs]
+                values = weighted(self.compute_metrics(targets, outputs), weights)
+                losses = values["loss"]
+            loss = tf.cast(tf.reduce_mean(losses), keras.config.floatx())
             loss += sum(tf.cast(one, loss.dtype) for one in state.model.losses)
         variables = state.model.trainable_variables
         gradients = tape.gradient(loss, variables, state.optimizer.loss_scale)
@@ -65,10 +72,34 @@ class Supervised:
 
     def eval_step(self, state: TrainState, batch: Batch) -> MetricValues:
         inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        return weighted(self.compute_metrics(targets, state.model(inputs, training=False)), weights)
+        values = self.compute_metrics(targets, self._outputs(state, inputs, weights))
+        return weighted(values, example_weights(weights))
 
-    def predict(self, state: TrainState, inputs: Structure) -> tf.Tensor | None:
-        return tf.argmax(self.logits(state.model(inputs, training=False)), axis=-1) if self.classes else None
+    def predict(self, state: TrainState, inputs: Structure, weights: tf.Tensor | None = None) -> tf.Tensor | None:
+        """Like that of `Task`; of an ensemble with the members that count only, see `Folds.weights`."""
+        return tf.argmax(self.logits(self._outputs(state, inputs, weights)), axis=-1) if self.classes else None
+
+    def _outputs(self, state: TrainState, inputs: Structure, weights: tf.Tensor | None) -> tf.Tensor:
+        if self.ensemble and weights is not None:
+            return self.ensemble.predictions(inputs, weights)
+        return state.model(inputs, training=False)
+
+    def _train_members(
+        self, ensemble: Ensemble, inputs: Structure, targets: tf.Tensor, weights: tf.Tensor | None
+    ) -> tuple[MetricValues, tf.Tensor]:
+        """Returns the metrics of the members that are trained on each example, and the loss to minimize, [batch].
+
+        That is the sum of the losses of these members, and the loss of the other members' predictions, combined: from
+        the latter, the layer that combines them learns how well they predict examples that they are not trained on.
+        """
+        outputs, counts = ensemble.members(inputs, training=True), ensemble.counts(weights)
+        fixed = tf.stop_gradient(outputs)
+        others = self.compute_metrics(targets, ensemble.combine(fixed, None if counts is None else 1 - counts))
+        values = weighted(self.compute_metrics(targets, ensemble.combine(fixed, counts)), example_weights(weights))
+        if self.classes:
+            targets = self.spec.labels_of(targets)
+        losses = member_losses(self.loss, targets, tf.cast(outputs, values["loss"].dtype), counts) + others["loss"]
+        return values, weighted({"loss": losses}, example_weights(weights))["loss"]
 
     def samples(self, state: TrainState) -> None:
         return None
@@ -82,7 +113,8 @@ class Supervised:
         Raises:
             TfloopError: the model is known to have other outputs than the task needs (exit code 2).
         """
-        self.head = find_head(model, spec) if self.classes else None
+        self.ensemble = Ensemble.of(model)
+        self.head = find_head(model, spec) if self.classes and not self.ensemble else None
         shape = output_shape(model, spec, name)
         one_for_two = self.classes == 2 and shape in ((1,), ())
         if shape is not None and not (one_for_two and self.head == "sigmoid"):

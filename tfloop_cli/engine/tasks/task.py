@@ -49,6 +49,7 @@ class Task(Protocol):
     - `sum_metrics`: name of a metric -> `SumMetric`, for metrics that are no means over examples.
     - `saved_variables`: name -> variable that is part of the training state, whether the training step uses it or not.
     - `prepare(data)`: called before the first step; a restored checkpoint replaces what it sets in `saved_variables`.
+      It may return a line for the user.
     """
 
     models: tuple[str, ...]

@@ -74,7 +74,7 @@ def settle_splits(
 ) -> Config:
     """Prints what is held out of the training split. If the task cannot evaluate it, "auto" holds out nothing.
 
-    Returns the config with the number of epochs that `max_steps` allows.
+    Returns the config with the batch size, and the number of epochs that `max_steps` allows.
 
     Args:
         task: it may have no `eval_step`; a note of `complete_setup` says so.
@@ -89,6 +89,9 @@ def settle_splits(
         note(line)
     for line in data.run_splits.warnings:
         warn(line)
+    if config.batch_size == "auto":
+        note(f"batch size: {data.batch_size}, for {data.examples('train'):,} training examples (key `batch_size`)")
+        config = config.model_copy(update={"batch_size": data.batch_size})
     return limit_epochs(config, data, note)
 
 
@@ -128,12 +131,22 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         state: the training state.
         data: the shape of its batches.
         note: prints a line.
+
+    Raises:
+        TfloopError: the training split has folds, and the model is no ensemble (exit code 2).
     """
+    if data.run_splits.folds and not getattr(task, "ensemble", None):
+        raise TfloopError(
+            "the model has the argument `members`, so that the training examples are divided into folds, but its last "
+            "layer combines no members",
+            hint="rename the argument, or use `validation: 0.1`",
+        )
     if not task.metrics:
         tf.function(task.train_step).get_concrete_function(state, data.evaluation("train").element_spec)
         _name_metrics(state, task)
     if prepare := getattr(task, "prepare", None):  # optional
-        prepare(data)
+        line = prepare(data)
+        state.notes += [line] if isinstance(line, str) else []
     if not task.eval_step:
         unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
         if undone := data.run_splits.undone:
