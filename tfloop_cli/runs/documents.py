@@ -2,10 +2,10 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
+from tfloop_cli.events import DataInspected, EpochDone, Evaluated, Event, RunEnded, RunStarted
 
 SCHEMA = 1  # of the documents; increased by a change that breaks readers
 
@@ -45,6 +45,9 @@ def document(event: Event) -> Document | None:
             }
         case RunEnded():
             return {"event": "end"} | asdict(event)
+        case DataInspected():
+            values = asdict(replace(event, pictures=()))
+            return {"event": "data", "schema": SCHEMA} | {name: values[name] for name in values if name != "pictures"}
         case _:
             return None
 

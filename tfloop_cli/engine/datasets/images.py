@@ -112,6 +112,7 @@ def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_m
         splits={name: source for name, (source, _) in opened.items()},
         fingerprint=_fingerprint(splits, encoders, decoder),
         encoders=encoders,
+        names={name: files.names for name, files in splits.items()},
     )
 
 

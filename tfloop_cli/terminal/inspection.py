@@ -1,0 +1,114 @@
+"""The output of `tfloop inspect data`: splits, classes, columns, examples, images and findings."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+
+from tfloop_cli.events import DataInspected, InputSummary, SplitSummary
+from tfloop_cli.runs.documents import document
+from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.display import MAX_WIDTH
+from tfloop_cli.terminal.half_blocks import half_blocks
+from tfloop_cli.terminal.tables import aligned, cut, data_table, number
+
+MAX_CLASSES = 20  # that are shown
+MAX_CELL = 40  # characters of a cell of an example
+
+
+def show_data(console: Console, event: DataInspected) -> None:
+    """Prints inspected data to stdout: aligned text, or one JSON document."""
+    for note in event.notes:
+        console.note(note)
+    if console.json:
+        console.document(document(event) or {})
+        return
+    width = shutil.get_terminal_size((MAX_WIDTH, 0)).columns
+    console.result(f"{event.dataset}, task {event.task}")
+    for input_ in event.inputs:
+        console.result(_input_line(input_))
+    for heading, lines in _tables(event, width):
+        console.result("")
+        console.result(console.heading(heading))
+        for line in lines:
+            console.result(line)
+    if event.image:
+        console.result("")
+        console.result(_image_line(event))
+    if console.draws_pictures:
+        true_color = os.environ.get("COLORTERM") in ("truecolor", "24bit")
+        for picture in event.pictures:
+            for line in [picture.label, *half_blocks(picture, true_color=true_color)]:
+                console.result(line)
+    _show_findings(console, event)
+
+
+def _show_findings(console: Console, event: DataInspected) -> None:
+    console.result("")
+    count = len(event.findings)
+    console.result(console.heading("no findings" if not count else f"{count} finding{'' if count == 1 else 's'}"))
+    for finding in event.findings:
+        console.result(f"- {finding.message}")
+
+
+def _tables(event: DataInspected, width: int) -> Iterator[tuple[str, list[str]]]:
+    """Yields the heading of each table and its lines."""
+    yield _first_and_rest(aligned(_split_rows(event.splits), left=1))
+    if rows := _class_rows(event.splits):
+        heading, lines = _first_and_rest(aligned(rows, left=1))
+        left = len(event.splits[0].classes or {}) - MAX_CLASSES
+        more = [f"... and {left:,} more classes: all are in the document of `--json`"] if left > 0 else []
+        yield heading, lines + more
+    if event.columns:
+        yield _first_and_rest(data_table(event.columns, width, "all are in the document of `--json`"))
+    if event.examples:
+        names = list(event.examples[0])
+        limits = [MAX_CELL] * (len(names) - 1) + [width]
+        rows = [names, *([_one_line(row.get(name, "")) for name in names] for row in event.examples)]
+        lines = aligned([[cut(*cell) for cell in zip(row, limits, strict=True)] for row in rows], left=len(names))
+        yield _first_and_rest([cut(line, width) for line in lines])
+
+
+def _first_and_rest(lines: list[str]) -> tuple[str, list[str]]:
+    return lines[0], lines[1:]
+
+
+def _split_rows(splits: Sequence[SplitSummary]) -> list[list[str]]:
+    """Returns the table of splits, with the statistics of targets that are numbers."""
+    statistics = list(splits[0].targets or {})
+    repeated = any(split.repeated for split in splits)
+    rows = [["split", "examples", *(["repeated"] if repeated else []), *(f"target {name}" for name in statistics)]]
+    for split in splits:
+        again = [f"{split.repeated or 0:,}"] if repeated else []
+        cells = [" ".join(map(number, (split.targets or {})[name])) for name in statistics]
+        rows.append([split.name, f"{split.examples:,}", *again, *cells])
+    return rows
+
+
+def _class_rows(splits: Sequence[SplitSummary]) -> list[list[str]]:
+    """Returns the table of classes: how many examples of each, and which fraction of a split that is."""
+    counted = [split for split in splits if split.classes is not None]
+    if not counted:
+        return []
+    rows = [["class", *(split.name for split in counted)]]
+    for name in list(counted[0].classes or {})[:MAX_CLASSES]:
+        counts = [((split.classes or {}).get(name, 0), split.examples) for split in counted]
+        rows.append([cut(name, MAX_CELL), *(f"{part:,} {part / all_:>6.1%}" for part, all_ in counts)])
+    return rows
+
+
+def _input_line(one: InputSummary) -> str:
+    shape = "x".join("?" if length is None else str(length) for length in one.shape)
+    text = f"input {one.name}: ".replace(" :", ":") + f"{one.dtype} {shape}"
+    if not one.mean:
+        return text
+    means, deviations = (" ".join(map(number, values)) for values in (one.mean, one.deviation))
+    return f"{text}, as the model receives it: mean {means}, deviation {deviations}"
+
+
+def _image_line(event: DataInspected) -> str:
+    rows = f", one row per class: {', '.join(event.rows)}" if event.rows else ""
+    return f"training images as the model receives them: {event.image}{rows}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
