@@ -51,7 +51,7 @@ def inspect_data(config: Config, options: Options, console: Console) -> ExitCode
     data = build_data(config, skipped.append, skip_invalid=True, progress=console.show_progress)
     config = config.model_copy(update={"task": decide_task(config.task, data.spec, console.note)})
     task = build_task(config.task, data.spec)
-    if not task.eval_step:
+    if not bool(task.eval_step):
         data.run_splits.undo_auto()  # as `train` does
     with data.explain_errors():
         event = inspect(data, config, skipped)

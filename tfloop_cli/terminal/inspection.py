@@ -2,14 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tfloop_cli.events import DataInspected, InputSummary, SplitSummary
 from tfloop_cli.runs.documents import document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import MAX_WIDTH
 from tfloop_cli.terminal.half_blocks import half_blocks
-from tfloop_cli.terminal.tables import aligned, cut, data_table, number
+from tfloop_cli.terminal.tables import MAX_ROWS, aligned, cut, data_table, number
 
 MAX_CLASSES = 20  # that are shown
 MAX_CELL = 40  # characters of a cell of an example
@@ -61,11 +61,20 @@ def _tables(event: DataInspected, width: int) -> Iterator[tuple[str, list[str]]]
     if event.columns:
         yield _first_and_rest(data_table(event.columns, width, "all are in the document of `--json`"))
     if event.examples:
-        names = list(event.examples[0])
-        limits = [MAX_CELL] * (len(names) - 1) + [width]
-        rows = [names, *([_one_line(row.get(name, "")) for name in names] for row in event.examples)]
-        lines = aligned([[cut(*cell) for cell in zip(row, limits, strict=True)] for row in rows], left=len(names))
-        yield _first_and_rest([cut(line, width) for line in lines])
+        yield _first_and_rest(_example_lines(event.examples, width))
+
+
+def _example_lines(examples: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """Returns a table with one row per example or, if that is too wide, one row per column of the data."""
+    names = list(examples[0])
+    limits = [MAX_CELL] * (len(names) - 1) + [width]
+    rows = [names, *([_one_line(row.get(name, "")) for name in names] for row in examples)]
+    lines = aligned([[cut(*cell) for cell in zip(row, limits, strict=True)] for row in rows], left=len(names))
+    if len(names) > 2 and max(map(len, lines)) > width:
+        header = ["column", *(f"example {number}" for number in range(1, len(rows)))]
+        turned = [header, *([cut(cell, MAX_CELL) for cell in column] for column in zip(*rows, strict=True))]
+        lines = aligned(turned[: MAX_ROWS + 1], left=len(header))
+    return [cut(line, width) for line in lines]
 
 
 def _first_and_rest(lines: list[str]) -> tuple[str, list[str]]:

@@ -71,21 +71,15 @@ def duplicates(data: Data, scans: Mapping[str, Scan]) -> list[Finding]:
         data: its splits.
         scans: of each split; in an earlier one an example belongs, in a later one it is a duplicate.
     """
-    known = {split: scan for split, scan in scans.items() if scan.hashes is not None}
-    pairs = [(a, b) for number, b in enumerate(known) for a in list(known)[:number]]
-    return [found for first, second in pairs if (found := _shared(data, first, second, known))]
+    pairs = [(first, second) for number, second in enumerate(scans) for first in list(scans)[:number]]
+    return [found for first, second in pairs if (found := _shared(data, first, second, scans))]
 
 
 def _shared(data: Data, first: str, second: str, scans: Mapping[str, Scan]) -> Finding | None:
-    hashes, empty = scans[second].hashes, scans[second].is_empty
-    others = scans[first].hashes
-    assert hashes is not None
-    assert others is not None
-    shared = np.isin(hashes, others)
-    if empty is not None:
-        shared &= ~empty
+    hashes, others = scans[second].hashes, scans[first].hashes
+    shared = scans[second].shared(scans[first])
     count = int(shared.sum())
-    if not count:
+    if not count or hashes is None:
         return None
     position = int(np.argmax(shared))
     names = _name(data, first, int(np.argmax(others == hashes[position]))), _name(data, second, position)

@@ -6,18 +6,19 @@ that removes at least 98% of the errors of a guess without the column, the colum
 or squared distances of ranks, so that a few far targets do not decide.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.data.structures import is_several
-from tfloop_cli.engine.inspection.scanning import blocks
+from tfloop_cli.engine.inspection.scanning import blocks, hash_rows
 from tfloop_cli.events import Finding
 
 MAX_ROWS, MIN_ROWS = 10_000, 40
 MAX_COLUMNS, MAX_CLASSES = 1000, 1000
+FAR = 100.0  # farther than two standardized numbers, which are between -3 and 3
 MIN_ERRORS = 5  # of a guess without the column; with fewer, chance decides
 THRESHOLD = 0.98  # of the errors that a leak removes
 
@@ -37,8 +38,8 @@ def find_leaks(data: Data) -> list[Finding]:
     else:
         return []
     found = []
-    for name, block in _columns(data, inputs):
-        removed = removed_errors(codes_of(block), values)
+    for name, numbers in _columns(data, inputs):
+        removed = removed_errors(numbers, values)
         if removed >= THRESHOLD:
             what = "wrong classes" if spec.classes else "variance of the target"
             message = f"column `{name}` alone predicts the target: it removes {removed:.1%} of the {what}"
@@ -47,20 +48,21 @@ def find_leaks(data: Data) -> list[Finding]:
 
 
 def _columns(data: Data, inputs: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Yields the features of each column, [rows, features]; of a vector without columns, each feature."""
-    bounds: dict[str, tuple[int, int]] = {}
-    for one in data.spec.columns:
-        bounds[one.name] = (bounds.get(one.name, (one.start, 0))[0], one.stop)
-    columns: Mapping[str, tuple[int, int]] = bounds or {str(n): (n, n + 1) for n in range(inputs.shape[1])}
-    for name, (start, stop) in list(columns.items())[:MAX_COLUMNS]:
-        yield name, inputs[:, start:stop]
+    """Yields a number per row for each column, or each feature of a vector without columns: float64 [rows].
 
-
-def codes_of(block: np.ndarray) -> np.ndarray:
-    """Returns the position of each row among the distinct ones, in order of the first feature, then the others."""
-    if block.shape[1] == 1:
-        return np.unique(block[:, 0], return_inverse=True)[1]
-    return np.unique(block, axis=0, return_inverse=True)[1].reshape(len(block))
+    Equal values of a column have equal numbers, and near ones near numbers.
+    """
+    numbers: dict[str, np.ndarray] = {}
+    for one in data.spec.columns[:MAX_COLUMNS]:
+        block = inputs[:, one.start : one.stop]
+        if one.kind == "flags":  # each combination is far from the others: a category, or whether a value is missing
+            values = FAR * np.unique(hash_rows([block]), return_inverse=True)[1]
+        else:  # a number, or the days of a date
+            values = block[:, 0].astype(np.float64)
+        numbers[one.name] = numbers.get(one.name, 0) + values
+    yield from numbers.items()
+    for feature in range(0 if data.spec.columns else min(inputs.shape[1], MAX_COLUMNS)):
+        yield str(feature), inputs[:, feature].astype(np.float64)
 
 
 def ranks(numbers: np.ndarray) -> np.ndarray:
@@ -70,16 +72,16 @@ def ranks(numbers: np.ndarray) -> np.ndarray:
     return ((2 * last - counts - 1) / 2)[inverse]
 
 
-def removed_errors(codes: np.ndarray, targets: np.ndarray) -> float:
+def removed_errors(numbers: np.ndarray, targets: np.ndarray) -> float:
     """Returns which fraction of the errors of a guess a column removes, at most 1; 0 if there are too few rows.
 
     Args:
-        codes: of the values of the column, int64 [rows]; near codes are near values.
+        numbers: of the column, float64 [rows].
         targets: classes, an int dtype, or ranks, float64 [rows].
     """
-    if len(codes) < MIN_ROWS:
+    if len(numbers) < MIN_ROWS:
         return 0.0
-    fit, held = codes[::2], codes[1::2]
+    fit, held = numbers[::2], numbers[1::2]
     expected, actual = targets[::2], targets[1::2]
     values, inverse = np.unique(fit, return_inverse=True)
     if np.issubdtype(targets.dtype, np.integer):

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.data import Data, InputSpec
 from tfloop_cli.engine.data.structures import is_several, named_values
 from tfloop_cli.events import Picture
 
@@ -31,37 +31,44 @@ class ImageRows:
 def image_rows(data: Data, config: Config) -> ImageRows | None:
     """Returns images of the first training batches of a run, exactly as the model receives them; None without images.
 
-    The rows are the first classes; without classes, any images.
+    The rows are the classes with the most images among these; without classes, any images.
     """
-    names = [name for name, one in named_values(data.spec.inputs) if one.is_image and len(one.shape) in (2, 3)]
-    if not names:
+    inputs = [(name, one) for name, one in named_values(data.spec.inputs) if one.is_image and len(one.shape) in (2, 3)]
+    if not inputs:
         return None
+    name, spec = inputs[0]
+    by_label, has_classes = _first_images(data, config, name)
+    chosen = sorted(sorted(by_label, key=lambda label: (-len(by_label[label]), label))[:MAX_ROWS])
+    grid = np.zeros((len(chosen), PER_ROW, *by_label[chosen[0]][0].shape), np.float32)
+    for number, label in enumerate(chosen):
+        grid[number, : len(by_label[label])] = np.stack(by_label[label])
+    images = _in_unit_range(np.nan_to_num(grid.reshape(-1, *grid.shape[2:])), spec, config)
+    labels = tuple(data.spec.class_names[label] for label in chosen) if has_classes else ()
+    return ImageRows(images[..., None] if images.ndim == 3 else images, labels)
+
+
+def _first_images(data: Data, config: Config, name: str) -> tuple[dict[int, list[np.ndarray]], bool]:
+    """Returns up to `PER_ROW` images of each class in the first batches, and whether there are classes.
+
+    Without classes, the keys are the numbers of rows.
+    """
     spec = data.spec.targets
     has_classes = not is_several(spec) and spec.classes > 0 and (spec.one_hot or spec.shape in ((), (1,)))
     rows = min(spec.classes, MAX_ROWS) if has_classes else MAX_ROWS
-    steps = min(data.steps_per_epoch, -(-MAX_SEARCHED // config.batch_size))
-    found: list[list[np.ndarray]] = [[] for _ in range(rows)]
-    for inputs, targets, *_ in data.batches(0, steps):
-        images = dict(named_values(inputs))[names[0]].numpy()
-        labels = spec.labels_of(targets).numpy() if has_classes else np.arange(len(images)) // PER_ROW % rows
-        for image, label in zip(images, labels, strict=True):
-            if label < rows and len(found[label]) < PER_ROW:
-                found[label].append(image)
-        if all(len(row) == PER_ROW for row in found):
+    found: dict[int, list[np.ndarray]] = {}
+    for inputs, targets, *_ in data.batches(0, min(data.steps_per_epoch, -(-MAX_SEARCHED // config.batch_size))):
+        images, placed = dict(named_values(inputs))[name].numpy(), sum(map(len, found.values()))
+        labels = spec.labels_of(targets).numpy() if has_classes else (np.arange(len(images)) + placed) // PER_ROW
+        for image, label in zip(images, labels.tolist(), strict=True):
+            if len(row := found.setdefault(label, [])) < PER_ROW:
+                row.append(image)
+        if sum(len(row) == PER_ROW for row in found.values()) >= rows:
             break
-    found = found if has_classes else [row for row in found if row]
-    grid = np.zeros((len(found), PER_ROW, *next(row[0] for row in found if row).shape), np.float32)
-    for number, row in enumerate(found):
-        grid[number, : len(row)] = np.stack(row) if row else 0
-    images = grid.reshape(-1, *grid.shape[2:])
-    images = _in_unit_range(images, data, config)
-    images = images[..., None] if images.ndim == 3 else images
-    return ImageRows(images, data.spec.class_names[:rows] if has_classes else ())
+    return found, has_classes
 
 
-def _in_unit_range(images: np.ndarray, data: Data, config: Config) -> np.ndarray:
+def _in_unit_range(images: np.ndarray, spec: InputSpec, config: Config) -> np.ndarray:
     """Returns images in [0, 1]; those of floats beyond it are scaled by the smallest and the largest value."""
-    spec = next(one for _, one in named_values(data.spec.inputs) if one.is_image)
     if spec.dtype == "uint8":
         return np.clip(images if spec.is_scaled(config.scale_uint8) else images / 255, 0, 1)
     low, high = float(images.min()), float(images.max())

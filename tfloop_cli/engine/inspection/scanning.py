@@ -1,5 +1,6 @@
 """Reads each example of a split once: its target, and a hash of what the model sees of it."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data import Data, DataSpec
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values
 
+EMPTY = 0  # the hash of a text of which no token is known
 MAX_COMPARED_BYTES = 4 * 2**30  # of the inputs of all splits; larger data is not searched for duplicates
 BLOCK_BYTES, MAX_BLOCK = 16 * 2**20, 8192  # of inputs, and examples, that are read at once
 
@@ -19,13 +21,29 @@ class Scan:
 
     Attributes:
         targets: [examples, *target_shape], several in a structure; None if they would have to be read from large data.
-        hashes: equal for examples that the model sees alike, uint64 [examples]; None if the data is too large.
-        is_empty: of texts: whether the model sees nothing of it, bool [examples].
+        hashes: equal for examples that the model sees alike, uint64 [examples]; None if the data is too large. A text
+            of which the model sees nothing has `EMPTY`.
     """
 
     targets: Structure | None
     hashes: np.ndarray | None = None
-    is_empty: np.ndarray | None = None
+
+    @functools.cached_property
+    def in_order(self) -> np.ndarray | None:
+        """The hashes but `EMPTY`, sorted, uint64 [n]; None without hashes."""
+        return None if self.hashes is None else np.sort(self.hashes[self.hashes != EMPTY])
+
+    @property
+    def repeated(self) -> int | None:
+        """The number of examples that equal an earlier one; None without hashes."""
+        return None if self.in_order is None else int(np.count_nonzero(self.in_order[1:] == self.in_order[:-1]))
+
+    def shared(self, other: "Scan") -> np.ndarray:
+        """Returns which examples are in another split too: bool [examples]; none without hashes."""
+        if self.hashes is None or other.in_order is None or not len(other.in_order):
+            return np.zeros(0, bool)
+        positions = np.searchsorted(other.in_order, self.hashes).clip(max=len(other.in_order) - 1)
+        return np.asarray((other.in_order[positions] == self.hashes) & (self.hashes != EMPTY))
 
 
 def example_bytes(spec: DataSpec) -> int:
@@ -70,13 +88,14 @@ def scan(data: Data, split: str) -> Scan:
     hashes, read = [], []
     for inputs, found in blocks(data, split):
         compared = [inputs, found] if is_tabular(data.spec) else [inputs]
-        hashes.append(hash_rows([one.numpy() for structure in compared for _, one in named_values(structure)]))
+        arrays = [one.numpy() for structure in compared for _, one in named_values(structure)]
+        hashed = hash_rows(arrays)
+        hashes.append(hashed if data.spec.vocabulary else np.maximum(hashed, EMPTY + 1))
         if known is None:
             read.append(map_structure(lambda one: one.numpy(), found))
     if known is None and not is_several(data.spec.targets):
         targets = np.concatenate(read)
-    joined = np.concatenate(hashes)
-    return Scan(targets, joined, joined == 0 if data.spec.vocabulary else None)
+    return Scan(targets, np.concatenate(hashes))
 
 
 def hash_rows(arrays: Sequence[np.ndarray]) -> np.ndarray:

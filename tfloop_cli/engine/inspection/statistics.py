@@ -33,11 +33,7 @@ def split_summary(data: Data, split: str, found: Scan) -> SplitSummary:
     """Returns what is shown of a split."""
     counts = class_counts(data, found.targets)
     named = None if counts is None else dict(zip(data.spec.class_names, counts.tolist(), strict=True))
-    repeated = None
-    if found.hashes is not None:
-        compared = found.hashes if found.is_empty is None else found.hashes[~found.is_empty]
-        repeated = len(compared) - len(np.unique(compared))
-    return SplitSummary(split, data.examples(split), named, _target_statistics(data, found), repeated)
+    return SplitSummary(split, data.examples(split), named, _target_statistics(data, found), found.repeated)
 
 
 def _target_statistics(data: Data, found: Scan) -> Mapping[str, list[float]] | None:
