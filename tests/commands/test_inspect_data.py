@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
 from tfloop_cli.engine.image_grid import GAP
-from tfloop_cli.engine.inspection.pictures import PER_ROW
+from tfloop_cli.engine.inspection.images import PER_ROW
 
 
 @pytest.fixture

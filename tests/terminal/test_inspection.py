@@ -1,4 +1,4 @@
-"""The output of `tfloop inspect data`: tables, pictures of half blocks, findings, and one JSON document."""
+"""The output of `tfloop inspect data`: tables, thumbnails of half blocks, findings, and one JSON document."""
 
 import json
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from tfloop_cli.events import DataInspected, Finding, InputSummary, Picture, SplitSummary
+from tfloop_cli.data_summary import DataSummary, Finding, InputSummary, SplitSummary, Thumbnails
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.half_blocks import half_blocks
 from tfloop_cli.terminal.inspection import show_data
 
-EVENT = DataInspected(
+EVENT = DataSummary(
     "table",
     "classification",
     (
@@ -58,7 +58,7 @@ x  y
 def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Returns a function that prints an event, and returns stdout."""
 
-    def show(event: DataInspected, columns: int = 100, **options: bool) -> str:
+    def show(event: DataSummary, columns: int = 100, **options: bool) -> str:
         monkeypatch.setenv("COLUMNS", str(columns))
         show_data(Console(**options), event)
         return capsys.readouterr().out
@@ -70,8 +70,8 @@ def test_tables_are_aligned(shown) -> None:
     assert shown(EVENT) == TEXT
 
 
-def test_document_has_everything_but_pictures(shown) -> None:
-    event = replace(EVENT, pictures=(Picture("a", 1, bytes(6)),), image="grid.png", rows=("a",))
+def test_document_has_everything_but_thumbnails(shown) -> None:
+    event = replace(EVENT, thumbnails=(Thumbnails("a", 1, bytes(6)),), image="grid.png", rows=("a",))
     document = json.loads(shown(event, json=True))
     assert (document["event"], document["schema"], document["image"]) == ("data", 1, "grid.png")
     assert document["splits"][1] == {
@@ -80,7 +80,7 @@ def test_document_has_everything_but_pictures(shown) -> None:
     assert document["findings"] == [
         {"kind": "missing_class", "message": EVENT.findings[0].message, "split": "test", "column": None, "count": 1}
     ]
-    assert "pictures" not in document
+    assert "thumbnails" not in document
 
 
 def test_wide_examples_are_turned(shown) -> None:
@@ -114,25 +114,27 @@ def test_inputs_show_shape_and_statistics(shown) -> None:
     ) in out
 
 
-def test_pictures_are_drawn_only_on_a_terminal(shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    event = replace(EVENT, image="grid.png", rows=("a", "b"), pictures=(Picture("a", 1, bytes([1, 2, 3, 4, 5, 6])),))
+def test_thumbnails_are_drawn_only_on_a_terminal(shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    event = replace(
+        EVENT, image="grid.png", rows=("a", "b"), thumbnails=(Thumbnails("a", 1, bytes([1, 2, 3, 4, 5, 6])),)
+    )
     line = "training images as the model receives them: grid.png, one row per class: a, b\n"
     assert line in shown(event)
     assert "▀" not in shown(event)
-    monkeypatch.setattr(Console, "draws_pictures", True)
+    monkeypatch.setattr(Console, "draws_images", True)
     monkeypatch.setenv("COLORTERM", "truecolor")
     assert line + "a\n\x1b[38;2;1;2;3;48;2;4;5;6m▀\x1b[0m\n" in shown(event)
 
 
 def test_half_blocks_have_the_upper_and_the_lower_pixel() -> None:
     pixels = bytes([255, 0, 0, 0, 255, 0, 0, 0, 255, 128, 128, 128])  # red, green; blue, gray
-    (line,) = half_blocks(Picture("", 2, pixels), true_color=True)
+    (line,) = half_blocks(Thumbnails("", 2, pixels), true_color=True)
     assert line == "\x1b[38;2;255;0;0;48;2;0;0;255m▀\x1b[38;2;0;255;0;48;2;128;128;128m▀\x1b[0m"
-    (line,) = half_blocks(Picture("", 2, pixels), true_color=False)
+    (line,) = half_blocks(Thumbnails("", 2, pixels), true_color=False)
     assert line == "\x1b[38;5;196;48;5;21m▀\x1b[38;5;46;48;5;244m▀\x1b[0m"
 
 
 @pytest.mark.parametrize(("gray", "code"), [(0, 16), (8, 232), (238, 255), (255, 231)])
 def test_grays_are_those_of_256_colors(gray: int, code: int) -> None:
-    (line,) = half_blocks(Picture("", 1, bytes([gray] * 6)), true_color=False)
+    (line,) = half_blocks(Thumbnails("", 1, bytes([gray] * 6)), true_color=False)
     assert line == f"\x1b[38;5;{code};48;5;{code}m▀\x1b[0m"

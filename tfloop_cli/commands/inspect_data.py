@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.data_summary import DataSummary
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.image_grid import grid, png
-from tfloop_cli.engine.inspection import ImageRows, image_rows, inspect, pictures
-from tfloop_cli.engine.inspection.pictures import PER_ROW
+from tfloop_cli.engine.inspection import ImageRows, image_rows, inspect, thumbnails
+from tfloop_cli.engine.inspection.images import PER_ROW
 from tfloop_cli.engine.tasks import build_task, decide_task
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.events import DataInspected
 from tfloop_cli.files import disk_errors, write_atomic
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.inspection import show_data
@@ -54,10 +54,10 @@ def inspect_data(config: Config, options: Options, console: Console) -> ExitCode
     if not bool(task.eval_step):
         data.run_splits.undo_auto()  # as `train` does
     with data.explain_errors():
-        event = inspect(data, config, skipped)
+        summary = inspect(data, config, skipped)
         images = image_rows(data, config)
-    show_data(console, event if images is None else _with_images(event, images, options.output, console))
-    return ExitCode.DATA if options.strict and event.findings else ExitCode.DONE
+    show_data(console, summary if images is None else _with_images(summary, images, options.output, console))
+    return ExitCode.DATA if options.strict and summary.findings else ExitCode.DONE
 
 
 def unknown_target(path: str) -> TfloopError:
@@ -71,10 +71,10 @@ def unknown_target(path: str) -> TfloopError:
     return TfloopError(f"{path}: which column is to be predicted?", hint=f"`--target COLUMN`, one{names}")
 
 
-def _with_images(event: DataInspected, images: ImageRows, output: Path | None, console: Console) -> DataInspected:
-    """Writes the image grid, and returns the event with its path and its first rows."""
+def _with_images(summary: DataSummary, images: ImageRows, output: Path | None, console: Console) -> DataSummary:
+    """Writes the image grid, and returns the summary with its path and its first rows."""
     path, content = output or DEFAULT_IMAGE, png(grid(images.images, PER_ROW))
-    event = replace(event, pictures=pictures(images, shutil.get_terminal_size().columns))
+    summary = replace(summary, thumbnails=thumbnails(images, shutil.get_terminal_size().columns))
     try:
         with disk_errors(path):
             write_atomic(path, content)
@@ -82,5 +82,5 @@ def _with_images(event: DataInspected, images: ImageRows, output: Path | None, c
         if output:
             raise
         console.warn(f"the images are not written: {error}")
-        return event
-    return replace(event, image=str(path), rows=images.labels)
+        return summary
+    return replace(summary, image=str(path), rows=images.labels)

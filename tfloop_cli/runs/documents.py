@@ -5,7 +5,8 @@ import math
 from dataclasses import asdict, replace
 from typing import Any
 
-from tfloop_cli.events import DataInspected, EpochDone, Evaluated, Event, RunEnded, RunStarted
+from tfloop_cli.data_summary import DataSummary
+from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 
 SCHEMA = 1  # of the documents; increased by a change that breaks readers
 
@@ -45,11 +46,15 @@ def document(event: Event) -> Document | None:
             }
         case RunEnded():
             return {"event": "end"} | asdict(event)
-        case DataInspected():
-            values = asdict(replace(event, pictures=()))
-            return {"event": "data", "schema": SCHEMA} | {name: values[name] for name in values if name != "pictures"}
         case _:
             return None
+
+
+def data_document(summary: DataSummary) -> Document:
+    """Returns what was found in data as plain data under stable names."""
+    values = asdict(replace(summary, thumbnails=()))
+    del values["thumbnails"]
+    return {"event": "data", "schema": SCHEMA} | values
 
 
 def read_epoch(line: bytes) -> EpochDone | None:

@@ -70,7 +70,7 @@ class Console:
         return self.stderr.encoding.lower().startswith("utf")
 
     @property
-    def draws_pictures(self) -> bool:
+    def draws_images(self) -> bool:
         """Whether stdout is a terminal that supports colors and half blocks."""
         return self._colored_results and (self.stdout.encoding or "").lower().startswith("utf")
 

@@ -1,17 +1,17 @@
-"""Draws pictures in a terminal: each character is two pixels, one above the other."""
+"""Draws thumbnails in a terminal: each character is two pixels, one above the other."""
 
-from tfloop_cli.events import Picture
+from tfloop_cli.data_summary import Thumbnails
 
 
-def half_blocks(picture: Picture, *, true_color: bool) -> list[str]:
-    """Returns the lines of a picture, half as many as it has rows of pixels.
+def half_blocks(strip: Thumbnails, *, true_color: bool) -> list[str]:
+    """Returns the lines of a strip, half as many as it has rows of pixels.
 
     Args:
-        picture: of an even height.
+        strip: of an even height.
         true_color: whether the terminal has 24-bit colors; else it has 256 colors.
     """
-    size = 3 * picture.width
-    rows = [picture.pixels[start : start + size] for start in range(0, len(picture.pixels), size)]
+    size = 3 * strip.width
+    rows = [strip.pixels[start : start + size] for start in range(0, len(strip.pixels), size)]
     code = _true_color if true_color else _color256
     return [
         "".join(f"\x1b[38;{code(*above[at : at + 3])};48;{code(*below[at : at + 3])}m▀" for at in range(0, size, 3))

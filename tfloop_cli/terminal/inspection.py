@@ -4,8 +4,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
-from tfloop_cli.events import DataInspected, InputSummary, SplitSummary
-from tfloop_cli.runs.documents import document
+from tfloop_cli.data_summary import DataSummary, InputSummary, SplitSummary
+from tfloop_cli.runs.documents import data_document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import MAX_WIDTH
 from tfloop_cli.terminal.half_blocks import half_blocks
@@ -15,53 +15,53 @@ MAX_CLASSES = 20  # that are shown
 MAX_CELL = 40  # characters of a cell of an example
 
 
-def show_data(console: Console, event: DataInspected) -> None:
+def show_data(console: Console, summary: DataSummary) -> None:
     """Prints inspected data to stdout: aligned text, or one JSON document."""
-    for note in event.notes:
+    for note in summary.notes:
         console.note(note)
     if console.json:
-        console.document(document(event) or {})
+        console.document(data_document(summary))
         return
     width = shutil.get_terminal_size((MAX_WIDTH, 0)).columns
-    console.result(f"{event.dataset}, task {event.task}")
-    for input_ in event.inputs:
+    console.result(f"{summary.dataset}, task {summary.task}")
+    for input_ in summary.inputs:
         console.result(_input_line(input_))
-    for heading, lines in _tables(event, width):
+    for heading, lines in _tables(summary, width):
         console.result("")
         console.result(console.heading(heading))
         for line in lines:
             console.result(line)
-    if event.image:
+    if summary.image:
         console.result("")
-        console.result(_image_line(event))
-    if console.draws_pictures:
+        console.result(_image_line(summary))
+    if console.draws_images:
         true_color = os.environ.get("COLORTERM") in ("truecolor", "24bit")
-        for picture in event.pictures:
-            for line in [picture.label, *half_blocks(picture, true_color=true_color)]:
+        for strip in summary.thumbnails:
+            for line in [strip.label, *half_blocks(strip, true_color=true_color)]:
                 console.result(line)
-    _show_findings(console, event)
+    _show_findings(console, summary)
 
 
-def _show_findings(console: Console, event: DataInspected) -> None:
+def _show_findings(console: Console, summary: DataSummary) -> None:
     console.result("")
-    count = len(event.findings)
+    count = len(summary.findings)
     console.result(console.heading("no findings" if not count else f"{count} finding{'' if count == 1 else 's'}"))
-    for finding in event.findings:
+    for finding in summary.findings:
         console.result(f"- {finding.message}")
 
 
-def _tables(event: DataInspected, width: int) -> Iterator[tuple[str, list[str]]]:
+def _tables(summary: DataSummary, width: int) -> Iterator[tuple[str, list[str]]]:
     """Yields the heading of each table and its lines."""
-    yield _first_and_rest(aligned(_split_rows(event.splits), left=1))
-    if rows := _class_rows(event.splits):
+    yield _first_and_rest(aligned(_split_rows(summary.splits), left=1))
+    if rows := _class_rows(summary.splits):
         heading, lines = _first_and_rest(aligned(rows, left=1))
-        left = len(event.splits[0].classes or {}) - MAX_CLASSES
+        left = len(summary.splits[0].classes or {}) - MAX_CLASSES
         more = [f"... and {left:,} more classes: all are in the document of `--json`"] if left > 0 else []
         yield heading, lines + more
-    if event.columns:
-        yield _first_and_rest(data_table(event.columns, width, "all are in the document of `--json`"))
-    if event.examples:
-        yield _first_and_rest(_example_lines(event.examples, width))
+    if summary.columns:
+        yield _first_and_rest(data_table(summary.columns, width, "all are in the document of `--json`"))
+    if summary.examples:
+        yield _first_and_rest(_example_lines(summary.examples, width))
 
 
 def _example_lines(examples: Sequence[Mapping[str, str]], width: int) -> list[str]:
@@ -114,9 +114,9 @@ def _input_line(one: InputSummary) -> str:
     return f"{text}, as the model receives it: mean {means}, deviation {deviations}"
 
 
-def _image_line(event: DataInspected) -> str:
-    rows = f", one row per class: {', '.join(event.rows)}" if event.rows else ""
-    return f"training images as the model receives them: {event.image}{rows}"
+def _image_line(summary: DataSummary) -> str:
+    rows = f", one row per class: {', '.join(summary.rows)}" if summary.rows else ""
+    return f"training images as the model receives them: {summary.image}{rows}"
 
 
 def _one_line(text: str) -> str:

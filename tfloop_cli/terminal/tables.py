@@ -100,7 +100,7 @@ def data_table(
     """Returns the lines of a table with one row per column of the data, at most `MAX_ROWS`.
 
     Args:
-        columns: see `RunStarted`, or `DataInspected`.
+        columns: see `RunStarted`, or `DataSummary`.
         width: of the screen, in characters; longer lines are cut.
         rest: where the other columns are shown.
     """

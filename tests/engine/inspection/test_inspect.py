@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfloop_cli.data_summary import DataSummary, Finding, InputSummary
 from tfloop_cli.engine.data import Data, build_data, from_arrays
 from tfloop_cli.engine.inspection import inspect
 from tfloop_cli.engine.inspection.leaks import ranks, removed_errors
 from tfloop_cli.engine.inspection.scanning import hash_rows
-from tfloop_cli.events import DataInspected, Finding, InputSummary
 
 random = np.random.default_rng(0)
 
 
 @pytest.fixture
-def inspected(configure: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DataInspected]:
+def inspected(configure: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DataSummary]:
     """Returns a function that inspects the dataset of a config, or one of the test."""
     monkeypatch.setenv("TFLOOP_CACHE", str(tmp_path / "cache"))
 
-    def inspect_changes(own: Any = None, **changes: Any) -> DataInspected:
+    def inspect_changes(own: Any = None, **changes: Any) -> DataSummary:
         config, skipped = configure(**changes), []
         data = Data(own, config) if own is not None else build_data(config, skipped.append, skip_invalid=True)
         return inspect(data, config, skipped)
@@ -36,11 +36,7 @@ def write_table(path: Path, columns: dict[str, Any]) -> dict[str, Any]:
     return {"name": "table", "train": str(path), "target": "y"}
 
 
-def kinds(event: DataInspected) -> list[str]:
-    return [one.kind for one in event.findings]
-
-
-def of_kind(event: DataInspected, kind: str) -> list[Finding]:
+def of_kind(event: DataSummary, kind: str) -> list[Finding]:
     return [one for one in event.findings if one.kind == kind]
 
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfloop_cli.data_summary import Finding, SplitSummary
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.data.structures import is_several
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.inspection.scanning import Scan, blocks, is_tabular
-from tfloop_cli.events import Finding, SplitSummary
 
 MAX_NAMES = 5  # of classes in a line
 

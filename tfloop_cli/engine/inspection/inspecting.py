@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.data_summary import DataSummary, Finding
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.structures import is_several
@@ -15,13 +16,12 @@ from tfloop_cli.engine.inspection.leaks import find_leaks
 from tfloop_cli.engine.inspection.scanning import MAX_COMPARED_BYTES, scan
 from tfloop_cli.engine.inspection.statistics import input_summaries, ordered, split_summary
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.events import DataInspected, Finding
 
 EXAMPLES = 5  # rows that are shown
 MAX_FEATURES = 10  # of a vector, in an example that is shown
 
 
-def inspect(data: Data, config: Config, skipped: Sequence[str] = ()) -> DataInspected:
+def inspect(data: Data, config: Config, skipped: Sequence[str] = ()) -> DataSummary:
     """Returns what a run would read, without images.
 
     Args:
@@ -43,7 +43,7 @@ def inspect(data: Data, config: Config, skipped: Sequence[str] = ()) -> DataInsp
         *findings.constant_columns(data),
         *find_leaks(data),
     ]
-    return DataInspected(
+    return DataSummary(
         dataset=config.dataset.name,
         task=config.task.name,
         splits=splits,
@@ -56,7 +56,7 @@ def inspect(data: Data, config: Config, skipped: Sequence[str] = ()) -> DataInsp
 
 
 def _columns(data: Data) -> list[dict[str, Any]]:
-    """Returns what is shown of each column of a table; see `DataInspected`."""
+    """Returns what is shown of each column of a table; see `DataSummary`."""
     encoders = data.encoders
     rows: list[dict[str, Any]] = [] if encoders is None else [dict(row) for row in encoders.overview()]
     if isinstance(encoders, TableEncoders):

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.data_summary import Finding
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.data.structures import is_several
 from tfloop_cli.engine.inspection.scanning import blocks, hash_rows
-from tfloop_cli.events import Finding
 
 MAX_ROWS, MIN_ROWS = 10_000, 40
 MAX_COLUMNS, MAX_CLASSES = 1000, 1000

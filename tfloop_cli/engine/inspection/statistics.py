@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.data_summary import InputSummary, SplitSummary
 from tfloop_cli.engine.data import Data, InputSpec
 from tfloop_cli.engine.data.structures import is_several, named_values
 from tfloop_cli.engine.inspection.scanning import Scan, blocks, example_bytes
-from tfloop_cli.events import InputSummary, SplitSummary
 
 SPLIT_ORDER = ("train", "validation", "test")
 MAX_EXAMPLES = 10_000  # of the training split, spread evenly, from which means and deviations are computed

@@ -6,9 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.data_summary import Thumbnails
 from tfloop_cli.engine.data import Data, InputSpec
 from tfloop_cli.engine.data.structures import is_several, named_values
-from tfloop_cli.events import Picture
 
 PER_ROW, MAX_ROWS = 8, 8  # images of a class, and classes
 MAX_SEARCHED = 512  # images of the first batches, from which those of the rows are taken
@@ -75,8 +75,8 @@ def _in_unit_range(images: np.ndarray, spec: InputSpec, config: Config) -> np.nd
     return images if 0 <= low <= high <= 1 else (images - low) / ((high - low) or 1)
 
 
-def pictures(rows: ImageRows, width: int) -> tuple[Picture, ...]:
-    """Returns the first rows as small pictures.
+def thumbnails(rows: ImageRows, width: int) -> tuple[Thumbnails, ...]:
+    """Returns the first rows as thumbnails.
 
     Args:
         rows: see `image_rows`.
@@ -92,4 +92,6 @@ def pictures(rows: ImageRows, width: int) -> tuple[Picture, ...]:
     lines[..., :thumb, :] = np.round(np.clip(small.reshape(*lines.shape[:2], tall, thumb, 3), 0, 1) * 255)
     strips = lines[:THUMBNAIL_ROWS, :count].swapaxes(1, 2).reshape(-1, tall, count * (thumb + 1), 3)[:, :, :-1]
     labels = rows.labels or ("",) * len(strips)
-    return tuple(Picture(label, strip.shape[1], strip.tobytes()) for label, strip in zip(labels, strips, strict=False))
+    return tuple(
+        Thumbnails(label, strip.shape[1], strip.tobytes()) for label, strip in zip(labels, strips, strict=False)
+    )

@@ -1,4 +1,4 @@
-"""The image grid: images as the model receives them, a row per class, and small pictures for a terminal."""
+"""The image grid: images as the model receives them, a row per class, and thumbnails for a terminal."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ import pytest
 
 from tfloop_cli.engine.data import Data, from_arrays
 from tfloop_cli.engine.image_grid import GAP, grid
-from tfloop_cli.engine.inspection import ImageRows, image_rows, pictures
-from tfloop_cli.engine.inspection.pictures import PER_ROW, THUMBNAIL, THUMBNAIL_ROWS
+from tfloop_cli.engine.inspection import ImageRows, image_rows, thumbnails
+from tfloop_cli.engine.inspection.images import PER_ROW, THUMBNAIL, THUMBNAIL_ROWS
 
 random = np.random.default_rng(0)
 
@@ -75,10 +75,10 @@ def test_grid_with_columns_has_the_rows_that_it_needs() -> None:
 
 
 @pytest.mark.parametrize(("width", "count"), [(1000, PER_ROW), (60, 3), (5, 1)])
-def test_pictures_fit_in_the_terminal(width: int, count: int) -> None:
+def test_thumbnails_fit_in_the_terminal(width: int, count: int) -> None:
     images = np.zeros((6 * PER_ROW, 32, 64, 1), np.float32)
     images[PER_ROW : 2 * PER_ROW] = 1  # the second row is white
-    found = pictures(ImageRows(images, tuple("abcdef")), width)
+    found = thumbnails(ImageRows(images, tuple("abcdef")), width)
     assert [one.label for one in found] == list("abcdef")[:THUMBNAIL_ROWS]
     assert {one.width for one in found} == {count * (THUMBNAIL + 1) - 1}
     tall = THUMBNAIL // 2  # as wide as two of its heights
@@ -88,5 +88,5 @@ def test_pictures_fit_in_the_terminal(width: int, count: int) -> None:
 
 
 def test_small_images_are_not_enlarged() -> None:
-    (picture,) = pictures(ImageRows(np.ones((PER_ROW, 8, 8, 3), np.float32), ()), 80)
-    assert (picture.label, picture.width, len(picture.pixels)) == ("", PER_ROW * 9 - 1, 8 * (PER_ROW * 9 - 1) * 3)
+    (strip,) = thumbnails(ImageRows(np.ones((PER_ROW, 8, 8, 3), np.float32), ()), 80)
+    assert (strip.label, strip.width, len(strip.pixels)) == ("", PER_ROW * 9 - 1, 8 * (PER_ROW * 9 - 1) * 3)
