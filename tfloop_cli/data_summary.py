@@ -48,7 +48,8 @@ class Finding:
     """Something about the data that is likely to be wrong.
 
     Attributes:
-        kind: "invalid_examples", "missing_class", "duplicates", "shared_groups", "constant_column" or "leak".
+        kind: "invalid_examples", "missing_class", "single_class", "duplicates", "shared_groups", "constant_column" or
+            "leak".
         message: one sentence.
         split, column: where, if it is one place.
         count: number of examples, if it is about some.

@@ -9,10 +9,14 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.data_summary import DataSummary, Finding, InputSummary
-from tfloop_cli.engine.data import Data, build_data, from_arrays
-from tfloop_cli.engine.inspection import inspect
+from tfloop_cli.engine.data import Data, Dataset, DataSpec, build_data, from_arrays
+from tfloop_cli.engine.data.tables import table_cache
+from tfloop_cli.engine.datasets import table
+from tfloop_cli.engine.inspection import inspect, scanning
 from tfloop_cli.engine.inspection.leaks import ranks, removed_errors
 from tfloop_cli.engine.inspection.scanning import hash_rows
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.registry import datasets
 
 random = np.random.default_rng(0)
 
@@ -211,8 +215,18 @@ def test_class_that_a_split_lacks_is_found(inspected) -> None:
     train, test = np.repeat([0, 1, 2], 20), np.repeat([0, 2], 5)
     images = random.integers(0, 256, (70, 8, 8, 1), np.uint8)
     own = from_arrays({"train": (images[:60], train), "test": (images[60:], test)}, class_names=["a", "b", "c", "d"])
-    event = inspected(own)
-    assert event.findings == (Finding("missing_class", "test: no example of the class `b`", "test", count=1),)
+    assert inspected(own).findings == (
+        Finding("missing_class", "train: no example of the class `d`", "train", count=1),
+        Finding("missing_class", "test: no example of the class `b`", "test", count=1),
+    )
+
+
+def test_single_class_is_found(inspected) -> None:
+    own = from_arrays({"train": (random.random((40, 3)).astype(np.float32), np.zeros(40, np.int64))})
+    (found,) = inspected(own, test=0).findings
+    assert (found.kind, found.message) == (
+        "single_class", "the data has a single class, `0`: every prediction is right",
+    )  # fmt: skip
 
 
 def test_groups_that_two_splits_share_are_found(inspected) -> None:
@@ -294,3 +308,77 @@ def test_hash_depends_on_every_value_and_its_place_but_not_on_padding() -> None:
     assert hash_rows(two)[0] != hash_rows(two)[1]
     many = random.integers(0, 2, (100_000, 17), np.uint8)
     assert len(np.unique(hash_rows([many]))) == len(np.unique(many, axis=0))
+
+
+# Kinds of data
+
+
+class FromDisk:
+    """A source that does not have its targets in memory."""
+
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
+        self._inputs, self._targets = tf.constant(inputs), tf.constant(targets)
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def gather(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.gather(self._inputs, indices), tf.gather(self._targets, indices)
+
+
+def from_disk() -> Dataset:
+    images, labels = random.integers(0, 256, (30, 8, 8, 1), np.uint8), np.arange(30, dtype=np.int32) % 3
+    splits = {"train": FromDisk(images, labels), "test": FromDisk(images[:6], labels[:6])}
+    return Dataset(DataSpec((8, 8, 1), "uint8", (), ("a", "b", "c")), splits, "fingerprint")
+
+
+def test_targets_are_read_where_they_are_not_in_memory(inspected) -> None:
+    event = inspected(from_disk())
+    assert event.splits[0].classes == {"a": 10, "b": 10, "c": 10}
+    assert [(one.kind, one.count) for one in event.findings] == [("duplicates", 6)]
+
+
+def test_large_data_is_not_searched_for_duplicates(inspected, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "MAX_COMPARED_BYTES", 36 * 64 - 1)
+    event = inspected(from_disk())
+    assert event.findings == ()
+    assert [(one.classes, one.repeated) for one in event.splits] == [(None, None), (None, None)]
+    assert event.notes[0].endswith("GiB is not searched for duplicates")
+
+
+def test_several_inputs_and_targets_are_summarized(inspected) -> None:
+    inputs = {"left": random.integers(0, 256, (20, 8, 8, 3), np.uint8), "right": random.random((20, 5))}
+    event = inspected(from_arrays({"train": (inputs, {"kind": np.arange(20) % 2, "age": random.random(20)})}), test=0)
+    assert [(one.name, one.shape, len(one.mean)) for one in event.inputs] == [
+        ("left", (8, 8, 3), 3),
+        ("right", (5,), 1),
+    ]
+    assert (event.splits[0].classes, event.splits[0].targets, event.findings) == (None, None, ())
+
+
+def test_dataset_that_does_not_support_skipping_is_inspected(configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "build", lambda component: from_disk())
+    data = build_data(configure(), skip_invalid=True)
+    assert data.splits == ["test", "train"]
+    with pytest.raises(TfloopError, match="is not supported by the dataset"):
+        build_data(configure(on_bad_example="skip"), skip_invalid=True)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_encoded_table_is_shared_with_training_if_all_rows_are_valid(
+    configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setenv("TFLOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(table_cache, "MIN_BYTES", 0)
+    dataset = write_table(tmp_path / "a.csv", {"x": range(40), "y": ["a", "b"] * 20})
+    if broken:
+        with (tmp_path / "a.csv").open("a") as file:
+            file.write("1,a,2\n")
+    config = configure(dataset=dataset, test=0)
+    assert build_data(config, skip_invalid=True).skipped == ({"train": 1} if broken else {})
+    if broken:
+        with pytest.raises(TfloopError, match=r"a.csv:42: split `train`: the row has 3 cell"):
+            build_data(config)
+    else:
+        monkeypatch.setattr(table, "build_splits", None)  # not read again
+        assert build_data(config).examples("train") == 40

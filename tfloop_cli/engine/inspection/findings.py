@@ -27,18 +27,24 @@ def invalid_examples(data: Data, messages: Sequence[str]) -> list[Finding]:
 
 
 def missing_classes(splits: Sequence[SplitSummary]) -> list[Finding]:
-    """Returns a finding for each split that lacks classes which another split has."""
-    known = dict.fromkeys(name for split in splits for name in split.classes or {})
-    present = [name for name in known if any((split.classes or {}).get(name) for split in splits)]
+    """Returns a finding for each split that lacks classes: of those with a name in training, else of those of others.
+
+    A single class is a finding too.
+    """
+    counted = [split for split in splits if split.classes is not None]
     found = []
-    for split in splits:
-        missing = [name for name in present if split.classes is not None and not split.classes.get(name)]
-        if missing:
+    for split in counted:
+        classes = split.classes or {}
+        known = [name for name in classes if split.name == "train" or any((one.classes or {})[name] for one in counted)]
+        if missing := [name for name in known if not classes[name]]:
             shown = ", ".join(f"`{name}`" for name in missing[:MAX_NAMES])
             more = ", ..." if len(missing) > MAX_NAMES else ""
-            what = "the class" if len(missing) == 1 else f"{len(missing):,} of {len(present):,} classes:"
+            what = "the class" if len(missing) == 1 else f"{len(missing):,} of {len(known):,} classes:"
             message = f"{split.name}: no example of {what} {shown}{more}"
             found.append(Finding("missing_class", message, split.name, count=len(missing)))
+    if counted and len(names := list(counted[0].classes or {})) == 1:
+        message = f"the data has a single class, `{names[0]}`: every prediction is right"
+        found.append(Finding("single_class", message))
     return found
 
 
