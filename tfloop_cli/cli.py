@@ -1,19 +1,27 @@
 """The command line: parses options and calls one function of a command.
 
 Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
-once. Only `train`, `resume` and `evaluate` load TensorFlow, after everything else was validated.
+once. Only `train`, `resume`, `evaluate` and `inspect` load TensorFlow, after everything else was validated.
 """
 
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tfloop_cli import __version__
+from tfloop_cli import __version__, inspect_cli
 from tfloop_cli.commands import options
-from tfloop_cli.commands.shared import Command, complete, error_handling, loading_tensorflow, resolve, start_training
+from tfloop_cli.commands.shared import (
+    SETTINGS,
+    Command,
+    complete,
+    error_handling,
+    loading_tensorflow,
+    resolve,
+    start_training,
+)
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.streams import ignore_errors
@@ -21,15 +29,9 @@ from tfloop_cli.terminal.streams import ignore_errors
 DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop that you can read on one page."
 
 
-SETTINGS: dict[str, Any] = {
-    "no_args_is_help": True,
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-    "rich_markup_mode": None,  # rich would double the time of --help
-    "context_settings": {"help_option_names": ["-h", "--help"]},
-}
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 config_app = typer.Typer(help="Show, check and describe configs.", **SETTINGS)
+app.add_typer(inspect_cli.app, name="inspect")
 app.add_typer(config_app, name="config")
 
 

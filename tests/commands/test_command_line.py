@@ -10,7 +10,7 @@ from tfloop_cli.cli import app
 
 COMMANDS = [
     [], ["train"], ["resume"], ["evaluate"], ["list"], ["cache"], ["completion"], ["config"], ["config", "show"],
-    ["config", "check"], ["config", "schema"],
+    ["config", "check"], ["config", "schema"], ["inspect"], ["inspect", "data"],
 ]  # fmt: skip
 
 

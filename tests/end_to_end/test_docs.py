@@ -23,11 +23,12 @@ from tfloop_cli.config.loading import load
 from tfloop_cli.config.on_resume import policies
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import nested_fields
+from tfloop_cli.data_summary import DataSummary, Finding, InputSummary, SplitSummary
 from tfloop_cli.errors import ExitCode, Problem
 from tfloop_cli.events import EpochDone, Evaluated, RunEnded, RunStarted
 from tfloop_cli.registry import REGISTRIES
 from tfloop_cli.runs import metadata
-from tfloop_cli.runs.documents import document
+from tfloop_cli.runs.documents import data_document, document
 from tfloop_cli.terminal.scores import ClassScore, Confusion
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def anchor(heading: str) -> str:
 
 def section(page: str, heading: str) -> str:
     """Returns the text below a heading, up to the next one."""
-    _, _, rest = PAGES[page].partition(f" {heading}\n")
+    _, _, rest = PAGES[page].partition(f"# {heading}\n")
     assert rest, f"{page} has no heading `{heading}`"
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
@@ -342,6 +343,15 @@ def test_json_document_has_its_keys_documented(name: str) -> None:
     found = document(EVENTS[name])
     assert found["event"] == name
     assert set(found) <= keys_in(name)
+
+
+def test_json_document_of_data_has_its_keys_documented() -> None:
+    found = data_document(
+        DataSummary("", "", (SplitSummary("", 1),), (InputSummary("", (), ""),), findings=(Finding("", ""),))
+    )
+    assert found["event"] == "data"
+    inner = [set(found[name][0]) for name in ("splits", "inputs", "findings")]
+    assert set(found).union(*inner) <= keys_in("data")
 
 
 def test_scores_and_errors_have_their_keys_documented() -> None:

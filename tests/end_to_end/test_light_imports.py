@@ -73,6 +73,8 @@ def run_tfloop(tmp_path: Path, shell):
         (["train", "-c", "missing.yaml"], 2, "missing.yaml"),
         (["train", "-c", "mnist", "--code", "own.py", "--set", "model=own", "--set", "model.sizes=[0]"], 2,
          "`model.sizes[0]` must be an integer, at least 1"),
+        (["inspect", "data", "--help"], 0, "--strict"),
+        (["inspect", "data", "missing.yaml"], 2, "missing.yaml"),
         (["evaluate", "missing"], 2, "missing"),
         (["resume", "missing"], 2, "missing"),
     ],

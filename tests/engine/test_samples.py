@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine.samples import GAP, Samples, grid
+from tfloop_cli.engine.image_grid import GAP, grid
+from tfloop_cli.engine.samples import Samples
 from tfloop_cli.events import EpochDone, Progress
 from tfloop_cli.runs.folder import RunFolder
 

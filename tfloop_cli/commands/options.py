@@ -31,6 +31,31 @@ ConfigArguments = Annotated[
         show_default=False,
     ),
 ]
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CONFIG|PATH",
+        help="Configs, as for `tfloop train`; or data: a folder, or a .csv, .parquet, .jsonl, .npz, ... file.",
+        autocompletion=complete("configs"),
+        show_default=False,
+    ),
+]
+DatasetName = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME",
+        help="The dataset that reads PATH: images, table, text or arrays; or any other one.",
+    ),
+]
+Target = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The column to predict. Shortcut for --set dataset.target=COLUMN.")
+]
+Image = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="The PNG file for images; by default inspect-data.png."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 4 if there are findings.")]
 Configs = Annotated[
     list[str],
     typer.Option(

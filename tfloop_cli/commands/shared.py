@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from tfloop_cli.config.schema import Config
     from tfloop_cli.runs.start import TrainOptions
 
+SETTINGS: dict[str, Any] = {  # of each group of commands
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,  # rich would double the time of --help
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
 
 class Command(TyperCommand):
     """A command that answers an unknown option with the `--set` that does it, or with the nearest option."""

@@ -2,16 +2,12 @@
 
 from collections.abc import Callable
 
-import numpy as np
-import tensorflow as tf
-
+from tfloop_cli.engine.image_grid import grid, png
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task
 from tfloop_cli.events import EpochDone, Event
 from tfloop_cli.files import write_atomic
 from tfloop_cli.runs.folder import RunFolder
-
-GAP = 2  # pixels between two images
 
 
 class Samples:
@@ -36,29 +32,11 @@ class Samples:
         with self._state.use_ema_weights(), self._state.keep_random_state():
             images = self._task.samples(self._state)
         if images is not None:
-            png = tf.io.encode_png(grid(images)).numpy()
+            content = png(grid(images))
             try:
                 self._run.samples.mkdir(exist_ok=True)
-                write_atomic(self._run.samples / f"epoch-{event.epoch:04d}.png", png)
+                write_atomic(self._run.samples / f"epoch-{event.epoch:04d}.png", content)
             except OSError as error:  # a missing image must not end the training
                 if not self._warned:
                     self._warn(f"samples cannot be written to {self._run.samples}: {error.strerror or error}")
                 self._warned = True
-
-
-def grid(images: np.ndarray) -> np.ndarray:
-    """Arranges images in a square grid, row by row.
-
-    Args:
-        images: float [n, height, width, channels] in [0, 1].
-
-    Returns:
-        uint8 [rows * (height + GAP) + GAP, ...]: one image with black gaps.
-    """
-    count, height, width, channels = images.shape
-    side = int(np.ceil(np.sqrt(count)))
-    pixels = np.zeros((side * side, height + GAP, width + GAP, channels), np.uint8)
-    pixels[:count, GAP:, GAP:] = np.round(np.clip(images, 0, 1) * 255)
-    rows = pixels.reshape(side, side, height + GAP, width + GAP, channels).swapaxes(1, 2)
-    flat = rows.reshape(side * (height + GAP), side * (width + GAP), channels)
-    return np.pad(flat, ((0, GAP), (0, GAP), (0, 0)))

@@ -2,9 +2,10 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+from tfloop_cli.data_summary import DataSummary
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 
 SCHEMA = 1  # of the documents; increased by a change that breaks readers
@@ -47,6 +48,13 @@ def document(event: Event) -> Document | None:
             return {"event": "end"} | asdict(event)
         case _:
             return None
+
+
+def data_document(summary: DataSummary) -> Document:
+    """Returns what was found in data as plain data under stable names."""
+    values = asdict(replace(summary, thumbnails=()))
+    del values["thumbnails"]
+    return {"event": "data", "schema": SCHEMA} | values
 
 
 def read_epoch(line: bytes) -> EpochDone | None:

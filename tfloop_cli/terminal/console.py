@@ -69,6 +69,11 @@ class Console:
         """Whether stderr supports more than ASCII."""
         return self.stderr.encoding.lower().startswith("utf")
 
+    @property
+    def draws_images(self) -> bool:
+        """Whether stdout is a terminal that supports colors and half blocks."""
+        return self._colored_results and (self.stdout.encoding or "").lower().startswith("utf")
+
     def result(self, text: str) -> None:
         """Prints the result of the command to stdout; nothing with `json`, since the documents contain it."""
         if not self.json:

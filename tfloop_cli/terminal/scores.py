@@ -8,7 +8,7 @@ from tfloop_cli.events import Evaluated
 from tfloop_cli.runs.documents import document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import evaluated_text
-from tfloop_cli.terminal.tables import number
+from tfloop_cli.terminal.tables import aligned, number
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,8 @@ def show_scores(
 
 def _table(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> None:
     """Prints aligned columns: the first `left` ones are text, the others are numbers."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if position < left else cell.rjust(width)
-            for position, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(padded).rstrip()
-
+    first, *others = aligned([header, *rows], left=left)
     console.result("")
-    console.result(console.heading(line(header)))
-    for row in rows:
-        console.result(line(row))
+    console.result(console.heading(first))
+    for line in others:
+        console.result(line)

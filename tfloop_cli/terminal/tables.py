@@ -94,28 +94,49 @@ class EpochTable:
         return (" " * GAP).join(padded).rstrip()
 
 
-def data_table(columns: Sequence[Mapping[str, Any]], width: int) -> list[str]:
+def data_table(
+    columns: Sequence[Mapping[str, Any]], width: int, rest: str = "see encoders.json in the run folder"
+) -> list[str]:
     """Returns the lines of a table with one row per column of the data, at most `MAX_ROWS`.
 
     Args:
-        columns: see `RunStarted`.
+        columns: see `RunStarted`, or `DataSummary`.
         width: of the screen, in characters; longer lines are cut.
+        rest: where the other columns are shown.
     """
-    rows = [["column", "type", "missing", "distinct", "use"]]
+    moments = [key for key in ("mean", "deviation") if any(column.get(key) is not None for column in columns)]
+    rows = [["column", "type", "missing", "distinct", *moments, "use"]]
     for column in columns[:MAX_ROWS]:
         counts = ["" if column[key] is None else f"{column[key]:,}" for key in ("missing", "distinct")]
-        rows.append([_cut(str(column["name"]), MAX_NAME), str(column["type"]), *counts, str(column["use"])])
-    widths = [max(map(len, cells)) for cells in list(zip(*rows, strict=True))[:4]]
-    lines = []
-    for name, kind, missing, distinct, use in rows:
-        cells = [name.ljust(widths[0]), kind.ljust(widths[1]), missing.rjust(widths[2]), distinct.rjust(widths[3]), use]
-        lines.append(_cut((" " * GAP).join(cells).rstrip(), width))
+        counts += ["" if column[key] is None else number(column[key]) for key in moments]
+        rows.append([cut(str(column["name"]), MAX_NAME), str(column["type"]), *counts, str(column["use"])])
+    lines = [cut(line, width) for line in aligned(rows, left=2, last_left=True)]
     if len(columns) > MAX_ROWS:
-        lines.append(f"... and {len(columns) - MAX_ROWS:,} more columns: see encoders.json in the run folder")
+        lines.append(f"... and {len(columns) - MAX_ROWS:,} more columns: {rest}")
     return lines
 
 
-def _cut(text: str, width: int) -> str:
+def aligned(rows: Sequence[Sequence[str]], left: int, *, last_left: bool = False) -> list[str]:
+    """Returns lines with aligned cells: the first `left` columns are text, the others are numbers.
+
+    Args:
+        rows: of equal length; the first one is the header.
+        left: columns of text at the beginning.
+        last_left: whether the last column is text too.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if position < left or (last_left and position == len(row) - 1) else cell.rjust(width)
+            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append((" " * GAP).join(cells).rstrip())
+    return lines
+
+
+def cut(text: str, width: int) -> str:
+    """Returns a text of at most `width` characters, three or more."""
     return text if len(text) <= width else f"{text[: max(width - 3, 0)]}..."
 
 

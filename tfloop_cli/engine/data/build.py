@@ -18,6 +18,7 @@ def build_data(
     encoders: Mapping[str, Any] | None = None,
     *,
     training: bool = True,
+    skip_invalid: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Data:
     """Builds the config's dataset and its splits.
@@ -27,6 +28,7 @@ def build_data(
         warn: prints a line for each split with skipped examples.
         encoders: of the run whose weights are used, as `Encoders.to_json` has them; None to fit them to the data.
         training: whether the training split is needed.
+        skip_invalid: whether to skip invalid examples even if `on_bad_example` does not, where the dataset supports it.
         progress: shows how far slow work is.
 
     Raises:
@@ -35,9 +37,9 @@ def build_data(
     """
     context = BuildContext("numbers" if config.task.name == "regression" else None, encoders, training)
     skip = config.on_bad_example == "skip"
-    with collect_progress(progress), collect_invalid_examples(skip) as found, use_context(context):
+    with collect_progress(progress), collect_invalid_examples(skip or skip_invalid) as found, use_context(context):
         data = Data(datasets.build(config.dataset), config, training=training)
-    if found.skip and not found.supported:
+    if skip and not found.supported:
         raise TfloopError(
             f"`on_bad_example: skip` is not supported by the dataset `{config.dataset.name}`",
             hint="remove `on_bad_example` from the config",

@@ -70,14 +70,20 @@ class Splits:
         held_out: those that are held out of the training split.
         folds: of the training split, if an ensemble is validated in folds; else None.
         undone: names of those that "auto" held out, before `undo_auto`.
-        warnings: lines for the user.
+        missing_classes, shared_groups: lines for the user, see `split_dataset`.
     """
 
     examples: dict[str, tuple[Source, np.ndarray]]
     held_out: list[HeldOut] = field(default_factory=list)
     folds: Folds | None = None
     undone: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    missing_classes: list[str] = field(default_factory=list)
+    shared_groups: list[str] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is wrong with the splits, one line each."""
+        return [*self.missing_classes, *self.shared_groups]
 
     @property
     def notes(self) -> list[str]:
@@ -119,7 +125,7 @@ class Splits:
             self.examples["train"] = (source, np.sort(np.concatenate([indices, one.indices])))
             self.held_out.remove(one)
         self.undone = [one.split for one in undone]
-        self.warnings = [line for line in self.warnings if line.partition(":")[0] not in self.undone]
+        self.missing_classes = [line for line in self.missing_classes if line.partition(":")[0] not in self.undone]
 
 
 def split_dataset(dataset: Dataset, config: Config, *, training: bool = True) -> Splits:
@@ -155,9 +161,9 @@ def split_dataset(dataset: Dataset, config: Config, *, training: bool = True) ->
         elif count := _count(split, requested, splits):
             splits.hold_out(split, count, choose, rule, auto=requested == "auto")
     if rule == "stratified by class":
-        splits.warnings += _missing_classes(dataset, splits)
+        splits.missing_classes = _missing_classes(dataset, splits)
     if config.group is not None:
-        splits.warnings += _shared_groups(dataset, config.group, splits)
+        splits.shared_groups = _shared_groups(dataset, config.group, splits)
     return splits
 
 

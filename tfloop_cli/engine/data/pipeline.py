@@ -35,7 +35,7 @@ class Data:
 
     Attributes:
         spec: shape of one example.
-        fingerprint, encoders: see `Dataset`.
+        fingerprint, encoders, names, preview: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         run_splits: what is held out of the training split; see `Splits`.
         batch_size: the number of examples per training step.
@@ -51,6 +51,7 @@ class Data:
     def __init__(self, dataset: Dataset, config: Config, *, training: bool = True) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
+        self.names, self.preview = dataset.names, dataset.preview
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"

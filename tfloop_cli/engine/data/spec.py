@@ -1,6 +1,6 @@
 """The interface of a dataset: its splits, and the shape of one example."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -233,6 +233,9 @@ class Dataset:
             split may lack them. Values that are equal are one group. For `split_by` the order of the values must be
             that of time: numbers, datetime64, or text such as 2024-12-31; NaN and NaT are unknown times, which stay in
             training. An array is read only if its column is named in the config, so a mapping may compute it then.
+        names: what messages call the examples of a split, such as their files, [examples]; splits may lack them.
+        preview: returns the first training examples as they are in the file, at most as many as asked for: name of a
+            column -> its text. For `tfloop inspect data`.
     """
 
     spec: DataSpec
@@ -240,3 +243,5 @@ class Dataset:
     fingerprint: str
     encoders: Encoders | None = None
     columns: Columns = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    preview: Callable[[int], Sequence[Mapping[str, str]]] = lambda count: ()

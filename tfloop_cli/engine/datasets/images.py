@@ -110,6 +110,7 @@ def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_m
         splits={name: one.source for name, one in opened.items()},
         fingerprint=_fingerprint({name: one.files for name, one in opened.items()}, encoders, decoder),
         encoders=encoders,
+        names={name: files.names for name, files in splits.items()},
     )
 
 

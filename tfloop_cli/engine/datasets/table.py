@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,8 @@ from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.engine.data.tables.building import MISSING_VALUES, TableOptions, build_splits
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import are_files
+from tfloop_cli.engine.data.tables.files import STDIN, are_files
+from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.table_cache import TableCache
 from tfloop_cli.errors import TfloopError, short_path
 from tfloop_cli.registry import datasets
@@ -91,8 +93,7 @@ def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
         options = replace(options, classes=context.targets == "classes")
     if context.encoders and not context.training and len(files) > 1 and not are_files(files["train"]):
         del files["train"]
-    cache = TableCache(files, (options, skips_invalid_examples()))
-    found = cache.load()
+    cache, found = _cached(files, options)
     if found and context.encoders in (None, found[0]["encoders"]):
         document, arrays = found
         encoders = TableEncoders.from_json(document["encoders"])
@@ -105,7 +106,20 @@ def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
         document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
         if not context.encoders:
             cache.save(document, arrays)
-    return _dataset(encoders, arrays, document)
+    preview = partial(first_rows, files.get("train", [STDIN]), options.dialect, options.targets)
+    return replace(_dataset(encoders, arrays, document), preview=preview)
+
+
+def _cached(files: dict[str, list[str]], options: TableOptions) -> tuple[TableCache, tuple[dict[str, Any], Any] | None]:
+    """Returns the cache entry of a table, and its content if there is one.
+
+    Whether invalid rows are skipped makes no difference for a table that has none.
+    """
+    skip = skips_invalid_examples()
+    own, other = (TableCache(files, (options, one)) for one in (skip, not skip))
+    if (found := own.load()) is None and (found := other.load()) and not skip and found[0]["skipped"]:
+        found = None
+    return own, found
 
 
 def _dataset(encoders: TableEncoders, arrays: dict[str, Any], document: dict[str, Any]) -> Dataset:

@@ -1,5 +1,7 @@
 """Texts with one class each, read from files or folders."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +10,7 @@ from tfloop_cli.engine.data.csv_and_jsonl import Format, class_names
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import Arrays, text_dataset
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, find_splits, read_texts
+from tfloop_cli.engine.data.texts.reading import Columns, find_splits, first_texts, read_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -68,4 +70,5 @@ def text(
         splits[split] = (*encoded[:2], found.classes(encoders.class_names), *encoded[2:])
     assert encoders  # of the training split, which is the first
     identity = (encoders.class_names, encoders.words)
-    return text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders)
+    preview = partial(first_texts, paths.get("train", train), Columns(encoders.text, encoders.target), file_format)
+    return replace(text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders), preview=preview)

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.csv_and_jsonl import refuse
 from tfloop_cli.engine.data.images.formats import HEAD_BYTES, format_of
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.invalid_examples import skip_example
 
-IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
-    ".heif",
-)  # fmt: skip
 _TEXT_SUFFIXES = (
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log", ".ini",
     ".url", ".pdf", ".names", ".cfg", ".toml",

@@ -12,8 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.csv_and_jsonl import read_rows, refuse
-from tfloop_cli.engine.data.images.files import IMAGE_SUFFIXES, Listed, Scanner, file_at
+from tfloop_cli.engine.data.images.files import Listed, Scanner, file_at
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.errors import TfloopError
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from tfloop_cli.engine.data.tables.encoders import MAX_ONE_HOT, ColumnEncoder
 from tfloop_cli.engine.data.tables.encoding import (
+    LARGEST,
     Settings,
     column_values,
     date_parts,
@@ -173,7 +174,9 @@ def _fit(encoder: ColumnEncoder, values: Values) -> tuple[ColumnEncoder, Values 
         constant = not kept
     else:
         scale = scale_of(numbers)
-        encoder = replace(encoder, scales=(scale,), levels=level_numbers(numbers))
+        clipped = np.clip(known, -LARGEST, LARGEST)
+        moments = {"mean": float(clipped.mean()), "deviation": float(clipped.std())}
+        encoder = replace(encoder, scales=(scale,), levels=level_numbers(numbers), **moments)
         constant = not scale.width
     if constant and not missing:
         return _ignored(

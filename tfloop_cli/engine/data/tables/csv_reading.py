@@ -55,7 +55,7 @@ class CsvReader:
                 row if such examples are not skipped (exit code 4).
         """
         try:
-            sample = _sample(file)
+            sample = sample_of(file)
             dialect = detect(sample, file.name, self.options, self.targets, self.trained)
             _check_names(file, dialect)
             longest = max(map(len, sample.split(b"\n")))
@@ -179,7 +179,7 @@ def _prepared(file: TableFile, dialect: Dialect) -> bytes:
     return text.encode()
 
 
-def _sample(file: TableFile) -> bytes:
+def sample_of(file: TableFile) -> bytes:
     """Returns the beginning of a file, with several complete lines."""
     size = SAMPLE_BYTES
     while len(sample := file.head(size)) == size and sample.count(b"\n") <= SAMPLE_LINES:

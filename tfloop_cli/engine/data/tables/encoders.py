@@ -41,6 +41,7 @@ class ColumnEncoder:
         parts: of a date: "days", "year", "month", "day", "weekday", "hour", "sin", "cos".
         levels: categories in order, the values of a number that has few, or the words of a text.
         as_text: whether the column must be read as text, even if all its values look like numbers.
+        mean, deviation: of numbers in the training split, for the user; None for other columns.
     """
 
     name: str
@@ -54,6 +55,13 @@ class ColumnEncoder:
     parts: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
     as_text: bool = False
+    mean: float | None = None
+    deviation: float | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is ignored since no value differs from another, or none is known."""
+        return self.kind == "ignored" and (self.distinct == 1 or (not self.distinct and self.missing > 0))
 
     @property
     def ids(self) -> int:

@@ -10,14 +10,10 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
+from tfloop_cli.config.data_paths import COMPRESSED, TABLE_KINDS
 from tfloop_cli.engine.data.csv_and_jsonl import refuse
 
 STDIN = "-"
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
-KINDS = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
-    ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather", ".arrow": "feather",
-}  # fmt: skip
 _SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet and .feather; also with .gz, .bz2 or .zst"
 
 
@@ -99,7 +95,7 @@ def _kind(name: str) -> str:
     suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
-    kind = KINDS.get(suffixes[-1] if suffixes else "")
+    kind = TABLE_KINDS.get(suffixes[-1] if suffixes else "")
     if kind is None:
         refuse(
             name, None, f"`{suffixes[-1] if suffixes else name}` files cannot be read", hint=f"supported: {_SUPPORTED}"

@@ -1,5 +1,6 @@
 """Reads labelled texts: rows of a file, or a folder of text files per class."""
 
+import itertools
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence, Set
@@ -99,6 +100,29 @@ def read_texts(path: Path, split: str, columns: Columns, file_format: Format, kn
         texts.labels.append(label)
     require_valid_examples(split, len(texts.texts))
     return texts
+
+
+def first_texts(path: Path, columns: Columns, file_format: Format, count: int) -> list[dict[str, str]]:
+    """Returns the first texts of a file, or of each class of a folder: name of a column -> its text.
+
+    Args:
+        path: see `read_texts`.
+        columns: of the file; "text" and "label" of a folder.
+        file_format: how the file is written.
+        count: at most so many texts.
+    """
+    folders = [path / name for name in _folders(path)] if path.is_dir() else []
+    found: Iterator[Row] = read_rows(path, "train", file_format) if not folders else _first_of(folders, file_format)
+    rows = itertools.islice(found, count)
+    return [{name: row.cells.get(name, "") for name in (columns.target, columns.text)} for row in rows]
+
+
+def _first_of(folders: Sequence[Path], file_format: Format) -> Iterator[Row]:
+    for folder in folders:
+        first = min((file for file in folder.rglob("*") if _is_text(file, folder)), default=None)
+        if first is not None:
+            text = file_format.decode(first.read_bytes())
+            yield Row("train", short_path(first), 1, {"text": text, "label": folder.name})
 
 
 def _label(row: Row, column: str, known: Set[str] | None) -> str:

@@ -1,0 +1,86 @@
+"""Data on the command line: what is a config and what is data, and which preset and dataset suit it."""
+
+from pathlib import Path
+
+import pytest
+
+from tfloop_cli.config.data_paths import data_layers, dataset_of, is_data, lacks_target
+from tfloop_cli.errors import TfloopError
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV", "a.csv.gz", "a.parquet", "a.jsonl", "a.npz", "data/*.csv", "a.txt"])
+def test_data_files_and_patterns_are_data(name: str) -> None:
+    assert is_data(name)
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist.yaml", "my.yml", "-", "/dev/fd/63", "a.gz"])
+def test_configs_are_no_data(name: str) -> None:
+    assert not is_data(name)
+
+
+def test_folder_is_data(tmp_path: Path) -> None:
+    assert is_data(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("files", "dataset"),
+    [
+        (["cat/1.PNG", "readme.txt"], "images"),
+        (["train/cat/1.jpeg"], "images"),
+        (["ham/1.txt", "spam/2.txt"], "text"),
+        (["x_train.npy", "y_train.npy", "notes.txt"], "arrays"),
+    ],
+)
+def test_files_of_a_folder_decide_its_dataset(tmp_path: Path, files: list[str], dataset: str) -> None:
+    assert dataset_of(str(touch(tmp_path, *files))) == dataset
+
+
+def test_folder_without_known_files_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TfloopError, match="there are no images, no texts and no arrays in this folder"):
+        dataset_of(str(touch(tmp_path, "train.csv")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "layers"),
+    [
+        (("a b.csv", None, "price", True), (["tabular"], ["dataset={\"name\": \"table\", \"train\": \"a b.csv\"}",
+                                                          "dataset.target=\"price\""])),
+        (("a.csv", "text", "kind", True), (["text"], ["dataset={\"name\": \"text\", \"train\": \"a.csv\"}",
+                                                       "dataset.target=\"kind\""])),
+        (("a.npz", None, None, False), ([], ["dataset={\"name\": \"arrays\", \"path\": \"a.npz\"}"])),
+        ((None, "mnist", None, True), (["tabular"], ["dataset={\"name\": \"mnist\"}"])),
+        ((None, None, "[a, b]", True), ([], ["dataset.target=[a, b]"])),
+        ((None, None, None, True), ([], [])),
+    ],
+)  # fmt: skip
+def test_layers_of_data(arguments: tuple, layers: tuple[list[str], list[str]]) -> None:
+    assert data_layers(*arguments) == layers
+
+
+def test_dataset_that_reads_no_file_is_an_error() -> None:
+    with pytest.raises(TfloopError, match="the dataset `mnist` does not read a file"):
+        data_layers("a.csv", "mnist", None, preset=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "sets", "configs", "lacks"),
+    [
+        ("a.csv", None, [], [], True),
+        ("a.csv", "y", [], [], False),
+        ("a.csv", None, ["dataset.target=y"], [], False),
+        ("a.csv", None, [], ["my.yaml"], False),
+        ("a.npz", None, [], [], False),
+    ],
+)
+def test_table_without_a_target(
+    path: str, target: str | None, sets: list[str], configs: list[str], lacks: bool
+) -> None:
+    own = data_layers(path, None, target, preset=True)[1]
+    assert lacks_target([*own, *sets], configs) == lacks

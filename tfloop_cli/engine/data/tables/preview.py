@@ -1,0 +1,60 @@
+"""The first rows of a table as they are in its file."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+
+from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
+from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
+from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files
+from tfloop_cli.engine.data.tables.json_reading import json_records
+
+
+def first_rows(
+    names: Sequence[str], options: DialectOptions, targets: Sequence[str], count: int
+) -> list[dict[str, str]]:
+    """Returns the first rows of a file, name of a column -> its text; none of stdin, which was read before.
+
+    Args:
+        names: the files of a split; the first one is read, as far as needed.
+        options: what the user has set.
+        targets: names of the columns to predict.
+        count: at most so many rows.
+    """
+    if STDIN in names:
+        return []
+    file = find_files(names)[0]
+    try:
+        return [{name: _text(value) for name, value in row.items()} for row in _rows(file, options, targets, count)]
+    except (OSError, ValueError, pa.ArrowException):  # the file has changed since the data was read
+        return []
+
+
+def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], count: int) -> Iterable[Mapping[str, Any]]:
+    if file.kind == "csv":
+        dialect = detect(sample_of(file), file.name, options, targets)
+        found = (cells for _, cells in records(file, dialect) if len(cells) == len(dialect.names))
+        return [dict(zip(dialect.names, cells, strict=True)) for cells in islice(found, count)]
+    if file.kind == "jsonl":
+        return [cells for _, cells in islice(json_records(file), count)]
+    with file.open() as stream:
+        if file.kind == "json":
+            objects: list[dict[str, Any]] = json.loads(stream.read())
+            return objects[:count]
+        content = pa.BufferReader(stream.read()) if file.content or not stream.seekable() else stream
+        if file.kind == "parquet":
+            batch = next(pa.parquet.ParquetFile(content).iter_batches(batch_size=count), None)
+            return [] if batch is None else batch.to_pylist()
+        rows: list[dict[str, Any]] = pa.feather.read_table(content).slice(0, count).to_pylist()
+        return rows
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return "" if value is None else str(value)
