@@ -252,6 +252,27 @@ def test_separator_is_one_character(build) -> None:
     assert caught.value.code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize("target", [[], ["kind", "kind"]])
+def test_target_is_one_or_several_different_columns(build, target: list[str]) -> None:
+    with pytest.raises(TfloopError, match=r"`dataset\.target` must be a column, or a list of different") as caught:
+        build(TRAIN, target=target)
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_pattern_without_files_is_an_error() -> None:
+    with pytest.raises(TfloopError, match=r"/nowhere/\*\.csv: this pattern finds no file") as caught:
+        datasets.build(Component("table", {"target": "kind", "train": "/nowhere/*.csv"}))
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_fingerprint_depends_on_names_of_classes_and_columns(build) -> None:
+    first, same, classes, columns = (
+        build(text).fingerprint for text in (TRAIN, TRAIN, TRAIN.replace(",b", ",c"), TRAIN.replace("color", "colour"))
+    )
+    assert first == same
+    assert len({first, classes, columns}) == 3
+
+
 def test_model_learns_from_a_table(build, trainer) -> None:
     random = np.random.default_rng(0)
     rows = [(random.standard_normal(), random.integers(20)) for _ in range(200)]
