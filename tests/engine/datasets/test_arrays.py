@@ -96,7 +96,7 @@ def test_classes_are_the_distinct_targets_of_training(tmp_path: Path) -> None:
     signs = build(save(tmp_path / "b.npz", x_train=X, y_train=np.array([[-1], [1], [1], [-1], [1], [1]])))
     assert (signs.spec.class_names, signs.spec.target_shape) == (("-1", "1"), (1,))
     assert batch(signs, "train", 0, 1)[1].tolist() == [[0], [1]]
-    with use_context(BuildContext(targets="numbers")):
+    with use_context(BuildContext(numbers=True)):
         assert build(tmp_path / "b.npz").spec.classes == 0
     assert build(save(tmp_path / "c.npz", x_train=X, y_train=X[:, :2])).spec.target_shape == (2,)
     swapped = build(save(tmp_path / "d.npz", x_train=X.astype(">f4"), y_train=Y.astype(">i8")), in_memory="never")

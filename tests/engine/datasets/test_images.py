@@ -175,9 +175,9 @@ def test_images_of_several_sizes_are_resized_to_the_medians(folder: Path) -> Non
     assert dataset.spec.input_shape == (6, 5, 3)
     assert pixels(dataset).shape == (5, 6, 5, 3)
     assert pixels(dataset, "test").shape == (2, 6, 5, 3)
-    assert dataset.encoders.notes == [
-        "size: 6x5, the medians of 5 training images from 6x5 to 90x20 (key `size`); other images: pad (key `fit`)"
-    ]
+    assert dataset.encoders.notes == (
+        "size: 6x5, the medians of 5 training images from 6x5 to 90x20 (key `size`); other images: pad (key `fit`)",
+    )
     assert dataset.encoders.to_json()["shape"] == (6, 5, 3)
 
 
@@ -187,14 +187,16 @@ def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
     shutil.rmtree(folder / "train")
     write_image(folder / "test/dog/c.png", (50, 20, 3))
     document = json.loads(json.dumps(trained.encoders.to_json()))
-    with use_context(BuildContext(encoders=document, training=False)):
+    with use_context(BuildContext(encoders=document, split="test")):
         other = build(folder)
     assert (set(other.splits), other.spec) == ({"test"}, trained.spec)
     np.testing.assert_array_equal(pixels(other, "test")[:2], expected)
     assert labels(other, "test") == [1, 1, 1]
-    with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
-        ImageEncoders.from_json(document | {"shape": [3]})
-    assert caught.value.code == ExitCode.CHECKPOINT
+    assert ImageEncoders.from_json(document) == trained.encoders  # its notes included
+    for damage in ({"shape": [3]}, {"fit": "fill"}, {"background": 7}, {"max16": "65535"}, {"class_names": []}):
+        with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
+            ImageEncoders.from_json(document | damage)
+        assert caught.value.code == ExitCode.CHECKPOINT
 
 
 @pytest.mark.parametrize("cache_gib", ["20", "0"])
@@ -203,12 +205,12 @@ def test_duplicates_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch, cach
     shutil.copy(folder / "train/cat/b.png", folder / "test/dog/z.png")
     shutil.copy(folder / "train/cat/b.png", folder / "train/cat/y.png")
     shutil.copy(folder / "train/dog/c.png", folder / "train/cat/z.png")
-    expected = [
+    expected = (
         "duplicates: 2 images are more than once in train, with the same pixels, such as train/cat/b.png and "
         "train/cat/y.png",
         "duplicates: 1 image is in test and in train too, with the same pixels, such as train/cat/b.png and "
         "test/dog/z.png",
-    ]
+    )
     for _ in range(2):
         assert build(folder).encoders.notes[1:] == expected
 
@@ -252,7 +254,10 @@ def test_image_removed_during_training_error_contains_its_path(folder: Path, con
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("test/bird/a.png", "test: `bird` is not a class of the training split"),
+        (
+            "test/bird/a.png",
+            "bird/a.png: this image cannot be used: its class `bird` does not occur in the training split",
+        ),
         ("train/cat/a.webp", "a.webp: this image cannot be used: Unknown image file format"),
         ("train/cat/deep/a.png", "deep/a.png: this image cannot be used: Unknown image file format"),
         ("train/cat/a.exe", "a.exe: this is not an image file"),

@@ -103,7 +103,7 @@ def test_encoders_survive_json_and_encode_without_the_training_file(tmp_path: Pa
     first = build(train, test=str(test), features=features)
     document = json.loads(json.dumps(first.encoders.to_json()))
     train.unlink()
-    with use_context(BuildContext(encoders=document, training=False)):
+    with use_context(BuildContext(encoders=document, split="test")):
         second = build(train, test=str(test), features=features)
     assert list(second.splits) == ["test"]
     assert second.spec == first.spec

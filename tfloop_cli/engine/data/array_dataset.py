@@ -72,15 +72,25 @@ def from_arrays(
             dtype, a split is empty, a column does not have one value per example, or labels are out of range and
             invalid examples are not skipped (exit code 4).
     """
+    return build_arrays(splits, class_names, fingerprint, columns)
+
+
+def build_arrays(
+    splits: Mapping[str, Sequence[Any]],
+    class_names: Sequence[Any] | Mapping[str, Sequence[str]] = (),
+    fingerprint: str = "",
+    columns: Mapping[str, Mapping[str, Any]] | None = None,
+    target_spec: Structure | None = None,
+) -> Dataset:
+    """Returns the dataset of `from_arrays`; with a `target_spec` of a run, its targets are what they were there."""
     arrays = {name: _arrays_of(name, split) for name, split in splits.items()}
     first = next(iter(arrays.values()))
     for name, split in arrays.items():
         _check_split(name, split, first)
     inputs, targets = first[:2]
-    spec = DataSpec.of(
-        map_structure(lambda array: InputSpec(array.shape[1:], str(array.dtype)), inputs),
-        map_structure(_target_spec, targets, _names_by_target(targets, class_names)),
-    )
+    if target_spec is None:
+        target_spec = map_structure(_target_spec, targets, _names_by_target(targets, class_names))
+    spec = DataSpec.of(map_structure(lambda array: InputSpec(array.shape[1:], str(array.dtype)), inputs), target_spec)
     sizes = {name: len(named_values(split[0])[0][1]) for name, split in arrays.items()}
     by_column = as_columns(columns or {}, sizes)
     for name, split in arrays.items():

@@ -1,14 +1,19 @@
 """Texts with one class each, read from files or folders."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tfloop_cli.engine.data.build_context import build_context
+import numpy as np
+
+from tfloop_cli.engine.data.build_context import DATA, build_context
+from tfloop_cli.engine.data.choosing import Candidates, training_rows
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.csv_and_jsonl import Format, class_names
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import Arrays, text_dataset
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, find_splits, read_texts
+from tfloop_cli.engine.data.texts.reading import Columns, Texts, find_splits, read_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -29,7 +34,8 @@ def text(
 ) -> Dataset:
     """Texts with one class each: a .csv, .tsv, .jsonl or .parquet file, or a folder with CLASS/*.txt.
 
-    Everything is learned from the training split: n-grams or words, their frequencies, and the classes.
+    Everything is learned from the training split, without what is held out of it: n-grams or words and their
+    frequencies. The classes are those of the whole training file. `group` and `split_by` may name any column of a file.
 
     Args:
         train: the training file, with one row, or one JSON object per line, per example; also .gz and .bz2. Or a folder
@@ -53,19 +59,31 @@ def text(
     context = build_context()
     encoders = TextEncoders.from_json(context.encoders) if context.encoders else None
     columns = Columns(encoders.text, encoders.target) if encoders else Columns(text or "", target or "")
-    paths = find_splits(train) | ({"test": test} if test else {})
-    if encoders and not context.training and len(paths) > 1 and not train.exists():
-        del paths["train"]
+    paths = (
+        {DATA: context.data} if context.data else context.needed(find_splits(train) | ({"test": test} if test else {}))
+    )
     splits: dict[str, Arrays] = {}
+    others: dict[str, dict[str, list[str]]] = {}
     for split, path in paths.items():
-        found = read_texts(path, split, columns, file_format, set(encoders.class_names) if encoders else None)
+        known = set(encoders.class_names) if encoders else None
+        found = read_texts(path, split, columns, file_format, known, context.rules.columns)
+        others[split] = found.others
         if encoders is None:
             columns = found.columns
             names = {"text": columns.text, "target": columns.target, "class_names": class_names(found.labels)}
-            encoders, encoded = TextEncoders.fitted(found.texts, features, vocabulary, max_tokens, **names)
+            fitted = _fitted(found, list(paths), names["class_names"])
+            encoders, encoded = TextEncoders.fitted(found.texts, fitted, features, vocabulary, max_tokens, **names)
         else:
             encoded = encoders.encode(found.texts)
         splits[split] = (*encoded[:2], found.classes(encoders.class_names), *encoded[2:])
     assert encoders  # of the training split, which is the first
     identity = (encoders.class_names, encoders.words)
-    return text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders)
+    dataset = text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders)
+    return replace(dataset, columns=columns_of(others))
+
+
+def _fitted(found: Texts, splits: list[str], classes: tuple[str, ...]) -> np.ndarray:
+    """Returns which texts of the training split are not held out, bool [texts]."""
+    columns = {name: values["train"] for name, values in columns_of({"train": found.others}).items()}
+    candidates = Candidates(len(found.texts), splits, found.classes(classes), columns, found.names)
+    return training_rows(candidates, build_context().rules)

@@ -89,12 +89,6 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
     return found
 
 
-def are_files(names: str | Sequence[str]) -> bool:
-    """Whether the files of a split exist, at least one of each pattern; False for stdin."""
-    each = [names] if isinstance(names, str) else names
-    return all(Path(name).expanduser().is_file() or glob.glob(name, recursive=True) for name in each)  # noqa: PTH207
-
-
 def _kind(name: str) -> str:
     suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
