@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import ArraySource, Data, Dataset, build_data
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.choosing import SplitRules
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.sources import CachedSource, DecodingSource
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
@@ -197,6 +198,38 @@ def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
         with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
             ImageEncoders.from_json(document | damage)
         assert caught.value.code == ExitCode.CHECKPOINT
+
+
+def test_size_is_fitted_without_the_held_out_images(folder: Path, configure) -> None:
+    (folder / "labels.csv").write_text("file,label,patient\n" + "".join(
+        f"train/{number}.png,{'ab'[number % 2]},p{number // 2}\n" for number in range(8)
+    ))  # fmt: skip
+    held_out: list[int] = []
+    for _ in range(2):
+        for number in range(8):
+            write_image(folder / f"train/{number}.png", (90, 60, 3) if number in held_out else (6, 4 + number % 2, 3))
+        with use_context(BuildContext(rules=SplitRules(test=3, group="patient"))):
+            dataset = build(folder, labels=str(folder / "labels.csv"))
+        assert dataset.columns["patient"]["train"].tolist() == [f"p{number // 2}" for number in range(8)]
+        assert dataset.spec.input_shape == (6, 4, 3)  # the medians of 4 and 5, rounded to even
+        data = Data(dataset, configure(test=3, group="patient"))
+        held_out = data.split("test")[1].tolist()
+    assert len(held_out) in (2, 4)
+
+
+def test_other_images_are_decoded_as_those_of_the_run(folder: Path, tmp_path: Path) -> None:
+    trained = build(folder)
+    document = json.loads(json.dumps(trained.encoders.to_json()))
+    (folder / "labels.csv").write_text("file,label\ntest/dog/a.png,dog\n")
+    for other in (folder / "test", folder / "labels.csv"):
+        with use_context(BuildContext(encoders=document, data=other)):
+            dataset = build(tmp_path / "gone")
+        assert list(dataset.splits) == ["data"]
+        np.testing.assert_array_equal(pixels(dataset, "data")[0], pixels(trained, "test")[0])
+        assert set(labels(dataset, "data")) == {1}
+    no_classes = pytest.raises(TfloopError, match="test/dog: it has no folders of classes")
+    with use_context(BuildContext(encoders=document, data=folder / "test/dog")), no_classes:
+        build(folder)
 
 
 @pytest.mark.parametrize("cache_gib", ["20", "0"])

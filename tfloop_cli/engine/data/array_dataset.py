@@ -52,6 +52,7 @@ def from_arrays(
     class_names: Sequence[Any] | Mapping[str, Sequence[str]] = (),
     fingerprint: str = "",
     columns: Mapping[str, Mapping[str, Any]] | None = None,
+    target_spec: Structure | None = None,
 ) -> Dataset:
     """Returns a dataset of arrays in memory.
 
@@ -66,23 +67,13 @@ def from_arrays(
         fingerprint: see `Dataset`; by default computed from the arrays.
         columns: for the config keys `group` and `split_by`: name of a column -> name of a split -> one value per
             example, such as {"patient": {"train": [7, 7, 9]}}; see `Dataset`.
+        target_spec: what the targets are; by default the first split and `class_names` decide.
 
     Raises:
         TfloopError: an array is not numeric, arrays of a split differ in length, splits differ in names, shape or
             dtype, a split is empty, a column does not have one value per example, or labels are out of range and
             invalid examples are not skipped (exit code 4).
     """
-    return build_arrays(splits, class_names, fingerprint, columns)
-
-
-def build_arrays(
-    splits: Mapping[str, Sequence[Any]],
-    class_names: Sequence[Any] | Mapping[str, Sequence[str]] = (),
-    fingerprint: str = "",
-    columns: Mapping[str, Mapping[str, Any]] | None = None,
-    target_spec: Structure | None = None,
-) -> Dataset:
-    """Returns the dataset of `from_arrays`; with a `target_spec` of a run, its targets are what they were there."""
     arrays = {name: _arrays_of(name, split) for name, split in splits.items()}
     first = next(iter(arrays.values()))
     for name, split in arrays.items():

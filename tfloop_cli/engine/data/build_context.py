@@ -33,7 +33,9 @@ class BuildContext:
     rules: SplitRules = field(default_factory=SplitRules)
 
     def needed(self, splits: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the splits that are read, of those that a dataset has."""
+        """Returns the splits that are read, of those that a dataset has; or `data` as the split `DATA`."""
+        if self.data:
+            return {DATA: self.data}
         return {self.split: splits[self.split]} if self.split in splits else dict(splits)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from tfloop_cli.engine.data.array_dataset import build_arrays, fingerprint_of
+from tfloop_cli.engine.data.array_dataset import fingerprint_of, from_arrays
 from tfloop_cli.engine.data.array_encoders import ArrayEncoders
 from tfloop_cli.engine.data.array_files import StoredArray, choose, find_arrays
 from tfloop_cli.engine.data.build_context import DATA, build_context
@@ -53,16 +53,29 @@ def arrays(
         in_memory: whether to keep all inputs in memory, or to read them from the file when they are used, which a
             compressed file does not allow; auto: in memory if they need at most a quarter of the free memory.
     """
-    context = build_context()
-    encoders = ArrayEncoders.from_json(context.encoders) if context.encoders else None
-    found = find_arrays(context.data or path)
+    document, other = build_context().encoders, build_context().data
+    encoders = ArrayEncoders.from_json(document) if document else None
+    found = find_arrays(other or path)
     names = {"inputs": input, "targets": target, "sample_weight": sample_weight}
-    if context.data:
-        splits = {DATA: _other_data(found, context.data, names)}
+    if other:
+        splits = {DATA: _other_data(found, other, names)}
     else:
         splits = _splits(found, path, {role: name or _default(found, path, role) for role, name in names.items()})
-        splits = context.needed(splits)
+        splits = build_context().needed(splits)
     _check_splits(splits, encoders)
+    if encoders and other:
+        note = f"{DATA}: {splits[DATA]['inputs']} and {splits[DATA]['targets']}"
+        encoders = replace(encoders, notes=(*encoders.notes, note))
+    return _dataset(splits, encoders, in_memory, _columns(found, splits))
+
+
+def _dataset(
+    splits: dict[str, dict[str, StoredArray]],
+    encoders: ArrayEncoders | None,
+    in_memory: str,
+    columns: dict[str, dict[str, np.ndarray]],
+) -> Dataset:
+    """Reads or maps the arrays of each split."""
     needed = sum(split["inputs"].bytes for split in splits.values())
     allowed = {"always": needed, "auto": psutil.virtual_memory().available // 4, "never": -1}[in_memory]
     if needed <= allowed:
@@ -76,18 +89,18 @@ def arrays(
     digest.update(f"{class_names} {[(name, fingerprint_of_large(one)) for name, one in values.items()]}".encode())
     # The rest is checked with the numbers of the rows in place of mapped inputs.
     rows = {name: one if needed <= allowed else np.arange(len(one)) for name, one in values.items()}
-    arrays_of = {name: (rows[name], *others[name]) for name in splits}
-    dataset = build_arrays(
-        arrays_of, class_names, digest.hexdigest(), _columns(found, splits), encoders and encoders.target
+    dataset = from_arrays(
+        {name: (rows[name], *others[name]) for name in splits},
+        class_names=class_names,
+        fingerprint=digest.hexdigest(),
+        columns=columns,
+        target_spec=encoders and encoders.target,
     )
     dataset = dataset if needed <= allowed else _mapped(dataset, values)
     spec = dataset.spec
     fitted = ArrayEncoders(
         spec.input_shape, spec.input_dtype, spec.target_shape, spec.class_names, spec.one_hot, bool(class_names)
     )
-    if encoders and context.data:
-        note = f"{DATA}: {splits[DATA]['inputs']} and {splits[DATA]['targets']}"
-        encoders = replace(encoders, notes=(*encoders.notes, note))
     return replace(dataset, encoders=encoders or fitted)
 
 

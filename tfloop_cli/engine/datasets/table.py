@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from tfloop_cli.engine.data.array_dataset import ArraySource, fingerprint_of
-from tfloop_cli.engine.data.build_context import DATA, build_context
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
@@ -46,9 +46,8 @@ def table(
     Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
     Numbers are standardized by median and quartiles, and far outliers are bounded. A category of up to 12 levels is
     one-hot encoded; a wider one is one column of ids, for which models have embeddings. Dates become their parts. Row
-    numbers, ids, free text and constant columns are ignored, and so is the column of `group` or `split_by`, unless
-    `columns` or `only` name it. Rows without a target are skipped and counted. All of this is learned from the training
-    split without the rows that are held out of it; only the classes are those of all its rows.
+    numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored unless `columns` has
+    them. Rows without a target are skipped and counted. Only the classes are learned from rows that are held out, too.
 
     Args:
         train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin.
@@ -80,20 +79,17 @@ def table(
         targets, columns, tuple(ignore), tuple(only), missing, tuple(missing_values), exact_categories, classes, dialect
     )
     dialect.check()
-    context = build_context()
-    if context.data:
-        return _build({DATA: [str(context.data)]}, options)
-    files = context.needed({"train": train} | ({"test": test} if test else {}))
-    return _build({split: _names(paths) for split, paths in files.items()}, options)
+    return _build({"train": train} | ({"test": test} if test else {}), options)
 
 
 def _names(paths: Path | list[Path]) -> list[str]:
     return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
 
 
-def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
-    """Reads and encodes the files, or opens the encoded arrays in the cache."""
+def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Dataset:
+    """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
+    files = {split: _names(one) for split, one in context.needed(paths).items()}
     as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
     encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     # The run of these encoders may have left it to the data that its targets are numbers.

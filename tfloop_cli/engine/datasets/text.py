@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from tfloop_cli.engine.data.build_context import DATA, build_context
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.choosing import Candidates, training_rows
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.csv_and_jsonl import Format, class_names
@@ -34,8 +34,7 @@ def text(
 ) -> Dataset:
     """Texts with one class each: a .csv, .tsv, .jsonl or .parquet file, or a folder with CLASS/*.txt.
 
-    Everything is learned from the training split, without what is held out of it: n-grams or words and their
-    frequencies. The classes are those of the whole training file. `group` and `split_by` may name any column of a file.
+    Words or n-grams, and their frequencies, are learned from the training split without what is held out of it.
 
     Args:
         train: the training file, with one row, or one JSON object per line, per example; also .gz and .bz2. Or a folder
@@ -59,13 +58,11 @@ def text(
     context = build_context()
     encoders = TextEncoders.from_json(context.encoders) if context.encoders else None
     columns = Columns(encoders.text, encoders.target) if encoders else Columns(text or "", target or "")
-    paths = (
-        {DATA: context.data} if context.data else context.needed(find_splits(train) | ({"test": test} if test else {}))
-    )
+    paths = context.needed(find_splits(train) | ({"test": test} if test else {}))
     splits: dict[str, Arrays] = {}
     others: dict[str, dict[str, list[str]]] = {}
     for split, path in paths.items():
-        known = set(encoders.class_names) if encoders else None
+        known = encoders and set(encoders.class_names)
         found = read_texts(path, split, columns, file_format, known, context.rules.columns)
         others[split] = found.others
         if encoders is None:

@@ -89,11 +89,11 @@ def _fit(
     rows, target, targets = _fit_target(rows, options, settings)
     skipped = total - len(targets)
     fitter = _ColumnFitter(options, settings, rules, splits)
-    columns, values = fitter.fit(rows, target, targets)
+    columns, values = fitter.columns_of(rows, target, targets)
     complete = complete_rows(rows, columns, values, options.missing)
     if not complete.all():
         rows, target, targets = _fit_target(rows.subset(complete), options, settings)
-        columns, values = fitter.fit(rows, target, targets)
+        columns, values = fitter.columns_of(rows, target, targets)
     if not values:
         why = "; ".join(f"`{column.name}` is {column.note}" for column in columns) or "there is no other column"
         _refuse(rows, f"there is no column to predict {_listed(options.targets)} from: {why}")
@@ -171,7 +171,7 @@ class _ColumnFitter:
     rules: SplitRules
     splits: Sequence[str]
 
-    def fit(
+    def columns_of(
         self, rows: Rows, target: TargetEncoder, targets: np.ndarray
     ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
         """Returns the encoder of each column but the targets, and the values of those that are used, of all rows."""
