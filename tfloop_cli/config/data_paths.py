@@ -11,7 +11,8 @@ from tfloop_cli.errors import TfloopError
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
 TABLE_KINDS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
-    ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather", ".arrow": "feather",
+    ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather", ".arrow": "feather", ".xlsx": "excel",
+    ".xlsm": "excel", ".xls": "excel", ".ods": "excel",
 }  # fmt: skip
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",

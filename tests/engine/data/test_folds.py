@@ -75,7 +75,6 @@ def test_weights_of_examples_are_kept(make_data) -> None:
         ({"split_by": "date"}, 10),
         ({"task": "gan"}, 10),
         ({"model": {"name": "tabular_ensemble", "members": 1}}, 10),
-        ({"model": {"name": "tabular_ensemble", "members": 90}}, 10),
     ],
 )
 def test_other_runs_hold_out_examples(make_data, changes: dict, validation: int) -> None:

@@ -44,7 +44,7 @@ class Folds:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What metadata contains about them; see `HeldOut.facts`."""
+        """What metadata contains about them; see `Splits.facts`."""
         digest = hashlib.sha256(self.fold.astype("<i4").tobytes()).hexdigest()
         rule = f"{self.count} folds{f' {self.rule}' if self.rule else ''}"
         return {"examples": len(self.validated), "rule": rule, "sha256": digest}
@@ -63,14 +63,14 @@ class Folds:
         return counts if sample_weight is None else counts * tf.cast(sample_weight, dtype)[:, tf.newaxis]
 
 
-def number_of_folds(config: Config, examples: int) -> int:
+def number_of_folds(config: Config) -> int:
     """Returns the number of folds with `validation: auto`: one per member of the model; 0 for none.
 
     With `split_by` there are none, since members that are trained on later examples would be validated.
     """
     members = config.model.arguments.get(MEMBERS, 1)
-    usable = config.task.name in TASKS and config.split_by is None and isinstance(members, int)
-    return members if usable and 1 < members <= examples else 0
+    usable = config.task.name in TASKS and config.split_by is None and config.validation == "auto"
+    return members if usable and isinstance(members, int) and members > 1 else 0
 
 
 def divide(examples: int, count: int, key: int, classes: np.ndarray | None, groups: np.ndarray | None) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.choosing import Candidates, training_rows
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import Arrays, text_dataset
 from tfloop_cli.engine.data.texts.encoders import Features, TextEncoders
@@ -39,8 +40,10 @@ def read_texts(splits: Mapping[str, Split], example: Example, features: Features
         if encoders is None:
             if name != "train":
                 raise TfloopError("the dataset has no split `train`", code=ExitCode.DATA)
+            candidates = Candidates(len(texts), list(splits), np.asarray(labels))
+            fitted = training_rows(candidates, build_context().rules)
             columns = {"text": example.input, "target": example.target, "class_names": example.class_names}
-            encoders, encoded = TextEncoders.fitted(texts, features, VOCABULARY, MAX_TOKENS, **columns)
+            encoders, encoded = TextEncoders.fitted(texts, fitted, features, VOCABULARY, MAX_TOKENS, **columns)
         else:
             encoded = encoders.encode(texts)
         arrays[name] = (*encoded[:2], np.asarray(labels, np.int32), *encoded[2:])

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,8 @@ import numpy as np
 import psutil
 
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.choosing import Candidates, training_rows
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
@@ -17,6 +20,7 @@ from tfloop_cli.engine.data.images.layout import Layout, find_images
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
+from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
@@ -64,36 +68,54 @@ def images(
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
     """
-    context = build_context()
-    layout = find_images(path, labels, (file_column, target), label_pattern, context.training)
-    if context.encoders:
-        encoders = ImageEncoders.from_json(context.encoders)
+    layout = _layout(path, labels, (file_column, target), label_pattern)
+    if document := build_context().encoders:
+        encoders = ImageEncoders.from_json(document)
+        splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
     else:
-        encoders = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
-    encoders.notes += layout.notes
-    splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
-    if not context.encoders:
-        _fit_encoders(encoders, size, splits["train"])
+        unfitted = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
+        splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
+        encoders = _fitted(unfitted, size, _training_paths(splits, layout))
+    encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *layout.notes])))
     return _dataset(encoders, splits, short_path(path), in_memory)
 
 
-def _fit_encoders(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], files: Files) -> None:
-    """Sets size and range of the pixels by the training images.
+def _layout(path: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+    """Returns the images of the dataset, or of other data: a table of paths and labels, or a folder."""
+    other = build_context().data
+    if other is None:
+        return find_images(path, labels, columns, pattern)
+    if not other.is_dir():
+        return find_images(other.parent, other, columns, None)
+    table = other / labels.name if labels and (other / labels.name).exists() else None
+    return find_images(other, table, columns, None if table else pattern)
+
+
+def _training_paths(splits: Mapping[str, Files], layout: Layout) -> list[str]:
+    """Returns the paths of the training images that are not held out."""
+    train = splits["train"]
+    columns = {name: np.array(values, object) for name, values in train.columns.items()}
+    candidates = Candidates(len(train), list(splits), train.labels, columns, layout.columns)
+    return train.subset(np.flatnonzero(training_rows(candidates, build_context().rules)).tolist()).paths
+
+
+def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], paths: list[str]) -> ImageEncoders:
+    """Returns the encoders with size and range of the pixels of these images.
 
     Raises:
         TfloopError: the size of no image can be read (exit code 4).
     """
-    found, channels = survey(files.paths), encoders.shape[2]
+    found, channels, notes = survey(paths), encoders.shape[2], list[str]()
     if size == "auto" and found.size is None:
-        failure = Decoder((1, 1, channels)).failure(files.paths)
-        raise failure or invalid_image(files.paths[0], "its size cannot be read")
+        failure = Decoder((1, 1, channels)).failure(paths)
+        raise failure or invalid_image(paths[0], "its size cannot be read")
     height, width = found.size if size == "auto" else size
-    encoders.shape, encoders.max16 = (height, width, channels), found.max16
     if size == "auto":
         how = f"other images: {encoders.fit} (key `fit`)"
-        encoders.notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
+        notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
     if found.has16:
-        encoders.notes.append(f"16-bit images: {found.max16:,} becomes 255")
+        notes.append(f"16-bit images: {found.max16:,} becomes 255")
+    return replace(encoders, shape=(height, width, channels), max16=found.max16, notes=tuple(notes))
 
 
 def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_memory: str) -> Dataset:
@@ -104,13 +126,14 @@ def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_m
     opened = {
         name: open_split(name, f"{name} images of {shown}", files, decoder, kept) for name, files in splits.items()
     }
-    encoders.notes += duplicates(opened)
+    repeated = duplicates(opened)
     return Dataset(
         spec=DataSpec(encoders.shape, "uint8", (), encoders.class_names),
         splits={name: one.source for name, one in opened.items()},
         fingerprint=_fingerprint({name: one.files for name, one in opened.items()}, encoders, decoder),
-        encoders=encoders,
-        names={name: files.names for name, files in splits.items()},
+        encoders=replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *repeated]))),
+        columns=columns_of({name: one.files.columns for name, one in opened.items()}),
+        names={name: one.files.names for name, one in opened.items()},
     )
 
 
@@ -134,18 +157,26 @@ def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
     """Returns the images of a split with their labels.
 
     Raises:
-        TfloopError: a class is not one of the training split (exit code 4).
+        TfloopError: a class is not one of the training split, and such images are not skipped (exit code 4).
     """
-    listed: list[Listed] = layout.splits[split]
     numbers = {name: number for number, name in enumerate(classes)}
-    for one in listed:
-        if one.label not in numbers:
-            problem = f"`{one.label}` is not a class of the training split"
-            refuse(str(layout.folders[split]), None, problem, hint=f"its classes are {', '.join(classes)}")
+    listed: list[Listed] = []
+    for one in layout.splits[split]:
+        if one.label in numbers:
+            listed.append(one)
+            continue
+        problem = f"its class `{one.label}` does not occur in the training split"
+        skip_example(split, invalid_image(one.path, problem, f"its classes are {', '.join(classes)}"))
+    require_valid_examples(split, len(listed))
     return Files(
         [one.path for one in listed],
         [one.name for one in listed],
         [one.bytes for one in listed],
         [one.time for one in listed],
         np.array([numbers[one.label] for one in listed], np.int32),
+        {
+            name: [one.cells.get(name, "") for one in listed]
+            for name in build_context().rules.columns
+            if name in layout.columns
+        },
     )

@@ -1,21 +1,24 @@
 """Tables of numbers, categories, dates and texts: one row per example, one column per feature."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tfloop_cli.engine.data.array_dataset import ArraySource, fingerprint_of
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
-from tfloop_cli.engine.data.tables.building import MISSING_VALUES, TableOptions, build_splits
+from tfloop_cli.engine.data.tables.building import Arrays, Kept, TableOptions, build_splits
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import STDIN, are_files
+from tfloop_cli.engine.data.tables.files import STDIN
 from tfloop_cli.engine.data.tables.preview import first_rows
-from tfloop_cli.engine.data.tables.table_cache import TableCache
+from tfloop_cli.engine.data.tables.table_cache import Cached, TableCache
+from tfloop_cli.engine.data.tables.values import MISSING_VALUES
 from tfloop_cli.errors import TfloopError, short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
@@ -43,10 +46,12 @@ def table(
 ) -> Dataset:
     """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
-    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
+    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst;
+    with the package python-calamine also the first sheet of .xlsx, .xls or .ods.
     Numbers are standardized by median and quartiles, and far outliers are bounded. A category of up to 12 levels is
     one-hot encoded; a wider one is one column of ids, for which models have embeddings. Dates become their parts. Row
-    numbers, ids, free text and constant columns are ignored. Rows without a target are skipped and counted.
+    numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored unless `columns` has
+    them. Rows without a target are skipped and counted. Only the classes are learned from rows that are held out, too.
 
     Args:
         train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin.
@@ -78,51 +83,53 @@ def table(
         targets, columns, tuple(ignore), tuple(only), missing, tuple(missing_values), exact_categories, classes, dialect
     )
     dialect.check()
-    files = {"train": train} | ({"test": test} if test else {})
-    return _build({split: _names(paths) for split, paths in files.items()}, options)
+    return _build({"train": train} | ({"test": test} if test else {}), options)
 
 
 def _names(paths: Path | list[Path]) -> list[str]:
     return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
 
 
-def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
-    """Reads and encodes the files, or opens the encoded arrays in the cache."""
+def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Dataset:
+    """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
-    if options.classes == "auto" and context.targets:
-        options = replace(options, classes=context.targets == "classes")
-    if context.encoders and not context.training and len(files) > 1 and not are_files(files["train"]):
-        del files["train"]
-    cache, found = _cached(files, options)
-    if found and context.encoders in (None, found[0]["encoders"]):
-        document, arrays = found
-        encoders = TableEncoders.from_json(document["encoders"])
-        restore_skipped(document["skipped"])
-    else:
-        encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
-        encoders, arrays = build_splits(files, options, encoders)
-        names = (encoders.target.class_names, tuple(encoders.spec_columns()))  # equal arrays may mean other things
-        fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
-        document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
-        if not context.encoders:
-            cache.save(document, arrays)
+    files = {split: _names(one) for split, one in context.needed(paths).items()}
+    as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
+    encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     preview = partial(first_rows, files.get("train", [STDIN]), options.dialect, options.targets)
-    return replace(_dataset(encoders, arrays, document), preview=preview)
+    # The run of these encoders may have left it to the data that its targets are numbers.
+    for possible in [as_numbers, options] if encoders else [as_numbers]:
+        _, found = _cached(files, possible)
+        if found and context.encoders in (None, found[0]["encoders"]):
+            document, arrays, kept = found
+            restore_skipped(document["skipped"])
+            dataset = _dataset(TableEncoders.from_json(document["encoders"]), arrays, kept, document["fingerprint"])
+            return replace(dataset, preview=preview)
+    cache, _ = _cached(files, as_numbers)
+    encoders, arrays, kept = build_splits(files, as_numbers, encoders, context.rules)
+    names = (encoders.target.class_names, tuple(encoders.spec_columns()))  # equal arrays may mean other things
+    fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
+    if not context.encoders:
+        document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
+        cache.save(document, arrays, kept)
+    return replace(_dataset(encoders, arrays, kept, fingerprint), preview=preview)
 
 
-def _cached(files: dict[str, list[str]], options: TableOptions) -> tuple[TableCache, tuple[dict[str, Any], Any] | None]:
+def _cached(files: dict[str, list[str]], options: TableOptions) -> tuple[TableCache, Cached | None]:
     """Returns the cache entry of a table, and its content if there is one.
 
     Whether invalid rows are skipped makes no difference for a table that has none.
     """
-    skip = skips_invalid_examples()
-    own, other = (TableCache(files, (options, one)) for one in (skip, not skip))
+    skip, rules = skips_invalid_examples(), build_context().rules
+    own, other = (TableCache(files, (options, rules, one)) for one in (skip, not skip))
     if (found := own.load()) is None and (found := other.load()) and not skip and found[0]["skipped"]:
         found = None
     return own, found
 
 
-def _dataset(encoders: TableEncoders, arrays: dict[str, Any], document: dict[str, Any]) -> Dataset:
+def _dataset(
+    encoders: TableEncoders, arrays: Mapping[str, Arrays], kept: Mapping[str, Kept], fingerprint: str
+) -> Dataset:
     inputs, targets = next(iter(arrays.values()))
     names = encoders.target.class_names
     columns = tuple(encoders.spec_columns())
@@ -130,6 +137,7 @@ def _dataset(encoders: TableEncoders, arrays: dict[str, Any], document: dict[str
     return Dataset(
         spec=spec,
         splits={name: ArraySource(*pair) for name, pair in arrays.items()},
-        fingerprint=document["fingerprint"],
+        fingerprint=fingerprint,
         encoders=encoders,
+        columns=columns_of(kept),
     )

@@ -5,12 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
+
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.choosing import Candidates, training_rows
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.csv_and_jsonl import Format, class_names
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.text_source import Arrays, text_dataset
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, find_splits, first_texts, read_texts
+from tfloop_cli.engine.data.texts.reading import Columns, Texts, find_splits, first_texts, read_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -31,7 +35,7 @@ def text(
 ) -> Dataset:
     """Texts with one class each: a .csv, .tsv, .jsonl or .parquet file, or a folder with CLASS/*.txt.
 
-    Everything is learned from the training split: n-grams or words, their frequencies, and the classes.
+    Words or n-grams, and their frequencies, are learned from the training split without what is held out of it.
 
     Args:
         train: the training file, with one row, or one JSON object per line, per example; also .gz and .bz2. Or a folder
@@ -55,20 +59,30 @@ def text(
     context = build_context()
     encoders = TextEncoders.from_json(context.encoders) if context.encoders else None
     columns = Columns(encoders.text, encoders.target) if encoders else Columns(text or "", target or "")
-    paths = find_splits(train) | ({"test": test} if test else {})
-    if encoders and not context.training and len(paths) > 1 and not train.exists():
-        del paths["train"]
+    paths = context.needed(find_splits(train) | ({"test": test} if test else {}))
     splits: dict[str, Arrays] = {}
+    others: dict[str, dict[str, list[str]]] = {}
     for split, path in paths.items():
-        found = read_texts(path, split, columns, file_format, set(encoders.class_names) if encoders else None)
+        known = encoders and set(encoders.class_names)
+        found = read_texts(path, split, columns, file_format, known, context.rules.columns)
+        others[split] = found.others
         if encoders is None:
             columns = found.columns
             names = {"text": columns.text, "target": columns.target, "class_names": class_names(found.labels)}
-            encoders, encoded = TextEncoders.fitted(found.texts, features, vocabulary, max_tokens, **names)
+            fitted = _fitted(found, list(paths), names["class_names"])
+            encoders, encoded = TextEncoders.fitted(found.texts, fitted, features, vocabulary, max_tokens, **names)
         else:
             encoded = encoders.encode(found.texts)
         splits[split] = (*encoded[:2], found.classes(encoders.class_names), *encoded[2:])
     assert encoders  # of the training split, which is the first
     identity = (encoders.class_names, encoders.words)
     preview = partial(first_texts, paths.get("train", train), Columns(encoders.text, encoders.target), file_format)
-    return replace(text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders), preview=preview)
+    dataset = text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders)
+    return replace(dataset, columns=columns_of(others), preview=preview)
+
+
+def _fitted(found: Texts, splits: list[str], classes: tuple[str, ...]) -> np.ndarray:
+    """Returns which texts of the training split are not held out, bool [texts]."""
+    columns = {name: values["train"] for name, values in columns_of({"train": found.others}).items()}
+    candidates = Candidates(len(found.texts), splits, found.classes(classes), columns, found.names)
+    return training_rows(candidates, build_context().rules)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
+from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.csv_and_jsonl import read_rows, refuse
 from tfloop_cli.engine.data.images.files import Listed, Scanner, file_at
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
@@ -33,48 +34,62 @@ class Layout:
         splits: name of a split -> its images in order, with labels.
         folders: name of a split -> its folder.
         notes: what was found in the folder and is not used, one sentence each.
+        columns: of a table of labels; empty if there is none.
     """
 
     splits: dict[str, list[Listed]] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
 
-def find_images(
-    root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None, training: bool = True
-) -> Layout:
-    """Lists the images in a folder, and finds their classes.
+def find_images(root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+    """Lists the images in a folder, and finds their classes; only those of the splits that are needed.
+
+    Other data (see `BuildContext.data`) is one split, whatever its folders are called.
 
     Args:
         root: the folder.
         labels: a table of paths and classes; None: folders or `pattern`.
         columns: names of its columns: paths, classes.
         pattern: a regular expression with a group `label`, which is searched for in each path; None: folders.
-        training: whether the training split is needed.
 
     Raises:
         TfloopError: the folder cannot be read or has no images with classes (exit code 4); the pattern is invalid, or
             used together with `labels` (exit code 2).
     """
-    scanner, layout = Scanner(), Layout()
+    scanner, layout, context = Scanner(), Layout(), build_context()
     if labels:
         if pattern:
             raise TfloopError("`labels` and `label_pattern` are both set", hint="remove one of them")
-        layout.folders["train"] = root
-        layout.splits["train"] = _from_table(root, labels, columns)
+        split = DATA if context.data else "train"
+        layout.folders[split] = root
+        layout.splits[split] = _from_table(layout, split, labels, columns)
     else:
-        layout.folders = _split_folders(root, scanner, layout.notes, bool(pattern), training)
-        for split, folder in layout.folders.items():
-            if pattern:
-                layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
-            else:
-                layout.splits[split] = _by_folder(split, folder, scanner, layout.notes)
-            require_valid_examples(split, len(layout.splits[split]))
-        _drop_unlabelled_splits(layout)
+        found = {DATA: root}
+        if not context.data:
+            found = _split_folders(root, scanner, layout.notes, bool(pattern), context.split is None)
+        for folders in (context.needed(found), found):  # all, if the needed one has no classes
+            if not layout.splits:
+                layout.folders = folders
+                _list_images(layout, pattern, scanner)
     if scanner.ignored:
         names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
         layout.notes.append(f"ignored files and folders: {names}")
     return layout
+
+
+def _list_images(layout: Layout, pattern: str | None, scanner: Scanner) -> None:
+    """Lists the images of each split with a folder; splits without classes are removed."""
+    for split, folder in layout.folders.items():
+        if pattern:
+            layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
+        else:
+            layout.splits[split] = _by_folder(split, folder, scanner, layout.notes)
+        require_valid_examples(split, len(layout.splits[split]))
+    if not layout.splits.get(DATA, True):
+        refuse(str(layout.folders[DATA]), None, "it has no folders of classes", hint="images belong in CLASS/")
+    _drop_unlabelled_splits(layout)
 
 
 def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool, training: bool) -> dict[str, Path]:
@@ -137,17 +152,20 @@ def _by_pattern(split: str, folder: Path, pattern: str, scanner: Scanner, notes:
     return [replace(one, label=label) for one, label in matches]
 
 
-def _from_table(root: Path, table: Path, columns: tuple[str, str]) -> list[Listed]:
-    """Returns the images of a table, in its order."""
+def _from_table(layout: Layout, split: str, table: Path, columns: tuple[str, str]) -> list[Listed]:
+    """Returns the images of a table, in its order, and adds the names of its columns to the layout."""
+    root = layout.folders[split]
     if not table.exists() and (root / table.name).exists():
         table = root / table.name
     found = []
-    for row in read_rows(table, "train"):
+    keep = build_context().rules.columns
+    for row in read_rows(table, split):
+        layout.columns = layout.columns or list(row.cells)
         name, label = row.cell(columns[0]), row.cell(columns[1])
         if not name or not label:
             row.refuse(f"the column `{columns[0] if not name else columns[1]}` is empty")
-        if one := file_at("train", _path_of(root, table.parent, name), name):
-            found.append(replace(one, label=label))
+        if one := file_at(split, _path_of(root, table.parent, name), name):
+            found.append(replace(one, label=label, cells={key: row.cells.get(key, "") for key in keep}))
     return found
 
 

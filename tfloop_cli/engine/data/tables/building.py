@@ -8,26 +8,21 @@ from typing import NoReturn
 import numpy as np
 import pyarrow as pa
 
-from tfloop_cli.engine.data.csv_and_jsonl import invalid_row
-from tfloop_cli.engine.data.invalid_examples import (
-    count_skipped,
-    require_valid_examples,
-    skip_example,
-    skips_invalid_examples,
-)
+from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
+from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.tables.column_types import fit_column
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings, encode, prepare
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
-from tfloop_cli.engine.data.tables.targets import UNUSABLE, Classes, encode_target, fit_target
-from tfloop_cli.engine.data.tables.values import Values
+from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
+from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
+from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, raw_values
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
-MISSING_VALUES = ("NA", "N/A", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A")  # and the empty cell; in any case
-
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
+Kept = dict[str, np.ndarray]  # columns that examples are held out by: name -> values [rows], see `raw_values`
 
 
 @dataclass(frozen=True)
@@ -46,17 +41,22 @@ class TableOptions:
 
 
 def build_splits(
-    files: Mapping[str, str | Sequence[str]], options: TableOptions, encoders: TableEncoders | None = None
-) -> tuple[TableEncoders, dict[str, Arrays]]:
+    files: Mapping[str, str | Sequence[str]],
+    options: TableOptions,
+    encoders: TableEncoders | None = None,
+    rules: SplitRules = SplitRules(),
+) -> tuple[TableEncoders, dict[str, Arrays], dict[str, Kept]]:
     """Reads and encodes all splits.
 
     Args:
         files: name of a split -> its files; "train" is the first unless there are encoders.
         options: what the user has set.
-        encoders: of an earlier run; None to fit them to the training split.
+        encoders: of an earlier run; None to fit them to the rows of the training split that are not held out.
+        rules: decide what is held out, and which columns are kept for that.
 
     Returns:
-        The encoders, whose notes include what was found in the other splits, and the arrays of each split.
+        The encoders, whose notes include what was found in the other splits; the arrays of each split, and the columns
+        that the rules name.
 
     Raises:
         TfloopError: a file cannot be read, a column does not exist, or the first invalid row if such rows are not
@@ -64,18 +64,21 @@ def build_splits(
     """
     skips_invalid_examples()  # declares that skipping is supported
     splits: dict[str, Arrays] = {}
+    columns: dict[str, Kept] = {}
     for split, names in files.items():
         if encoders is None:
-            encoders, splits[split] = _fit(names, options)
+            encoders, splits[split], columns[split] = _fit(names, options, rules, list(files))
         else:
-            splits[split], notes = _encode(split, names, options, encoders)
+            splits[split], columns[split], notes = _encode(split, names, options, encoders, rules)
             encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *notes])))
     assert encoders is not None
-    return encoders, splits
+    return encoders, splits, columns
 
 
-def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncoders, Arrays]:
-    """Reads the training split, fits the encoders to it, and encodes it."""
+def _fit(
+    names: str | Sequence[str], options: TableOptions, rules: SplitRules, splits: Sequence[str]
+) -> tuple[TableEncoders, Arrays, Kept]:
+    """Reads the training split, fits the encoders to what is not held out of it, and encodes it."""
     as_text = [name for name, kind in options.columns.items() if kind in ("category", "text", "date")]
     as_text += options.targets if options.classes is not False else ()
     reader = CsvReader("train", options.dialect, options.targets, as_text, null_texts(options.missing_values))
@@ -85,31 +88,29 @@ def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncode
     total = rows.table.num_rows
     rows, target, targets = _fit_target(rows, options, settings)
     skipped = total - len(targets)
-    columns, values = _fit_columns(rows, options, settings)
-    complete = _complete(rows, columns, values, options)
+    fitter = _ColumnFitter(options, settings, rules, splits)
+    columns, values = fitter.columns_of(rows, target, targets)
+    complete = complete_rows(rows, columns, values, options.missing)
     if not complete.all():
         rows, target, targets = _fit_target(rows.subset(complete), options, settings)
-        columns, values = _fit_columns(rows, options, settings)
+        columns, values = fitter.columns_of(rows, target, targets)
     if not values:
         why = "; ".join(f"`{column.name}` is {column.note}" for column in columns) or "there is no other column"
         _refuse(rows, f"there is no column to predict {_listed(options.targets)} from: {why}")
-    if not target.class_names:
-        flat = targets.reshape(len(targets), -1)
-        target = replace(target, means=tuple(flat.mean(axis=0).tolist()), deviations=tuple(flat.std(axis=0).tolist()))
     dialect = rows.parts[0].dialect
     encoders = TableEncoders(
-        tuple(columns), replace(target, skipped=skipped), options.missing, options.missing_values,
-        options.exact_categories, dialect.facts if dialect else None,
-        (*([target.note] if target.note else []), *rows.notes),
+        tuple(columns), replace(target, skipped=skipped), options.missing_values, options.exact_categories,
+        dialect.facts if dialect else None, (*([target.note] if target.note else []), *rows.notes),
     )  # fmt: skip
+    kept = kept_columns(rows, rules)
     del rows  # before the inputs are allocated
     pa.default_memory_pool().release_unused()
-    return encoders, (_inputs(values, encoders, len(targets))[0], _targets(targets))
+    return encoders, (_inputs(values, encoders, len(targets))[0], _targets(targets)), kept
 
 
 def _encode(
-    split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders
-) -> tuple[Arrays, list[str]]:
+    split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders, rules: SplitRules
+) -> tuple[Arrays, Kept, list[str]]:
     """Reads a split and encodes it as the training split; also returns notes about it."""
     target = encoders.target
     as_text = [column.name for column in encoders.used if column.as_text]
@@ -119,10 +120,10 @@ def _encode(
     _require(rows, [*target.names, *(column.name for column in encoders.used)])
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
-    rows, targets = _with_target(rows, targets, usable, target.names)
-    rows, targets = _with_known_class(rows, targets, target.names[0])
+    rows, targets = with_target(rows, targets, usable, target.names)
+    rows, targets = with_known_class(rows, targets, target.names[0])
     values = _prepared(rows, encoders, settings)
-    complete = _complete(rows, encoders.columns, values, options)
+    complete = complete_rows(rows, encoders.columns, values, options.missing)
     if not complete.all():
         rows, targets = rows.subset(complete), targets[complete]
         values = _prepared(rows, encoders, settings)
@@ -136,7 +137,7 @@ def _encode(
         f"{split}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
         for name, count in unknown.items()
     ]
-    return (inputs, _targets(targets)), notes
+    return (inputs, _targets(targets)), kept_columns(rows, rules), notes
 
 
 def _fit_target(rows: Rows, options: TableOptions, settings: Settings) -> tuple[Rows, TargetEncoder, np.ndarray]:
@@ -144,7 +145,7 @@ def _fit_target(rows: Rows, options: TableOptions, settings: Settings) -> tuple[
     columns = [rows.table.column(name) for name in options.targets]
     target = fit_target(columns, options.targets, options.classes, settings)
     targets, usable = encode_target(columns, target, settings)
-    rows, targets = _with_target(rows, targets, usable, options.targets)
+    rows, targets = with_target(rows, targets, usable, options.targets)
     return rows, target, targets
 
 
@@ -154,22 +155,58 @@ def _settings(rows: Rows, options: TableOptions, encoders: TableEncoders | None 
     return Settings(known.missing_values, known.exact_categories, dialect.decimal if dialect else ".")
 
 
-def _fit_columns(
-    rows: Rows, options: TableOptions, settings: Settings
-) -> tuple[list[ColumnEncoder], dict[str, Values]]:
-    """Returns the encoder of each column but the targets, and the values of those that are used."""
-    encoders, values, positions = [], {}, rows.positions
-    for name in rows.table.column_names:
-        if name in options.targets:
-            continue
-        declared = options.columns.get(name)
-        if name in options.ignore or (options.only and name not in options.only):
+@dataclass(frozen=True)
+class _ColumnFitter:
+    """Fits the encoders of columns to the rows that are not held out.
+
+    Args:
+        options: what the user has set.
+        settings: of the training file.
+        rules: decide what is held out.
+        splits: names of the splits that have files.
+    """
+
+    options: TableOptions
+    settings: Settings
+    rules: SplitRules
+    splits: Sequence[str]
+
+    def columns_of(
+        self, rows: Rows, target: TargetEncoder, targets: np.ndarray
+    ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
+        """Returns the encoder of each column but the targets, and the values of those that are used, of all rows."""
+        labels = targets if target.class_names else None
+        candidates = Candidates(
+            len(targets), self.splits, labels, kept_columns(rows, self.rules), rows.table.column_names
+        )
+        fitted = training_rows(candidates, self.rules)
+        encoders, values, positions = [], {}, rows.positions[fitted]
+        for name in rows.table.column_names:
+            if name in self.options.targets:
+                continue
+            column = rows.table.column(name)
+            chosen = column if fitted.all() else column.filter(pa.array(fitted))
+            encoder, found = self._fit_column(name, chosen, positions)
+            encoders.append(encoder)
+            if found is not None:
+                values[name] = found if fitted.all() else prepare(column, encoder, self.settings)
+        return encoders, values
+
+    def _fit_column(
+        self, name: str, column: pa.ChunkedArray, positions: np.ndarray
+    ) -> tuple[ColumnEncoder, Values | None]:
+        declared, listed = self.options.columns.get(name), name in self.options.only
+        if name in self.options.ignore or (self.options.only and not listed):
             declared = "ignore"
-        encoder, found = fit_column(name, rows.table.column(name), declared, settings, positions)
-        encoders.append(encoder)
-        if found is not None:
-            values[name] = found
-    return encoders, values
+        if name in self.rules.columns and declared is None and not listed:
+            note = f"ignored: `{self.rules.columns[name]}` names it; `columns` or `only` use it as an input too"
+            return ColumnEncoder(name, "ignored", note), None
+        return fit_column(name, column, declared, self.settings, positions)
+
+
+def kept_columns(rows: Rows, rules: SplitRules) -> Kept:
+    """Returns the columns that the rules name, as far as there are such columns."""
+    return {name: raw_values(rows.table.column(name)) for name in rules.columns if name in rows.table.column_names}
 
 
 def _prepared(rows: Rows, encoders: TableEncoders, settings: Settings) -> dict[str, Values]:
@@ -193,61 +230,6 @@ def _inputs(values: dict[str, Values], encoders: TableEncoders, rows: int) -> tu
 
 def _targets(targets: np.ndarray) -> np.ndarray:
     return targets if targets.dtype == np.int32 else targets.astype(np.float32)
-
-
-def _with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
-    """Leaves out rows without a usable target, and counts them."""
-    if usable.all():
-        return rows, targets
-    first = int(np.flatnonzero(~usable)[0])
-    values = ", ".join(f"`{rows.table.column(name)[first].as_py()}`" for name in names)
-    error = invalid_row(rows.split, *rows.place(first), f"column {_listed(names)}: no target: {values}")
-    count_skipped(rows.split, error, int((~usable).sum()))
-    require_valid_examples(rows.split, int(usable.sum()))
-    if not usable.any():
-        raise error
-    return rows.subset(usable), targets[usable]
-
-
-def _with_known_class(rows: Rows, targets: np.ndarray, name: str) -> tuple[Rows, np.ndarray]:
-    """A row with a class that the training split does not have is an invalid example."""
-    unknown = targets == UNUSABLE if targets.dtype == np.int32 else np.zeros(len(targets), bool)
-    if not unknown.any():
-        return rows, targets
-    first = int(np.flatnonzero(unknown)[0])
-    value = rows.table.column(name)[first].as_py()
-    problem = f"column `{name}`: the class `{value}` does not occur in the training split"
-    skip_example(rows.split, invalid_row(rows.split, *rows.place(first), problem), int(unknown.sum()))
-    require_valid_examples(rows.split, int((~unknown).sum()))
-    return rows.subset(~unknown), targets[~unknown]
-
-
-def _complete(
-    rows: Rows, columns: Sequence[ColumnEncoder], values: Mapping[str, Values], options: TableOptions
-) -> np.ndarray:
-    """Returns which rows are used, bool [rows]: with `missing: skip` and `error`, those without a missing value.
-
-    Raises:
-        TfloopError: with `missing: error`, the first missing value (exit code 4).
-    """
-    complete = np.ones(rows.table.num_rows, bool)
-    if options.missing == "impute":
-        return complete
-    for column in columns:
-        if column.name in values:
-            complete &= ~values[column.name].missing
-    if complete.all():
-        return complete
-    first = int(np.flatnonzero(~complete)[0])
-    name = next(column.name for column in columns if column.name in values and values[column.name].missing[first])
-    hint = "add the value, or set `missing: impute` or `missing: skip`"
-    error = invalid_row(rows.split, *rows.place(first), f"column `{name}`: the value is missing", hint)
-    if options.missing == "error":
-        raise error
-    count_skipped(rows.split, error, int((~complete).sum()))
-    if not complete.any():
-        raise error
-    return complete
 
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:

@@ -14,7 +14,7 @@ from tfloop_cli.config.data_paths import COMPRESSED, TABLE_KINDS
 from tfloop_cli.engine.data.csv_and_jsonl import refuse
 
 STDIN = "-"
-_SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet and .feather; also with .gz, .bz2 or .zst"
+_SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or .zst"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class TableFile:
 
     Attributes:
         name: as the user wrote it, or as a pattern found it; "-" for stdin.
-        kind: "csv", "json", "jsonl", "parquet" or "feather".
+        kind: "csv", "json", "jsonl", "parquet", "feather" or "excel".
         content: what was read from stdin; None for a file.
     """
 
@@ -83,12 +83,6 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
             problem = "this is a folder" if file.path.is_dir() else "this file does not exist"
             refuse(file.name, None, f"it cannot be read: {problem}", hint=_nearest(file.path))
     return found
-
-
-def are_files(names: str | Sequence[str]) -> bool:
-    """Whether the files of a split exist, at least one of each pattern; False for stdin."""
-    each = [names] if isinstance(names, str) else names
-    return all(Path(name).expanduser().is_file() or glob.glob(name, recursive=True) for name in each)  # noqa: PTH207
 
 
 def _kind(name: str) -> str:

@@ -13,6 +13,7 @@ from tfloop_cli.engine.data.csv_and_jsonl import refuse
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, line_of
 from tfloop_cli.engine.data.tables.dialect import Dialect
+from tfloop_cli.engine.data.tables.excel_reading import excel_notes, read_excel
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import json_records, read_json_array, read_json_lines
 
@@ -53,6 +54,8 @@ class Rows:
         """What was detected about the files that is not usual."""
         found = []
         for part in self.parts:
+            if part.file.kind == "excel":
+                found += excel_notes(part.file)
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
                 found.append(f"{part.file.name}: not UTF-8, read as {part.dialect.encoding} (key `encoding`)")
             if part.dialect and not part.dialect.has_header:
@@ -74,7 +77,10 @@ class Rows:
         return replace(self, table=self.table.filter(pa.array(kept)), numbers=numbers[kept])
 
     def place(self, row: int) -> tuple[str, int | None]:
-        """Returns the file of a row, counted from 0, and its line (in .json, .parquet and .feather its number)."""
+        """Returns the file of a row, counted from 0, and its line.
+
+        In .json, .parquet and .feather it is the number of the row.
+        """
         row = row if self.numbers is None else int(self.numbers[row])
         for part in self.parts:
             if row < part.rows:
@@ -85,11 +91,11 @@ class Rows:
         if part.file.kind == "jsonl":
             lines = (line for line, _ in json_records(part.file))
             return part.file.name, next((line for number, line in enumerate(lines) if number == row), None)
-        return part.file.name, row + 1
+        return part.file.name, row + (2 if part.file.kind == "excel" else 1)
 
 
 def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
-    """Reads all files of a split: .csv, .tsv, .txt, .json, .jsonl, .parquet and .feather, also compressed.
+    """Reads all files of a split: .csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx, also compressed.
 
     Args:
         names: one or several paths or patterns, or "-" for stdin.
@@ -120,6 +126,7 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None]
         "jsonl": lambda one: read_json_lines(one, reader.split),
         "parquet": lambda one: pa.parquet.read_table(_seekable(one)),
         "feather": lambda one: pa.feather.read_table(_seekable(one)),
+        "excel": read_excel,
     }
     try:
         table = _flat(readers[file.kind](file))

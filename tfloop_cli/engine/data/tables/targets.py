@@ -27,7 +27,7 @@ Classes = Literal["auto"] | bool
 def fit_target(
     columns: Sequence[pa.ChunkedArray], names: tuple[str, ...], classes: Classes, settings: Settings
 ) -> TargetEncoder:
-    """Decides whether the targets are classes, and returns their encoder, without means and deviations.
+    """Decides whether the targets are classes, and returns their encoder.
 
     Args:
         columns: one per target, in the training split.
@@ -58,10 +58,17 @@ def fit_target(
             example = next((text for text in _known(column, settings).texts.to_pylist() if text.strip()), "")
             raise TfloopError(
                 f"split `train`: column `{name}`: the targets are not numbers: `{example}`",
-                hint="predict classes instead (`task: classification`), or choose another target",
+                hint=_hint(names),
                 code=ExitCode.DATA,
             )
     return TargetEncoder(names, (), tuple(form or "" for form in forms), note=note)
+
+
+def _hint(names: tuple[str, ...]) -> str:
+    """Returns what to do about a target that is no number, where it must be one."""
+    if len(names) > 1:
+        return "several targets must all be columns of numbers; choose others, or one of them"
+    return "predict classes instead (`task: classification`, no `classes: false`), or choose another target"
 
 
 def _are_classes(name: str, column: pa.ChunkedArray, form: str | None, settings: Settings) -> tuple[bool, str]:

@@ -3,7 +3,7 @@
 import itertools
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,11 +55,15 @@ class Texts:
         texts: in Unicode NFC.
         labels: the class of each text, as written, in Unicode NFC.
         columns: where they are; of a folder, `text` and `label`.
+        names: of all columns of a file; none of a folder.
+        others: of the columns to be kept, the text of each example; "" if it is missing.
     """
 
     texts: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     columns: Columns = Columns()
+    names: list[str] = field(default_factory=list)
+    others: dict[str, list[str]] = field(default_factory=dict)
 
     def classes(self, names: Sequence[str]) -> np.ndarray:
         """Returns the labels as numbers, int32 [examples]."""
@@ -76,7 +80,14 @@ def find_splits(path: Path) -> dict[str, Path]:
     return {split: folder for split, folder in found.items() if folder} if found["train"] else {"train": path}
 
 
-def read_texts(path: Path, split: str, columns: Columns, file_format: Format, known: Set[str] | None = None) -> Texts:
+def read_texts(
+    path: Path,
+    split: str,
+    columns: Columns,
+    file_format: Format,
+    known: Set[str] | None = None,
+    keep: Collection[str] = (),
+) -> Texts:
     """Reads the texts of a split; invalid ones are skipped or raise an error.
 
     Args:
@@ -85,6 +96,7 @@ def read_texts(path: Path, split: str, columns: Columns, file_format: Format, kn
         columns: of the file.
         file_format: how the file is written.
         known: the allowed classes; None for any.
+        keep: names of other columns of the file whose text is kept, if it has them.
     """
     is_folder = path.is_dir()
     texts = Texts(columns=Columns("text", "label") if is_folder else Columns())
@@ -95,10 +107,14 @@ def read_texts(path: Path, split: str, columns: Columns, file_format: Format, kn
         except TfloopError as error:
             skip_example(split, error)
             continue
+        texts.names = texts.names or ([] if is_folder else list(row.cells))
+        for name in keep:
+            texts.others.setdefault(name, []).append(row.cells.get(name, ""))
         texts.columns = found
         texts.texts.append(content if content.isascii() else unicodedata.normalize("NFC", content))
         texts.labels.append(label)
     require_valid_examples(split, len(texts.texts))
+    texts.others = {name: values for name, values in texts.others.items() if name in texts.names or any(values)}
     return texts
 
 
