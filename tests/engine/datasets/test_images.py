@@ -249,10 +249,18 @@ def test_image_removed_during_training_error_contains_its_path(folder: Path, con
         list(data.batches(0, 1))
 
 
+def test_image_of_an_unknown_class_is_skipped_and_counted(folder: Path) -> None:
+    shutil.copytree(folder / "test/dog", folder / "test/bird")
+    with collect_invalid_examples(skip=True) as found:
+        dataset = build(folder)
+    assert (len(dataset.splits["test"]), dataset.spec.class_names) == (2, ("cat", "dog"))
+    assert found.counts == {"test": 2}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("test/bird/a.png", "test: `bird` is not a class of the training split"),
+        ("test/bird/a.png", "a.png: this image cannot be used: the class `bird` does not occur in the training split"),
         ("train/cat/a.webp", "a.webp: this image cannot be used: Unknown image file format"),
         ("train/cat/deep/a.png", "deep/a.png: this image cannot be used: Unknown image file format"),
         ("train/cat/a.exe", "a.exe: this is not an image file"),

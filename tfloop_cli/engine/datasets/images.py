@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 
 from tfloop_cli.engine.data.build_context import build_context
-from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
+from tfloop_cli.engine.data.class_names import class_names
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Files, Listed
@@ -17,7 +17,8 @@ from tfloop_cli.engine.data.images.layout import Layout, find_images
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_source, valid_files
-from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
+from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
+from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
@@ -48,7 +49,8 @@ def images(
 
     Args:
         path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`.
-        labels: a table (.csv, .tsv, .jsonl) with the path and the class of each image; null: the folders are classes.
+        labels: a table (.csv, .tsv, .jsonl, .parquet, ...) with the path and the class of each image; null: the folders
+            are classes.
         file_column: the column of `labels` with paths, relative to the folder or to the table.
         target: the column of `labels` with classes.
         label_pattern: a regular expression that finds the class in the path of an image, as its group `label`, such as
@@ -133,15 +135,17 @@ def _classes(layout: Layout) -> tuple[str, ...]:
 def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
     """Returns the images of a split with their labels.
 
-    Raises:
-        TfloopError: a class is not one of the training split (exit code 4).
+    An image with a class that the training split does not have is an invalid example.
     """
-    listed: list[Listed] = layout.splits[split]
     numbers = {name: number for number, name in enumerate(classes)}
-    for one in listed:
-        if one.label not in numbers:
-            problem = f"`{one.label}` is not a class of the training split"
-            refuse(str(layout.folders[split]), None, problem, hint=f"its classes are {', '.join(classes)}")
+    listed: list[Listed] = []
+    for one in layout.splits[split]:
+        if one.label in numbers:
+            listed.append(one)
+        else:
+            problem = f"the class `{one.label}` does not occur in the training split"
+            skip_example(split, invalid_image(one.path, problem))
+    require_valid_examples(split, len(listed))
     return Files(
         [one.path for one in listed],
         [one.name for one in listed],

@@ -9,11 +9,12 @@ from tfloop_cli.engine.data.array_dataset import ArraySource, fingerprint_of
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
-from tfloop_cli.engine.data.tables.building import MISSING_VALUES, TableOptions, build_splits
+from tfloop_cli.engine.data.tables.building import TableOptions, build_splits
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import are_files
 from tfloop_cli.engine.data.tables.table_cache import TableCache
+from tfloop_cli.engine.data.tables.values import MISSING_VALUES
 from tfloop_cli.errors import TfloopError, short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume

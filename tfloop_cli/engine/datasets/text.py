@@ -1,14 +1,17 @@
-"""Texts with one class each, read from files or folders."""
+"""Texts with a class or a number each, read from files or folders."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tfloop_cli.engine.data.build_context import build_context
-from tfloop_cli.engine.data.csv_and_jsonl import Format, class_names
 from tfloop_cli.engine.data.spec import Dataset
-from tfloop_cli.engine.data.text_source import Arrays, text_dataset
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.files import are_files
+from tfloop_cli.engine.data.text_source import text_dataset
+from tfloop_cli.engine.data.texts.building import TextOptions, build_texts
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, find_splits, read_texts
+from tfloop_cli.engine.data.texts.reading import Columns, find_splits
+from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -16,56 +19,69 @@ from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 @datasets.register("text")
 def text(
     *,
-    train: Annotated[Path, OnResume.CHANGES_REST],
-    test: Annotated[Path | None, OnResume.CHANGES_REST] = None,
+    train: Annotated[Path | list[Path], OnResume.CHANGES_REST],
+    test: Annotated[Path | list[Path] | None, OnResume.CHANGES_REST] = None,
     text: str | None = None,
-    target: str | None = None,
+    target: str | list[str] | None = None,
+    classes: Literal["auto"] | bool = "auto",
     features: Literal["ngrams", "ids"] = "ngrams",
     vocabulary: PositiveInt = 20000,
     max_tokens: PositiveInt = 400,
+    separator: str = "auto",
+    header: Literal["auto", "first_line", "none"] = "auto",
+    decimal: Literal["auto", ".", ","] = "auto",
     encoding: str = "auto",
     quote: str = "auto",
-    separator: str = "auto",
+    comment: str = "none",
 ) -> Dataset:
-    """Texts with one class each: a .csv, .tsv, .jsonl or .parquet file, or a folder with CLASS/*.txt.
+    """Texts with a class or a number each: rows of a file as those of `table`, or a folder with CLASS/*.txt.
 
-    Everything is learned from the training split: n-grams or words, their frequencies, and the classes.
+    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
+    Everything is learned from the training split: n-grams or words, their frequencies, and the classes. Texts are
+    compared in lower case, after Unicode NFKC. Rows without a target are skipped and counted.
 
     Args:
-        train: the training file, with one row, or one JSON object per line, per example; also .gz and .bz2. Or a folder
+        train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin. Or a folder
             with a subfolder of .txt files per class; if it has subfolders `train` and `test`, these are the splits.
-        test: the test file or folder; null: none.
+        test: the test file or folder, or several files; null: none.
         text: the column with the text, which may be empty; null: `text`, or the only column besides the target.
-        target: the column with the class; null: `label`, `target`, `class` or `category`, or the only column besides
-            `text`.
+        target: the column to predict, or a list of several columns of numbers; null: `label`, `target`, `class` or
+            `category`, or the only column besides `text`.
+        classes: whether the target values are classes; see `table`.
         features: `ngrams` for `text_linear`: n-grams of words and characters with TF-IDF weights, for any script.
-            `ids` for `text_classifier`: ids of lower-case words and punctuation marks; in a script without spaces,
-            such as Chinese or Thai, of characters.
+            `ids` for `text_classifier`: ids of words and punctuation marks; in a script without spaces, such as Chinese
+            or Thai, of characters.
         vocabulary: of `ids`: number of distinct words, the most frequent ones; all others share one id.
         max_tokens: of `ids`: number of words and punctuation marks per text; the rest of a longer text is not used.
+        separator: the character between two cells, or `tab`; auto: detected.
+        header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
+        decimal: the decimal mark of targets that are numbers; auto: detected.
         encoding: of the files, such as `latin-1`; auto: UTF-8, or UTF-16 with a byte order mark.
-        quote: the quotation mark, or `none`; auto: `"` in .csv files, none in .tsv files.
-        separator: the character between two cells; auto: tab in .tsv files; a comma in .csv files, or `;`, tab or `|`
-            if the first line has no comma.
+        quote: the quotation mark, or `none`; auto: `"`, but none in .tsv files.
+        comment: lines that begin with this text are skipped; `none`: there are no such lines.
     """
-    file_format = Format(encoding, quote, separator)
-    file_format.check()
+    dialect = DialectOptions(separator, header, decimal, encoding, quote, comment, free_text=True)
+    dialect.check()
     context = build_context()
-    encoders = TextEncoders.from_json(context.encoders) if context.encoders else None
-    columns = Columns(encoders.text, encoders.target) if encoders else Columns(text or "", target or "")
-    paths = find_splits(train) | ({"test": test} if test else {})
-    if encoders and not context.training and len(paths) > 1 and not train.exists():
-        del paths["train"]
-    splits: dict[str, Arrays] = {}
-    for split, path in paths.items():
-        found = read_texts(path, split, columns, file_format, set(encoders.class_names) if encoders else None)
-        if encoders is None:
-            columns = found.columns
-            names = {"text": columns.text, "target": columns.target, "class_names": class_names(found.labels)}
-            encoders, encoded = TextEncoders.fitted(found.texts, features, vocabulary, max_tokens, **names)
-        else:
-            encoded = encoders.encode(found.texts)
-        splits[split] = (*encoded[:2], found.classes(encoders.class_names), *encoded[2:])
-    assert encoders  # of the training split, which is the first
-    identity = (encoders.class_names, encoders.words)
-    return text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders)
+    if classes == "auto" and context.targets:
+        classes = context.targets == "classes"
+    targets = (target,) if isinstance(target, str) else tuple(target or ())
+    options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
+    fitted = TextEncoders.from_json(context.encoders) if context.encoders else None
+    files = _files(train, test, context.training)
+    if fitted and not context.training and len(files) > 1 and not are_files(files["train"]):
+        del files["train"]
+    encoders, splits = build_texts(files, options, fitted)
+    names = encoders.target.class_names
+    return text_dataset(splits, names, encoders.vocabulary, (names, encoders.words), encoders)
+
+
+def _files(train: Path | list[Path], test: Path | list[Path] | None, training: bool) -> dict[str, list[str]]:
+    """Returns the files of each split; those of a folder are in its subfolders."""
+    folders = find_splits(train, training) if isinstance(train, Path) else {}
+    files = {split: [short_path(folder)] for split, folder in folders.items()}
+    if not folders:
+        files["train"] = [short_path(path) for path in train] if isinstance(train, list) else [short_path(train)]
+    if test:
+        files["test"] = [short_path(path) for path in (test if isinstance(test, list) else [test])]
+    return files

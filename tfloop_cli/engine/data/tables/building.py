@@ -1,31 +1,27 @@
 """Builds the splits of a table: reads files, fits the encoders to the training split, encodes all splits."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 
-from tfloop_cli.engine.data.csv_and_jsonl import invalid_row
-from tfloop_cli.engine.data.invalid_examples import (
-    count_skipped,
-    require_valid_examples,
-    skip_example,
-    skips_invalid_examples,
-)
+from tfloop_cli.engine.data.invalid_examples import count_skipped, skips_invalid_examples
+from tfloop_cli.engine.data.problems import invalid_row
 from tfloop_cli.engine.data.tables.column_types import fit_column
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings, encode, prepare
-from tfloop_cli.engine.data.tables.reading import Rows, read_rows
-from tfloop_cli.engine.data.tables.targets import UNUSABLE, Classes, encode_target, fit_target
-from tfloop_cli.engine.data.tables.values import Values
-from tfloop_cli.errors import ExitCode, Problem, TfloopError
-
-MISSING_VALUES = ("NA", "N/A", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A")  # and the empty cell; in any case
+from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
+from tfloop_cli.engine.data.tables.targets import (
+    Classes,
+    encode_target,
+    fit_target,
+    with_known_class,
+    with_target,
+)
+from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
 
@@ -92,7 +88,7 @@ def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncode
         columns, values = _fit_columns(rows, options, settings)
     if not values:
         why = "; ".join(f"`{column.name}` is {column.note}" for column in columns) or "there is no other column"
-        _refuse(rows, f"there is no column to predict {_listed(options.targets)} from: {why}")
+        rows.refuse(f"there is no column to predict {listing(options.targets)} from: {why}")
     if not target.class_names:
         flat = targets.reshape(len(targets), -1)
         target = replace(target, means=tuple(flat.mean(axis=0).tolist()), deviations=tuple(flat.std(axis=0).tolist()))
@@ -116,11 +112,11 @@ def _encode(
     as_text += target.names if target.class_names else ()
     nulls = null_texts(encoders.missing_values)
     rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
-    _require(rows, [*target.names, *(column.name for column in encoders.used)])
+    rows.require([*target.names, *(column.name for column in encoders.used)])
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
-    rows, targets = _with_target(rows, targets, usable, target.names)
-    rows, targets = _with_known_class(rows, targets, target.names[0])
+    rows, targets = with_target(rows, targets, usable, target.names)
+    rows, targets = with_known_class(rows, targets, target.names[0])
     values = _prepared(rows, encoders, settings)
     complete = _complete(rows, encoders.columns, values, options)
     if not complete.all():
@@ -144,7 +140,7 @@ def _fit_target(rows: Rows, options: TableOptions, settings: Settings) -> tuple[
     columns = [rows.table.column(name) for name in options.targets]
     target = fit_target(columns, options.targets, options.classes, settings)
     targets, usable = encode_target(columns, target, settings)
-    rows, targets = _with_target(rows, targets, usable, options.targets)
+    rows, targets = with_target(rows, targets, usable, options.targets)
     return rows, target, targets
 
 
@@ -195,33 +191,6 @@ def _targets(targets: np.ndarray) -> np.ndarray:
     return targets if targets.dtype == np.int32 else targets.astype(np.float32)
 
 
-def _with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
-    """Leaves out rows without a usable target, and counts them."""
-    if usable.all():
-        return rows, targets
-    first = int(np.flatnonzero(~usable)[0])
-    values = ", ".join(f"`{rows.table.column(name)[first].as_py()}`" for name in names)
-    error = invalid_row(rows.split, *rows.place(first), f"column {_listed(names)}: no target: {values}")
-    count_skipped(rows.split, error, int((~usable).sum()))
-    require_valid_examples(rows.split, int(usable.sum()))
-    if not usable.any():
-        raise error
-    return rows.subset(usable), targets[usable]
-
-
-def _with_known_class(rows: Rows, targets: np.ndarray, name: str) -> tuple[Rows, np.ndarray]:
-    """A row with a class that the training split does not have is an invalid example."""
-    unknown = targets == UNUSABLE if targets.dtype == np.int32 else np.zeros(len(targets), bool)
-    if not unknown.any():
-        return rows, targets
-    first = int(np.flatnonzero(unknown)[0])
-    value = rows.table.column(name)[first].as_py()
-    problem = f"column `{name}`: the class `{value}` does not occur in the training split"
-    skip_example(rows.split, invalid_row(rows.split, *rows.place(first), problem), int(unknown.sum()))
-    require_valid_examples(rows.split, int((~unknown).sum()))
-    return rows.subset(~unknown), targets[~unknown]
-
-
 def _complete(
     rows: Rows, columns: Sequence[ColumnEncoder], values: Mapping[str, Values], options: TableOptions
 ) -> np.ndarray:
@@ -252,32 +221,8 @@ def _complete(
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:
     """Every name in the config must be a column of the training file."""
-    _require(rows, options.targets)
+    rows.require(options.targets)
     for key, names in (("columns", options.columns), ("ignore", options.ignore), ("only", options.only)):
-        _require(rows, names, f"`{key}`: ")
+        rows.require(names, f"`{key}`: ")
         if key != "ignore" and (wrong := [name for name in names if name in options.targets]):
-            _refuse(rows, f"`{key}`: `{wrong[0]}` is the target")
-
-
-def _require(rows: Rows, names: Sequence[str] | Mapping[str, str], prefix: str = "") -> None:
-    known = rows.table.column_names
-    for name in names:
-        if name in known:
-            continue
-        close = difflib.get_close_matches(name, known, n=1)
-        folded = [other for other in known if other.strip().casefold() == name.strip().casefold()]
-        guess = (folded or close or [""])[0]
-        listed = f"the columns are {_listed(known[:50])}" + (f" and {len(known) - 50} more" if len(known) > 50 else "")
-        dialect = rows.parts[0].dialect
-        if dialect and not dialect.has_header:
-            listed += "; the file seems to have no header (key `header`)"
-        _refuse(rows, f"{prefix}there is no column `{name}`", f"did you mean `{guess}`?" if guess else listed)
-
-
-def _refuse(rows: Rows, problem: str, hint: str | None = None) -> NoReturn:
-    place = Problem(f"split `{rows.split}`: {problem}", rows.parts[0].file.name, None, hint=hint)
-    raise TfloopError(problems=[place], code=ExitCode.DATA)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+            rows.refuse(f"`{key}`: `{wrong[0]}` is the target")

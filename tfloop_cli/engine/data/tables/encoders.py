@@ -115,6 +115,17 @@ class TargetEncoder:
     skipped: int = 0
     note: str = ""
 
+    def overview(self) -> list[dict[str, Any]]:
+        """Returns what is shown of each column; see `Encoders`."""
+        kind = f"{len(self.class_names)} classes" if self.class_names else "number"
+        facts = {"type": kind, "missing": self.skipped, "distinct": len(self.class_names) or None, "use": "target"}
+        return [{"name": name, **facts} for name in self.names]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "TargetEncoder":
+        """Returns an encoder from its fields; raises TypeError or KeyError for others."""
+        return cls(**_tuples(document))
+
 
 @dataclass(frozen=True)
 class TableEncoders:
@@ -158,13 +169,7 @@ class TableEncoders:
 
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""
-        target = self.target
-        kind = f"{len(target.class_names)} classes" if target.class_names else "number"
-        rows: list[dict[str, Any]] = [
-            {"name": name, "type": kind, "missing": target.skipped, "distinct": len(target.class_names) or None,
-             "use": "target"}
-            for name in target.names
-        ]  # fmt: skip
+        rows = self.target.overview()
         for column in self.columns:
             use = "; ".join(filter(None, (column.use, column.note)))
             counts = {"missing": column.missing, "distinct": column.distinct}
@@ -190,7 +195,7 @@ class TableEncoders:
                 ColumnEncoder(**_tuples(one) | {"scales": tuple(Scale(**scale) for scale in one["scales"])})
                 for one in values.pop("columns")
             )
-            return cls(columns=columns, target=TargetEncoder(**_tuples(values.pop("target"))), **_tuples(values))
+            return cls(columns=columns, target=TargetEncoder.from_json(values.pop("target")), **_tuples(values))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             problem = f"the encoders of the run cannot be used: {error}"
             raise TfloopError(problem, code=ExitCode.CHECKPOINT) from error

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
-from tfloop_cli.engine.data.csv_and_jsonl import refuse
+from tfloop_cli.engine.data.problems import refuse
 
 STDIN = "-"
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -115,7 +115,6 @@ def _stdin() -> TableFile:
 
 
 def _nearest(path: Path) -> str | None:
-
     if not path.parent.is_dir():
         return None
     close = difflib.get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), n=1)

@@ -11,10 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfloop_cli.engine.data.csv_and_jsonl import class_names
+from tfloop_cli.engine.data.class_names import class_names, composed
+from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
+from tfloop_cli.engine.data.problems import invalid_row
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings
 from tfloop_cli.engine.data.tables.notation import number_form, parse_numbers
+from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.values import Numbers, Words, as_written, is_missing, values_of
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -110,9 +113,46 @@ def encode_target(
     return (values[:, 0] if len(columns) == 1 else values), usable
 
 
+def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
+    """Returns the rows with a usable target, and their targets; the others are counted, and skipped in any case.
+
+    Args:
+        rows: with all targets.
+        targets, usable: see `encode_target`.
+        names: of the columns.
+
+    Raises:
+        TfloopError: no row has a usable target (exit code 4).
+    """
+    if usable.all():
+        return rows, targets
+    first = int(np.flatnonzero(~usable)[0])
+    values = ", ".join(f"`{rows.table.column(name)[first].as_py()}`" for name in names)
+    error = invalid_row(rows.split, *rows.place(first), f"column {listing(names)}: no target: {values}")
+    count_skipped(rows.split, error, int((~usable).sum()))
+    require_valid_examples(rows.split, int(usable.sum()))
+    if not usable.any():
+        raise error
+    return rows.subset(usable), targets[usable]
+
+
+def with_known_class(rows: Rows, targets: np.ndarray, name: str) -> tuple[Rows, np.ndarray]:
+    """Returns the rows with a class of the training split, and their targets; the others are invalid examples."""
+    unknown = targets == UNUSABLE if targets.dtype == np.int32 else np.zeros(len(targets), bool)
+    if not unknown.any():
+        return rows, targets
+    first = int(np.flatnonzero(unknown)[0])
+    value = rows.table.column(name)[first].as_py()
+    problem = f"column `{name}`: the class `{value}` does not occur in the training split"
+    skip_example(rows.split, invalid_row(rows.split, *rows.place(first), problem), int(unknown.sum()))
+    require_valid_examples(rows.split, int((~unknown).sum()))
+    return rows.subset(~unknown), targets[~unknown]
+
+
 def _filled(column: pa.ChunkedArray) -> Words:
-    """Returns classes as they are written; only an empty cell and null are missing."""
+    """Returns classes as they are written (in Unicode NFC); only an empty cell and null are missing."""
     words = as_written(column)
+    words = Words(words.codes, pa.array(map(composed, words.texts.to_pylist()), pa.string()))
     return words.without(is_missing(words.texts, ()))
 
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from tfloop_cli.errors import ExitCode, TfloopError
 
+MISSING_VALUES = ("NA", "N/A", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A")  # and the empty cell; in any case
 SECONDS_PER_DAY = 86_400
 _UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _PLAIN = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")

@@ -9,12 +9,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.text_source import FIRST_WORD, Arrays
 from tfloop_cli.engine.data.texts import ngrams
 from tfloop_cli.engine.data.texts.tokens import has_script_without_spaces, most_frequent, token_ids, tokens_of
 from tfloop_cli.errors import ExitCode, TfloopError
 
-FORMAT = 1
+FORMAT = 2
 MAX_WEIGHTS = 2**24  # of a linear layer on n-grams: n-grams times classes
 MIN_NGRAMS = 2**14  # are kept for any number of classes
 Features = Literal["ngrams", "ids"]
@@ -26,24 +27,25 @@ class TextEncoders:
 
     Attributes:
         features: "ngrams" (weighted n-grams) or "ids" (ids of words).
-        text, target: the columns with the text and with the class.
-        class_names: in the order of the labels.
+        text: the column with the text.
+        target: the columns to predict.
         texts: number of training texts.
         words: of "ids": the vocabulary in the order of the ids, from `FIRST_WORD` on.
         max_tokens: of "ids": number of words per text.
         frequencies: of "ngrams": the number of training texts that have an n-gram of each slot, 0 for slots that are
             not used; int32 [ngrams.SLOTS], little-endian, zlib, base64.
+        dialect: `Dialect.facts` of the training file; None if it is no file of separated values.
         notes: what was decided for the user.
     """
 
     features: Features
     text: str
-    target: str
-    class_names: tuple[str, ...]
+    target: TargetEncoder
     texts: int
     words: tuple[str, ...] = ()
     max_tokens: int = 0
     frequencies: str = ""
+    dialect: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -66,7 +68,7 @@ class TextEncoders:
             texts: of the training split.
             vocabulary: number of words.
             max_tokens: see the attributes.
-            columns: `text`, `target` and `class_names`.
+            columns: `text`, `target` and `dialect`.
         """
         words = most_frequent([tokens_of(text, max_tokens) for text in texts], vocabulary)
         notes: tuple[str, ...] = ()
@@ -80,11 +82,12 @@ class TextEncoders:
 
         Args:
             counts: see `ngrams.count_ngrams`.
-            columns: `text`, `target` and `class_names`.
+            columns: `text`, `target` and `dialect`.
         """
         frequencies = sum(np.bincount(slots, minlength=ngrams.SLOTS) for _, slots, _ in counts)
         assert isinstance(frequencies, np.ndarray)
-        limit = max(MIN_NGRAMS, MAX_WEIGHTS // len(columns["class_names"]))
+        target: TargetEncoder = columns["target"]
+        limit = max(MIN_NGRAMS, MAX_WEIGHTS // (len(target.class_names) or len(target.names)))
         found, notes = int(np.count_nonzero(frequencies)), ()
         if found > limit:
             frequencies[np.argsort(-frequencies, kind="stable")[limit:]] = 0
@@ -139,11 +142,9 @@ class TextEncoders:
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""
         use = f"ids of {len(self.words):,} words" if self.features == "ids" else f"{self.vocabulary - 1:,} n-grams"
-        rows = [(self.target, f"{len(self.class_names)} classes", len(self.class_names), "target")]
-        rows.append((self.text, "text", None, use))
         return [
-            {"name": name, "type": kind, "missing": None, "distinct": distinct, "use": use}
-            for name, kind, distinct, use in rows
+            *self.target.overview(),
+            {"name": self.text, "type": "text", "missing": None, "distinct": None, "use": use},
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -163,7 +164,7 @@ class TextEncoders:
                 raise ValueError("they are of another version of tfloop or of another dataset")
             values = {field.name: document[field.name] for field in fields(cls)}
             values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-            encoders = cls(**values)
+            encoders = cls(**values | {"target": TargetEncoder.from_json(values["target"])})
             assert encoders.vocabulary >= 1
         except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
             problem = f"the encoders of the run cannot be used: {error}"
