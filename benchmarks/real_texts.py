@@ -1,82 +1,30 @@
-"""Accuracy of text.yaml on real short texts, beside scikit-learn on the same rows.
+"""Accuracy or R2 of text.yaml on real short texts, beside scikit-learn on the same rows.
 
-    python -m venv /tmp/texts && /tmp/texts/bin/pip install scikit-learn babel emoji names
+    python -m venv /tmp/texts && /tmp/texts/bin/pip install babel django ...  (see real_sets/texts.py)
     /tmp/texts/bin/python benchmarks/real_texts.py --tfloop "$(which python) -m tfloop_cli"
 
-The texts come out of packages: kinds of names (territory, language, currency, script, city) in five languages and the
-language of names from babel, the language of emoji names, and the gender of given names. The baselines are TF-IDF of
-words, and of 1 to 4 characters, each with logistic regression (C = 10).
+The baselines are TF-IDF of words, and of 1 to 4 characters, each with logistic regression (C = 10), or with ridge
+regression for numbers. A difference of less than two standard errors of the test set is chance.
 """
 
 import argparse
+import csv
 import json
+import math
 import os
 import random
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from babel import Locale
+from real_sets.texts import TEXTS, Rows
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
-Rows = list[tuple[str, str]]  # text, class
 MAX_ROWS = 2000
 TRAIN_FRACTION = 0.7
-LANGUAGES = "en de fr es it pt nl sv pl cs fi tr ru uk el ar fa hi bn ta th zh ja ko vi"
-
-
-def kinds(language: str) -> Rows:
-    """Returns names of five kinds in one language."""
-    locale = Locale.parse(language)
-    groups = {"territory": locale.territories, "language": locale.languages, "currency": locale.currencies}
-    rows = [(name, kind) for kind, names in (groups | {"script": locale.scripts}).items() for name in names.values()]
-    return rows + [(zone["city"], "city") for zone in locale.time_zones.values() if "city" in zone]
-
-
-def languages() -> Rows:
-    """Returns names of territories and languages, with the language that they are written in."""
-    rows = []
-    for language in LANGUAGES.split():
-        locale = Locale.parse(language)
-        names = [*locale.territories.values(), *locale.languages.values()]
-        rows += [(name, language) for name in random.Random(0).sample(names, 150)]
-    return rows
-
-
-def emoji_names() -> Rows:
-    """Returns names of emoji, with their language."""
-    rows = []
-    for language in ["ar", "de", "es", "fa", "fr", "id", "it", "ja", "ko", "pt", "ru", "tr", "zh"]:
-        file = resources.files("emoji") / "unicode_codes" / f"emoji_{language}.json"
-        found = json.loads(file.read_text(encoding="utf-8")).values()
-        names = [name if isinstance(name, str) else next(iter(name.values()), "") for name in found]
-        chosen = random.Random(0).sample(names, 200)
-        rows += [(name.strip(":").replace("_", " "), language) for name in chosen]
-    return rows
-
-
-def given_names() -> Rows:
-    """Returns given names of one gender, with the gender."""
-    genders = {
-        gender: {line.split()[0].title() for line in (resources.files("names") / file).read_text().splitlines() if line}
-        for gender, file in (("female", "dist.female.first"), ("male", "dist.male.first"))
-    }
-    both = genders["female"] & genders["male"]
-    return [(name, gender) for gender, names in genders.items() for name in names - both]
-
-
-SETS: dict[str, Callable[[], Rows]] = {
-    **{f"kinds of names, {language}": lambda language=language: kinds(language) for language in ("en", "zh", "ja")},
-    **{f"kinds of names, {language}": lambda language=language: kinds(language) for language in ("th", "hi")},
-    "language of names": languages,
-    "language of emoji": emoji_names,
-    "gender of names": given_names,
-}
 
 
 def split(rows: Rows, seed: int) -> tuple[Rows, Rows]:
@@ -85,38 +33,38 @@ def split(rows: Rows, seed: int) -> tuple[Rows, Rows]:
     random.Random(seed).shuffle(rows)
     count = round(min(MAX_ROWS, len(rows)) * TRAIN_FRACTION)
     train, test = rows[:count], rows[count:MAX_ROWS]
-    known = {kind for _, kind in train}
-    return train, [row for row in test if row[1] in known]
+    known = {target for _, target in train}
+    return train, [row for row in test if isinstance(row[1], float) or row[1] in known]
 
 
 def baseline(train: Rows, test: Rows) -> float:
-    """Returns the accuracy of the better of words and characters with logistic regression."""
+    """Returns accuracy or R2 of the better of words and characters with a linear model."""
     scores = []
+    (texts, targets), (test_texts, test_targets) = zip(*train, strict=True), zip(*test, strict=True)
     for vectorizer in (TfidfVectorizer(), TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4))):
-        features = vectorizer.fit_transform([text for text, _ in train])
-        model = LogisticRegression(C=10, max_iter=500).fit(features, [kind for _, kind in train])
-        scores.append(model.score(vectorizer.transform([text for text, _ in test]), [kind for _, kind in test]))
+        features = vectorizer.fit_transform(texts)
+        model = Ridge() if isinstance(targets[0], float) else LogisticRegression(C=10, max_iter=500)
+        scores.append(model.fit(features, targets).score(vectorizer.transform(test_texts), test_targets))
     return max(scores)
 
 
 def tfloop(command: list[str], folder: Path, train: Rows, test: Rows) -> tuple[float, float]:
-    """Returns test accuracy and seconds of a run with a config of two lines."""
+    """Returns accuracy or R2 on the test split, and the seconds of a run with a config of two lines."""
     for name, rows in (("train", train), ("test", test)):
-        lines = (json.dumps({"text": text, "label": kind}) + "\n" for text, kind in rows)
-        (folder / f"{name}.jsonl").write_text("".join(lines))
-    (folder / "my.yaml").write_text("extends: text.yaml\ndataset: {name: text, train: train.jsonl, test: test.jsonl}\n")
-    environment = os.environ | {"TFLOOP_OFFLINE": "1"}
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("text", "target"), *rows])
+    (folder / "my.yaml").write_text("extends: text.yaml\ndataset: {name: text, train: train.csv, test: test.csv}\n")
     output = subprocess.run(
         [*command, "train", "my.yaml", "--json"],
         cwd=folder,
-        env=environment,
+        env=os.environ | {"TFLOOP_OFFLINE": "1"},
         check=True,
         capture_output=True,
         text=True,
     ).stdout
     documents = [json.loads(line) for line in output.splitlines()]
-    accuracy = next(one["metrics"]["accuracy"] for one in documents if one.get("split") == "test")
-    return accuracy, documents[-1]["seconds"]
+    metrics = next(one["metrics"] for one in documents if one.get("split") == "test")
+    return metrics.get("accuracy", metrics.get("r2")), documents[-1]["seconds"]
 
 
 def main() -> None:
@@ -124,19 +72,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tfloop", default="tfloop", help="the command that runs tfloop")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="names of sets that contain this text")
     arguments = parser.parse_args()
-    print("| texts | training texts | scikit-learn | tfloop | difference | seconds |\n|---|---|---|---|---|---|")
-    for name, rows in SETS.items():
+    print("| texts | training texts | scikit-learn | tfloop | difference | two errors | seconds |\n" + "|---" * 7 + "|")
+    for name in [name for name in TEXTS if arguments.only in name]:
         results = []
         for seed in range(arguments.seeds):
-            train, test = split(rows(), seed)
+            train, test = split(TEXTS[name](), seed)
             with tempfile.TemporaryDirectory() as folder:
                 results.append(
                     (baseline(train, test), *tfloop(shlex.split(arguments.tfloop), Path(folder), train, test))
                 )
         theirs, ours, seconds = np.mean(results, axis=0)
-        difference = f"{100 * (ours - theirs):+.1f}"
-        print(f"| {name} | {len(train):,} | {theirs:.3f} | {ours:.3f} | {difference} | {seconds:.1f} |", flush=True)
+        error = 200 * math.sqrt(max(0.0, theirs * (1 - theirs)) / len(test))
+        print(
+            f"| {name.replace('_', ' ')} | {len(train):,} | {theirs:.3f} | {ours:.3f} | {100 * (ours - theirs):+.1f} "
+            f"| {error:.1f} | {seconds:.1f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
@@ -209,6 +210,71 @@ def test_folders_are_classes_and_splits(tmp_path: Path) -> None:
     assert read(splits["test"], encoding="latin-1") == [("line\ncafé", "pos")]
     with pytest.raises(TfloopError, match="there are no texts in it"):
         read(tmp_path / "Train/none")
+
+
+def test_files_of_every_format_are_read_together(tmp_path: Path) -> None:
+    """Several files and patterns; the last format is that of the issue, separated by semicolons."""
+    columns = {"text": ["a"], "label": [1]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "1.parquet")
+    pyarrow.feather.write_feather(pyarrow.table(columns), str(tmp_path / "2.feather"))
+    write(tmp_path / "3.json", '[{"text": "b", "label": 2}]')
+    write(tmp_path / "4.txt", "text\tlabel\nc\t1\n")
+    with pyarrow.output_stream(tmp_path / "5.csv.zst", compression="zstd") as stream:
+        stream.write(b"text;label\nd, e;2\n")
+    rows = rows_of(tmp_path / "[1-4].*", tmp_path / "5.csv.zst")
+    assert texts_of(rows, "text") == ["a", "a", "b", "c", "d, e"]
+    assert texts_of(rows, "label") == ["1", "1", "2", "1", "2"]
+
+
+def test_file_without_a_header_has_generated_names(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "good,1\nbad,2\n# no row\n")
+    assert read(path, "column_1", "column_2", header="none", comment="#") == [("good", "1"), ("bad", "2")]
+
+
+def test_row_may_be_longer_than_a_block(tmp_path: Path) -> None:
+    long = "word " * 600_000  # 3 MB
+    path = write(tmp_path / "a.csv", "text,label\na,1\n" * 1 + "b,2\n" * 70_000 + f'"{long}",3\n"c\nd",4\n')
+    rows = read(path)
+    assert [len(rows), *rows[-2:]] == [70_003, (long, "3"), ("c\nd", "4")]
+    texts = json.dumps({"text": long, "label": 3}) + '\n{"text": "x", "label": 1}\n'
+    assert read(write(tmp_path / "a.jsonl", texts)) == [(long, "3"), ("x", "1")]
+
+
+def test_quote_that_swallows_rows_in_the_middle_is_found(tmp_path: Path) -> None:
+    """pyarrow reads `b` to `d` as one valid row; only the row with the quote is lost."""
+    path = write(tmp_path / "a.csv", HEAD + b'a,1\n"b,2\nc,3\nd,4"x,5\ne,6\n')
+    with collect_invalid_examples(skip=True) as found:
+        assert [text for text, _ in read(path)] == ["a", "c", "e"]
+    assert found.counts == {"train": 2}  # `d` has three cells
+    assert "a.csv:3: split `train`: this row cannot be read" in found.reasons["train"]
+
+
+def test_times_and_lists_in_json_are_no_texts_of_another_form(tmp_path: Path) -> None:
+    rows = [{"text": "2020-01-02", "label": "2020-01-03 04:05:06"}] * 2
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert read(path)[0] == ("2020-01-02", "2020-01-03 04:05:06")
+
+
+@pytest.mark.parametrize(
+    ("column", "numbers", "are_classes"),
+    [
+        ("stars", list(range(20)), True),
+        ("stars", list(range(21)), False),
+        ("Label", list(range(21)), True),
+        ("class", list(range(1, 78)), True),
+        ("label", [number for number in range(30) if number != 7], False),
+        ("stars", [0.5, 1], False),
+    ],
+)
+def test_whole_numbers_are_classes_if_few_or_ids_of_classes(
+    tmp_path: Path, column: str, numbers: list[float], are_classes: bool
+) -> None:
+    rows = "".join(f"a,{number}\n" for number in numbers) * 5
+    encoders, splits = build_texts(
+        {"train": [str(write(tmp_path / "a.csv", f"text,{column}\n{rows}"))]}, TextOptions(Columns("text", (column,)))
+    )
+    assert encoders.target.class_names == (tuple(map(str, numbers)) if are_classes else ())
+    assert splits["train"][2].tolist()[: len(numbers)] == (list(range(len(numbers))) if are_classes else numbers)
 
 
 def test_json_numbers_are_written_as_in_json(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from tfloop_cli.engine.data.array_files import StoredArray, choose, find_arrays
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, Source
+from tfloop_cli.engine.data.split_names import SPLIT_NAMES
 from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
 
-SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 SPLIT = "{split}"
 ROLES = {"inputs": ("x", "inputs"), "targets": ("y", "targets"), "sample_weight": ("w", "sample_weight")}
 MAX_HASHED = 2**29  # bytes of the inputs of a split that the fingerprint depends on
@@ -42,8 +42,9 @@ def arrays(
 
     Args:
         path: the .npz file, or a folder with files such as x_train.npy.
-        input: the name of the inputs, with {split} for `train`, `validation` and `test`; without {split} all are the
-            training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first one with `train`.
+        input: the name of the inputs, with {split} for `train`, `validation` and `test` (also `val`, `dev` ...);
+            without {split} all are the training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first
+            one with `train`.
         target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`.
         sample_weight: likewise the weight of each example in the loss; null: `w_{split}`, `sample_weight_{split}`, `w`
             or `sample_weight`, if there is one.
@@ -123,7 +124,7 @@ def _splits(
 ) -> dict[str, dict[str, StoredArray]]:
     """Returns role -> array for each split; raises TfloopError (exit code 4) if one is missing."""
     splits: dict[str, dict[str, StoredArray]] = {}
-    for split, words in SPLITS.items():
+    for split, words in SPLIT_NAMES.items():
         word = next((one for one in words if names["inputs"].replace(SPLIT, one) in found), "")
         if split == "train":
             word = word or "train"

@@ -59,8 +59,9 @@ def table(
         missing_values: texts that are missing values, in any case, besides empty cells; null: NA, N/A, NaN, null,
             None, ?, -, ., <NA> and #N/A.
         exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
-        classes: whether the target values are classes; auto: words are, and whole numbers with at most 20 distinct
-            values and at least 5 rows each on average. With the task `regression` they are numbers.
+        classes: whether the target values are classes; auto: words are, and whole numbers with at least 5 rows each on
+            average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
+            `category`. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
         header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
         decimal: the decimal mark; auto: detected.

@@ -24,7 +24,7 @@ class Recovery:
     Attributes:
         header: the lines before the first row.
         rows: the text of each valid row.
-        lines: where it begins, counted from 1.
+        lines: where each of them begins, counted from 1.
         problems: line, what is wrong, and a hint, for each row that cannot be read.
         misquoted: whether pyarrow would read other rows, since a quote is not closed.
     """

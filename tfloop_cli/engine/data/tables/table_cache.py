@@ -13,7 +13,7 @@ from tfloop_cli.engine.data.tables.encoders import FORMAT
 from tfloop_cli.engine.data.tables.files import STDIN, find_files
 
 MIN_BYTES = 16 * 2**20  # smaller files are read again: that takes less than a second
-VERSION = 2  # increased by a change of how tables are read or encoded
+VERSION = 3  # increased by a change of how tables are read or encoded
 Splits = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
