@@ -120,6 +120,7 @@ def resume(
 def evaluate(
     run: options.RunOrCheckpoint,
     split: options.Split = "test",
+    data: options.EvaluationData = None,
     checkpoint: options.Checkpoint = None,
     device: options.EvaluationDevice = "auto",
     fail_under: options.FailUnder = [],
@@ -132,7 +133,7 @@ def evaluate(
     verbose: options.Verbose = False,
     json: options.Json = False,
 ) -> None:
-    """Evaluate a run on a split: loss, accuracy, one row per class, the most confused classes."""
+    """Evaluate a run on a split or on other data: loss, accuracy, one row per class, the most confused classes."""
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
         from tfloop_cli.runs import folder
@@ -142,7 +143,7 @@ def evaluate(
         path = folder.find(run, runs_dir, console.warn)
         with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import evaluate as command
-        how = command.Options(split, device, checkpoint, thresholds, code, trust_code)
+        how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
         raise typer.Exit(command.evaluate(path, how, console))
 
 

@@ -68,6 +68,7 @@ def test_valid_value_is_accepted(key: str, value: Any) -> None:
         ("device", "gpu:"),
         ("device", "cpu\n"),
         ("seed", -1),
+        ("seed", 2**31),
         ("threads", 0),
         ("clip_norm", 0),
         ("clip_norm", float("nan")),

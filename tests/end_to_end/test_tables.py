@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.registry import Component
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.start import TrainOptions
@@ -52,29 +53,55 @@ def test_encoders_are_in_the_run_and_evaluation_uses_them(config, tmp_path: Path
     assert encoders == json.loads(run.encoders.read_text())
     assert [column["kind"] for column in encoders["columns"][:3]] == ["ignored", "number", "category"]
     metrics = json.loads(run.summary.read_text())["evaluations"]["test"]
-    # A training file that has grown, with other numbers and another word, changes nothing.
+    # A training file that has grown, or is gone, changes nothing for a test file.
     with (tmp_path / "train.csv").open("a") as file:
         file.writelines(f"{number},{1000 * number},new{number % 3},a{',5' * COLUMNS}\n" for number in range(60))
     capfd.readouterr()
     evaluate(run.path, Options(device="cpu"), Console())
     shown = capfd.readouterr()
     assert f"accuracy {metrics['accuracy']:.4f}" in shown.out
-    assert "the data has changed since training" in shown.err
+    assert "the data has changed" not in shown.err
+    with pytest.raises(TfloopError, match="the examples that were held out for `validation` are not known") as caught:
+        evaluate(run.path, Options(device="cpu", split="validation"), Console())
+    assert caught.value.code == ExitCode.DATA
+    evaluate(run.path, Options(device="cpu", split="train"), Console())
+    assert "the data has changed since training" in capfd.readouterr().err
 
     (tmp_path / "train.csv").unlink()
     evaluate(run.path, Options(device="cpu"), Console())
     assert f"accuracy {metrics['accuracy']:.4f}" in capfd.readouterr().out
-    with (tmp_path / "test.csv").open("a") as file:
-        file.write(f"31,0.5,w99,a{',5' * COLUMNS}\n")
-    evaluate(run.path, Options(device="cpu"), Console())
-    assert "note: test: 1 value(s) of `word` do not occur in training" in capfd.readouterr().err
-    with pytest.raises(TfloopError, match="there is no split `validation`"):
+    with pytest.raises(TfloopError, match=r"train\.csv: it cannot be read: this file does not exist"):
         evaluate(run.path, Options(device="cpu", split="validation"), Console())
+    (tmp_path / "test.csv").rename(tmp_path / "other.csv")
+    with (tmp_path / "other.csv").open("a") as file:
+        file.write(f"31,0.5,w99,a{',5' * COLUMNS}\n")
+    evaluate(run.path, Options(device="cpu", data=tmp_path / "other.csv"), Console())
+    shown = capfd.readouterr()
+    assert "note: data: 1 value(s) of `word` do not occur in training" in shown.err
+    assert "(31 examples)" in shown.out
+    (tmp_path / "classes.csv").write_text("x,word,kind\n1,w1,c\n")
+    with pytest.raises(TfloopError, match=r"classes\.csv:2: .* the class `c` does not occur in the training split"):
+        evaluate(run.path, Options(device="cpu", data=tmp_path / "classes.csv"), Console())
 
     (path / "encoders.json").write_text(json.dumps(encoders).replace("w10", "w99"))
     with pytest.raises(TfloopError, match=r"encoders\.json: its sha256 differs from the manifest") as caught:
         evaluate(run.path, Options(device="cpu"), Console())
     assert caught.value.code == ExitCode.CHECKPOINT
+
+
+def test_held_out_rows_of_a_training_file_are_evaluated_again(config, tmp_path: Path, capfd) -> None:
+    from tfloop_cli.commands.evaluate import Options, evaluate
+
+    dataset = Component("table", {**config.dataset.arguments, "test": None})
+    run = train(config.model_copy(update={"dataset": dataset}), tmp_path / "run", output=tmp_path / "run")
+    metrics = json.loads(run.summary.read_text())["evaluations"]["test"]
+    capfd.readouterr()
+    evaluate(run.path, Options(device="cpu"), Console())
+    assert f"accuracy {metrics['accuracy']:.4f}  " in capfd.readouterr().out
+    (tmp_path / "train.csv").unlink()
+    with pytest.raises(TfloopError, match="this file does not exist") as caught:
+        evaluate(run.path, Options(device="cpu"), Console())
+    assert caught.value.code == ExitCode.DATA
 
 
 def test_second_start_reads_the_cache(config, tmp_path: Path, monkeypatch) -> None:
@@ -98,6 +125,26 @@ def test_second_start_reads_the_cache(config, tmp_path: Path, monkeypatch) -> No
             np.testing.assert_array_equal(targets, same)
     (tmp_path / "test.csv").write_text((tmp_path / "test.csv").read_text() + "1,0,w1,b" + ",5" * COLUMNS + "\n")
     assert build_data(config).examples("test") == 31
+
+
+def test_cache_is_read_on_resume_and_keeps_the_column_of_groups(config, tmp_path: Path, monkeypatch) -> None:
+    """Also if `task: auto` has become `regression`, which would decide about classes."""
+    from tfloop_cli.engine.data import build_data
+    from tfloop_cli.engine.data.tables import table_cache
+    from tfloop_cli.engine.datasets import table
+
+    monkeypatch.setenv("TFLOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(table_cache, "MIN_BYTES", 1)
+    dataset = Component("table", {**config.dataset.arguments, "target": "x"})
+    config = config.model_copy(update={"dataset": dataset, "group": "word", "task": Component("auto")})
+    first = build_data(config)
+    document = json.loads(first.encoders_json())
+    monkeypatch.setattr(table, "build_splits", None)
+    for task in ("auto", "regression"):
+        again = build_data(config.model_copy(update={"task": Component(task)}), encoders=document)
+        assert again.fingerprint == first.fingerprint
+        assert again.facts == first.facts
+        assert again.run_splits.warnings == first.run_splits.warnings != []
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras' saving and NumPy 2

@@ -8,7 +8,8 @@ import numpy as np
 from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.storage import restore
-from tfloop_cli.engine.data import build_data
+from tfloop_cli.engine.data import Data, build_data
+from tfloop_cli.engine.data.build_context import DATA
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
@@ -33,6 +34,7 @@ class Options:
 
     Attributes:
         split: "test", "validation", "train" or another split of the dataset.
+        data: a file or folder to evaluate on in place of a split; None for the split.
         device: replaces the device of the run.
         checkpoint: "best", "last" or a step; None for the best if there is one, else the last.
         thresholds: limits for the metrics of the split.
@@ -41,6 +43,7 @@ class Options:
     """
 
     split: str = "test"
+    data: Path | None = None
     device: str = "auto"
     checkpoint: str | None = None
     thresholds: list[Threshold] = field(default_factory=list)
@@ -49,7 +52,9 @@ class Options:
 
 
 def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
-    """Builds the model from the config of a checkpoint, and evaluates it on every example of a split.
+    """Builds the model from the config of a checkpoint, and evaluates it on every example of a split or of other data.
+
+    Examples are encoded as the run's. The training file is read only if the split is held out of it.
 
     Args:
         folder: a run folder or a checkpoint folder.
@@ -68,8 +73,9 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     config = from_mapping(trained | changes, str(checkpoint.path))
     with console.quiet_stderr():
         config = runtime.setup(config, console.note)
-    encoders = checkpoint.encoders() or {}
-    data = build_data(config, console.warn, encoders or None, training=False, progress=console.show_progress)
+    encoders, split = checkpoint.encoders() or {}, DATA if options.data else options.split
+    how = {"split": split, "other": options.data, "progress": console.show_progress}
+    data = build_data(config, console.warn, encoders or None, **how)
     for note in data.encoders.notes if data.encoders else ():
         if note not in encoders.get("notes", ()):  # not known since training
             console.note(note)
@@ -77,22 +83,42 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
     state = build_state(task, data, config, checkpoint.manifest["total_steps"])
-    require_metrics(options.thresholds, evaluated_metrics(task), options.split, data.splits)
-    fingerprint = data.fingerprint if "train" in data.splits else None  # without `train`, it is not the run's
+    require_metrics(options.thresholds, evaluated_metrics(task), split, data.splits)
+    fingerprint = _compared_fingerprint(data, split, checkpoint, console)
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
-    if fingerprint not in (None, checkpoint.manifest["data"]):
-        console.warn("the data has changed since training: the metrics may not be comparable")
 
     facts = {"run": _run_of(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
     console.info(f"evaluating {checkpoint.path} (step {facts['step']:,}, epoch {facts['epoch']})")
     with data.explain_errors():
-        evaluation = Evaluator(state, data, task, config).run_with_predictions(options.split)
-    evaluated = Evaluated(options.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
+        evaluation = Evaluator(state, data, task, config).run_with_predictions(split)
+    evaluated = Evaluated(split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     names = () if evaluation.labels is None else data.spec.class_names
     counts = confusion_matrix(evaluation, len(names))
     show_scores(console, evaluated, class_scores(counts, names), confusions(counts, names), facts)
-    require_passed(options.thresholds, options.split, evaluation.metrics)
+    require_passed(options.thresholds, split, evaluation.metrics)
     return ExitCode.DONE
+
+
+def _compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console: Console) -> str | None:
+    """Returns the fingerprint of the data if it is that of the run or has changed; None if they cannot be compared.
+
+    Raises:
+        TfloopError: the split is held out of a training split that has changed, so it would have other examples (exit
+            code 4).
+    """
+    if "train" not in data.splits:
+        return None
+    trained = checkpoint.manifest["data"]
+    if data.fingerprint != trained and data.run_splits.is_held_out(split):
+        raise TfloopError(
+            f"the training data has changed since training, so the examples that were held out for `{split}` are not "
+            "known",
+            hint="undo the change, or evaluate other data: `--data FILE_OR_FOLDER`",
+            code=ExitCode.DATA,
+        )
+    if data.fingerprint != trained:
+        console.warn("the data has changed since training: the metrics may not be comparable")
+    return data.fingerprint
 
 
 def _run_of(checkpoint: Checkpoint) -> str | None:

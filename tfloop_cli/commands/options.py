@@ -88,6 +88,12 @@ Split = Annotated[
     str,
     typer.Option(metavar="SPLIT", autocompletion=complete("splits"), help="test, validation, train, or another split."),
 ]
+EvaluationData = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="A file or folder to evaluate on in place of a split: rows with the target, or CLASS/."
+    ),
+]
 Checkpoint = Annotated[
     str | None, typer.Option(metavar="CHECKPOINT", help="best, last or a step; by default the best, if there is one.")
 ]

@@ -108,6 +108,16 @@ def test_groups_and_times_divide_a_dataset(make_data) -> None:
     assert held(data, "validation").tolist() == list(range(10, 20))
 
 
+def test_columns_of_objects_are_numbers_or_text_and_none_is_unknown(make_data) -> None:
+    numbers = np.array([10, None, 9, float("nan"), 2.5, 3], object)
+    words = np.array(["b", None, "a", "", "c", "d"], object)
+    columns = {"number": {"train": numbers}, "word": {"train": words}}
+    labels = np.zeros(6, np.int32)
+    assert held(make_data(labels, columns, split_by="number", test=2, validation=0), "test").tolist() == [0, 2]
+    assert held(make_data(labels, columns, split_by="word", test=2, validation=0), "test").tolist() == [4, 5]
+    assert "test" in make_data(labels, columns, group="word", test=2, validation=0).splits
+
+
 def test_own_test_split_that_shares_groups_is_reported(make_data) -> None:
     columns = {"patient": {"train": np.arange(20) // 2, "test": [0, 1, 2, 99]}}
     data = make_data(np.zeros(20, np.int32), columns, np.zeros(4, np.int32), group="patient", validation=0)

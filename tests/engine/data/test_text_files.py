@@ -36,7 +36,7 @@ def read(path: Path, text: str = "", target: str = "", **dialect: str) -> list[t
 
 def labels_of(path: Path) -> list[str]:
     """Returns the class of each usable row."""
-    encoders, splits = build_texts({"train": [str(path)]}, TextOptions(classes=True))
+    encoders, splits, _ = build_texts({"train": [str(path)]}, TextOptions(classes=True))
     return [encoders.target.class_names[label] for label in splits["train"][2]]
 
 
@@ -270,7 +270,7 @@ def test_whole_numbers_are_classes_if_few_or_ids_of_classes(
     tmp_path: Path, column: str, numbers: list[float], are_classes: bool
 ) -> None:
     rows = "".join(f"a,{number}\n" for number in numbers) * 5
-    encoders, splits = build_texts(
+    encoders, splits, _ = build_texts(
         {"train": [str(write(tmp_path / "a.csv", f"text,{column}\n{rows}"))]}, TextOptions(Columns("text", (column,)))
     )
     assert encoders.target.class_names == (tuple(map(str, numbers)) if are_classes else ())

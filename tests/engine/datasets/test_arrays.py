@@ -1,5 +1,6 @@
 """The dataset `arrays`: names in .npz and .npy files, classes, weights, mapped files, and errors."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data import Dataset
 from tfloop_cli.engine.data.array_files import find_arrays
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.choosing import SplitRules
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.datasets import arrays as arrays_module
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -96,7 +98,7 @@ def test_classes_are_the_distinct_targets_of_training(tmp_path: Path) -> None:
     signs = build(save(tmp_path / "b.npz", x_train=X, y_train=np.array([[-1], [1], [1], [-1], [1], [1]])))
     assert (signs.spec.class_names, signs.spec.target_shape) == (("-1", "1"), (1,))
     assert batch(signs, "train", 0, 1)[1].tolist() == [[0], [1]]
-    with use_context(BuildContext(targets="numbers")):
+    with use_context(BuildContext(numbers=True)):
         assert build(tmp_path / "b.npz").spec.classes == 0
     assert build(save(tmp_path / "c.npz", x_train=X, y_train=X[:, :2])).spec.target_shape == (2,)
     swapped = build(save(tmp_path / "d.npz", x_train=X.astype(">f4"), y_train=Y.astype(">i8")), in_memory="never")
@@ -110,6 +112,54 @@ def test_unknown_class_is_an_error_or_skipped(tmp_path: Path) -> None:
         dataset = build(path, in_memory="never")
     assert (found.counts, len(dataset.splits["test"])) == ({"test": 1}, 1)
     assert batch(dataset, "test", 0)[0].tolist() == XT[:1].tolist()
+
+
+def test_words_that_are_whole_numbers_are_in_their_order(tmp_path: Path) -> None:
+    words = build(save(tmp_path / "a.npz", x_train=X, y_train=np.array(["10", "9", "9", "-1", "10", "9"])))
+    assert words.spec.class_names == ("-1", "9", "10")
+    assert batch(words, "train", 0, 1, 3)[1].tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("in_memory", ["always", "never"])
+def test_other_arrays_are_read_as_those_of_the_run(tmp_path: Path, in_memory: str) -> None:
+    trained = build(save(tmp_path / "a.npz", x_train=X, y_train=Y * 5 + 5, x_test=XT, y_test=YT * 5 + 5))
+    document = json.loads(json.dumps(trained.encoders.to_json()))
+    other = save(tmp_path / "b.npz", x=XT.astype(np.float64), y=np.array([15, 5]))
+    with use_context(BuildContext(encoders=document, data=other)):
+        dataset = build(tmp_path / "gone.npz", in_memory=in_memory)
+    assert (list(dataset.splits), dataset.spec.class_names) == (["data"], ("5", "10", "15"))
+    assert batch(dataset, "data", 0, 1)[1].tolist() == [2, 0]
+    assert dataset.encoders.notes == (f"data: {other}: `x` and {other}: `y`",)
+    with use_context(BuildContext(encoders=document, split="test")):
+        assert list(build(tmp_path / "a.npz").splits) == ["test"]
+    wrong = {"x": XT[:, :3], "y": YT}, {"x": XT.astype(np.uint8), "y": YT}, {"x": XT, "y": np.array([5, 7])}
+    for number, arrays_of in enumerate(wrong):
+        other = save(tmp_path / f"wrong{number}.npz", **arrays_of)
+        with use_context(BuildContext(encoders=document, data=other)), pytest.raises(TfloopError) as caught:
+            build(tmp_path / "gone.npz")
+        assert ("the run was trained on float32[4]", "which does not occur in training")[number == 2] in str(
+            caught.value
+        )
+
+
+def test_targets_of_other_arrays_are_what_they_were_in_training(tmp_path: Path) -> None:
+    one_hot, numbers = np.eye(3, dtype=np.float32)[Y], np.float32(X[:, :3])
+    for name, targets, classes in (("a", one_hot, 3), ("b", numbers, 0)):
+        trained = build(save(tmp_path / f"{name}.npz", x_train=X, y_train=targets))
+        other = save(tmp_path / f"{name}-other.npz", x_test=XT[:1], y_test=one_hot[:1])
+        with use_context(BuildContext(encoders=trained.encoders.to_json(), data=other)):
+            assert build(tmp_path).spec == trained.spec
+        assert trained.spec.classes == classes
+
+
+def test_arrays_of_the_file_are_columns_to_split_by(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", x_train=X, y_train=Y, patient_train=Y + 7, x_test=XT, y_test=YT, patient_test=YT)
+    with use_context(BuildContext(rules=SplitRules(group="patient"))):
+        columns = build(path).columns
+    assert {split: one.tolist() for split, one in columns["patient"].items()} == {
+        "train": [7, 8, 9, 7, 8, 9],
+        "test": [2, 0],
+    }
 
 
 def test_fingerprint_depends_on_the_values(tmp_path: Path, monkeypatch) -> None:

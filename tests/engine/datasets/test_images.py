@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import ArraySource, Data, Dataset, build_data
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.choosing import SplitRules
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.sources import CachedSource, DecodingSource
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
@@ -175,9 +176,9 @@ def test_images_of_several_sizes_are_resized_to_the_medians(folder: Path) -> Non
     assert dataset.spec.input_shape == (6, 5, 3)
     assert pixels(dataset).shape == (5, 6, 5, 3)
     assert pixels(dataset, "test").shape == (2, 6, 5, 3)
-    assert dataset.encoders.notes == [
-        "size: 6x5, the medians of 5 training images from 6x5 to 90x20 (key `size`); other images: pad (key `fit`)"
-    ]
+    assert dataset.encoders.notes == (
+        "size: 6x5, the medians of 5 training images from 6x5 to 90x20 (key `size`); other images: pad (key `fit`)",
+    )
     assert dataset.encoders.to_json()["shape"] == (6, 5, 3)
 
 
@@ -187,14 +188,48 @@ def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
     shutil.rmtree(folder / "train")
     write_image(folder / "test/dog/c.png", (50, 20, 3))
     document = json.loads(json.dumps(trained.encoders.to_json()))
-    with use_context(BuildContext(encoders=document, training=False)):
+    with use_context(BuildContext(encoders=document, split="test")):
         other = build(folder)
     assert (set(other.splits), other.spec) == ({"test"}, trained.spec)
     np.testing.assert_array_equal(pixels(other, "test")[:2], expected)
     assert labels(other, "test") == [1, 1, 1]
-    with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
-        ImageEncoders.from_json(document | {"shape": [3]})
-    assert caught.value.code == ExitCode.CHECKPOINT
+    assert ImageEncoders.from_json(document) == trained.encoders  # its notes included
+    for damage in ({"shape": [3]}, {"fit": "fill"}, {"background": 7}, {"max16": "65535"}, {"class_names": []}):
+        with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
+            ImageEncoders.from_json(document | damage)
+        assert caught.value.code == ExitCode.CHECKPOINT
+
+
+def test_size_is_fitted_without_the_held_out_images(folder: Path, configure) -> None:
+    (folder / "labels.csv").write_text("file,label,patient\n" + "".join(
+        f"train/{number}.png,{'ab'[number % 2]},p{number // 2}\n" for number in range(8)
+    ))  # fmt: skip
+    held_out: list[int] = []
+    for _ in range(2):
+        for number in range(8):
+            write_image(folder / f"train/{number}.png", (90, 60, 3) if number in held_out else (6, 4 + number % 2, 3))
+        with use_context(BuildContext(rules=SplitRules(test=3, group="patient"))):
+            dataset = build(folder, labels=str(folder / "labels.csv"))
+        assert dataset.columns["patient"]["train"].tolist() == [f"p{number // 2}" for number in range(8)]
+        assert dataset.spec.input_shape == (6, 4, 3)  # the medians of 4 and 5, rounded to even
+        data = Data(dataset, configure(test=3, group="patient"))
+        held_out = data.split("test")[1].tolist()
+    assert len(held_out) in (2, 4)
+
+
+def test_other_images_are_decoded_as_those_of_the_run(folder: Path, tmp_path: Path) -> None:
+    trained = build(folder)
+    document = json.loads(json.dumps(trained.encoders.to_json()))
+    (folder / "labels.csv").write_text("file,label\ntest/dog/a.png,dog\n")
+    for other in (folder / "test", folder / "labels.csv"):
+        with use_context(BuildContext(encoders=document, data=other)):
+            dataset = build(tmp_path / "gone")
+        assert list(dataset.splits) == ["data"]
+        np.testing.assert_array_equal(pixels(dataset, "data")[0], pixels(trained, "test")[0])
+        assert set(labels(dataset, "data")) == {1}
+    no_classes = pytest.raises(TfloopError, match="test/dog: it has no folders of classes")
+    with use_context(BuildContext(encoders=document, data=folder / "test/dog")), no_classes:
+        build(folder)
 
 
 @pytest.mark.parametrize("cache_gib", ["20", "0"])
@@ -203,12 +238,12 @@ def test_duplicates_are_told(folder: Path, monkeypatch: pytest.MonkeyPatch, cach
     shutil.copy(folder / "train/cat/b.png", folder / "test/dog/z.png")
     shutil.copy(folder / "train/cat/b.png", folder / "train/cat/y.png")
     shutil.copy(folder / "train/dog/c.png", folder / "train/cat/z.png")
-    expected = [
+    expected = (
         "duplicates: 2 images are more than once in train, with the same pixels, such as train/cat/b.png and "
         "train/cat/y.png",
         "duplicates: 1 image is in test and in train too, with the same pixels, such as train/cat/b.png and "
         "test/dog/z.png",
-    ]
+    )
     for _ in range(2):
         assert build(folder).encoders.notes[1:] == expected
 
@@ -260,7 +295,10 @@ def test_image_of_an_unknown_class_is_skipped_and_counted(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("test/bird/a.png", "a.png: this image cannot be used: the class `bird` does not occur in the training split"),
+        (
+            "test/bird/a.png",
+            "bird/a.png: this image cannot be used: its class `bird` does not occur in the training split",
+        ),
         ("train/cat/a.webp", "a.webp: this image cannot be used: Unknown image file format"),
         ("train/cat/deep/a.png", "deep/a.png: this image cannot be used: Unknown image file format"),
         ("train/cat/a.exe", "a.exe: this is not an image file"),

@@ -11,6 +11,7 @@ import pytest
 
 from tfloop_cli.engine.data import Dataset
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.choosing import Candidates, SplitRules, choose_held_out, group_numbers
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets
@@ -77,9 +78,7 @@ def test_other_files_are_read_as_the_training_file(build) -> None:
     """Its decimal mark where numbers leave that open, and its header."""
     dataset = build("0,5;a\n1,5;b\n2;a\n", "1,500;b\n", target="column_2")
     assert inputs(dataset, "test").tolist() == [[0]]  # the median, and not 1500
-    assert dataset.encoders.to_json()["dialect"] == {
-        "encoding": "utf-8", "separator": ";", "quote": '"', "comment": "", "decimal": ",", "header": False,
-    }  # fmt: skip
+    assert dataset.encoders.to_json()["dialect"] == {"decimal": ",", "header": False}
 
 
 # Targets
@@ -115,7 +114,6 @@ def test_classes_are_words_or_few_whole_numbers(build, values: list[str], classe
     else:
         assert targets.tolist() == [float(value.replace(",", "")) for value in values]
         assert dataset.spec.target_shape == ()
-        assert dataset.encoders.target.means == (targets.astype(np.float64).mean(),)
 
 
 def test_decision_about_whole_numbers_names_the_key(build) -> None:
@@ -125,7 +123,7 @@ def test_decision_about_whole_numbers_names_the_key(build) -> None:
         "numbers",
     )
     assert "with `dataset.classes: true` they are classes" in build(many).encoders.notes[0]
-    with use_context(BuildContext("numbers")):
+    with use_context(BuildContext(numbers=True)):
         assert build(few).spec.class_names == ()
 
 
@@ -254,6 +252,105 @@ def test_separator_is_one_character(build) -> None:
     with pytest.raises(TfloopError, match=r"`dataset\.separator` is `::`") as caught:
         build(TRAIN, separator="::")
     assert caught.value.code == ExitCode.USAGE
+
+
+# Held-out rows
+
+ROWS = [(day, f"p{day % 4}", float(day), f"w{day % 3}") for day in range(1, 41)]
+DATED = "date,patient,x,word,kind\n" + "".join(
+    f"2024-{1 + day // 28:02}-{1 + day % 28:02},{patient},{x},{word},{'ab'[day % 2]}\n"
+    for day, patient, x, word in ROWS
+)
+
+
+def with_rules(build, text: str, own_test: str | None = None, **rules: object) -> tuple[Dataset, dict[str, list[int]]]:
+    """Returns the dataset, and the numbers of the rows of each split that is held out of the training file."""
+    rules = SplitRules(**{"test": 0.25, **rules})
+    with use_context(BuildContext(rules=rules)):
+        dataset = build(text, own_test)
+    names = list(dataset.columns)
+    columns = {name: dataset.columns[name]["train"] for name in names}
+    labels = np.asarray(dataset.splits["train"].all_targets)
+    candidates = Candidates(len(labels), list(dataset.splits), labels, columns, names)
+    return dataset, {one.split: one.indices.tolist() for one in choose_held_out(candidates, rules)}
+
+
+@pytest.mark.parametrize("rules", [{}, {"validation": 5}, {"group": "patient"}, {"split_by": "date"}])
+def test_encoders_are_fitted_without_the_held_out_rows(build, rules: dict) -> None:
+    dataset, held_out = with_rules(build, DATED, **rules)
+    lines = DATED.splitlines()
+    rows = set(range(40)).difference(*held_out.values())
+    kept = [lines[0], *(lines[1 + row] for row in sorted(rows))]
+    expected = {column.name: column for column in build("\n".join(kept) + "\n").encoders.columns}
+    for column in dataset.encoders.columns:
+        if column.name not in rules.values():
+            assert column == expected[column.name]
+    spoiled = [
+        line if number - 1 in rows or not number else line.replace(",w", ",other") for number, line in enumerate(lines)
+    ]
+    changed, again = with_rules(build, "\n".join(spoiled) + "\n", **rules)
+    assert (changed.encoders, again) == (dataset.encoders, held_out)
+    np.testing.assert_array_equal(inputs(changed)[sorted(rows)], inputs(dataset)[sorted(rows)])
+
+
+def test_column_of_groups_or_times_is_no_input_unless_it_is_listed(build) -> None:
+    dataset, held_out = with_rules(build, DATED, DATED, group="patient")
+    patients = dataset.columns["patient"]["train"]
+    assert not set(patients[held_out["test"]]) & set(np.delete(patients, held_out["test"]))
+    assert dataset.columns["patient"]["test"].tolist() == [row[1] for row in ROWS]
+    note = {column.name: column.note for column in dataset.encoders.columns}["patient"]
+    assert note == "ignored: `group` names it; `columns` or `only` use it as an input too"
+    with use_context(BuildContext(rules=SplitRules(test=0.25, group="patient"))):
+        listed = build(DATED, columns={"patient": "category"})
+        ignored = build(DATED, ignore=["patient"])
+        missing = pytest.raises(TfloopError, match="`group: patient`: the dataset has no column `patient`")
+        with missing as caught:
+            build(TRAIN)
+    assert "patient" in [column.name for column in listed.encoders.used]
+    assert list(ignored.columns) == ["patient"]
+    assert caught.value.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("times", "latest"),
+    [
+        (["02/01/2024", "12/31/2023", "01/15/2024", "NA"], [0, 2]),  # text would be 12/31/2023
+        (["9", "10", "1000", ""], [1, 2]),
+        (["2024-01-03T10:00", "2024-01-03T09:00", "2024-01-01", "2024-01-03T11:00"], [0, 3]),
+        (["b", "a", "c", "?"], [0, 2]),
+    ],
+)
+def test_text_of_split_by_is_ordered_as_dates_or_numbers(build, times: list[str], latest: list[int]) -> None:
+    text = "when,x,kind\n" + "".join(f"{time},{n},{'ab'[n % 2]}\n" for n, time in enumerate(times))
+    assert with_rules(build, text, test=2, split_by="when")[1]["test"] == latest
+
+
+def test_large_whole_numbers_are_different_groups(build) -> None:
+    base = 2**60
+    text = "id,x,kind\n" + "".join(f"{base + n // 2},{n},{'ab'[n % 2]}\n" for n in range(8)) + ",9,a\n,9,b\n"
+    dataset, _ = with_rules(build, text, group="id", test=2)
+    assert len(set(group_numbers(dataset.columns["id"]["train"]).tolist())) == 5
+
+
+@pytest.mark.parametrize("target", [[], ["kind", "kind"]])
+def test_target_is_one_or_several_different_columns(build, target: list[str]) -> None:
+    with pytest.raises(TfloopError, match=r"`dataset\.target` must be a column, or a list of different") as caught:
+        build(TRAIN, target=target)
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_pattern_without_files_is_an_error() -> None:
+    with pytest.raises(TfloopError, match=r"/nowhere/\*\.csv: this pattern finds no file") as caught:
+        datasets.build(Component("table", {"target": "kind", "train": "/nowhere/*.csv"}))
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_fingerprint_depends_on_names_of_classes_and_columns(build) -> None:
+    first, same, classes, columns = (
+        build(text).fingerprint for text in (TRAIN, TRAIN, TRAIN.replace(",b", ",c"), TRAIN.replace("color", "colour"))
+    )
+    assert first == same
+    assert len({first, classes, columns}) == 3
 
 
 def test_model_learns_from_a_table(build, trainer) -> None:

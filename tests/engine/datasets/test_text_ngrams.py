@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, Dataset
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.choosing import SplitRules
 from tfloop_cli.engine.data.texts import encoders as encoders_module
 from tfloop_cli.engine.data.texts import ngrams
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
@@ -103,7 +104,7 @@ def test_encoders_survive_json_and_encode_without_the_training_file(tmp_path: Pa
     first = build(train, test=str(test), features=features)
     document = json.loads(json.dumps(first.encoders.to_json()))
     train.unlink()
-    with use_context(BuildContext(encoders=document, training=False)):
+    with use_context(BuildContext(encoders=document, split="test")):
         second = build(train, test=str(test), features=features)
     assert list(second.splits) == ["test"]
     assert second.spec == first.spec
@@ -111,6 +112,37 @@ def test_encoders_survive_json_and_encode_without_the_training_file(tmp_path: Pa
     with pytest.raises(TfloopError, match="the encoders of the run cannot be used") as caught:
         TextEncoders.from_json(document | {"frequencies": "x", "features": "ngrams"})
     assert caught.value.code == ExitCode.CHECKPOINT
+
+
+@pytest.mark.parametrize("features", ["ngrams", "ids"])
+@pytest.mark.parametrize("rules", [{}, {"group": "author"}, {"split_by": "date"}])
+def test_encoders_are_fitted_without_the_held_out_texts(tmp_path: Path, configure, features: str, rules: dict) -> None:
+    rows = [(f"word{number} all", "xy"[number % 2], f"a{number % 5}", f"{number + 1}/3/2024") for number in range(20)]
+    found: list[tuple[TextEncoders, list[int]]] = []
+    for replaced in ("", "other words 東京"):
+        held_out = found[0][1] if found else []
+        lines = [",".join((replaced if number in held_out else row[0], *row[1:])) for number, row in enumerate(rows)]
+        (tmp_path / "a.csv").write_text("\n".join(["text,label,author,date", *lines]) + "\n")
+        with use_context(BuildContext(rules=SplitRules(test=4, **rules))):
+            dataset = build(tmp_path / "a.csv", features=features)
+        data = Data(dataset, configure(test=4, **rules))
+        found.append((dataset.encoders, data.split("test")[1].tolist()))
+        assert list(dataset.columns) == list(rules.values())
+    assert found[0] == found[1]
+    assert (found[0][0].texts, len(found[0][1])) == (16, 4)
+    if "split_by" in rules:
+        assert found[0][1] == [16, 17, 18, 19]  # as text, 9/3/2024 would be the last
+
+
+def test_other_texts_are_encoded_as_those_of_the_run(tmp_path: Path) -> None:
+    trained = build(write_rows(tmp_path / "a.jsonl", ("the cat", "x"), ("a dog", "y")))
+    (tmp_path / "other/y").mkdir(parents=True)
+    (tmp_path / "other/y/1.txt").write_text("a dog")
+    with use_context(BuildContext(encoders=trained.encoders.to_json(), data=tmp_path / "other")):
+        dataset = build(tmp_path / "gone.jsonl")
+    assert list(dataset.splits) == ["data"]
+    assert dataset.splits["data"].all_targets.numpy().tolist() == [1]
+    assert dataset.splits["data"].texts.to_list() == trained.splits["train"].texts.to_list()[1:]
 
 
 def test_many_classes_keep_the_most_frequent_ngrams(tmp_path: Path, monkeypatch) -> None:

@@ -52,6 +52,7 @@ def from_arrays(
     class_names: Sequence[Any] | Mapping[str, Sequence[str]] = (),
     fingerprint: str = "",
     columns: Mapping[str, Mapping[str, Any]] | None = None,
+    target_spec: Structure | None = None,
 ) -> Dataset:
     """Returns a dataset of arrays in memory.
 
@@ -66,6 +67,7 @@ def from_arrays(
         fingerprint: see `Dataset`; by default computed from the arrays.
         columns: for the config keys `group` and `split_by`: name of a column -> name of a split -> one value per
             example, such as {"patient": {"train": [7, 7, 9]}}; see `Dataset`.
+        target_spec: what the targets are; by default the first split and `class_names` decide.
 
     Raises:
         TfloopError: an array is not numeric, arrays of a split differ in length, splits differ in names, shape or
@@ -77,10 +79,9 @@ def from_arrays(
     for name, split in arrays.items():
         _check_split(name, split, first)
     inputs, targets = first[:2]
-    spec = DataSpec.of(
-        map_structure(lambda array: InputSpec(array.shape[1:], str(array.dtype)), inputs),
-        map_structure(_target_spec, targets, _names_by_target(targets, class_names)),
-    )
+    if target_spec is None:
+        target_spec = map_structure(_target_spec, targets, _names_by_target(targets, class_names))
+    spec = DataSpec.of(map_structure(lambda array: InputSpec(array.shape[1:], str(array.dtype)), inputs), target_spec)
     sizes = {name: len(named_values(split[0])[0][1]) for name, split in arrays.items()}
     by_column = as_columns(columns or {}, sizes)
     for name, split in arrays.items():

@@ -1,10 +1,12 @@
 """Builds the dataset of a config and its splits."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.build_context import DATA, BuildContext, use_context
+from tfloop_cli.engine.data.choosing import KEYS, SplitRules
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.pipeline import Data
 from tfloop_cli.engine.data.progress import Progress, collect_progress
@@ -17,7 +19,8 @@ def build_data(
     warn: Callable[[str], None] = lambda text: None,
     encoders: Mapping[str, Any] | None = None,
     *,
-    training: bool = True,
+    split: str | None = None,
+    other: Path | None = None,
     progress: Progress = lambda *_: None,
 ) -> Data:
     """Builds the config's dataset and its splits.
@@ -26,17 +29,26 @@ def build_data(
         config: see `Data`.
         warn: prints a line for each split with skipped examples.
         encoders: of the run whose weights are used, as `Encoders.to_json` has them; None to fit them to the data.
-        training: whether the training split is needed.
+        split: the only split that is needed; None for all. If it is held out of the training split, all are built.
+        other: a file or folder to read in place of the dataset's own, as the only split `DATA`.
         progress: shows how far slow work is.
 
     Raises:
         TfloopError: the data is unavailable or cannot be read (exit code 4); arguments do not suit the dataset, see
-            `Data`, or it does not support `on_bad_example: skip` (exit code 2).
+            `Data`, or it does not support `on_bad_example: skip` or other data (exit code 2).
     """
-    context = BuildContext("numbers" if config.task.name == "regression" else None, encoders, training)
+    rules = SplitRules.of(config)
+    own = split if split != "train" and (split not in KEYS or rules.size(split) == "auto") else None
+    context = BuildContext(config.task.name == "regression", encoders, own, other, rules)
     skip = config.on_bad_example == "skip"
     with collect_progress(progress), collect_invalid_examples(skip) as found, use_context(context):
-        data = Data(datasets.build(config.dataset), config, training=training)
+        dataset = datasets.build(config.dataset)
+        if other and list(dataset.splits) != [DATA]:
+            raise TfloopError(
+                f"the dataset `{config.dataset.name}` reads no other data",
+                hint="evaluate one of its splits (`--split`)",
+            )
+        data = Data(dataset, config, training=split is None and other is None)
     if found.skip and not found.supported:
         raise TfloopError(
             f"`on_bad_example: skip` is not supported by the dataset `{config.dataset.name}`",

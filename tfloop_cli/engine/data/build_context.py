@@ -1,10 +1,15 @@
-"""What the builder of a dataset may use besides its arguments: the run's task, and encoders of an earlier run."""
+"""What the builder of a dataset may use besides its arguments: task and splits of the run, encoders of another."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfloop_cli.engine.data.choosing import SplitRules
+
+DATA = "data"  # the name of the split that `BuildContext.data` is
 
 
 @dataclass(frozen=True)
@@ -12,14 +17,26 @@ class BuildContext:
     """The circumstances in which a dataset is built.
 
     Attributes:
-        targets: what the task predicts; None if the data decides.
+        numbers: whether the task predicts numbers; otherwise the data decides.
         encoders: of the run whose weights are used, as `Encoders.to_json` has them; None to fit them to the data.
-        training: whether the training split is needed; otherwise its files may be gone.
+        split: the only split that is needed, if the dataset has it as a split of its own; None for all splits. The
+            files of other splits are not read then: they may be gone.
+        data: a file or folder to read in place of the dataset's own, as its only split `DATA`; None for its own.
+        rules: what is held out of the training split. Encoders are fitted to `training_rows`, and `Dataset.columns`
+            has the columns that the rules name.
     """
 
-    targets: Literal["classes", "numbers"] | None = None
+    numbers: bool = False
     encoders: Mapping[str, Any] | None = None
-    training: bool = True
+    split: str | None = None
+    data: Path | None = None
+    rules: SplitRules = field(default_factory=SplitRules)
+
+    def needed(self, splits: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the splits that are read, of those that a dataset has; or `data` as the split `DATA`."""
+        if self.data:
+            return {DATA: self.data}
+        return {self.split: splits[self.split]} if self.split in splits else dict(splits)
 
 
 _CURRENT: ContextVar[BuildContext | None] = ContextVar("build_context", default=None)

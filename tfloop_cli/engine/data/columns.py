@@ -1,6 +1,6 @@
 """Columns that examples can be held out by; see `Dataset.columns`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,19 @@ def as_columns(columns: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int
         if "train" in sizes and "train" not in by_split:
             _refuse("train", f"it has no column `{column}`", sizes)
     return arrays
+
+
+def columns_of(splits: Mapping[str, Mapping[str, Sequence[Any] | np.ndarray]]) -> Columns:
+    """Returns columns from name of a split -> name of a column -> one value per example; lists become objects."""
+    names = dict.fromkeys(name for by_column in splits.values() for name in by_column)
+    return {
+        name: {
+            split: values if isinstance(values := by_column[name], np.ndarray) else np.array(values, object)
+            for split, by_column in splits.items()
+            if name in by_column
+        }
+        for name in names
+    }
 
 
 def with_rows(columns: Columns, split: str, rows: np.ndarray) -> Columns:

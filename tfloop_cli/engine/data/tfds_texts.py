@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.choosing import Candidates, training_rows
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.text_source import Arrays, text_dataset
@@ -40,9 +41,11 @@ def read_texts(splits: Mapping[str, Split], example: Example, features: Features
         if encoders is None:
             if name != "train":
                 raise TfloopError("the dataset has no split `train`", code=ExitCode.DATA)
+            classes = np.asarray(labels) if example.class_names else None
+            fitted = training_rows(Candidates(len(texts), list(splits), classes), build_context().rules)
             target = TargetEncoder((example.target,), example.class_names)
             columns = {"text": example.input, "target": target}
-            encoders, encoded = TextEncoders.fitted(texts, features, VOCABULARY, MAX_TOKENS, **columns)
+            encoders, encoded = TextEncoders.fitted(texts, fitted, features, VOCABULARY, MAX_TOKENS, **columns)
         else:
             encoded = encoders.encode(texts)
         arrays[name] = (*encoded[:2], np.asarray(labels), *encoded[2:])

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,9 @@ import numpy as np
 import psutil
 
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.choosing import Candidates, training_rows
 from tfloop_cli.engine.data.class_names import class_names
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Files, Listed
@@ -64,36 +67,54 @@ def images(
         in_memory: whether to keep all examples in memory instead of reading them from the cache; auto: if they need at
             most a quarter of the free memory.
     """
-    context = build_context()
-    layout = find_images(path, labels, (file_column, target), label_pattern, context.training)
-    if context.encoders:
-        encoders = ImageEncoders.from_json(context.encoders)
+    layout = _layout(path, labels, (file_column, target), label_pattern)
+    if document := build_context().encoders:
+        encoders = ImageEncoders.from_json(document)
+        splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
     else:
-        encoders = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
-    encoders.notes += layout.notes
-    splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
-    if not context.encoders:
-        _fit_encoders(encoders, size, splits["train"])
+        unfitted = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
+        splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
+        encoders = _fitted(unfitted, size, _training_paths(splits, layout))
+    encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *layout.notes])))
     return _dataset(encoders, splits, short_path(path), in_memory)
 
 
-def _fit_encoders(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], files: Files) -> None:
-    """Sets size and range of the pixels by the training images.
+def _layout(path: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+    """Returns the images of the dataset, or of other data: a table of paths and labels, or a folder."""
+    other = build_context().data
+    if other is None:
+        return find_images(path, labels, columns, pattern)
+    if not other.is_dir():
+        return find_images(other.parent, other, columns, None)
+    table = other / labels.name if labels and (other / labels.name).exists() else None
+    return find_images(other, table, columns, None if table else pattern)
+
+
+def _training_paths(splits: Mapping[str, Files], layout: Layout) -> list[str]:
+    """Returns the paths of the training images that are not held out."""
+    train = splits["train"]
+    columns = {name: np.array(values, object) for name, values in train.columns.items()}
+    candidates = Candidates(len(train), list(splits), train.labels, columns, layout.columns)
+    return train.subset(np.flatnonzero(training_rows(candidates, build_context().rules)).tolist()).paths
+
+
+def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], paths: list[str]) -> ImageEncoders:
+    """Returns the encoders with size and range of the pixels of these images.
 
     Raises:
         TfloopError: the size of no image can be read (exit code 4).
     """
-    found, channels = survey(files.paths), encoders.shape[2]
+    found, channels, notes = survey(paths), encoders.shape[2], list[str]()
     if size == "auto" and found.size is None:
-        failure = Decoder((1, 1, channels)).failure(files.paths)
-        raise failure or invalid_image(files.paths[0], "its size cannot be read")
+        failure = Decoder((1, 1, channels)).failure(paths)
+        raise failure or invalid_image(paths[0], "its size cannot be read")
     height, width = found.size if size == "auto" else size
-    encoders.shape, encoders.max16 = (height, width, channels), found.max16
     if size == "auto":
         how = f"other images: {encoders.fit} (key `fit`)"
-        encoders.notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
+        notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
     if found.has16:
-        encoders.notes.append(f"16-bit images: {found.max16:,} becomes 255")
+        notes.append(f"16-bit images: {found.max16:,} becomes 255")
+    return replace(encoders, shape=(height, width, channels), max16=found.max16, notes=tuple(notes))
 
 
 def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_memory: str) -> Dataset:
@@ -108,12 +129,13 @@ def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_m
         name: open_source(f"{name} images of {shown}", files, decoder, needed <= allowed)
         for name, files in splits.items()
     }
-    encoders.notes += duplicates(splits, {name: hashes for name, (_, hashes) in opened.items()})
+    repeated = duplicates(splits, {name: hashes for name, (_, hashes) in opened.items()})
     return Dataset(
         spec=DataSpec(encoders.shape, "uint8", (), encoders.class_names),
         splits={name: source for name, (source, _) in opened.items()},
         fingerprint=_fingerprint(splits, encoders, decoder),
-        encoders=encoders,
+        encoders=replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *repeated]))),
+        columns=columns_of({name: files.columns for name, files in splits.items()}),
     )
 
 
@@ -135,16 +157,17 @@ def _classes(layout: Layout) -> tuple[str, ...]:
 def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
     """Returns the images of a split with their labels.
 
-    An image with a class that the training split does not have is an invalid example.
+    Raises:
+        TfloopError: a class is not one of the training split, and such images are not skipped (exit code 4).
     """
     numbers = {name: number for number, name in enumerate(classes)}
     listed: list[Listed] = []
     for one in layout.splits[split]:
         if one.label in numbers:
             listed.append(one)
-        else:
-            problem = f"the class `{one.label}` does not occur in the training split"
-            skip_example(split, invalid_image(one.path, problem))
+            continue
+        problem = f"its class `{one.label}` does not occur in the training split"
+        skip_example(split, invalid_image(one.path, problem, f"its classes are {', '.join(classes)}"))
     require_valid_examples(split, len(listed))
     return Files(
         [one.path for one in listed],
@@ -152,4 +175,9 @@ def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
         [one.bytes for one in listed],
         [one.time for one in listed],
         np.array([numbers[one.label] for one in listed], np.int32),
+        {
+            name: [one.cells.get(name, "") for one in listed]
+            for name in build_context().rules.columns
+            if name in layout.columns
+        },
     )

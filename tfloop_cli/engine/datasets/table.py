@@ -1,21 +1,23 @@
 """Tables of numbers, categories, dates and texts: one row per example, one column per feature."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tfloop_cli.engine.data.array_dataset import ArraySource, fingerprint_of
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
-from tfloop_cli.engine.data.tables.building import TableOptions, build_splits
+from tfloop_cli.engine.data.tables.building import Arrays, Kept, TableOptions, build_splits
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import are_files
+from tfloop_cli.engine.data.tables.files import file_names
 from tfloop_cli.engine.data.tables.table_cache import TableCache
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES
-from tfloop_cli.errors import TfloopError, short_path
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
 
@@ -45,7 +47,8 @@ def table(
     Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
     Numbers are standardized by median and quartiles, and far outliers are bounded. A category of up to 12 levels is
     one-hot encoded; a wider one is one column of ids, for which models have embeddings. Dates become their parts. Row
-    numbers, ids, free text and constant columns are ignored. Rows without a target are skipped and counted.
+    numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored unless `columns` has
+    them. Rows without a target are skipped and counted. Only the classes are learned from rows that are held out, too.
 
     Args:
         train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin.
@@ -78,39 +81,35 @@ def table(
         targets, columns, tuple(ignore), tuple(only), missing, tuple(missing_values), exact_categories, classes, dialect
     )
     dialect.check()
-    files = {"train": train} | ({"test": test} if test else {})
-    return _build({split: _names(paths) for split, paths in files.items()}, options)
+    return _build({"train": train} | ({"test": test} if test else {}), options)
 
 
-def _names(paths: Path | list[Path]) -> list[str]:
-    return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
-
-
-def _build(files: dict[str, list[str]], options: TableOptions) -> Dataset:
-    """Reads and encodes the files, or opens the encoded arrays in the cache."""
+def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Dataset:
+    """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
-    if options.classes == "auto" and context.targets:
-        options = replace(options, classes=context.targets == "classes")
-    if context.encoders and not context.training and len(files) > 1 and not are_files(files["train"]):
-        del files["train"]
-    cache = TableCache(files, (options, skips_invalid_examples()))
-    found = cache.load()
-    if found and context.encoders in (None, found[0]["encoders"]):
-        document, arrays = found
-        encoders = TableEncoders.from_json(document["encoders"])
-        restore_skipped(document["skipped"])
-    else:
-        encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
-        encoders, arrays = build_splits(files, options, encoders)
-        names = (encoders.target.class_names, tuple(encoders.spec_columns()))  # equal arrays may mean other things
-        fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
+    files = {split: file_names(one) for split, one in context.needed(paths).items()}
+    as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
+    encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
+    # The run of these encoders may have left it to the data that its targets are numbers.
+    for possible in [as_numbers, options] if encoders else [as_numbers]:
+        cache = TableCache(files, (possible, context.rules, skips_invalid_examples()))
+        found = cache.load()
+        if found and context.encoders in (None, found[0]["encoders"]):
+            document, arrays, kept = found
+            restore_skipped(document["skipped"])
+            return _dataset(TableEncoders.from_json(document["encoders"]), arrays, kept, document["fingerprint"])
+    encoders, arrays, kept = build_splits(files, as_numbers, encoders, context.rules)
+    names = (encoders.target.class_names, tuple(encoders.spec_columns()))  # equal arrays may mean other things
+    fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
+    if not context.encoders:
         document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
-        if not context.encoders:
-            cache.save(document, arrays)
-    return _dataset(encoders, arrays, document)
+        cache.save(document, arrays, kept)
+    return _dataset(encoders, arrays, kept, fingerprint)
 
 
-def _dataset(encoders: TableEncoders, arrays: dict[str, Any], document: dict[str, Any]) -> Dataset:
+def _dataset(
+    encoders: TableEncoders, arrays: Mapping[str, Arrays], kept: Mapping[str, Kept], fingerprint: str
+) -> Dataset:
     inputs, targets = next(iter(arrays.values()))
     names = encoders.target.class_names
     columns = tuple(encoders.spec_columns())
@@ -118,6 +117,7 @@ def _dataset(encoders: TableEncoders, arrays: dict[str, Any], document: dict[str
     return Dataset(
         spec=spec,
         splits={name: ArraySource(*pair) for name, pair in arrays.items()},
-        fingerprint=document["fingerprint"],
+        fingerprint=fingerprint,
         encoders=encoders,
+        columns=columns_of(kept),
     )

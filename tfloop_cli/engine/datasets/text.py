@@ -1,17 +1,18 @@
 """Texts with a class or a number each, read from files or folders."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.files import are_files
+from tfloop_cli.engine.data.tables.files import file_names
 from tfloop_cli.engine.data.text_source import text_dataset
 from tfloop_cli.engine.data.texts.building import TextOptions, build_texts
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
 from tfloop_cli.engine.data.texts.reading import Columns, find_splits
-from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -37,8 +38,9 @@ def text(
     """Texts with a class or a number each: rows of a file as those of `table`, or a folder with CLASS/*.txt.
 
     Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
-    Everything is learned from the training split: n-grams or words, their frequencies, and the classes. Texts are
-    compared in lower case, after Unicode NFKC. Rows without a target are skipped and counted.
+    Everything is learned from the training split, without what is held out of it: n-grams or words and their
+    frequencies. The classes are those of the whole training file. Texts are compared in lower case, after Unicode NFKC.
+    Rows without a target are skipped and counted. `group` and `split_by` may name any column of a file.
 
     Args:
         train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin. Or a folder
@@ -63,25 +65,22 @@ def text(
     dialect = DialectOptions(separator, header, decimal, encoding, quote, comment, free_text=True)
     dialect.check()
     context = build_context()
-    if classes == "auto" and context.targets:
-        classes = context.targets == "classes"
+    if classes == "auto" and context.numbers:
+        classes = False
     targets = (target,) if isinstance(target, str) else tuple(target or ())
     options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
     fitted = TextEncoders.from_json(context.encoders) if context.encoders else None
-    files = _files(train, test, context.training)
-    if fitted and not context.training and len(files) > 1 and not are_files(files["train"]):
-        del files["train"]
-    encoders, splits = build_texts(files, options, fitted)
+    paths = context.needed(_paths(train, test, context.split is None))
+    files = {split: file_names(given) for split, given in paths.items()}
+    encoders, splits, columns = build_texts(files, options, fitted, context.rules)
     names = encoders.target.class_names
-    return text_dataset(splits, names, encoders.vocabulary, (names, encoders.words), encoders)
+    dataset = text_dataset(splits, names, encoders.vocabulary, (names, encoders.words), encoders)
+    return replace(dataset, columns=columns_of(columns))
 
 
-def _files(train: Path | list[Path], test: Path | list[Path] | None, training: bool) -> dict[str, list[str]]:
-    """Returns the files of each split; those of a folder are in its subfolders."""
-    folders = find_splits(train, training) if isinstance(train, Path) else {}
-    files = {split: [short_path(folder)] for split, folder in folders.items()}
-    if not folders:
-        files["train"] = [short_path(path) for path in train] if isinstance(train, list) else [short_path(train)]
-    if test:
-        files["test"] = [short_path(path) for path in (test if isinstance(test, list) else [test])]
-    return files
+def _paths(train: Path | list[Path], test: Path | list[Path] | None, training: bool) -> dict[str, Path | list[Path]]:
+    """Returns the files of each split, or its folder; those of a folder are in its subfolders."""
+    paths: dict[str, Path | list[Path]] = {**find_splits(train, training)} if isinstance(train, Path) else {}
+    if isinstance(train, list):
+        paths["train"] = train
+    return paths | ({"test": test} if test else {})

@@ -1,15 +1,16 @@
 """How the images of a run are encoded, and what was decided and found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self, get_args
 
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.engine.data.encoders import header, read_encoders
+from tfloop_cli.engine.data.images.decoding import Background, Fit
 
-FORMAT = 1  # of `ImageEncoders.to_json`
+IDENTITY = "images", 1  # the dataset, and the version of `ImageEncoders.to_json`
 
 
-@dataclass
+@dataclass(frozen=True)
 class ImageEncoders:
     """What is needed to decode other images alike.
 
@@ -23,33 +24,36 @@ class ImageEncoders:
     """
 
     shape: tuple[int, int, int]
-    fit: str
-    background: str
+    fit: Fit
+    background: Background
     max16: int
     class_names: tuple[str, ...]
-    notes: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns all that is needed to decode other images alike, as an object of JSON."""
-        values = asdict(self)
-        return {"format": FORMAT, "dataset": "images"} | {name: values[name] for name in values if name != "notes"}
+        return header(*IDENTITY) | asdict(self)
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "ImageEncoders":
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Returns the encoders of a document that `to_json` wrote.
 
         Raises:
             TfloopError: the document is damaged (exit code 6).
         """
-        try:
-            if (document["format"], document["dataset"]) != (FORMAT, "images"):
-                raise ValueError("they are of another version of tfloop or of another dataset")
-            values = {name: document[name] for name in ("fit", "background", "max16")}
-            height, width, channels = document["shape"]
-            return cls((height, width, channels), class_names=tuple(document["class_names"]), **values)
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"the encoders of the run cannot be used: {error}"
-            raise TfloopError(problem, code=ExitCode.CHECKPOINT) from error
+        return read_encoders(document, *IDENTITY, cls._of)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        encoders = cls(**values)
+        height, width, channels = encoders.shape
+        if min(height, width) < 1 or channels not in (1, 3) or not 255 <= encoders.max16 <= 65535:
+            raise ValueError("shape or range of the pixels")
+        if encoders.fit not in get_args(Fit) or encoders.background not in get_args(Background):
+            raise ValueError(f"`fit` is {encoders.fit!r} and `background` {encoders.background!r}")
+        if not encoders.class_names or not all(isinstance(name, str) for name in encoders.class_names):
+            raise ValueError("names of the classes")
+        return encoders
 
     def overview(self) -> Sequence[Mapping[str, Any]]:
         """Returns nothing: images have no columns."""

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Files:
         sizes: in bytes.
         times: modification times, nanoseconds since 1970.
         labels: int32 [files].
+        columns: of a table of labels, those that examples are held out by: name -> one text per image.
     """
 
     paths: list[str]
@@ -41,6 +42,7 @@ class Files:
     sizes: list[int]
     times: list[int]
     labels: np.ndarray
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -48,7 +50,8 @@ class Files:
     def subset(self, numbers: Sequence[int]) -> "Files":
         """Returns the images with these indices."""
         lists = ([values[number] for number in numbers] for values in (self.paths, self.names, self.sizes, self.times))
-        return Files(*lists, self.labels[numbers])
+        columns = {name: [values[number] for number in numbers] for name, values in self.columns.items()}
+        return Files(*lists, self.labels[numbers], columns)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Listed:
         bytes: its size.
         time: its modification time, nanoseconds since 1970.
         label: its class.
+        cells: of its row in a table of labels: name of a column -> its text.
     """
 
     path: str
@@ -68,6 +72,7 @@ class Listed:
     bytes: int
     time: int
     label: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import IMAGE_SUFFIXES, Listed, Scanner, file_at
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
@@ -34,48 +35,62 @@ class Layout:
         splits: name of a split -> its images in order, with labels.
         folders: name of a split -> its folder.
         notes: what was found in the folder and is not used, one sentence each.
+        columns: of a table of labels; empty if there is none.
     """
 
     splits: dict[str, list[Listed]] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
 
 
-def find_images(
-    root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None, training: bool = True
-) -> Layout:
-    """Lists the images in a folder, and finds their classes.
+def find_images(root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+    """Lists the images in a folder, and finds their classes; only those of the splits that are needed.
+
+    Other data (see `BuildContext.data`) is one split, whatever its folders are called.
 
     Args:
         root: the folder.
         labels: a table of paths and classes; None: folders or `pattern`.
         columns: names of its columns: paths, classes.
         pattern: a regular expression with a group `label`, which is searched for in each path; None: folders.
-        training: whether the training split is needed.
 
     Raises:
         TfloopError: the folder cannot be read or has no images with classes (exit code 4); the pattern is invalid, or
             used together with `labels` (exit code 2).
     """
-    scanner, layout = Scanner(), Layout()
+    scanner, layout, context = Scanner(), Layout(), build_context()
     if labels:
         if pattern:
             raise TfloopError("`labels` and `label_pattern` are both set", hint="remove one of them")
-        layout.folders["train"] = root
-        layout.splits["train"] = _from_table(root, labels, columns, layout.notes)
+        split = DATA if context.data else "train"
+        layout.folders[split] = root
+        layout.splits[split] = _from_table(layout, split, labels, columns)
     else:
-        layout.folders = _split_folders(root, scanner, layout.notes, bool(pattern), training)
-        for split, folder in layout.folders.items():
-            if pattern:
-                layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
-            else:
-                layout.splits[split] = _by_folder(split, folder, scanner, layout.notes)
-            require_valid_examples(split, len(layout.splits[split]))
-        _drop_unlabelled_splits(layout)
+        found = {DATA: root}
+        if not context.data:
+            found = _split_folders(root, scanner, layout.notes, bool(pattern), context.split is None)
+        for folders in (context.needed(found), found):  # all, if the needed one has no classes
+            if not layout.splits:
+                layout.folders = folders
+                _list_images(layout, pattern, scanner)
     if scanner.ignored:
         names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
         layout.notes.append(f"ignored files and folders: {names}")
     return layout
+
+
+def _list_images(layout: Layout, pattern: str | None, scanner: Scanner) -> None:
+    """Lists the images of each split with a folder; splits without classes are removed."""
+    for split, folder in layout.folders.items():
+        if pattern:
+            layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
+        else:
+            layout.splits[split] = _by_folder(split, folder, scanner, layout.notes)
+        require_valid_examples(split, len(layout.splits[split]))
+    if not layout.splits.get(DATA, True):
+        refuse(str(layout.folders[DATA]), None, "it has no folders of classes", hint="images belong in CLASS/")
+    _drop_unlabelled_splits(layout)
 
 
 def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool, training: bool) -> dict[str, Path]:
@@ -123,28 +138,34 @@ def _by_pattern(split: str, folder: Path, pattern: str, scanner: Scanner, notes:
     return [replace(one, label=composed(label)) for one, label in matches]
 
 
-def _from_table(root: Path, table: Path, columns: tuple[str, str], notes: list[str]) -> list[Listed]:
-    """Returns the images of a table, in its order; rows without a class are skipped and counted."""
+def _from_table(layout: Layout, split: str, table: Path, columns: tuple[str, str]) -> list[Listed]:
+    """Returns the images of a table, in its order, and adds the names of its columns to the layout.
+
+    Rows without a class are skipped and counted.
+    """
+    root = layout.folders[split]
     if not table.exists() and (root / table.name).exists():
         table = root / table.name
-    rows = read_rows(short_path(table), CsvReader("train", DialectOptions(are_keys=False), columns[1:], columns, ()))
+    rows = read_rows(short_path(table), CsvReader(split, DialectOptions(are_keys=False), columns[1:], columns, ()))
     rows.require(columns)
-    notes += rows.notes
-    words = [as_written(rows.table.column(column)) for column in columns]
-    pairs = zip(*(one.take(np.array(one.texts.to_pylist(), object), "") for one in words), strict=True)
+    layout.notes += rows.notes
+    layout.columns = rows.table.column_names
+    keep = [name for name in build_context().rules.columns if name in layout.columns]
+    words = [as_written(rows.table.column(column)) for column in (*columns, *keep)]
+    cells = zip(*(one.take(np.array(one.texts.to_pylist(), object), "") for one in words), strict=True)
     found, unlabelled = [], []
-    for number, (name, label) in enumerate(pairs):
+    for number, (name, label, *others) in enumerate(cells):
         if not label.strip():
             unlabelled.append(number)
         elif not name.strip():
             problem = f"the column `{columns[0]}` is empty"
-            skip_example("train", invalid_row("train", *rows.place(number), problem))
-        elif one := file_at("train", _path_of(root, table.parent, name), name):
-            found.append(replace(one, label=composed(label)))
+            skip_example(split, invalid_row(split, *rows.place(number), problem))
+        elif one := file_at(split, _path_of(root, table.parent, name), name):
+            found.append(replace(one, label=composed(label), cells=dict(zip(keep, others, strict=True))))
     if unlabelled:
-        error = invalid_row("train", *rows.place(unlabelled[0]), f"the column `{columns[1]}` is empty")
-        count_skipped("train", error, len(unlabelled))
-    require_valid_examples("train", len(found))
+        error = invalid_row(split, *rows.place(unlabelled[0]), f"the column `{columns[1]}` is empty")
+        count_skipped(split, error, len(unlabelled))
+    require_valid_examples(split, len(found))
     return found
 
 

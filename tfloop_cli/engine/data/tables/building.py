@@ -6,24 +6,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from tfloop_cli.engine.data.invalid_examples import count_skipped, skips_invalid_examples
-from tfloop_cli.engine.data.problems import invalid_row
+from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
+from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.tables.column_types import fit_column
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings, encode, prepare
 from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
-from tfloop_cli.engine.data.tables.targets import (
-    Classes,
-    encode_target,
-    fit_target,
-    with_known_class,
-    with_target,
-)
-from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values
+from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
+from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
+from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, raw_values
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
+Kept = dict[str, np.ndarray]  # columns that examples are held out by: name -> values [rows], see `raw_values`
 
 
 @dataclass(frozen=True)
@@ -42,17 +38,22 @@ class TableOptions:
 
 
 def build_splits(
-    files: Mapping[str, str | Sequence[str]], options: TableOptions, encoders: TableEncoders | None = None
-) -> tuple[TableEncoders, dict[str, Arrays]]:
+    files: Mapping[str, str | Sequence[str]],
+    options: TableOptions,
+    encoders: TableEncoders | None = None,
+    rules: SplitRules = SplitRules(),
+) -> tuple[TableEncoders, dict[str, Arrays], dict[str, Kept]]:
     """Reads and encodes all splits.
 
     Args:
         files: name of a split -> its files; "train" is the first unless there are encoders.
         options: what the user has set.
-        encoders: of an earlier run; None to fit them to the training split.
+        encoders: of an earlier run; None to fit them to the rows of the training split that are not held out.
+        rules: decide what is held out, and which columns are kept for that.
 
     Returns:
-        The encoders, whose notes include what was found in the other splits, and the arrays of each split.
+        The encoders, whose notes include what was found in the other splits; the arrays of each split, and the columns
+        that the rules name.
 
     Raises:
         TfloopError: a file cannot be read, a column does not exist, or the first invalid row if such rows are not
@@ -60,18 +61,21 @@ def build_splits(
     """
     skips_invalid_examples()  # declares that skipping is supported
     splits: dict[str, Arrays] = {}
+    columns: dict[str, Kept] = {}
     for split, names in files.items():
         if encoders is None:
-            encoders, splits[split] = _fit(names, options)
+            encoders, splits[split], columns[split] = _fit(names, options, rules, list(files))
         else:
-            splits[split], notes = _encode(split, names, options, encoders)
+            splits[split], columns[split], notes = _encode(split, names, options, encoders, rules)
             encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *notes])))
     assert encoders is not None
-    return encoders, splits
+    return encoders, splits, columns
 
 
-def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncoders, Arrays]:
-    """Reads the training split, fits the encoders to it, and encodes it."""
+def _fit(
+    names: str | Sequence[str], options: TableOptions, rules: SplitRules, splits: Sequence[str]
+) -> tuple[TableEncoders, Arrays, Kept]:
+    """Reads the training split, fits the encoders to what is not held out of it, and encodes it."""
     as_text = [name for name, kind in options.columns.items() if kind in ("category", "text", "date")]
     as_text += options.targets if options.classes is not False else ()
     reader = CsvReader("train", options.dialect, options.targets, as_text, null_texts(options.missing_values))
@@ -81,31 +85,29 @@ def _fit(names: str | Sequence[str], options: TableOptions) -> tuple[TableEncode
     total = rows.table.num_rows
     rows, target, targets = _fit_target(rows, options, settings)
     skipped = total - len(targets)
-    columns, values = _fit_columns(rows, options, settings)
-    complete = _complete(rows, columns, values, options)
+    fitter = _ColumnFitter(options, settings, rules, splits)
+    columns, values = fitter.columns_of(rows, target, targets)
+    complete = complete_rows(rows, columns, values, options.missing)
     if not complete.all():
         rows, target, targets = _fit_target(rows.subset(complete), options, settings)
-        columns, values = _fit_columns(rows, options, settings)
+        columns, values = fitter.columns_of(rows, target, targets)
     if not values:
         why = "; ".join(f"`{column.name}` is {column.note}" for column in columns) or "there is no other column"
         rows.refuse(f"there is no column to predict {listing(options.targets)} from: {why}")
-    if not target.class_names:
-        flat = targets.reshape(len(targets), -1)
-        target = replace(target, means=tuple(flat.mean(axis=0).tolist()), deviations=tuple(flat.std(axis=0).tolist()))
     dialect = rows.parts[0].dialect
     encoders = TableEncoders(
-        tuple(columns), replace(target, skipped=skipped), options.missing, options.missing_values,
-        options.exact_categories, dialect.facts if dialect else None,
-        (*([target.note] if target.note else []), *rows.notes),
+        tuple(columns), replace(target, skipped=skipped), options.missing_values, options.exact_categories,
+        dialect.facts if dialect else None, (*([target.note] if target.note else []), *rows.notes),
     )  # fmt: skip
+    kept = kept_columns(rows, rules)
     del rows  # before the inputs are allocated
     pa.default_memory_pool().release_unused()
-    return encoders, (_inputs(values, encoders, len(targets))[0], _targets(targets))
+    return encoders, (_inputs(values, encoders, len(targets))[0], _targets(targets)), kept
 
 
 def _encode(
-    split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders
-) -> tuple[Arrays, list[str]]:
+    split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders, rules: SplitRules
+) -> tuple[Arrays, Kept, list[str]]:
     """Reads a split and encodes it as the training split; also returns notes about it."""
     target = encoders.target
     as_text = [column.name for column in encoders.used if column.as_text]
@@ -118,7 +120,7 @@ def _encode(
     rows, targets = with_target(rows, targets, usable, target.names)
     rows, targets = with_known_class(rows, targets, target.names[0])
     values = _prepared(rows, encoders, settings)
-    complete = _complete(rows, encoders.columns, values, options)
+    complete = complete_rows(rows, encoders.columns, values, options.missing)
     if not complete.all():
         rows, targets = rows.subset(complete), targets[complete]
         values = _prepared(rows, encoders, settings)
@@ -132,7 +134,7 @@ def _encode(
         f"{split}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
         for name, count in unknown.items()
     ]
-    return (inputs, _targets(targets)), notes
+    return (inputs, _targets(targets)), kept_columns(rows, rules), notes
 
 
 def _fit_target(rows: Rows, options: TableOptions, settings: Settings) -> tuple[Rows, TargetEncoder, np.ndarray]:
@@ -150,22 +152,58 @@ def _settings(rows: Rows, options: TableOptions, encoders: TableEncoders | None 
     return Settings(known.missing_values, known.exact_categories, dialect.decimal if dialect else ".")
 
 
-def _fit_columns(
-    rows: Rows, options: TableOptions, settings: Settings
-) -> tuple[list[ColumnEncoder], dict[str, Values]]:
-    """Returns the encoder of each column but the targets, and the values of those that are used."""
-    encoders, values, positions = [], {}, rows.positions
-    for name in rows.table.column_names:
-        if name in options.targets:
-            continue
-        declared = options.columns.get(name)
-        if name in options.ignore or (options.only and name not in options.only):
+@dataclass(frozen=True)
+class _ColumnFitter:
+    """Fits the encoders of columns to the rows that are not held out.
+
+    Args:
+        options: what the user has set.
+        settings: of the training file.
+        rules: decide what is held out.
+        splits: names of the splits that have files.
+    """
+
+    options: TableOptions
+    settings: Settings
+    rules: SplitRules
+    splits: Sequence[str]
+
+    def columns_of(
+        self, rows: Rows, target: TargetEncoder, targets: np.ndarray
+    ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
+        """Returns the encoder of each column but the targets, and the values of those that are used, of all rows."""
+        labels = targets if target.class_names else None
+        candidates = Candidates(
+            len(targets), self.splits, labels, kept_columns(rows, self.rules), rows.table.column_names
+        )
+        fitted = training_rows(candidates, self.rules)
+        encoders, values, positions = [], {}, rows.positions[fitted]
+        for name in rows.table.column_names:
+            if name in self.options.targets:
+                continue
+            column = rows.table.column(name)
+            chosen = column if fitted.all() else column.filter(pa.array(fitted))
+            encoder, found = self._fit_column(name, chosen, positions)
+            encoders.append(encoder)
+            if found is not None:
+                values[name] = found if fitted.all() else prepare(column, encoder, self.settings)
+        return encoders, values
+
+    def _fit_column(
+        self, name: str, column: pa.ChunkedArray, positions: np.ndarray
+    ) -> tuple[ColumnEncoder, Values | None]:
+        declared, listed = self.options.columns.get(name), name in self.options.only
+        if name in self.options.ignore or (self.options.only and not listed):
             declared = "ignore"
-        encoder, found = fit_column(name, rows.table.column(name), declared, settings, positions)
-        encoders.append(encoder)
-        if found is not None:
-            values[name] = found
-    return encoders, values
+        if name in self.rules.columns and declared is None and not listed:
+            note = f"ignored: `{self.rules.columns[name]}` names it; `columns` or `only` use it as an input too"
+            return ColumnEncoder(name, "ignored", note), None
+        return fit_column(name, column, declared, self.settings, positions)
+
+
+def kept_columns(rows: Rows, rules: SplitRules) -> Kept:
+    """Returns the columns that the rules name, as far as there are such columns."""
+    return {name: raw_values(rows.table.column(name)) for name in rules.columns if name in rows.table.column_names}
 
 
 def _prepared(rows: Rows, encoders: TableEncoders, settings: Settings) -> dict[str, Values]:
@@ -189,34 +227,6 @@ def _inputs(values: dict[str, Values], encoders: TableEncoders, rows: int) -> tu
 
 def _targets(targets: np.ndarray) -> np.ndarray:
     return targets if targets.dtype == np.int32 else targets.astype(np.float32)
-
-
-def _complete(
-    rows: Rows, columns: Sequence[ColumnEncoder], values: Mapping[str, Values], options: TableOptions
-) -> np.ndarray:
-    """Returns which rows are used, bool [rows]: with `missing: skip` and `error`, those without a missing value.
-
-    Raises:
-        TfloopError: with `missing: error`, the first missing value (exit code 4).
-    """
-    complete = np.ones(rows.table.num_rows, bool)
-    if options.missing == "impute":
-        return complete
-    for column in columns:
-        if column.name in values:
-            complete &= ~values[column.name].missing
-    if complete.all():
-        return complete
-    first = int(np.flatnonzero(~complete)[0])
-    name = next(column.name for column in columns if column.name in values and values[column.name].missing[first])
-    hint = "add the value, or set `missing: impute` or `missing: skip`"
-    error = invalid_row(rows.split, *rows.place(first), f"column `{name}`: the value is missing", hint)
-    if options.missing == "error":
-        raise error
-    count_skipped(rows.split, error, int((~complete).sum()))
-    if not complete.any():
-        raise error
-    return complete
 
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:

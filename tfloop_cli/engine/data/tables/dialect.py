@@ -111,9 +111,8 @@ class Dialect:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What belongs to the encoders of a run: all but the names of the columns."""
-        kept = ("encoding", "separator", "quote", "comment", "decimal")
-        return {name: getattr(self, name) for name in kept} | {"header": self.has_header}
+        """What belongs to the encoders of a run: what other files may leave open."""
+        return {"decimal": self.decimal, "header": self.has_header}
 
     @property
     def is_plain(self) -> bool:

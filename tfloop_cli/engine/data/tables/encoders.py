@@ -1,14 +1,12 @@
 """Everything that is needed to encode other rows of a table as those of the training split. It is data: JSON."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tfloop_cli.engine.data.encoders import Column
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.engine.data.encoders import Column, header, read_encoders
 
-FORMAT = 1
+IDENTITY = "table", 1  # the dataset, and the version of `TableEncoders.to_json`
 MAX_ONE_HOT = 12  # levels of a category; one with more is one column of ids
 UNKNOWN = 0  # the id of categories that training has not, or only once
 
@@ -35,7 +33,7 @@ class ColumnEncoder:
         kind: "number", "category", "date", "text" or "ignored".
         note: what was decided for the user, such as why the column is ignored; "" for nothing.
         form: how numbers or dates are written, if they are text; see `notation`.
-        missing, distinct: counts in the training split.
+        missing, distinct: counts in the training split, without what is held out of it.
         indicator: whether missing values have a level (category) or a column of 0 and 1 (others) of their own.
         scales: of a number, or one per part of a date.
         parts: of a date: "days", "year", "month", "day", "weekday", "hour", "sin", "cos".
@@ -102,7 +100,6 @@ class TargetEncoder:
         names: of the columns.
         class_names: in the order of the labels; empty if the targets are numbers.
         forms: of numbers, per column; see `ColumnEncoder.form`.
-        means, deviations: of numbers, per column, in the training split.
         skipped: rows of the training split without a usable target.
         note: what was decided, with the key that changes it; "" for nothing.
     """
@@ -110,8 +107,6 @@ class TargetEncoder:
     names: tuple[str, ...]
     class_names: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
-    means: tuple[float, ...] = ()
-    deviations: tuple[float, ...] = ()
     skipped: int = 0
     note: str = ""
 
@@ -121,11 +116,6 @@ class TargetEncoder:
         facts = {"type": kind, "missing": self.skipped, "distinct": len(self.class_names) or None, "use": "target"}
         return [{"name": name, **facts} for name in self.names]
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "TargetEncoder":
-        """Returns an encoder from its fields; raises TypeError or KeyError for others."""
-        return cls(**_tuples(document))
-
 
 @dataclass(frozen=True)
 class TableEncoders:
@@ -134,7 +124,6 @@ class TableEncoders:
     Attributes:
         columns: every column of the training file but the targets, in order.
         target: the columns to predict.
-        missing: "impute", "skip" or "error".
         missing_values: texts that are missing values, in any case.
         exact_categories: whether case and spaces at the ends make different categories.
         dialect: `Dialect.facts` of the training file; None if it is no file of separated values.
@@ -143,7 +132,6 @@ class TableEncoders:
 
     columns: tuple[ColumnEncoder, ...]
     target: TargetEncoder
-    missing: str
     missing_values: tuple[str, ...]
     exact_categories: bool
     dialect: Mapping[str, Any] | None
@@ -178,7 +166,7 @@ class TableEncoders:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the encoders as an object of JSON."""
-        return {"format": FORMAT, "dataset": "table", **asdict(self)}
+        return header(*IDENTITY) | asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "TableEncoders":
@@ -187,19 +175,12 @@ class TableEncoders:
         Raises:
             TfloopError: it is no such object, or of another version of tfloop (exit code 6).
         """
-        try:
-            values = dict(json.loads(json.dumps(document)))
-            if (values.pop("format"), values.pop("dataset")) != (FORMAT, "table"):
-                raise ValueError("they are of another version of tfloop or of another dataset")
-            columns = tuple(
-                ColumnEncoder(**_tuples(one) | {"scales": tuple(Scale(**scale) for scale in one["scales"])})
-                for one in values.pop("columns")
-            )
-            return cls(columns=columns, target=TargetEncoder.from_json(values.pop("target")), **_tuples(values))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            problem = f"the encoders of the run cannot be used: {error}"
-            raise TfloopError(problem, code=ExitCode.CHECKPOINT) from error
+        return read_encoders(document, *IDENTITY, cls._of)
 
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> "TableEncoders":
+        columns = tuple(
+            ColumnEncoder(**one | {"scales": tuple(Scale(**scale) for scale in one["scales"])})
+            for one in values.pop("columns")
+        )
+        return cls(columns=columns, target=TargetEncoder(**values.pop("target")), **values)

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import pyarrow as pa
 
 from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.errors import short_path
 
 STDIN = "-"
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
@@ -60,6 +61,11 @@ class TableFile:
         return io.TextIOWrapper(self.open(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
 
 
+def file_names(paths: Path | list[Path]) -> list[str]:
+    """Returns the names of one or several paths, as messages show them."""
+    return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
+
+
 def find_files(names: str | Sequence[str]) -> list[TableFile]:
     """Returns the files of a split, in order: those of a pattern are sorted by name.
 
@@ -87,12 +93,6 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
             problem = "this is a folder" if file.path.is_dir() else "this file does not exist"
             refuse(file.name, None, f"it cannot be read: {problem}", hint=_nearest(file.path))
     return found
-
-
-def are_files(names: str | Sequence[str]) -> bool:
-    """Whether the files of a split exist, at least one of each pattern; False for stdin."""
-    each = [names] if isinstance(names, str) else names
-    return all(Path(name).expanduser().is_file() or glob.glob(name, recursive=True) for name in each)  # noqa: PTH207
 
 
 def _kind(name: str) -> str:

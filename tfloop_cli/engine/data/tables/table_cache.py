@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached, open_cached
-from tfloop_cli.engine.data.tables.encoders import FORMAT
+from tfloop_cli.engine.data.tables.building import Arrays, Kept
+from tfloop_cli.engine.data.tables.encoders import IDENTITY
 from tfloop_cli.engine.data.tables.files import STDIN, find_files
 
 MIN_BYTES = 16 * 2**20  # smaller files are read again: that takes less than a second
-VERSION = 3  # increased by a change of how tables are read or encoded
-Splits = Mapping[str, tuple[np.ndarray, np.ndarray]]
+_COLUMN = "column "  # begins the role of an array that is a column
+VERSION = 4  # increased by a change of how tables are read or encoded
 
 
 class TableCache:
@@ -34,31 +35,39 @@ class TableCache:
         self.enabled = sum(stat.st_size for _, stat in status) >= MIN_BYTES
         identity = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in status]
         splits = [(split, len(names)) for split, names in found.items()]
-        key = (VERSION, FORMAT, pa.__version__, np.__version__, identity, splits, options)
+        key = (VERSION, IDENTITY, pa.__version__, np.__version__, identity, splits, options)
         self._key = hashlib.sha256(repr(key).encode()).hexdigest()
 
-    def load(self) -> tuple[dict[str, Any], Splits] | None:
-        """Returns the document and the arrays of `save`; None if they are not in the cache."""
+    def load(self) -> tuple[dict[str, Any], dict[str, Arrays], dict[str, Kept]] | None:
+        """Returns the arguments of `save`; None if they are not in the cache."""
         if not self.enabled or (header := open_cached(self._name("document"), "uint8")) is None:
             return None
         document = json.loads(header.array.tobytes())
-        splits = {}
-        for split in document["splits"]:
-            pair = [open_cached(self._name(f"{split} {role}"), None) for role in ("inputs", "targets")]
-            if pair[0] is None or pair[1] is None:
+        arrays: dict[str, Arrays] = {}
+        kept: dict[str, Kept] = {}
+        for split, roles in document["splits"].items():
+            found = {role: opened.array for role in roles if (opened := open_cached(self._name(f"{split} {role}")))}
+            if len(found) < len(roles):
                 return None
-            splits[split] = (pair[0].array, pair[1].array)
-        return document, splits
+            arrays[split] = (found.pop("inputs"), found.pop("targets"))
+            kept[split] = {role.removeprefix(_COLUMN): array for role, array in found.items()}
+        return document, arrays, kept
 
-    def save(self, document: Mapping[str, Any], splits: Splits) -> None:
-        """Writes the arrays, and then a document that can be written as JSON; both are complete, or neither is used."""
+    def save(self, document: Mapping[str, Any], arrays: Mapping[str, Arrays], kept: Mapping[str, Kept]) -> None:
+        """Writes arrays and kept columns, and then a document that can be written as JSON.
+
+        All are complete, or none is used. Missing text of a column becomes empty text.
+        """
         if not self.enabled:
             return
-        for split, pair in splits.items():
-            for role, array in zip(("inputs", "targets"), pair, strict=True):
-                if self._write(f"{split} {role}", array) is None:
-                    return
-        content = json.dumps({**document, "splits": list(splits)}).encode()
+        splits: dict[str, list[str]] = {}
+        for split, pair in arrays.items():
+            columns = {f"{_COLUMN}{name}": _as_text(values) for name, values in kept[split].items()}
+            roles = {"inputs": pair[0], "targets": pair[1], **columns}
+            if any(self._write(f"{split} {role}", array) is None for role, array in roles.items()):
+                return
+            splits[split] = list(roles)
+        content = json.dumps({**document, "splits": splits}).encode()
         self._write("document", np.frombuffer(content, np.uint8))
 
     def _write(self, what: str, array: np.ndarray) -> MemoryMappedArray | None:
@@ -69,3 +78,7 @@ class TableCache:
 
     def _name(self, what: str) -> str:
         return hashlib.sha256(f"{self._key} {what}".encode()).hexdigest()
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    return np.array(["" if one is None else one for one in values], str) if values.dtype == object else values

@@ -13,12 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.class_names import class_names, composed
-from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
-from tfloop_cli.engine.data.problems import invalid_row
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings
 from tfloop_cli.engine.data.tables.notation import number_form, parse_numbers
-from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.values import Numbers, Words, as_written, is_missing, values_of
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -32,7 +29,7 @@ Classes = Literal["auto"] | bool
 def fit_target(
     columns: Sequence[pa.ChunkedArray], names: tuple[str, ...], classes: Classes, settings: Settings
 ) -> TargetEncoder:
-    """Decides whether the targets are classes, and returns their encoder, without means and deviations.
+    """Decides whether the targets are classes, and returns their encoder.
 
     Args:
         columns: one per target, in the training split.
@@ -63,10 +60,17 @@ def fit_target(
             example = next((text for text in _known(column, settings).texts.to_pylist() if text.strip()), "")
             raise TfloopError(
                 f"split `train`: column `{name}`: the targets are not numbers: `{example}`",
-                hint="predict classes instead (`task: classification`), or choose another target",
+                hint=_hint(names),
                 code=ExitCode.DATA,
             )
     return TargetEncoder(names, (), tuple(form or "" for form in forms), note=note)
+
+
+def _hint(names: tuple[str, ...]) -> str:
+    """Returns what to do about a target that is no number, where it must be one."""
+    if len(names) > 1:
+        return "several targets must all be columns of numbers; choose others, or one of them"
+    return "predict classes instead (`task: classification`, no `classes: false`), or choose another target"
 
 
 def _are_classes(name: str, column: pa.ChunkedArray, form: str | None, settings: Settings) -> tuple[bool, str]:
@@ -115,42 +119,6 @@ def encode_target(
     with np.errstate(over="ignore"):
         usable = np.isfinite(values.astype(np.float32)).all(axis=1)
     return (values[:, 0] if len(columns) == 1 else values), usable
-
-
-def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
-    """Returns the rows with a usable target, and their targets; the others are counted, and skipped in any case.
-
-    Args:
-        rows: with all targets.
-        targets, usable: see `encode_target`.
-        names: of the columns.
-
-    Raises:
-        TfloopError: no row has a usable target (exit code 4).
-    """
-    if usable.all():
-        return rows, targets
-    first = int(np.flatnonzero(~usable)[0])
-    values = ", ".join(f"`{rows.table.column(name)[first].as_py()}`" for name in names)
-    error = invalid_row(rows.split, *rows.place(first), f"column {listing(names)}: no target: {values}")
-    count_skipped(rows.split, error, int((~usable).sum()))
-    require_valid_examples(rows.split, int(usable.sum()))
-    if not usable.any():
-        raise error
-    return rows.subset(usable), targets[usable]
-
-
-def with_known_class(rows: Rows, targets: np.ndarray, name: str) -> tuple[Rows, np.ndarray]:
-    """Returns the rows with a class of the training split, and their targets; the others are invalid examples."""
-    unknown = targets == UNUSABLE if targets.dtype == np.int32 else np.zeros(len(targets), bool)
-    if not unknown.any():
-        return rows, targets
-    first = int(np.flatnonzero(unknown)[0])
-    value = rows.table.column(name)[first].as_py()
-    problem = f"column `{name}`: the class `{value}` does not occur in the training split"
-    skip_example(rows.split, invalid_row(rows.split, *rows.place(first), problem), int(unknown.sum()))
-    require_valid_examples(rows.split, int((~unknown).sum()))
-    return rows.subset(~unknown), targets[~unknown]
 
 
 def _filled(column: pa.ChunkedArray) -> Words:

@@ -75,6 +75,11 @@ class Words:
         """Returns the value of each row: that of its text in `values` [texts], or `missing`."""
         return np.append(values, np.array([missing], values.dtype))[self.codes]
 
+    @property
+    def objects(self) -> np.ndarray:
+        """The text of each row, None if it is missing: object [rows]."""
+        return self.take(np.array(self.texts.to_pylist(), object), None)
+
     def without(self, is_missing: np.ndarray) -> "Words":
         """Returns the same words; the texts that `is_missing`, bool [texts], marks are missing."""
         if not is_missing.any():
@@ -118,6 +123,19 @@ def words_of(column: pa.ChunkedArray) -> Words:
     texts = array.dictionary.cast(pa.string())
     unknown = np.asarray(pc.is_null(texts))
     return Words(codes, pc.fill_null(texts, "")).without(unknown)
+
+
+def raw_values(column: pa.ChunkedArray) -> np.ndarray:
+    """Returns a column as examples are held out by it: [rows], int64, float64 (dates: days since 1970) or objects.
+
+    The objects are text, and None if it is missing. Whole numbers with missing ones are text, so that they are exact.
+    """
+    if pa.types.is_integer(column.type):
+        return as_written(column).objects if column.null_count else column.to_numpy()
+    values = values_of(column)
+    if isinstance(values, Numbers):
+        return values.values
+    return values.days if isinstance(values, Dates) else as_written(column).objects
 
 
 def as_written(column: pa.ChunkedArray) -> Words:

@@ -4,18 +4,19 @@ import base64
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from itertools import compress
 from typing import Any, Literal, Self
 
 import numpy as np
 
+from tfloop_cli.engine.data.encoders import header, read_encoders
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.text_source import FIRST_WORD, Arrays
 from tfloop_cli.engine.data.texts import ngrams
 from tfloop_cli.engine.data.texts.tokens import has_script_without_spaces, most_frequent, token_ids, tokens_of
-from tfloop_cli.errors import ExitCode, TfloopError
 
-FORMAT = 2
+IDENTITY = "text", 100 * ngrams.FORMAT + 2  # the dataset, and the version of features and of `TextEncoders.to_json`
 MAX_WEIGHTS = 2**24  # of a linear layer on n-grams: n-grams times classes
 MIN_NGRAMS = 2**14  # are kept for any number of classes
 Features = Literal["ngrams", "ids"]
@@ -50,14 +51,25 @@ class TextEncoders:
 
     @classmethod
     def fitted(
-        cls, texts: Sequence[str], features: Features, vocabulary: int, max_tokens: int, **columns: Any
+        cls,
+        texts: Sequence[str],
+        fitted: np.ndarray,
+        features: Features,
+        vocabulary: int,
+        max_tokens: int,
+        **columns: Any,
     ) -> tuple[Self, Arrays]:
-        """Returns encoders that are fitted to the training texts, and these texts encoded; see `of_words`."""
+        """Returns encoders that are fitted to some of the texts, and all texts encoded; see `of_words`.
+
+        Args:
+            texts: of the training split, before any are held out.
+            fitted: which of them the encoders are fitted to, bool [texts].
+        """
         if features == "ids":
-            encoders = cls.of_words(texts, vocabulary, max_tokens, **columns)
+            encoders = cls.of_words(list(compress(texts, fitted)), vocabulary, max_tokens, **columns)
             return encoders, encoders.encode(texts)
         counts = list(ngrams.count_ngrams(texts))  # counted once
-        encoders = cls.of_ngrams(counts, **columns)
+        encoders = cls.of_ngrams(counts, fitted, **columns)
         return encoders, encoders.encode_counts(counts)
 
     @classmethod
@@ -77,15 +89,20 @@ class TextEncoders:
         return cls("ids", **columns, texts=len(texts), words=words, max_tokens=max_tokens, notes=notes)
 
     @classmethod
-    def of_ngrams(cls, counts: Sequence[ngrams.Counts], **columns: Any) -> Self:
-        """Returns encoders with the n-grams of the training texts, at most `MAX_WEIGHTS` for all classes.
+    def of_ngrams(cls, counts: Sequence[ngrams.Counts], fitted: np.ndarray, **columns: Any) -> Self:
+        """Returns encoders with the n-grams of some texts, at most `MAX_WEIGHTS` for all classes.
 
         Args:
             counts: see `ngrams.count_ngrams`.
+            fitted: which of the texts count, bool [texts].
             columns: `text`, `target` and `dialect`.
         """
-        frequencies = sum(np.bincount(slots, minlength=ngrams.SLOTS) for _, slots, _ in counts)
-        assert isinstance(frequencies, np.ndarray)
+        frequencies, start = np.zeros(ngrams.SLOTS, np.int64), 0
+        for row_splits, slots, _ in counts:
+            stop = start + len(row_splits) - 1
+            used = np.repeat(fitted[start:stop], np.diff(row_splits))
+            frequencies += np.bincount(slots[used], minlength=ngrams.SLOTS)
+            start = stop
         target: TargetEncoder = columns["target"]
         limit = max(MIN_NGRAMS, MAX_WEIGHTS // (len(target.class_names) or len(target.names)))
         found, notes = int(np.count_nonzero(frequencies)), ()
@@ -93,7 +110,7 @@ class TextEncoders:
             frequencies[np.argsort(-frequencies, kind="stable")[limit:]] = 0
             notes = (f"the {limit:,} most frequent n-grams are used, of {found:,}",)
         packed = base64.b64encode(zlib.compress(frequencies.astype("<i4").tobytes())).decode()
-        texts = sum(len(row_splits) - 1 for row_splits, _, _ in counts)
+        texts = int(np.count_nonzero(fitted))
         return cls("ngrams", **columns, texts=texts, frequencies=packed, notes=notes)
 
     @property
@@ -142,14 +159,12 @@ class TextEncoders:
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""
         use = f"ids of {len(self.words):,} words" if self.features == "ids" else f"{self.vocabulary - 1:,} n-grams"
-        return [
-            *self.target.overview(),
-            {"name": self.text, "type": "text", "missing": None, "distinct": None, "use": use},
-        ]
+        facts = {"type": "text", "missing": None, "distinct": None, "use": use}
+        return [*self.target.overview(), {"name": self.text, **facts}]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the encoders as an object of JSON."""
-        return {"format": FORMAT, "dataset": "text", "ngrams": ngrams.FORMAT, **asdict(self)}
+        return header(*IDENTITY) | asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -158,17 +173,12 @@ class TextEncoders:
         Raises:
             TfloopError: it is no such object, or of another version of tfloop (exit code 6).
         """
-        try:
-            versions = document["format"], document["dataset"], document["ngrams"]
-            if versions != (FORMAT, "text", ngrams.FORMAT):
-                raise ValueError("they are of another version of tfloop or of another dataset")
-            values = {field.name: document[field.name] for field in fields(cls)}
-            values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-            encoders = cls(**values | {"target": TargetEncoder.from_json(values["target"])})
-            assert encoders.vocabulary >= 1
-        except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-            problem = f"the encoders of the run cannot be used: {error}"
-            raise TfloopError(problem, code=ExitCode.CHECKPOINT) from error
+        return read_encoders(document, *IDENTITY, cls._of)
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        encoders = cls(**values | {"target": TargetEncoder(**values["target"])})
+        assert encoders.vocabulary >= 1  # the frequencies can be read
         return encoders
 
 

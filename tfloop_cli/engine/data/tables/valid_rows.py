@@ -1,0 +1,76 @@
+"""The rows of a table that are used: those with a target, with a known class, and maybe without missing values."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
+from tfloop_cli.engine.data.problems import invalid_row
+from tfloop_cli.engine.data.tables.encoders import ColumnEncoder
+from tfloop_cli.engine.data.tables.reading import Rows, listing
+from tfloop_cli.engine.data.tables.targets import UNUSABLE
+from tfloop_cli.engine.data.tables.values import Values
+
+
+def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
+    """Returns the rows with a usable target, and their targets; the others are counted, and skipped in any case.
+
+    Args:
+        rows: with all targets.
+        targets, usable: see `encode_target`.
+        names: of the columns.
+
+    Raises:
+        TfloopError: no row has a usable target (exit code 4).
+    """
+    if usable.all():
+        return rows, targets
+    first = int(np.flatnonzero(~usable)[0])
+    values = ", ".join(f"`{rows.table.column(name)[first].as_py()}`" for name in names)
+    error = invalid_row(rows.split, *rows.place(first), f"column {listing(names)}: no target: {values}")
+    count_skipped(rows.split, error, int((~usable).sum()))
+    require_valid_examples(rows.split, int(usable.sum()))
+    if not usable.any():
+        raise error
+    return rows.subset(usable), targets[usable]
+
+
+def with_known_class(rows: Rows, targets: np.ndarray, name: str) -> tuple[Rows, np.ndarray]:
+    """Returns the rows with a class of the training split, and their targets; the others are invalid examples."""
+    unknown = targets == UNUSABLE if targets.dtype == np.int32 else np.zeros(len(targets), bool)
+    if not unknown.any():
+        return rows, targets
+    first = int(np.flatnonzero(unknown)[0])
+    value = rows.table.column(name)[first].as_py()
+    problem = f"column `{name}`: the class `{value}` does not occur in the training split"
+    skip_example(rows.split, invalid_row(rows.split, *rows.place(first), problem), int(unknown.sum()))
+    require_valid_examples(rows.split, int((~unknown).sum()))
+    return rows.subset(~unknown), targets[~unknown]
+
+
+def complete_rows(
+    rows: Rows, columns: Sequence[ColumnEncoder], values: Mapping[str, Values], missing: str
+) -> np.ndarray:
+    """Returns which rows are used, bool [rows]: with `missing: skip` and `error`, those without a missing value.
+
+    Raises:
+        TfloopError: with `missing: error`, the first missing value (exit code 4).
+    """
+    complete = np.ones(rows.table.num_rows, bool)
+    if missing == "impute":
+        return complete
+    for column in columns:
+        if column.name in values:
+            complete &= ~values[column.name].missing
+    if complete.all():
+        return complete
+    first = int(np.flatnonzero(~complete)[0])
+    name = next(column.name for column in columns if column.name in values and values[column.name].missing[first])
+    hint = "add the value, or set `missing: impute` or `missing: skip`"
+    error = invalid_row(rows.split, *rows.place(first), f"column `{name}`: the value is missing", hint)
+    if missing == "error":
+        raise error
+    count_skipped(rows.split, error, int((~complete).sum()))
+    if not complete.any():
+        raise error
+    return complete
