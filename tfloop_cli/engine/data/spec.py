@@ -231,8 +231,9 @@ class Dataset:
         columns: what examples can be split by, with the config keys `group` and `split_by`: name of a column -> name of
             a split -> one value per example, [examples], in the order of the source. `train` has all columns; another
             split may lack them. Values that are equal are one group. For `split_by` the order of the values must be
-            that of time: numbers, datetime64, or text such as 2024-12-31; NaN and NaT are unknown times, which stay in
-            training. An array is read only if its column is named in the config, so a mapping may compute it then.
+            that of time: numbers, datetime64, or text, see `choosing.times_of`; NaN, NaT and missing text are unknown
+            times, which stay in training. An array is read only if its column is named in the config, so a mapping may
+            compute it then.
     """
 
     spec: DataSpec

@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import json
+import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -193,7 +195,7 @@ def test_json_lines_of_several_types_are_read_and_located(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.xlsx", "", "`.xlsx` files cannot be read\n  supported: .csv"),
+        ("a.docx", "", "`.docx` files cannot be read\n  supported: .csv"),
         ("a.json", "{}", "it is not an array of objects"),
         ("a.json", "[\n{\n]", "a.json:3: it is not JSON"),
         ("a.parquet", "text", "a.parquet: it cannot be read"),
@@ -219,3 +221,69 @@ def test_missing_files_are_errors(tmp_path: Path) -> None:
         read(tmp_path / "trian.csv")
     with pytest.raises(TfloopError, match="this pattern finds no file"):
         read(tmp_path / "*.tsv")
+
+
+# Excel
+
+CONTENT_TYPES = """<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">
+<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>
+<Default Extension="xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/>
+</Types>"""
+RELATIONS = """<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{}</Relationships>"""
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def write_excel(path: Path, *sheets: list[list[object]]) -> Path:
+    """Writes sheets of numbers, texts and empty cells (None)."""
+    numbers = range(1, len(sheets) + 1)
+    listed = "".join(f'<sheet name="Sheet {number}" sheetId="{number}" r:id="r{number}"/>' for number in numbers)
+    links = "".join(
+        f'<Relationship Id="r{number}" Type="{OFFICE}/worksheet" Target="worksheets/{number}.xml"/>'
+        for number in numbers
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", CONTENT_TYPES)
+        root = f'<Relationship Id="r1" Type="{OFFICE}/officeDocument" Target="xl/workbook.xml"/>'
+        archive.writestr("_rels/.rels", RELATIONS.format(root))
+        book = f'<workbook xmlns="{SHEETS}" xmlns:r="{OFFICE}"><sheets>{listed}</sheets></workbook>'
+        archive.writestr("xl/workbook.xml", book)
+        archive.writestr("xl/_rels/workbook.xml.rels", RELATIONS.format(links))
+        for number, rows in zip(numbers, sheets, strict=True):
+            lines = "".join(
+                f'<row r="{row}">{"".join(map(excel_cell, [f"{letter}{row}" for letter in "ABCDE"], cells))}</row>'
+                for row, cells in enumerate(rows, 1)
+            )
+            sheet = f'<worksheet xmlns="{SHEETS}"><sheetData>{lines}</sheetData></worksheet>'
+            archive.writestr(f"xl/worksheets/{number}.xml", sheet)
+    return path
+
+
+def excel_cell(place: str, value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return f'<c r="{place}" t="inlineStr"><is><t>{value}</t></is></c>'
+    return f'<c r="{place}"><v>{value}</v></c>'
+
+
+def test_first_sheet_of_an_excel_file_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    rows = [["x", "z", "w", "y"], [1.5, 3, "n/a", "a"], [None, 4, 2, "b"], [2, 5, 7.5, None]]
+    found = read(write_excel(tmp_path / "a.xlsx", rows, [["x"], [1]]))
+    assert found.table.to_pydict() == {
+        "x": [1.5, None, 2.0], "z": [3, 4, 5], "w": ["n/a", "2", "7.5"], "y": ["a", "b", None],
+    }  # fmt: skip
+    assert found.notes == [f"{tmp_path / 'a.xlsx'}: only the first sheet, `Sheet 1`, is used, not `Sheet 2`"]
+    assert found.place(1) == (str(tmp_path / "a.xlsx"), 3)
+    (tmp_path / "b.xlsx").write_bytes(b"PK")
+    with pytest.raises(TfloopError, match=r"b\.xlsx: it cannot be read") as caught:
+        read(tmp_path / "b.xlsx")
+    assert caught.value.code == ExitCode.DATA
+
+
+def test_excel_without_its_package_names_the_command(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    with pytest.raises(TfloopError, match=r"a\.xlsx: it needs the package .* `pip install python-calamine`") as caught:
+        read(write_excel(tmp_path / "a.xlsx", [["x"]]))
+    assert caught.value.code == ExitCode.DATA

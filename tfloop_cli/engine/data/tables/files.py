@@ -17,9 +17,10 @@ STDIN = "-"
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 KINDS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
-    ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather", ".arrow": "feather",
+    ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather", ".arrow": "feather", ".xlsx": "excel",
+    ".xlsm": "excel", ".xls": "excel", ".ods": "excel",
 }  # fmt: skip
-_SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet and .feather; also with .gz, .bz2 or .zst"
+_SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or .zst"
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class TableFile:
 
     Attributes:
         name: as the user wrote it, or as a pattern found it; "-" for stdin.
-        kind: "csv", "json", "jsonl", "parquet" or "feather".
+        kind: "csv", "json", "jsonl", "parquet", "feather" or "excel".
         content: what was read from stdin; None for a file.
     """
 

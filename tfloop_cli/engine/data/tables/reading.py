@@ -4,7 +4,7 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import count, islice
 from typing import NoReturn
 
 import numpy as np
@@ -16,6 +16,7 @@ from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
+from tfloop_cli.engine.data.tables.excel_reading import excel_notes, read_excel
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import read_json_array, read_json_lines
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
@@ -59,6 +60,7 @@ class Rows:
     @property
     def notes(self) -> list[str]:
         """What was detected about the files that is not usual."""
+        sheets = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
@@ -69,7 +71,7 @@ class Rows:
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
         keys = self.options.are_keys
-        return [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
+        return sheets + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
     @property
     def positions(self) -> np.ndarray:
@@ -83,7 +85,10 @@ class Rows:
         return replace(self, table=self.table.filter(pa.array(kept)), numbers=numbers[kept])
 
     def place(self, row: int) -> tuple[str, int | None]:
-        """Returns the file of a row, counted from 0, and its line (in .json, .parquet and .feather its number)."""
+        """Returns the file of a row, counted from 0, and its line.
+
+        In .json, .parquet and .feather it is the number of the row.
+        """
         row = row if self.numbers is None else int(self.numbers[row])
         for part in self.parts:
             if row < part.rows:
@@ -120,7 +125,7 @@ def listing(names: Iterable[str]) -> str:
 
 
 def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
-    """Reads all files of a split: .csv, .tsv, .txt, .json, .jsonl, .parquet and .feather, also compressed.
+    """Reads all files of a split: .csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx, also compressed.
 
     Args:
         names: one or several paths or patterns, or "-" for stdin.
@@ -155,6 +160,7 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None,
         "jsonl": lambda one: read_json_lines(one, reader.split, reader.options),
         "parquet": lambda one: (pa.parquet.read_table(_seekable(one)), None),
         "feather": lambda one: (pa.feather.read_table(_seekable(one)), None),
+        "excel": lambda one: (read_excel(one), lambda: count(2)),
     }
     try:
         table, lines = readers[file.kind](file)

@@ -1,0 +1,77 @@
+"""Reads the first sheet of .xlsx, .xlsm, .xls and .ods files with python-calamine, which is an extra."""
+
+import datetime
+import importlib
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.files import TableFile
+
+PACKAGE = "python-calamine"
+
+
+def read_excel(file: TableFile) -> pa.Table:
+    """Returns one row per row of the first sheet; its first row has the names of the columns.
+
+    A column whose values have several types becomes text. An empty cell is a missing value.
+
+    Raises:
+        TfloopError: python-calamine is not installed, or the file cannot be read (exit code 4).
+    """
+    rows = _workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=True)
+    if not rows:
+        refuse(file.name, None, "its first sheet is empty")
+    header, *rows = rows
+    names = [_text(name).strip() or f"column_{number}" for number, name in enumerate(header, 1)]
+    columns = [_column([row[number] for row in rows]) for number in range(len(names))]
+    return pa.Table.from_arrays(columns, names)
+
+
+def excel_notes(file: TableFile) -> list[str]:
+    """Returns a note about the sheets that are not used."""
+    used, *others = _workbook(file).sheet_names
+    names = ", ".join(f"`{name}`" for name in others)
+    return [f"{file.name}: only the first sheet, `{used}`, is used, not {names}"] if others else []
+
+
+def _workbook(file: TableFile) -> Any:
+    calamine = _calamine(file)
+    try:
+        return calamine.CalamineWorkbook.from_path(str(file.path))
+    except (calamine.CalamineError, calamine.PasswordError, calamine.ZipError, calamine.XmlError, OSError) as error:
+        refuse(file.name, None, f"it cannot be read: {error}")
+
+
+def _calamine(file: TableFile) -> ModuleType:
+    try:
+        return importlib.import_module("python_calamine")
+    except ImportError:
+        refuse(file.name, None, f"it needs the package {PACKAGE}: `pip install {PACKAGE}`")
+
+
+def _column(cells: list[Any]) -> pa.Array:
+    """Returns a column; whole numbers are integers if all numbers of the column are whole."""
+    values = [None if cell == "" else cell for cell in cells]
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {int, float}:
+        whole = all(float(value).is_integer() for value in values if value is not None)
+        return pa.array([value if value is None else (int if whole else float)(value) for value in values])
+    if kinds == {datetime.date, datetime.datetime}:
+        return pa.array([_time(value) for value in values])
+    if len(kinds) > 1:
+        return pa.array([None if value is None else _text(value) for value in values])
+    return pa.array(values)
+
+
+def _time(value: datetime.date | None) -> datetime.datetime | None:
+    if value is None or isinstance(value, datetime.datetime):
+        return value
+    return datetime.datetime.combine(value, datetime.time())
+
+
+def _text(value: Any) -> str:
+    """Returns a cell as it is shown; a whole number without a decimal point."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
