@@ -188,9 +188,8 @@ def texts(tmp_path: Path) -> dict[str, str]:
     return {"name": "text", "train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.jsonl"), "features": "ids"}
 
 
-def test_text_without_label_is_an_error(open_data, texts) -> None:
-    message = error_message(open_data, texts, skip=False)
-    assert "a.jsonl:2: split `train`: there is no column `label`" in message
+def test_text_that_is_no_json_is_an_error(open_data, texts) -> None:
+    assert "a.jsonl:5: split `train`: this line is not JSON" in error_message(open_data, texts, skip=False)
 
 
 def test_texts_without_label_are_skipped(open_data, texts) -> None:

@@ -320,6 +320,14 @@ def test_image_removed_during_training_error_contains_its_path(folder: Path, con
         list(data.batches(0, 1))
 
 
+def test_image_of_an_unknown_class_is_skipped_and_counted(folder: Path) -> None:
+    shutil.copytree(folder / "test/dog", folder / "test/bird")
+    with collect_invalid_examples(skip=True) as found:
+        dataset = build(folder)
+    assert (len(dataset.splits["test"]), dataset.spec.class_names) == (2, ("cat", "dog"))
+    assert found.counts == {"test": 2}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

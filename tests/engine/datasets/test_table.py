@@ -224,7 +224,11 @@ def test_unknown_column_is_an_error(build, key: str) -> None:
         ("y,kind\n5,a\n5,b\n", None, "`y` is ignored: all values are equal"),
         ("x,kind\n1,a\n2\n", None, "train.csv:3: split `train`: the row has 1 cell(s), and the header has 2 columns"),
         ("x,x,kind\n1,1,a\n", None, "train.csv:1: two columns are called `x`"),
-        ('x,kind\n1,a\n"2,b\n3,a\n', None, "train.csv:3: this row cannot be read: unexpected end of data"),
+        (
+            'x,kind\n1,a\n"2,b\n3,a\n',
+            None,
+            "train.csv:3: split `train`: this row cannot be read: unexpected end of data",
+        ),
         ("x,kind\n1,a\n2,a\n", None, "split `train`: column `kind`: every row has the class `a`"),
         ("x,kind\n1,\n2,\n", None, "split `train`: column `kind`: no row has a class"),
         ("x,kind\n", None, "train.csv: it has no rows"),

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine import loop
 from tfloop_cli.engine.data import Data, Dataset, DataSpec
-from tfloop_cli.engine.data.csv_and_jsonl import class_names
+from tfloop_cli.engine.data.class_names import class_names
 from tfloop_cli.engine.data.texts.tokens import tokens_of
 from tfloop_cli.engine.kernels import KernelSettings, WordMean, fast_kernels
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -18,6 +18,7 @@ from tfloop_cli.registry import Component, datasets, models
 
 TEXTS = {"name": "synthetic_text", "words": 48, "longest": 9, "train_examples": 60, "test_examples": 23}
 SPEC = DataSpec((None,), "int32", (), ("a", "b", "c"), 10)
+TWO = (("a", "x"), ("b", "y"))
 
 
 def build(train: Path, **arguments: object) -> Dataset:
@@ -45,7 +46,7 @@ def test_token_ids_are_ordered_by_frequency_then_alphabet(tmp_path: Path) -> Non
 
 
 def test_token_ids_do_not_depend_on_row_order(tmp_path: Path) -> None:
-    rows = [("d c", "x"), ("a b", "x"), ("c", "x")]
+    rows = [("d c", "x"), ("a b", "x"), ("c", "y")]
     first = token_ids(build(write_rows(tmp_path / "a.jsonl", *rows)))
     second = token_ids(build(write_rows(tmp_path / "b.jsonl", *reversed(rows))))
     assert first == second[::-1]
@@ -62,7 +63,7 @@ def test_rare_words_and_words_only_in_test_split_are_unknown(tmp_path: Path) -> 
 
 
 def test_text_is_truncated_to_max_tokens(tmp_path: Path) -> None:
-    dataset = build(write_rows(tmp_path / "a.jsonl", ("a b b b b", "x"), ("a", "x")), max_tokens=2)
+    dataset = build(write_rows(tmp_path / "a.jsonl", ("a b b b b", "x"), ("a", "y")), max_tokens=2)
     assert token_ids(dataset) == [[2, 3], [2]]
 
 
@@ -73,16 +74,16 @@ def test_class_names_are_ordered_by_value_or_alphabet() -> None:
 
 def test_fingerprint_depends_on_words_and_classes(tmp_path: Path) -> None:
     fingerprints = [
-        build(write_rows(tmp_path / "a.jsonl", *rows)).fingerprint
-        for rows in ([("a b", "x")], [("a b", "x")], [("a c", "x")], [("a b", "y")], [("a b a", "x")])
+        build(write_rows(tmp_path / "a.jsonl", row, ("a", "a"))).fingerprint
+        for row in (("a b", "x"), ("a b", "x"), ("a c", "x"), ("a b", "y"), ("a b a", "x"))
     ]
     assert fingerprints[0] == fingerprints[1]
     assert len(set(fingerprints)) == 4
 
 
 def test_class_only_in_test_split_is_an_error(tmp_path: Path) -> None:
-    train, test = write_rows(tmp_path / "a.jsonl", ("a", "x")), write_rows(tmp_path / "b.jsonl", ("a", "x"), ("a", "z"))
-    with pytest.raises(TfloopError, match=r"b\.jsonl:2: split `test`: the label `z` does not occur") as caught:
+    train, test = write_rows(tmp_path / "a.jsonl", *TWO), write_rows(tmp_path / "b.jsonl", ("a", "x"), ("a", "z"))
+    with pytest.raises(TfloopError, match=r"b\.jsonl:2: split `test`: column `label`: the class `z`") as caught:
         build(train, test=str(test))
     assert caught.value.code == ExitCode.DATA
 
@@ -104,7 +105,7 @@ def test_tokens_of_scripts(text: str, tokens: list[str]) -> None:
 def test_script_without_spaces_is_noted(tmp_path: Path) -> None:
     rows = [("東京", "x"), ("b", "y")]
     assert "each character is a token" in build(write_rows(tmp_path / "a.jsonl", *rows)).encoders.notes[0]
-    assert build(write_rows(tmp_path / "b.jsonl", ("हिन्दी", "x"))).encoders.notes == ()
+    assert build(write_rows(tmp_path / "b.jsonl", ("हिन्दी", "x"), ("b", "y"))).encoders.notes == ()
 
 
 # Batches

@@ -187,7 +187,13 @@ def test_models_name_the_features_that_they_need(tmp_path: Path) -> None:
         models.build(Component("text_classifier"), spec)
     model = models.build(Component("text_linear"), spec)
     assert sum(np.count_nonzero(weight) for weight in model.get_weights()) == 0
+    for name in ("mlp", "linear", "conv_net", "image_classifier", "vit"):
+        with pytest.raises(TfloopError, match=rf"(?s)`{name}` needs .* are texts.*use `model: text_linear`") as caught:
+            models.build(Component(name), spec)
+        assert caught.value.code == ExitCode.USAGE
     ids = build(tmp_path / "a.jsonl", features="ids").spec
+    with pytest.raises(TfloopError, match=r"(?s)are texts.*use `model: text_classifier`"):
+        models.build(Component("mlp"), ids)
     assert models.build(Component("text_linear"), ids).output_shape == (None, 2)
 
 

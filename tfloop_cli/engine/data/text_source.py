@@ -22,7 +22,7 @@ class TextSource:
     Args:
         tokens: the ids of the tokens or n-grams of all texts, one text after another, int32 [tokens].
         row_splits: the start of each text in `tokens`, and the end of the last one, int64 [examples + 1].
-        labels: int32 [examples].
+        labels: int32 [examples], or numbers, float32 [examples, ...].
         weights: the weight of each n-gram, float32 [tokens]; None for token ids.
     """
 
@@ -38,7 +38,7 @@ class TextSource:
         return int(self.all_targets.shape[0])
 
     def gather(self, indices: tf.Tensor) -> tuple[Structure, tf.Tensor]:
-        """See `Source`: int32 [batch, longest text], padded with 0, and int32 [batch].
+        """See `Source`: int32 [batch, longest text], padded with 0, and targets [batch, ...].
 
         With weights the inputs are {"ids": as above, "weights": float32 of the same shape}.
         """
@@ -64,17 +64,18 @@ def text_dataset(
 
     Args:
         splits: name of a split -> the arguments of its `TextSource`, with weights in all splits or in none.
-        class_names: in the order of the labels.
+        class_names: in the order of the labels; () for numbers.
         vocabulary: number of ids, 0 included.
         identity: what the ids and labels stand for; part of the fingerprint.
         encoders: see `Dataset`.
     """
     digest = hashlib.sha256(fingerprint_of(splits).encode())
     digest.update(repr(identity).encode())
-    weighted = len(next(iter(splits.values()))) > 3
+    first = next(iter(splits.values()))
+    weighted = len(first) > 3
     inputs = WEIGHTED_IDS if weighted else InputSpec((None,), "int32")
     return Dataset(
-        spec=DataSpec.of(inputs, TargetSpec((), class_names), vocabulary),
+        spec=DataSpec.of(inputs, TargetSpec(first[2].shape[1:], class_names), vocabulary),
         splits={name: TextSource(*arrays) for name, arrays in splits.items()},
         fingerprint=digest.hexdigest(),
         encoders=encoders,

@@ -1,6 +1,5 @@
 """Texts of TensorFlow Datasets (TFDS), as token ids or n-grams in memory."""
 
-import unicodedata
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.choosing import Candidates, training_rows
 from tfloop_cli.engine.data.spec import Dataset
+from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.text_source import Arrays, text_dataset
 from tfloop_cli.engine.data.texts.encoders import Features, TextEncoders
 from tfloop_cli.engine.data.tfds_files import Split
@@ -27,25 +27,27 @@ def read_texts(splits: Mapping[str, Split], example: Example, features: Features
         identity: of the dataset in TFDS.
 
     Raises:
-        TfloopError: a file cannot be read, the targets are not classes, or there is no split `train` (exit code 4).
+        TfloopError: a file cannot be read, there are several texts per example, or there is no split `train` (exit code
+            4).
     """
-    if not example.class_names or example.input_shape:
-        problem = f"the feature `{example.input}` is text, and the target `{example.target}` is not one class per text"
-        raise TfloopError(problem, hint="set `dataset.target` to a feature of classes", code=ExitCode.DATA)
+    if example.input_shape:
+        problem = f"the feature `{example.input}` has several texts per example"
+        raise TfloopError(problem, hint="set `dataset.input` to a feature with one text", code=ExitCode.DATA)
     encoders = TextEncoders.from_json(found) if (found := build_context().encoders) else None
     arrays: dict[str, Arrays] = {}
     for name in sorted(splits, key=lambda name: name != "train"):  # the encoders are those of the training split
         values, labels, _ = load(splits[name], example)
-        texts = [unicodedata.normalize("NFC", value.decode("utf-8", "replace")) for value in values]
+        texts = [value.decode("utf-8", "replace") for value in values]
         if encoders is None:
             if name != "train":
                 raise TfloopError("the dataset has no split `train`", code=ExitCode.DATA)
-            candidates = Candidates(len(texts), list(splits), np.asarray(labels))
-            fitted = training_rows(candidates, build_context().rules)
-            columns = {"text": example.input, "target": example.target, "class_names": example.class_names}
+            classes = np.asarray(labels) if example.class_names else None
+            fitted = training_rows(Candidates(len(texts), list(splits), classes), build_context().rules)
+            target = TargetEncoder((example.target,), example.class_names)
+            columns = {"text": example.input, "target": target}
             encoders, encoded = TextEncoders.fitted(texts, fitted, features, VOCABULARY, MAX_TOKENS, **columns)
         else:
             encoded = encoders.encode(texts)
-        arrays[name] = (*encoded[:2], np.asarray(labels, np.int32), *encoded[2:])
+        arrays[name] = (*encoded[:2], np.asarray(labels), *encoded[2:])
     assert encoders
-    return text_dataset(arrays, encoders.class_names, encoders.vocabulary, identity, encoders)
+    return text_dataset(arrays, encoders.target.class_names, encoders.vocabulary, identity, encoders)

@@ -14,14 +14,14 @@ from tfloop_cli.engine.data.array_dataset import fingerprint_of, from_arrays
 from tfloop_cli.engine.data.array_encoders import ArrayEncoders
 from tfloop_cli.engine.data.array_files import StoredArray, choose, find_arrays
 from tfloop_cli.engine.data.build_context import DATA, build_context
-from tfloop_cli.engine.data.csv_and_jsonl import class_names as class_names_of
+from tfloop_cli.engine.data.class_names import class_names as class_names_of
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, Source
+from tfloop_cli.engine.data.split_names import SPLIT_NAMES
 from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
 
-SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 SPLIT = "{split}"
 ROLES = {"inputs": ("x", "inputs"), "targets": ("y", "targets"), "sample_weight": ("w", "sample_weight")}
 MAX_HASHED = 2**29  # bytes of the inputs of a split that the fingerprint depends on
@@ -45,8 +45,9 @@ def arrays(
 
     Args:
         path: the .npz file, or a folder with files such as x_train.npy.
-        input: the name of the inputs, with {split} for `train`, `validation` and `test`; without {split} all are the
-            training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first one with `train`.
+        input: the name of the inputs, with {split} for `train`, `validation` and `test` (also `val`, `dev` ...);
+            without {split} all are the training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first
+            one with `train`.
         target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`.
         sample_weight: likewise the weight of each example in the loss; null: `w_{split}`, `sample_weight_{split}`, `w`
             or `sample_weight`, if there is one.
@@ -161,7 +162,7 @@ def _other_data(
 ) -> dict[str, StoredArray]:
     """Returns role -> array of other data: the test split, else the first one that there is, else without a split."""
     inputs = [configured["inputs"]] if configured["inputs"] else _names("inputs")
-    words = [word for split in ("test", "validation", "train") for word in SPLITS[split]]
+    words = [word for split in ("test", "validation", "train") for word in SPLIT_NAMES[split]]
     word = next((word for word in words if any(name.replace(SPLIT, word) in found for name in inputs)), "test")
     names = {role: name or _default(found, path, role, word) for role, name in configured.items()}
     named = {role: name.replace(SPLIT, word) for role, name in names.items() if name}
@@ -174,7 +175,7 @@ def _columns(
     """Returns the arrays that `group` and `split_by` name: NAME_{split}, or NAME of the training split."""
     columns: dict[str, dict[str, np.ndarray]] = {}
     for name in build_context().rules.columns:
-        for split, words in SPLITS.items():
+        for split, words in SPLIT_NAMES.items():
             keys = [f"{name}_{word}" for word in words] + [name] * (split == "train")
             key = next((key for key in keys if key in found), None)
             if split in splits and key is not None:
@@ -187,7 +188,7 @@ def _splits(
 ) -> dict[str, dict[str, StoredArray]]:
     """Returns role -> array for each split; raises TfloopError (exit code 4) if one is missing."""
     splits: dict[str, dict[str, StoredArray]] = {}
-    for split, words in SPLITS.items():
+    for split, words in SPLIT_NAMES.items():
         word = next((one for one in words if names["inputs"].replace(SPLIT, one) in found), "")
         if split == "train":
             word = word or "train"

@@ -11,8 +11,8 @@ import psutil
 
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.choosing import Candidates, training_rows
+from tfloop_cli.engine.data.class_names import class_names
 from tfloop_cli.engine.data.columns import columns_of
-from tfloop_cli.engine.data.csv_and_jsonl import class_names, refuse
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Files, Listed
@@ -21,6 +21,7 @@ from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
+from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
@@ -53,7 +54,8 @@ def images(
 
     Args:
         path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`.
-        labels: a table (.csv, .tsv, .jsonl) with the path and the class of each image; null: the folders are classes.
+        labels: a table (.csv, .tsv, .jsonl, .parquet, ...) with the path and the class of each image; null: the folders
+            are classes.
         file_column: the column of `labels` with paths, relative to the folder or to the table.
         target: the column of `labels` with classes.
         label_pattern: a regular expression that finds the class in the path of an image, as its group `label`, such as

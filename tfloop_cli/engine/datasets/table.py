@@ -15,11 +15,11 @@ from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.engine.data.tables.building import Arrays, Kept, TableOptions, build_splits
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import STDIN
+from tfloop_cli.engine.data.tables.files import STDIN, file_names
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.table_cache import Cached, TableCache
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES
-from tfloop_cli.errors import TfloopError, short_path
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume
 
@@ -65,8 +65,9 @@ def table(
         missing_values: texts that are missing values, in any case, besides empty cells; null: NA, N/A, NaN, null,
             None, ?, -, ., <NA> and #N/A.
         exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
-        classes: whether the target values are classes; auto: words are, and whole numbers with at most 20 distinct
-            values and at least 5 rows each on average. With the task `regression` they are numbers.
+        classes: whether the target values are classes; auto: words are, and whole numbers with at least 5 rows each on
+            average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
+            `category`. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
         header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
         decimal: the decimal mark; auto: detected.
@@ -86,14 +87,10 @@ def table(
     return _build({"train": train} | ({"test": test} if test else {}), options)
 
 
-def _names(paths: Path | list[Path]) -> list[str]:
-    return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
-
-
 def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Dataset:
     """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
-    files = {split: _names(one) for split, one in context.needed(paths).items()}
+    files = {split: file_names(one) for split, one in context.needed(paths).items()}
     as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
     encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     preview = partial(first_rows, files.get("train", [STDIN]), options.dialect, options.targets)

@@ -1,20 +1,19 @@
-"""Texts with one class each, read from files or folders."""
+"""Texts with a class or a number each, read from files or folders."""
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-
 from tfloop_cli.engine.data.build_context import build_context
-from tfloop_cli.engine.data.choosing import Candidates, training_rows
 from tfloop_cli.engine.data.columns import columns_of
-from tfloop_cli.engine.data.csv_and_jsonl import Format, class_names
 from tfloop_cli.engine.data.spec import Dataset
-from tfloop_cli.engine.data.text_source import Arrays, text_dataset
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.files import file_names
+from tfloop_cli.engine.data.text_source import text_dataset
+from tfloop_cli.engine.data.texts.building import TextOptions, build_texts
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, Texts, find_splits, first_texts, read_texts
+from tfloop_cli.engine.data.texts.reading import Columns, find_splits, first_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -22,67 +21,69 @@ from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 @datasets.register("text")
 def text(
     *,
-    train: Annotated[Path, OnResume.CHANGES_REST],
-    test: Annotated[Path | None, OnResume.CHANGES_REST] = None,
+    train: Annotated[Path | list[Path], OnResume.CHANGES_REST],
+    test: Annotated[Path | list[Path] | None, OnResume.CHANGES_REST] = None,
     text: str | None = None,
-    target: str | None = None,
+    target: str | list[str] | None = None,
+    classes: Literal["auto"] | bool = "auto",
     features: Literal["ngrams", "ids"] = "ngrams",
     vocabulary: PositiveInt = 20000,
     max_tokens: PositiveInt = 400,
+    separator: str = "auto",
+    header: Literal["auto", "first_line", "none"] = "auto",
+    decimal: Literal["auto", ".", ","] = "auto",
     encoding: str = "auto",
     quote: str = "auto",
-    separator: str = "auto",
+    comment: str = "none",
 ) -> Dataset:
-    """Texts with one class each: a .csv, .tsv, .jsonl or .parquet file, or a folder with CLASS/*.txt.
+    """Texts with a class or a number each: rows of a file as those of `table`, or a folder with CLASS/*.txt.
 
-    Words or n-grams, and their frequencies, are learned from the training split without what is held out of it.
+    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
+    Everything is learned from the training split, without what is held out of it: n-grams or words and their
+    frequencies. The classes are those of the whole training file. Texts are compared in lower case, after Unicode NFKC.
+    Rows without a target are skipped and counted. `group` and `split_by` may name any column of a file.
 
     Args:
-        train: the training file, with one row, or one JSON object per line, per example; also .gz and .bz2. Or a folder
+        train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin. Or a folder
             with a subfolder of .txt files per class; if it has subfolders `train` and `test`, these are the splits.
-        test: the test file or folder; null: none.
+        test: the test file or folder, or several files; null: none.
         text: the column with the text, which may be empty; null: `text`, or the only column besides the target.
-        target: the column with the class; null: `label`, `target`, `class` or `category`, or the only column besides
-            `text`.
+        target: the column to predict, or a list of several columns of numbers; null: `label`, `target`, `class` or
+            `category`, or the only column besides `text`.
+        classes: whether the target values are classes; see `table`.
         features: `ngrams` for `text_linear`: n-grams of words and characters with TF-IDF weights, for any script.
-            `ids` for `text_classifier`: ids of lower-case words and punctuation marks; in a script without spaces,
-            such as Chinese or Thai, of characters.
+            `ids` for `text_classifier`: ids of words and punctuation marks; in a script without spaces, such as Chinese
+            or Thai, of characters.
         vocabulary: of `ids`: number of distinct words, the most frequent ones; all others share one id.
         max_tokens: of `ids`: number of words and punctuation marks per text; the rest of a longer text is not used.
+        separator: the character between two cells, or `tab`; auto: detected.
+        header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
+        decimal: the decimal mark of targets that are numbers; auto: detected.
         encoding: of the files, such as `latin-1`; auto: UTF-8, or UTF-16 with a byte order mark.
-        quote: the quotation mark, or `none`; auto: `"` in .csv files, none in .tsv files.
-        separator: the character between two cells; auto: tab in .tsv files; a comma in .csv files, or `;`, tab or `|`
-            if the first line has no comma.
+        quote: the quotation mark, or `none`; auto: `"`, but none in .tsv files.
+        comment: lines that begin with this text are skipped; `none`: there are no such lines.
     """
-    file_format = Format(encoding, quote, separator)
-    file_format.check()
+    dialect = DialectOptions(separator, header, decimal, encoding, quote, comment, free_text=True)
+    dialect.check()
     context = build_context()
-    encoders = TextEncoders.from_json(context.encoders) if context.encoders else None
-    columns = Columns(encoders.text, encoders.target) if encoders else Columns(text or "", target or "")
-    paths = context.needed(find_splits(train) | ({"test": test} if test else {}))
-    splits: dict[str, Arrays] = {}
-    others: dict[str, dict[str, list[str]]] = {}
-    for split, path in paths.items():
-        known = encoders and set(encoders.class_names)
-        found = read_texts(path, split, columns, file_format, known, context.rules.columns)
-        others[split] = found.others
-        if encoders is None:
-            columns = found.columns
-            names = {"text": columns.text, "target": columns.target, "class_names": class_names(found.labels)}
-            fitted = _fitted(found, list(paths), names["class_names"])
-            encoders, encoded = TextEncoders.fitted(found.texts, fitted, features, vocabulary, max_tokens, **names)
-        else:
-            encoded = encoders.encode(found.texts)
-        splits[split] = (*encoded[:2], found.classes(encoders.class_names), *encoded[2:])
-    assert encoders  # of the training split, which is the first
-    identity = (encoders.class_names, encoders.words)
-    preview = partial(first_texts, paths.get("train", train), Columns(encoders.text, encoders.target), file_format)
-    dataset = text_dataset(splits, encoders.class_names, encoders.vocabulary, identity, encoders)
-    return replace(dataset, columns=columns_of(others), preview=preview)
+    if classes == "auto" and context.numbers:
+        classes = False
+    targets = (target,) if isinstance(target, str) else tuple(target or ())
+    options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
+    fitted = TextEncoders.from_json(context.encoders) if context.encoders else None
+    paths = context.needed(_paths(train, test, context.split is None))
+    files = {split: file_names(given) for split, given in paths.items()}
+    encoders, splits, columns = build_texts(files, options, fitted, context.rules)
+    names = encoders.target.class_names
+    dataset = text_dataset(splits, names, encoders.vocabulary, (names, encoders.words), encoders)
+    shown = Columns(encoders.text, encoders.target.names)
+    preview = partial(first_texts, files.get("train", file_names(train)), shown, dialect)
+    return replace(dataset, columns=columns_of(columns), preview=preview)
 
 
-def _fitted(found: Texts, splits: list[str], classes: tuple[str, ...]) -> np.ndarray:
-    """Returns which texts of the training split are not held out, bool [texts]."""
-    columns = {name: values["train"] for name, values in columns_of({"train": found.others}).items()}
-    candidates = Candidates(len(found.texts), splits, found.classes(classes), columns, found.names)
-    return training_rows(candidates, build_context().rules)
+def _paths(train: Path | list[Path], test: Path | list[Path] | None, training: bool) -> dict[str, Path | list[Path]]:
+    """Returns the files of each split, or its folder; those of a folder are in its subfolders."""
+    paths: dict[str, Path | list[Path]] = {**find_splits(train, training)} if isinstance(train, Path) else {}
+    if isinstance(train, list):
+        paths["train"] = train
+    return paths | ({"test": test} if test else {})

@@ -21,11 +21,12 @@ class WeightedSum(keras.layers.Layer):
     Args:
         vocabulary: number of ids, 0 included.
         units: number of outputs per example.
+        scale: the outputs are multiplied by it.
     """
 
-    def __init__(self, vocabulary: int, units: int, **arguments: object) -> None:
+    def __init__(self, vocabulary: int, units: int, scale: float = 1.0, **arguments: object) -> None:
         super().__init__(**arguments)
-        self.vocabulary, self.units = vocabulary, units
+        self.vocabulary, self.units, self.scale = vocabulary, units, scale
 
     def build(self, ids_shape: Shape, weights_shape: Shape | None = None) -> None:
         self.kernel = self.add_weight(shape=(self.vocabulary, self.units), initializer="zeros", name="kernel")
@@ -45,13 +46,14 @@ class WeightedSum(keras.layers.Layer):
             rows = tf.gather(kernel, ids)  # [batch, features, units]
             weights = tf.where(is_feature, weights, tf.zeros_like(weights))
             sums = tf.reduce_sum(rows * tf.expand_dims(weights, -1), axis=1)
-        return tf.ensure_shape(sums + tf.convert_to_tensor(self.bias), [ids.shape[0], self.units])
+        outputs = tf.ensure_shape(sums + tf.convert_to_tensor(self.bias), [ids.shape[0], self.units])
+        return outputs if self.scale == 1 else outputs * self.scale
 
     def compute_output_shape(self, ids_shape: Shape, weights_shape: Shape | None = None) -> Shape:
         return ids_shape[0], self.units
 
     def get_config(self) -> dict[str, object]:
-        return super().get_config() | {"vocabulary": self.vocabulary, "units": self.units}
+        return super().get_config() | {"vocabulary": self.vocabulary, "units": self.units, "scale": self.scale}
 
 
 def _sparse_sums(ids: tf.Tensor, weights: tf.Tensor, is_feature: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,7 @@ from typing import Literal
 import keras
 
 from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.models.requirements import refuse_texts
 from tfloop_cli.engine.models.table_inputs import has_ids, split_columns
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
@@ -22,6 +23,7 @@ def linear(spec: DataSpec) -> keras.Model:
     Args:
         spec: shape of the data.
     """
+    refuse_texts(spec, "linear", "numbers")
     if not has_ids(spec):
         return keras.Sequential([*_input_layers(spec, "linear"), keras.layers.Dense(spec.outputs)], name="linear")
     inputs, numbers, ids = split_columns(spec)
@@ -51,6 +53,7 @@ def mlp(
         dropout: dropout rate after each hidden layer.
         activation: activation of the hidden layers.
     """
+    refuse_texts(spec, "mlp", "numbers")
     layers = []
     for width in hidden:
         layers.append(keras.layers.Dense(width, activation=activation))
@@ -73,6 +76,6 @@ def _input_layers(spec: DataSpec, model: str) -> list[keras.KerasTensor | keras.
     if None in spec.input_shape:
         raise TfloopError(
             f"model `{model}` needs inputs of a fixed shape; those of this dataset have shape {spec.input_shape}",
-            hint="use a model for texts, such as `text_classifier`, or another dataset",
+            hint="use another model or another dataset",
         )
     return [keras.Input(spec.input_shape), keras.layers.Flatten()]

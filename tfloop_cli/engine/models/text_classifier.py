@@ -5,6 +5,7 @@ import keras
 from tfloop_cli.engine.data import DataSpec
 from tfloop_cli.engine.data.text_source import has_weighted_ids
 from tfloop_cli.engine.kernels.word_mean import WordMean
+from tfloop_cli.engine.models.requirements import require_texts
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
 from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
@@ -27,11 +28,7 @@ def text_classifier(
             "model `text_classifier` needs token ids, and the texts of this dataset are n-grams",
             hint="use `dataset.features: ids`, or `model: text_linear`",
         )
-    if not spec.vocabulary:
-        raise TfloopError(
-            f"model `text_classifier` needs texts; the inputs of this dataset have shape {spec.input_shape}",
-            hint="use another model, or a dataset like `text`",
-        )
+    require_texts(spec, "text_classifier")
     layers = [
         keras.Input(spec.input_shape, dtype="int32"),
         WordMean(spec.vocabulary, width, name="embedding"),

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tfloop_cli.engine.data.images.layout import Layout, find_images
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
@@ -129,6 +131,27 @@ def test_missing_image_of_a_table_is_an_invalid_example(tmp_path: Path) -> None:
     with collect_invalid_examples(skip=True) as skipped:
         assert len(find(tmp_path, tmp_path / "labels.csv").splits["train"]) == 1
     assert skipped.counts == {"train": 1}
+
+
+def test_table_of_labels_is_read_as_any_table(tmp_path: Path) -> None:
+    write(tmp_path, "1.png", "2.png", "3.png")
+    expected = {"train": [("1.png", "1"), ("2.png", "2")]}
+    parquet.write_table(pa.table({"file": ["1.png", "2.png"], "label": [1, 2]}), tmp_path / "a.parquet")
+    (tmp_path / "a.tsv").write_text('"label"\t"file"\n"1"\t"1.png"\n"2"\t"2.png"\n')
+    (tmp_path / "a.json").write_text('[{"file": "1.png", "label": 1}, {"file": "2.png", "label": 2}]')
+    (tmp_path / "a.csv").write_text("file;label\n1.png;1\n2.png;2\n3.png;\n")  # the last one has no class
+    with collect_invalid_examples(skip=False) as skipped:
+        for name in ("a.parquet", "a.tsv", "a.json", "a.csv"):
+            assert found(find(tmp_path, tmp_path / name)) == expected
+    assert skipped.counts == {"train": 1}
+
+
+def test_table_of_labels_in_latin_1_is_noted_without_a_key(tmp_path: Path) -> None:
+    write(tmp_path, "1.png", "2.png")
+    (tmp_path / "a.csv").write_bytes("file,label\n1.png,größe\n2.png,x\n".encode("latin-1"))
+    layout = find(tmp_path, tmp_path / "a.csv")
+    assert found(layout) == {"train": [("1.png", "größe"), ("2.png", "x")]}
+    assert layout.notes == [f"{tmp_path}/a.csv: not UTF-8, read as cp1252"]
 
 
 def test_missing_column_of_a_table_is_named(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_bytes_that_are_not_utf8_are_read_as_windows_text(tmp_path: Path) -> Non
         rows = read_text(tmp_path, text)
         assert rows.table["y"][-1].as_py() == "größe"
         assert rows.notes == [f"{tmp_path}/a.csv: not UTF-8, read as cp1252 (key `encoding`)"]
-        with pytest.raises(TfloopError, match=rf"a\.csv:{text.count(10)}: it is not utf-8"):
+        with pytest.raises(TfloopError, match=rf"a\.csv:{text.count(10)}: split `train`: byte 0xf6 is not UTF-8"):
             read_text(tmp_path, text, encoding="utf-8")
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
-from tfloop_cli.engine.data.csv_and_jsonl import refuse
 from tfloop_cli.engine.data.images.formats import HEAD_BYTES, format_of
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.invalid_examples import skip_example
+from tfloop_cli.engine.data.problems import refuse
 
 _TEXT_SUFFIXES = (
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log", ".ini",

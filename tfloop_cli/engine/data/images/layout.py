@@ -1,6 +1,6 @@
 """The layout of a folder of images: which files belong to which split, and what their classes are.
 
-train/CLASS/..., test/CLASS/..., validation/CLASS/...    in each spelling of `SPLIT_NAMES`, in any case
+train/CLASS/..., test/CLASS/..., validation/CLASS/...    in each spelling of `split_names`, in any case
 CLASS/...                                                one split, train
 labels: FILE.csv                                         a table with a column of paths and one of classes
 label_pattern: REGEX                                     the class is a part of the path
@@ -12,18 +12,20 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.build_context import DATA, build_context
-from tfloop_cli.engine.data.csv_and_jsonl import read_rows, refuse
+from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, Scanner, file_at
-from tfloop_cli.engine.data.invalid_examples import require_valid_examples
-from tfloop_cli.errors import TfloopError
-
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test", "testing"),
-}
+from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
+from tfloop_cli.engine.data.problems import invalid_row, refuse
+from tfloop_cli.engine.data.split_names import split_folders
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.reading import read_rows
+from tfloop_cli.engine.data.tables.values import as_written
+from tfloop_cli.errors import TfloopError, short_path
 
 
 @dataclass
@@ -95,29 +97,14 @@ def _list_images(layout: Layout, pattern: str | None, scanner: Scanner) -> None:
 def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool, training: bool) -> dict[str, Path]:
     """Returns the folder of each split; the folder itself is `train` if none is named as a split."""
     folders = [Path(entry.path) for entry in scanner.folders(root)]
-    found: dict[str, Path] = {}
-    for folder in folders:
-        split = _split_of(folder.name)
-        if split and split in found:
-            problem = f"`{found[split].name}` and `{folder.name}` are both the {split} split"
-            refuse(str(root), None, problem, hint="rename one of them, or move its images into the other")
-        if split:
-            found[split] = folder
-    if "train" in found or (found and not training):
+    if found := split_folders(root, [one.name for one in folders], training, may_have_no_train=flat):
         if unused := [folder.name for folder in folders if folder not in found.values()]:
             notes.append(f"not used: {_listing(unused)}, beside {_listing([one.name for one in found.values()])}")
-        return {split: found[split] for split in SPLIT_NAMES if split in found}
-    if found and not flat and not (set(folders) - set(found.values())):
-        hint = "rename the training folder to `train`"
-        refuse(str(root), None, f"it has {_listing([one.name for one in found.values()])}, but no `train`", hint=hint)
+        return found
     if len(folders) == 1 and not flat and scanner.folders(folders[0]):  # as a zip file unpacks
         notes.append(f"the images are in its only subfolder, `{folders[0].name}`")
         return _split_folders(folders[0], scanner, notes, flat, training)
     return {"train": root}
-
-
-def _split_of(name: str) -> str | None:
-    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
 
 
 def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> list[Listed]:
@@ -125,7 +112,7 @@ def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> 
     found = []
     for kind in scanner.folders(folder):
         images = scanner.images(split, Path(kind.path))
-        found += [replace(one, name=f"{kind.name}/{one.name}", label=kind.name) for one in images]
+        found += [replace(one, name=f"{kind.name}/{one.name}", label=composed(kind.name)) for one in images]
     if loose := scanner.images(split, folder, deep=False):
         notes.append(
             f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} outside of the folders of classes in "
@@ -149,23 +136,37 @@ def _by_pattern(split: str, folder: Path, pattern: str, scanner: Scanner, notes:
         refuse(str(folder), None, f"`label_pattern` matches no image{first}")
     if rest := len(images) - len(matches):
         notes.append(f"not used: {rest:,} of {len(images):,} images in `{folder.name}`, which `label_pattern` misses")
-    return [replace(one, label=label) for one, label in matches]
+    return [replace(one, label=composed(label)) for one, label in matches]
 
 
 def _from_table(layout: Layout, split: str, table: Path, columns: tuple[str, str]) -> list[Listed]:
-    """Returns the images of a table, in its order, and adds the names of its columns to the layout."""
+    """Returns the images of a table, in its order, and adds the names of its columns to the layout.
+
+    Rows without a class are skipped and counted.
+    """
     root = layout.folders[split]
     if not table.exists() and (root / table.name).exists():
         table = root / table.name
-    found = []
-    keep = build_context().rules.columns
-    for row in read_rows(table, split):
-        layout.columns = layout.columns or list(row.cells)
-        name, label = row.cell(columns[0]), row.cell(columns[1])
-        if not name or not label:
-            row.refuse(f"the column `{columns[0] if not name else columns[1]}` is empty")
-        if one := file_at(split, _path_of(root, table.parent, name), name):
-            found.append(replace(one, label=label, cells={key: row.cells.get(key, "") for key in keep}))
+    rows = read_rows(short_path(table), CsvReader(split, DialectOptions(are_keys=False), columns[1:], columns, ()))
+    rows.require(columns)
+    layout.notes += rows.notes
+    layout.columns = rows.table.column_names
+    keep = [name for name in build_context().rules.columns if name in layout.columns]
+    words = [as_written(rows.table.column(column)) for column in (*columns, *keep)]
+    cells = zip(*(one.take(np.array(one.texts.to_pylist(), object), "") for one in words), strict=True)
+    found, unlabelled = [], []
+    for number, (name, label, *others) in enumerate(cells):
+        if not label.strip():
+            unlabelled.append(number)
+        elif not name.strip():
+            problem = f"the column `{columns[0]}` is empty"
+            skip_example(split, invalid_row(split, *rows.place(number), problem))
+        elif one := file_at(split, _path_of(root, table.parent, name), name):
+            found.append(replace(one, label=composed(label), cells=dict(zip(keep, others, strict=True))))
+    if unlabelled:
+        error = invalid_row(split, *rows.place(unlabelled[0]), f"the column `{columns[1]}` is empty")
+        count_skipped(split, error, len(unlabelled))
+    require_valid_examples(split, len(found))
     return found
 
 

@@ -1,9 +1,7 @@
 """Builds the splits of a table: reads files, fits the encoders to the training split, encodes all splits."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +13,10 @@ from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings, encode, prepare
-from tfloop_cli.engine.data.tables.reading import Rows, read_rows
+from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, raw_values
-from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
 Kept = dict[str, np.ndarray]  # columns that examples are held out by: name -> values [rows], see `raw_values`
@@ -96,7 +93,7 @@ def _fit(
         columns, values = fitter.columns_of(rows, target, targets)
     if not values:
         why = "; ".join(f"`{column.name}` is {column.note}" for column in columns) or "there is no other column"
-        _refuse(rows, f"there is no column to predict {_listed(options.targets)} from: {why}")
+        rows.refuse(f"there is no column to predict {listing(options.targets)} from: {why}")
     dialect = rows.parts[0].dialect
     encoders = TableEncoders(
         tuple(columns), replace(target, skipped=skipped), options.missing_values, options.exact_categories,
@@ -117,7 +114,7 @@ def _encode(
     as_text += target.names if target.class_names else ()
     nulls = null_texts(encoders.missing_values)
     rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
-    _require(rows, [*target.names, *(column.name for column in encoders.used)])
+    rows.require([*target.names, *(column.name for column in encoders.used)])
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
     rows, targets = with_target(rows, targets, usable, target.names)
@@ -234,32 +231,8 @@ def _targets(targets: np.ndarray) -> np.ndarray:
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:
     """Every name in the config must be a column of the training file."""
-    _require(rows, options.targets)
+    rows.require(options.targets)
     for key, names in (("columns", options.columns), ("ignore", options.ignore), ("only", options.only)):
-        _require(rows, names, f"`{key}`: ")
+        rows.require(names, f"`{key}`: ")
         if key != "ignore" and (wrong := [name for name in names if name in options.targets]):
-            _refuse(rows, f"`{key}`: `{wrong[0]}` is the target")
-
-
-def _require(rows: Rows, names: Sequence[str] | Mapping[str, str], prefix: str = "") -> None:
-    known = rows.table.column_names
-    for name in names:
-        if name in known:
-            continue
-        close = difflib.get_close_matches(name, known, n=1)
-        folded = [other for other in known if other.strip().casefold() == name.strip().casefold()]
-        guess = (folded or close or [""])[0]
-        listed = f"the columns are {_listed(known[:50])}" + (f" and {len(known) - 50} more" if len(known) > 50 else "")
-        dialect = rows.parts[0].dialect
-        if dialect and not dialect.has_header:
-            listed += "; the file seems to have no header (key `header`)"
-        _refuse(rows, f"{prefix}there is no column `{name}`", f"did you mean `{guess}`?" if guess else listed)
-
-
-def _refuse(rows: Rows, problem: str, hint: str | None = None) -> NoReturn:
-    place = Problem(f"split `{rows.split}`: {problem}", rows.parts[0].file.name, None, hint=hint)
-    raise TfloopError(problems=[place], code=ExitCode.DATA)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+            rows.refuse(f"`{key}`: `{wrong[0]}` is the target")

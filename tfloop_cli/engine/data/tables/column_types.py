@@ -29,7 +29,6 @@ from tfloop_cli.engine.data.tables.encoding import (
     level_numbers,
     prepare,
     scale_of,
-    tokens,
 )
 from tfloop_cli.engine.data.tables.notation import date_form, matches_code, most_common_form, number_form
 from tfloop_cli.engine.data.tables.values import (
@@ -40,6 +39,7 @@ from tfloop_cli.engine.data.tables.values import (
     categories,
     is_missing,
 )
+from tfloop_cli.engine.data.texts.tokens import words_of
 
 FEW_WORDS = 20  # distinct words that are categories, however few rows there are
 MAX_TOKENS, MIN_TOKEN_ROWS = 128, 3  # of a text: the most frequent words, each in so many rows
@@ -201,7 +201,7 @@ def _fit_category(encoder: ColumnEncoder, words: Words) -> tuple[ColumnEncoder, 
 def _fit_text(encoder: ColumnEncoder, words: Words) -> tuple[ColumnEncoder, Values | None]:
     rows: Counter[str] = Counter()
     for text, count in zip(words.texts.to_pylist(), words.counts().tolist(), strict=True):
-        rows.update(dict.fromkeys(tokens(text), count))
+        rows.update(dict.fromkeys(words_of(text), count))
     often = sorted((-count, token) for token, count in rows.items() if MIN_TOKEN_ROWS <= count < len(words.codes))
     encoder = replace(encoder, distinct=int((words.counts() > 0).sum()))
     if not often:

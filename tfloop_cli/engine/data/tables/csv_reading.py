@@ -2,16 +2,17 @@
 
 import csv
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
-from tfloop_cli.engine.data.csv_and_jsonl import invalid_row, refuse
 from tfloop_cli.engine.data.invalid_examples import skip_example
+from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.tables.dialect import (
     SAMPLE_BYTES,
     SAMPLE_LINES,
@@ -22,7 +23,11 @@ from tfloop_cli.engine.data.tables.dialect import (
     squeeze,
 )
 from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.recovery import Recovery, recover
 
+Lines = Callable[[], Iterable[int]]  # returns the line of each valid row of a file, counted from 1
+
+MAX_BLOCK = 2**30  # bytes; a row must fit in a block of pyarrow
 MAX_DICTIONARY = 50_000  # distinct texts per block; a column with more is read as plain text
 WORDS = pa.dictionary(pa.int32(), pa.string())
 
@@ -47,12 +52,14 @@ class CsvReader:
     nulls: Sequence[str]
     trained: Mapping[str, Any] | None = None
 
-    def read(self, file: TableFile) -> tuple[pa.Table, Dialect]:
-        """Returns the valid rows of a file, and how it is written. A row with too few or too many cells is invalid.
+    def read(self, file: TableFile) -> tuple[pa.Table, Dialect, Lines]:
+        """Returns the valid rows of a file, how it is written, and the lines of the rows.
+
+        A row with too few or too many cells, with an unclosed quote, or that cannot be decoded is invalid.
 
         Raises:
-            TfloopError: the file cannot be read, two columns have one name, a quote is not closed, or the first invalid
-                row if such examples are not skipped (exit code 4).
+            TfloopError: the file cannot be read, two columns have one name, or the first invalid row if such examples
+                are not skipped (exit code 4).
         """
         try:
             sample = sample_of(file)
@@ -60,26 +67,32 @@ class CsvReader:
             _check_names(file, dialect)
             longest = max(map(len, sample.split(b"\n")))
             table, invalid = self._parse(file, dialect, longest)
-            if table is None:
-                if self.options.encoding != "auto":
-                    _refuse_encoding(file, dialect.encoding)
+            if table is None and self.options.guesses_encoding:
                 with file.open() as stream:
                     dialect = replace(dialect, encoding=single_byte_encoding(stream.read()))
                 table, invalid = self._parse(file, dialect, longest)
-            assert table is not None  # any bytes can be decoded now
+            undecodable = any("\ufffd" in name for name in dialect.names)
+            spans_lines = table is not None and _spans_lines(table, invalid)
+            if table is None or undecodable or (spans_lines and not _closes_quotes(file, dialect)):
+                found = recover(file, dialect)
+                if table is None or found.misquoted:
+                    return self._recovered(file, dialect, found, longest), dialect, lambda: found.lines
         except (UnicodeError, LookupError) as error:
-            refuse(file.name, None, f"it cannot be decoded: {error}", hint="set `encoding`, such as `latin-1`")
+            refuse(file.name, None, f"it cannot be decoded: {error}", self.options.hint("encoding"))
         except OSError as error:
             refuse(file.name, None, f"it cannot be read: {error.strerror or error}")
-        self._check_quotes(file, dialect, table, invalid)
         if invalid:
             self._report(file, dialect, len(invalid))
-        return table, dialect
+        cells = len(dialect.names)
+        return table, dialect, lambda: (line for line, row in records(file, dialect) if len(row) == cells)
 
-    def _parse(self, file: TableFile, dialect: Dialect, longest: int) -> tuple[pa.Table | None, list[str]]:
-        """Returns the valid rows, None if the file is not UTF-8; and the texts of the other rows.
+    def _parse(
+        self, file: TableFile, dialect: Dialect, longest: int, content: bytes | None = None
+    ) -> tuple[pa.Table | None, list[str]]:
+        """Returns the valid rows, None if the file is not in its encoding; and the texts of the other rows.
 
-        `longest` is the length of the longest line of the sample: a row must fit in one block of pyarrow.
+        `longest` is the length of the longest line of the sample: a row must fit in one block of pyarrow. `content`
+        replaces that of the file; it is in UTF-8 and has no comments.
         """
         invalid: list[str] = []
 
@@ -87,38 +100,58 @@ class CsvReader:
             invalid.append(row.text)
             return "skip"
 
-        texts = {*self.targets, *self.as_text, *dialect.codes}
-        encoding = dialect.encoding if dialect.is_plain else "utf-8"
-        stream = file.open() if dialect.is_plain else pa.py_buffer(_prepared(file, dialect))
-        read = arrow_csv.ReadOptions(
-            column_names=list(dialect.names), skip_rows_after_names=dialect.skipped_lines, encoding=encoding,
-            block_size=max(2**20, 8 * longest),
-        )  # fmt: skip
+        is_plain = dialect.is_plain and content is None
         parse = arrow_csv.ParseOptions(
             delimiter=dialect.separator, quote_char=dialect.quote or False, newlines_in_values=True,
             invalid_row_handler=collect,
         )  # fmt: skip
-        convert = arrow_csv.ConvertOptions(
-            column_types={name: WORDS for name in dialect.names if name in texts},
-            null_values=list(self.nulls), strings_can_be_null=False, true_values=[], false_values=[],
-            auto_dict_encode=True, auto_dict_max_cardinality=MAX_DICTIONARY, decimal_point=dialect.decimal,
-        )  # fmt: skip
-        try:
-            table = arrow_csv.read_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
-        except pa.ArrowInvalid as error:
-            if "invalid UTF8" in str(error):
+        block = max(2**20, 8 * longest)
+        while True:
+            read = arrow_csv.ReadOptions(
+                column_names=list(dialect.names), skip_rows_after_names=dialect.skipped_lines,
+                encoding=dialect.encoding if is_plain else "utf-8", block_size=min(block, MAX_BLOCK),
+            )  # fmt: skip
+            try:
+                stream = file.open() if is_plain else pa.py_buffer(content or _prepared(file, dialect))
+                table = arrow_csv.read_csv(
+                    stream, read_options=read, parse_options=parse, convert_options=self._types(dialect)
+                )
+                break
+            except UnicodeDecodeError:
                 return None, []
-            if next(records(file, dialect), None) is None:  # the header is all there is
-                return pa.table({name: pa.array([], WORDS) for name in dialect.names}), []
-            refuse(file.name, None, f"it cannot be read: {error}")
+            except pa.ArrowInvalid as error:
+                invalid.clear()
+                if "straddling" in str(error) and block < MAX_BLOCK:
+                    block *= 32
+                    continue
+                if "invalid UTF8" in str(error):
+                    return None, []
+                if next(records(file, dialect), None) is None:  # the header is all there is
+                    return pa.table({name: pa.array([], WORDS) for name in dialect.names}), []
+                refuse(file.name, None, f"it cannot be read: {error}")
         return (None if any(_is_binary(column.type) for column in table.columns) else table), invalid
 
-    def _check_quotes(self, file: TableFile, dialect: Dialect, table: pa.Table, invalid: list[str]) -> None:
-        """An unclosed quote makes the rest of the file one cell, of the last row or of an invalid one."""
-        last = [column[-1].as_py() for column in table.columns] if table.num_rows else []
-        if any("\n" in cell for cell in [*last, *invalid] if isinstance(cell, str)):
-            for _ in records(file, dialect, strict=True):
-                pass
+    def _types(self, dialect: Dialect) -> arrow_csv.ConvertOptions:
+        texts = {*self.targets, *self.as_text, *dialect.codes}
+        types = {name: WORDS for name in dialect.names if name in texts}
+        if self.options.free_text:
+            types = dict.fromkeys(dialect.names, pa.string())
+        return arrow_csv.ConvertOptions(
+            column_types=types, null_values=list(self.nulls), strings_can_be_null=False, true_values=[],
+            false_values=[], auto_dict_encode=True, auto_dict_max_cardinality=MAX_DICTIONARY,
+            decimal_point=dialect.decimal,
+        )  # fmt: skip
+
+    def _recovered(self, file: TableFile, dialect: Dialect, found: Recovery, longest: int) -> pa.Table:
+        """Returns the rows that can be read; the others are invalid examples."""
+        for line, problem, hint in found.problems:
+            hint = self.options.hint("encoding") if hint == "encoding" else hint
+            skip_example(self.split, invalid_row(self.split, file.name, line, problem, hint))
+        if not found.rows:
+            return pa.table({name: pa.array([], WORDS) for name in dialect.names})
+        table, _ = self._parse(file, dialect, longest, found.content)
+        assert table is not None  # the content is UTF-8
+        return table
 
     def _report(self, file: TableFile, dialect: Dialect, count: int) -> None:
         cells = len(dialect.names)
@@ -131,31 +164,17 @@ class CsvReader:
         skip_example(self.split, invalid_row(self.split, file.name, 1, problem), count)
 
 
-def records(file: TableFile, dialect: Dialect, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-    """Yields the line (counted from 1) and the cells of each row after the header, as Python's csv module reads them.
-
-    Raises:
-        TfloopError: with `strict`, a quote is not closed (exit code 4).
-    """
+def records(file: TableFile, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Yields the line (counted from 1) and the cells of each row after the header, by Python's csv module."""
     line, header = 1, dialect.has_header
     with file.text(dialect.encoding) as stream:
         source = _without_comments(stream, dialect) if not dialect.is_plain else stream
-        reader = dialect.reader(source, strict=strict)
-        try:
-            for cells in reader:
-                if cells and not header:
-                    yield line, cells
-                header = header and not cells
-                line = reader.line_num + 1
-        except csv.Error as error:
-            if strict:
-                refuse(file.name, line, f"this row cannot be read: {error}", hint="check for an unclosed quote")
-
-
-def line_of(file: TableFile, dialect: Dialect, row: int) -> int | None:
-    """Returns the line on which a valid row begins; rows are counted from 0. None if it cannot be found."""
-    valid = (line for line, cells in records(file, dialect) if len(cells) == len(dialect.names))
-    return next((line for number, line in enumerate(valid) if number == row), None)
+        reader = dialect.reader(source)
+        for cells in reader:
+            if cells and not header:
+                yield line, cells
+            header = header and not cells
+            line = reader.line_num + 1
 
 
 def _without_comments(stream: Iterator[str], dialect: Dialect) -> Iterator[str]:
@@ -202,14 +221,30 @@ def _is_binary(type_: pa.DataType) -> bool:
     return pa.types.is_binary(type_.value_type if pa.types.is_dictionary(type_) else type_)
 
 
-def _refuse_encoding(file: TableFile, encoding: str) -> None:
-    with file.open() as stream:
-        for number, line in enumerate(stream.read().split(b"\n"), 1):
-            try:
-                line.decode(encoding)
-            except UnicodeDecodeError as error:
-                refuse(file.name, number, f"it is not {encoding}: {error.reason}", hint="set `encoding`")
-    refuse(file.name, None, f"it is not {encoding}", hint="set `encoding`")
+def _spans_lines(table: pa.Table, invalid: Sequence[str]) -> bool:
+    """Whether a cell has a line break: it is quoted, or follows a quote that is not closed."""
+    return any("\n" in row for row in invalid) or any(
+        pc.any(pc.match_substring(texts, "\n")).as_py() for column in table.columns for texts in _texts(column)
+    )
+
+
+def _closes_quotes(file: TableFile, dialect: Dialect) -> bool:
+    """Whether Python's csv module finds no fault in the quotes of a file, which it reads fast."""
+    with file.text(dialect.encoding) as stream:
+        source = _without_comments(stream, dialect) if not dialect.is_plain else stream
+        try:
+            deque(dialect.reader(source, strict=True), maxlen=0)
+        except csv.Error:
+            return False
+    return True
+
+
+def _texts(column: pa.ChunkedArray) -> Iterator[pa.Array]:
+    """Yields the distinct texts of a column; nothing for numbers."""
+    if pa.types.is_dictionary(column.type):
+        yield from (chunk.dictionary for chunk in column.chunks if not pa.types.is_integer(chunk.dictionary.type))
+    elif pa.types.is_string(column.type):
+        yield from column.chunks
 
 
 def null_texts(missing_values: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ _CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 _POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*")
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
+csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
 
 
@@ -38,6 +39,9 @@ class DialectOptions:
         encoding: a name that Python knows.
         quote: one character, or "none".
         comment: lines that begin with it are not read; "none": there are no such lines.
+        free_text: whether the file has texts, which do not show how it is written: a quotation mark in a .tsv file is a
+            character, a space never separates cells, and bytes that are not UTF-8 make a row invalid.
+        are_keys: whether these are keys of the dataset, which hints may name.
     """
 
     separator: str = "auto"
@@ -46,9 +50,27 @@ class DialectOptions:
     encoding: str = "auto"
     quote: str = "auto"
     comment: str = "none"
+    free_text: bool = False
+    are_keys: bool = True
+
+    @property
+    def guesses_encoding(self) -> bool:
+        """Whether a file that is not UTF-8 has a single-byte encoding."""
+        return self.encoding == "auto" and not self.free_text
+
+    def hint(self, key: str) -> str | None:
+        """Returns what to do about a file of another encoding or header."""
+        if key == "encoding":
+            set_key = ", or set the encoding, such as `dataset.encoding=latin-1`" if self.are_keys else ""
+            return f"save the file as UTF-8{set_key}"
+        return f"key `{key}`" if self.are_keys else None
 
     def check(self) -> None:
-        """Raises TfloopError (exit code 2) for a separator or quotation mark of several characters."""
+        """Raises TfloopError (exit code 2) for an unknown encoding, or a separator or quote of several characters."""
+        try:
+            codecs.lookup("utf-8" if self.encoding == "auto" else self.encoding)
+        except LookupError as error:
+            raise TfloopError(f"`dataset.encoding`: {error}", hint="such as `latin-1` or `cp1252`") from error
         for key, value, words in (
             ("separator", self.separator, {"auto", *_NAMED}),
             ("quote", self.quote, {"auto", "none"}),
@@ -122,14 +144,19 @@ def detect(
         trained: `Dialect.facts` of the training file, for another one: it has a header if the training file has, and
             the same decimal mark where its numbers leave that open.
     """
-    encoding = find_encoding(sample) if options.encoding == "auto" else options.encoding
+    encoding = find_encoding(sample, options.free_text) if options.encoding == "auto" else options.encoding
     comment = "" if options.comment == "none" else options.comment
     lines = _lines(sample, encoding, comment)
-    quote = _quote(lines, PurePath(file)) if options.quote == "auto" else options.quote.replace("none", "")
+    quote = "" if _is_tsv(file) else '"'
+    if options.quote != "auto":
+        quote = options.quote.replace("none", "")
+    elif not options.free_text:
+        quote = _quote(lines, _is_tsv(file))
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _NAMED.get(options.separator, options.separator)
     if separator == "auto":
-        separator = _separator(lines[first:], PurePath(file), quote)
+        candidates = SEPARATORS[:-1] if options.free_text else SEPARATORS
+        separator = _separator(lines[first:], candidates, _is_tsv(file), quote)
     dialect = Dialect(encoding, separator, quote, comment, ".")
     rows = _rows(lines[first:], dialect)
     usual = trained["decimal"] if trained else "."
@@ -146,10 +173,12 @@ def detect(
     )  # fmt: skip
 
 
-def find_encoding(sample: bytes) -> str:
-    """Returns "utf-8", "utf-16" or, if the bytes are not UTF-8, "cp1252" or "latin-1"."""
+def find_encoding(sample: bytes, is_unicode: bool = False) -> str:
+    """Returns "utf-8", "utf-16" or, if the bytes are not UTF-8, "cp1252" or "latin-1"; these not if `is_unicode`."""
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if is_unicode:
+        return "utf-8"
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)  # the last character may be incomplete
     except UnicodeDecodeError:
@@ -176,7 +205,11 @@ def _lines(sample: bytes, encoding: str, comment: str) -> list[str]:
     return [line for line in lines[: 2 * SAMPLE_ROWS] if not (comment and line.startswith(comment))]
 
 
-def _quote(lines: list[str], file: PurePath) -> str:
+def _is_tsv(file: str) -> bool:
+    return ".tsv" in map(str.lower, PurePath(file).suffixes)
+
+
+def _quote(lines: list[str], is_tsv: bool) -> str:
     """Returns the quotation mark: ", or ' if as many cells begin as end with it and none has "; in .tsv maybe none.
 
     In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too.
@@ -185,18 +218,18 @@ def _quote(lines: list[str], file: PurePath) -> str:
     opened, closed = (sum(getattr(cell, test)("'") for cell in cells) for test in ("startswith", "endswith"))
     if opened and opened == closed and not any('"' in cell for cell in cells):
         return "'"
-    if ".tsv" in file.suffixes:
+    if is_tsv:
         cells = [cell for line in lines for cell in line.split("\t") if '"' in cell]
         if any(len(cell) < 2 or cell[0] != '"' or cell[-1] != '"' for cell in cells):
             return ""
     return '"'
 
 
-def _separator(lines: list[str], file: PurePath, quote: str) -> str:
-    if ".tsv" in file.suffixes and "\t" in lines[0]:
+def _separator(lines: list[str], candidates: Sequence[str], is_tsv: bool, quote: str) -> str:
+    if is_tsv and "\t" in lines[0]:
         return "\t"
     best, best_fit = ",", 0.0
-    for separator in SEPARATORS:
+    for separator in candidates:
         rows = _rows(lines[:SAMPLE_ROWS], Dialect("", separator, quote, "", "."))
         counts = Counter(map(len, rows[1:] or rows))
         if not counts:

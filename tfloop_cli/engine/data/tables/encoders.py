@@ -118,6 +118,12 @@ class TargetEncoder:
     skipped: int = 0
     note: str = ""
 
+    def overview(self) -> list[dict[str, Any]]:
+        """Returns what is shown of each column; see `Encoders`."""
+        kind = f"{len(self.class_names)} classes" if self.class_names else "number"
+        facts = {"type": kind, "missing": self.skipped, "distinct": len(self.class_names) or None, "use": "target"}
+        return [{"name": name, **facts} for name in self.names]
+
 
 @dataclass(frozen=True)
 class TableEncoders:
@@ -159,13 +165,7 @@ class TableEncoders:
 
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""
-        target = self.target
-        kind = f"{len(target.class_names)} classes" if target.class_names else "number"
-        rows: list[dict[str, Any]] = [
-            {"name": name, "type": kind, "missing": target.skipped, "distinct": len(target.class_names) or None,
-             "use": "target"}
-            for name in target.names
-        ]  # fmt: skip
+        rows = self.target.overview()
         for column in self.columns:
             use = "; ".join(filter(None, (column.use, column.note)))
             counts = {"missing": column.missing, "distinct": column.distinct}

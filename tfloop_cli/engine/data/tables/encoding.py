@@ -1,7 +1,6 @@
 """Encodes the columns of a table as one array, float32 [rows, features]."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,10 +21,10 @@ from tfloop_cli.engine.data.tables.values import (
     number_text,
     values_of,
 )
+from tfloop_cli.engine.data.texts.tokens import words_of
 
 ROUNDING = 1e-12  # numbers that differ by this fraction are equal
 LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -167,11 +166,6 @@ def date_parts(days: np.ndarray) -> Mapping[str, np.ndarray]:
     return {name: np.where(missing, np.nan, part) for name, part in parts.items()}
 
 
-def tokens(text: str) -> set[str]:
-    """Returns the distinct words of a text, in lower case."""
-    return set(_WORD.findall(text.casefold()))
-
-
 def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> int:
     texts = words.texts
     known = pc.fill_null(pc.index_in(texts, pa.array(encoder.levels, pa.string())), -1).to_numpy(zero_copy_only=False)
@@ -191,7 +185,7 @@ def _encode_text(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> None:
     columns = {token: number for number, token in enumerate(encoder.levels)}
     flags = np.zeros((len(words.texts) + 1, len(columns)), np.float32)
     for row, text in enumerate(words.texts.to_pylist()):
-        flags[row, [columns[token] for token in tokens(text) if token in columns]] = 1
+        flags[row, [columns[token] for token in words_of(text) if token in columns]] = 1
     out[:, : len(columns)] = flags[words.codes]
 
 

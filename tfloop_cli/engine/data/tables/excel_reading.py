@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tfloop_cli.engine.data.csv_and_jsonl import refuse
+from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.files import TableFile
 
 PACKAGE = "python-calamine"

@@ -11,7 +11,8 @@ from pathlib import Path, PurePath
 import pyarrow as pa
 
 from tfloop_cli.config.data_paths import COMPRESSED, TABLE_KINDS
-from tfloop_cli.engine.data.csv_and_jsonl import refuse
+from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.errors import short_path
 
 STDIN = "-"
 _SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or .zst"
@@ -54,6 +55,11 @@ class TableFile:
     def text(self, encoding: str) -> io.TextIOWrapper:
         """Opens the content as text; line ends are kept."""
         return io.TextIOWrapper(self.open(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+
+
+def file_names(paths: Path | list[Path]) -> list[str]:
+    """Returns the names of one or several paths, as messages show them."""
+    return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
 
 
 def find_files(names: str | Sequence[str]) -> list[TableFile]:
@@ -105,7 +111,6 @@ def _stdin() -> TableFile:
 
 
 def _nearest(path: Path) -> str | None:
-
     if not path.parent.is_dir():
         return None
     close = difflib.get_close_matches(path.name, (entry.name for entry in path.parent.iterdir()), n=1)

@@ -11,6 +11,7 @@ import pyarrow.parquet
 
 from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
+from tfloop_cli.engine.data.tables.excel_reading import read_excel
 from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import json_records
 
@@ -42,6 +43,9 @@ def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], coun
         return [dict(zip(dialect.names, cells, strict=True)) for cells in islice(found, count)]
     if file.kind == "jsonl":
         return [cells for _, cells in islice(json_records(file), count)]
+    if file.kind == "excel":
+        table: list[dict[str, Any]] = read_excel(file).slice(0, count).to_pylist()
+        return table
     with file.open() as stream:
         if file.kind == "json":
             objects: list[dict[str, Any]] = json.loads(stream.read())

@@ -1,21 +1,25 @@
 """Reads the files of one split into one table of pyarrow."""
 
+import difflib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
-from tfloop_cli.engine.data.csv_and_jsonl import refuse
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
-from tfloop_cli.engine.data.tables.csv_reading import CsvReader, line_of
-from tfloop_cli.engine.data.tables.dialect import Dialect
+from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines
+from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
 from tfloop_cli.engine.data.tables.excel_reading import excel_notes, read_excel
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
-from tfloop_cli.engine.data.tables.json_reading import json_records, read_json_array, read_json_lines
+from tfloop_cli.engine.data.tables.json_reading import read_json_array, read_json_lines
+from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,13 @@ class Part:
         file: where they come from.
         rows: their number.
         dialect: how the file is written; None if it is no file of separated values.
+        lines: returns the line of each row; None for the number of the row (.json, .parquet, .feather).
     """
 
     file: TableFile
     rows: int
     dialect: Dialect | None = None
+    lines: Lines | None = None
 
 
 @dataclass(frozen=True)
@@ -42,28 +48,30 @@ class Rows:
         table: all valid rows.
         parts: the files in order.
         numbers: of the rows among those of the files, if some are left out; int64 [rows].
+        options: what the user has set about the files.
     """
 
     split: str
     table: pa.Table
     parts: tuple[Part, ...]
     numbers: np.ndarray | None = None
+    options: DialectOptions = field(default_factory=DialectOptions)
 
     @property
     def notes(self) -> list[str]:
         """What was detected about the files that is not usual."""
+        sheets = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
-            if part.file.kind == "excel":
-                found += excel_notes(part.file)
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
-                found.append(f"{part.file.name}: not UTF-8, read as {part.dialect.encoding} (key `encoding`)")
+                found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
             if part.dialect and not part.dialect.has_header:
                 names = f"{part.dialect.names[0]} to {part.dialect.names[-1]}"
-                found.append(f"{part.file.name}: no header, the columns are {names} (key `header`)")
-            if part.dialect and part.dialect.decimal == ",":
-                found.append(f"{part.file.name}: numbers have a decimal comma (key `decimal`)")
-        return found
+                found.append((part, f"no header, the columns are {names}", "header"))
+            if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
+                found.append((part, "numbers have a decimal comma", "decimal"))
+        keys = self.options.are_keys
+        return sheets + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
     @property
     def positions(self) -> np.ndarray:
@@ -86,12 +94,34 @@ class Rows:
             if row < part.rows:
                 break
             row -= part.rows
-        if part.dialect is not None:
-            return part.file.name, line_of(part.file, part.dialect, row)
-        if part.file.kind == "jsonl":
-            lines = (line for line, _ in json_records(part.file))
-            return part.file.name, next((line for number, line in enumerate(lines) if number == row), None)
-        return part.file.name, row + (2 if part.file.kind == "excel" else 1)
+        return part.file.name, next(islice(part.lines(), row, None), None) if part.lines else row + 1
+
+    def require(self, names: Iterable[str], prefix: str = "") -> None:
+        """Raises TfloopError (exit code 4) unless there are columns with these names."""
+        known = self.table.column_names
+        for name in names:
+            if name in known:
+                continue
+            close = difflib.get_close_matches(name, known, n=1)
+            folded = [other for other in known if other.strip().casefold() == name.strip().casefold()]
+            guess = (folded or close or [""])[0]
+            listed = f"the columns are {listing(known[:50])}" + (
+                f" and {len(known) - 50} more" if len(known) > 50 else ""
+            )
+            dialect = self.parts[0].dialect
+            if dialect and not dialect.has_header:
+                listed += "; the file seems to have no header" + (" (key `header`)" if self.options.are_keys else "")
+            self.refuse(f"{prefix}there is no column `{name}`", f"did you mean `{guess}`?" if guess else listed)
+
+    def refuse(self, problem: str, hint: str | None = None) -> NoReturn:
+        """Raises TfloopError (exit code 4) about the first file."""
+        place = Problem(f"split `{self.split}`: {problem}", self.parts[0].file.name, None, hint=hint)
+        raise TfloopError(problems=[place], code=ExitCode.DATA)
+
+
+def listing(names: Iterable[str]) -> str:
+    """Returns names for a message."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
@@ -106,33 +136,40 @@ def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
     """
     tables, parts = [], []
     for file in find_files(names):
-        table, dialect = _read(file, reader)
-        if tables and (lacking := [name for name in reader.targets if name not in table.column_names]):
+        table, dialect, lines = _read(file, reader)
+        if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         tables.append(table)
-        parts.append(Part(file, table.num_rows, dialect))
+        parts.append(Part(file, table.num_rows, dialect, lines))
     table = _concatenated(tables)
     if not table.num_rows:
         require_valid_examples(reader.split, 0)
         refuse(parts[0].file.name, None, "it has no rows")
-    return Rows(reader.split, table, tuple(parts))
+    return Rows(reader.split, table, tuple(parts), options=reader.options)
 
 
-def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None]:
+def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in first.column_names and name not in table.column_names]
+
+
+def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None]:
     if file.kind == "csv":
         return reader.read(file)
-    readers: dict[str, Callable[[TableFile], pa.Table]] = {
-        "json": read_json_array,
-        "jsonl": lambda one: read_json_lines(one, reader.split),
-        "parquet": lambda one: pa.parquet.read_table(_seekable(one)),
-        "feather": lambda one: pa.feather.read_table(_seekable(one)),
-        "excel": read_excel,
+    readers: dict[str, Callable[[TableFile], tuple[pa.Table, Lines | None]]] = {
+        "json": lambda one: (read_json_array(one, reader.options), None),
+        "jsonl": lambda one: read_json_lines(one, reader.split, reader.options),
+        "parquet": lambda one: (pa.parquet.read_table(_seekable(one)), None),
+        "feather": lambda one: (pa.feather.read_table(_seekable(one)), None),
+        "excel": lambda one: (read_excel(one), lambda: count(2)),
     }
     try:
-        table = _flat(readers[file.kind](file))
+        table, lines = readers[file.kind](file)
+        table = _flat(table)
         if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
             refuse(file.name, None, f"two columns are called `{twice[0]}`")
-        return table, None
+        return table, None, lines
+    except UnicodeError as error:
+        refuse(file.name, None, f"it cannot be decoded: {error}", reader.options.hint("encoding"))
     except (OSError, pa.ArrowException) as error:
         refuse(file.name, None, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 

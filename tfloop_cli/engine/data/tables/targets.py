@@ -1,7 +1,8 @@
 """The columns to predict: classes as they are written, or numbers.
 
-The rule for `classes: auto`: words are classes, and so are whole numbers with at most 20 distinct values and at least 5
-rows each on average. All other numbers are numbers.
+The rule for `classes: auto`: words are classes, and so are whole numbers with at least 5 rows each on average, if they
+have at most 20 distinct values, or if the column is called `label`, `class` or `category` and they are 0 to n - 1, or 1
+to n. All other numbers are numbers.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfloop_cli.engine.data.csv_and_jsonl import class_names
+from tfloop_cli.engine.data.class_names import class_names, composed
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings
 from tfloop_cli.engine.data.tables.notation import number_form, parse_numbers
@@ -19,6 +20,7 @@ from tfloop_cli.engine.data.tables.values import Numbers, Words, as_written, is_
 from tfloop_cli.errors import ExitCode, TfloopError
 
 MAX_WHOLE_CLASSES, MIN_ROWS_PER_CLASS = 20, 5
+CLASS_COLUMNS = ("label", "class", "category")  # of which the numbers are those of classes
 UNUSABLE = -1  # the label of a row without a class
 
 Classes = Literal["auto"] | bool
@@ -80,7 +82,9 @@ def _are_classes(name: str, column: pa.ChunkedArray, form: str | None, settings:
     rows, distinct = len(numbers), len(np.unique(numbers))
     if form != "plain" or (numbers != np.floor(numbers)).any():
         return False, ""
-    if distinct <= MAX_WHOLE_CLASSES and rows >= MIN_ROWS_PER_CLASS * distinct:
+    first, last = numbers.min(initial=np.inf), numbers.max(initial=0)
+    are_ids = name.lower() in CLASS_COLUMNS and first in (0, 1) and last - first + 1 == distinct
+    if (distinct <= MAX_WHOLE_CLASSES or are_ids) and rows >= MIN_ROWS_PER_CLASS * distinct:
         return True, (
             f"target `{name}`: its {distinct} whole numbers are classes; with `task: regression` or "
             "`dataset.classes: false` they are numbers"
@@ -118,8 +122,9 @@ def encode_target(
 
 
 def _filled(column: pa.ChunkedArray) -> Words:
-    """Returns classes as they are written; only an empty cell and null are missing."""
+    """Returns classes as they are written (in Unicode NFC); only an empty cell and null are missing."""
     words = as_written(column)
+    words = Words(words.codes, pa.array(map(composed, words.texts.to_pylist()), pa.string()))
     return words.without(is_missing(words.texts, ()))
 
 

@@ -4,22 +4,30 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tfloop_cli.engine.data.csv_and_jsonl import invalid_row
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
+from tfloop_cli.engine.data.problems import invalid_row
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder
-from tfloop_cli.engine.data.tables.reading import Rows
+from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.targets import UNUSABLE
 from tfloop_cli.engine.data.tables.values import Values
 
 
 def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
-    """Leaves out rows without a usable target, and counts them."""
+    """Returns the rows with a usable target, and their targets; the others are counted, and skipped in any case.
+
+    Args:
+        rows: with all targets.
+        targets, usable: see `encode_target`.
+        names: of the columns.
+
+    Raises:
+        TfloopError: no row has a usable target (exit code 4).
+    """
     if usable.all():
         return rows, targets
     first = int(np.flatnonzero(~usable)[0])
     values = ", ".join(f"`{rows.table.column(name)[first].as_py()}`" for name in names)
-    columns = ", ".join(f"`{name}`" for name in names)
-    error = invalid_row(rows.split, *rows.place(first), f"column {columns}: no target: {values}")
+    error = invalid_row(rows.split, *rows.place(first), f"column {listing(names)}: no target: {values}")
     count_skipped(rows.split, error, int((~usable).sum()))
     require_valid_examples(rows.split, int(usable.sum()))
     if not usable.any():
@@ -28,7 +36,7 @@ def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequ
 
 
 def with_known_class(rows: Rows, targets: np.ndarray, name: str) -> tuple[Rows, np.ndarray]:
-    """A row with a class that the training split does not have is an invalid example."""
+    """Returns the rows with a class of the training split, and their targets; the others are invalid examples."""
     unknown = targets == UNUSABLE if targets.dtype == np.int32 else np.zeros(len(targets), bool)
     if not unknown.any():
         return rows, targets

@@ -11,11 +11,12 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from tfloop_cli.engine.data.encoders import header, read_encoders
+from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.text_source import FIRST_WORD, Arrays
 from tfloop_cli.engine.data.texts import ngrams
 from tfloop_cli.engine.data.texts.tokens import has_script_without_spaces, most_frequent, token_ids, tokens_of
 
-IDENTITY = "text", 100 * ngrams.FORMAT + 1  # the dataset, and the version of features and of `TextEncoders.to_json`
+IDENTITY = "text", 100 * ngrams.FORMAT + 2  # the dataset, and the version of features and of `TextEncoders.to_json`
 MAX_WEIGHTS = 2**24  # of a linear layer on n-grams: n-grams times classes
 MIN_NGRAMS = 2**14  # are kept for any number of classes
 Features = Literal["ngrams", "ids"]
@@ -27,24 +28,25 @@ class TextEncoders:
 
     Attributes:
         features: "ngrams" (weighted n-grams) or "ids" (ids of words).
-        text, target: the columns with the text and with the class.
-        class_names: in the order of the labels.
+        text: the column with the text.
+        target: the columns to predict.
         texts: number of training texts.
         words: of "ids": the vocabulary in the order of the ids, from `FIRST_WORD` on.
         max_tokens: of "ids": number of words per text.
         frequencies: of "ngrams": the number of training texts that have an n-gram of each slot, 0 for slots that are
             not used; int32 [ngrams.SLOTS], little-endian, zlib, base64.
+        dialect: `Dialect.facts` of the training file; None if it is no file of separated values.
         notes: what was decided for the user.
     """
 
     features: Features
     text: str
-    target: str
-    class_names: tuple[str, ...]
+    target: TargetEncoder
     texts: int
     words: tuple[str, ...] = ()
     max_tokens: int = 0
     frequencies: str = ""
+    dialect: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -78,7 +80,7 @@ class TextEncoders:
             texts: of the training split.
             vocabulary: number of words.
             max_tokens: see the attributes.
-            columns: `text`, `target` and `class_names`.
+            columns: `text`, `target` and `dialect`.
         """
         words = most_frequent([tokens_of(text, max_tokens) for text in texts], vocabulary)
         notes: tuple[str, ...] = ()
@@ -93,7 +95,7 @@ class TextEncoders:
         Args:
             counts: see `ngrams.count_ngrams`.
             fitted: which of the texts count, bool [texts].
-            columns: `text`, `target` and `class_names`.
+            columns: `text`, `target` and `dialect`.
         """
         frequencies, start = np.zeros(ngrams.SLOTS, np.int64), 0
         for row_splits, slots, _ in counts:
@@ -101,7 +103,8 @@ class TextEncoders:
             used = np.repeat(fitted[start:stop], np.diff(row_splits))
             frequencies += np.bincount(slots[used], minlength=ngrams.SLOTS)
             start = stop
-        limit = max(MIN_NGRAMS, MAX_WEIGHTS // len(columns["class_names"]))
+        target: TargetEncoder = columns["target"]
+        limit = max(MIN_NGRAMS, MAX_WEIGHTS // (len(target.class_names) or len(target.names)))
         found, notes = int(np.count_nonzero(frequencies)), ()
         if found > limit:
             frequencies[np.argsort(-frequencies, kind="stable")[limit:]] = 0
@@ -156,12 +159,8 @@ class TextEncoders:
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""
         use = f"ids of {len(self.words):,} words" if self.features == "ids" else f"{self.vocabulary - 1:,} n-grams"
-        rows = [(self.target, f"{len(self.class_names)} classes", len(self.class_names), "target")]
-        rows.append((self.text, "text", None, use))
-        return [
-            {"name": name, "type": kind, "missing": None, "distinct": distinct, "use": use}
-            for name, kind, distinct, use in rows
-        ]
+        facts = {"type": "text", "missing": None, "distinct": None, "use": use}
+        return [*self.target.overview(), {"name": self.text, **facts}]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the encoders as an object of JSON."""
@@ -178,7 +177,7 @@ class TextEncoders:
 
     @classmethod
     def _of(cls, values: dict[str, Any]) -> Self:
-        encoders = cls(**values)
+        encoders = cls(**values | {"target": TargetEncoder(**values["target"])})
         assert encoders.vocabulary >= 1  # the frequencies can be read
         return encoders
 

@@ -1,15 +1,16 @@
 """Weighted n-grams of words and characters: TF-IDF in hashed slots, for texts in any script.
 
-A text is normalized (Unicode NFKC, lower case) and split at white space. Features are words, pairs of adjacent words,
+A text is normalized (see `tokens.normalized`) and split at white space. Features are words, pairs of adjacent words,
 and 1 to 4 adjacent characters within a word, whose beginning and end count as characters. So scripts without spaces,
 and scripts with combining vowel signs, need no tokenizer.
 """
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
+
+from tfloop_cli.engine.data.texts.tokens import normalized
 
 FORMAT = 1  # of the features; another number makes earlier encoders unusable
 SLOTS = 2**18
@@ -26,13 +27,6 @@ Counts = tuple[
 ]  # row_splits int64 [texts + 1]; slots int32 and counts int32 [features]
 
 
-def normalized(text: str) -> str:
-    """Returns a text as its n-grams see it: NFKC, lower case, with one space between words."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.lower().replace(_BEGIN, " ").replace(_END, " ").split())
-
-
 def count_ngrams(texts: Sequence[str]) -> Iterator[Counts]:
     """Yields the slots of the n-grams of the texts, sorted and distinct in each text, several texts at a time.
 
@@ -40,13 +34,12 @@ def count_ngrams(texts: Sequence[str]) -> Iterator[Counts]:
     """
     rest = iter(texts)
     while block := list(islice(rest, TEXTS_AT_ONCE)):
-        words = [normalized(text).split(" ") if text else [""] for text in block]
-        yield from _count_block(words)
+        yield from _count_block([normalized(text).replace(_BEGIN, " ").replace(_END, " ").split() for text in block])
 
 
 def _count_block(texts: list[list[str]]) -> Iterator[Counts]:
     """Yields the counts of texts, each a list of its words, for at most `CHARACTERS_AT_ONCE` at once."""
-    marked = [_BEGIN + (_END + _BEGIN).join(words) + _END if words != [""] else "" for words in texts]
+    marked = [_BEGIN + (_END + _BEGIN).join(words) + _END if words else "" for words in texts]
     first, characters = 0, 0
     for number, text in enumerate(marked):
         if characters and characters + len(text) > CHARACTERS_AT_ONCE:

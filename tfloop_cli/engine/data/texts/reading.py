@@ -1,175 +1,143 @@
-"""Reads labelled texts: rows of a file, or a folder of text files per class."""
+"""Reads texts with their targets: rows of files, as tables are read, or a folder of text files per class."""
 
-import itertools
 import os
-import unicodedata
-from collections.abc import Collection, Iterator, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from tfloop_cli.config.suggestions import nearest
-from tfloop_cli.engine.data.csv_and_jsonl import Format, Row, invalid_row, read_rows, refuse, wrong_byte
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
-from tfloop_cli.errors import TfloopError, short_path
+from tfloop_cli.engine.data.problems import invalid_row, refuse, wrong_byte
+from tfloop_cli.engine.data.split_names import split_folders
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.json_reading import to_utf8
+from tfloop_cli.engine.data.tables.preview import first_rows
+from tfloop_cli.engine.data.tables.reading import Part, Rows, listing, read_rows
+from tfloop_cli.errors import short_path
 
 TARGETS = ("label", "target", "class", "category")  # the columns that are the target by default, the first one found
-SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test", "testing"),
-}
+FOLDER_COLUMNS = ("text", "label")  # of a folder of texts
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns with the text and the target; "" for those that the file decides."""
+    """The columns with the text and the targets; "" and () for those that the file decides."""
 
     text: str = ""
-    target: str = ""
+    targets: tuple[str, ...] = ()
 
-    def of(self, row: Row) -> "Columns":
-        """Returns the columns of a file with such rows; raises TfloopError (exit code 4) if they are not known."""
-        names = list(row.cells)
-        for name in filter(None, (self.text, self.target)):
-            if name not in names:
-                row.refuse(f"there is no column `{name}`", nearest(name, names, "the columns are"))
-        target = self.target or next((name for name in TARGETS if name in names and name != self.text), "")
-        others = [name for name in names if name != target]
-        text = self.text or ("text" if "text" in others else others[0] if target and len(others) == 1 else "")
-        if text and not target and len(names) == 2:
-            target = next((name for name in names if name != text), "")
-        for key, name in (("target", target), ("text", text)):
-            if not name:
-                hint = f"set `dataset.{key}` to one of {', '.join(f'`{one}`' for one in names)}"
-                refuse(row.file, None, f"which column is the {key}?", hint)
-        return Columns(text, target)
+    def of(self, rows: Rows) -> "Columns":
+        """Returns the columns of a file; raises TfloopError (exit code 4) if they are not known."""
+        rows.require(filter(None, (self.text, *self.targets)))
+        names = rows.table.column_names
+        targets = self.targets or tuple(name for name in TARGETS if name in names and name != self.text)[:1]
+        others = [name for name in names if name not in targets]
+        text = self.text or ("text" if "text" in others else others[0] if targets and len(others) == 1 else "")
+        if text and not targets and len(names) == 2:
+            targets = tuple(name for name in names if name != text)
+        for key, found in (("target", targets), ("text", text)):
+            if not found:
+                hint = f"set `dataset.{key}` to one of {listing(names)}; if these are no names, set `header: none`"
+                rows.refuse(f"which column is the {key}?", hint)
+        return Columns(text, targets)
 
 
-@dataclass
-class Texts:
-    """The texts of a split.
-
-    Attributes:
-        texts: in Unicode NFC.
-        labels: the class of each text, as written, in Unicode NFC.
-        columns: where they are; of a folder, `text` and `label`.
-        names: of all columns of a file; none of a folder.
-        others: of the columns to be kept, the text of each example; "" if it is missing.
-    """
-
-    texts: list[str] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
-    columns: Columns = Columns()
-    names: list[str] = field(default_factory=list)
-    others: dict[str, list[str]] = field(default_factory=dict)
-
-    def classes(self, names: Sequence[str]) -> np.ndarray:
-        """Returns the labels as numbers, int32 [examples]."""
-        number = {name: number for number, name in enumerate(names)}
-        return np.array([number[label] for label in self.labels], np.int32)
-
-
-def find_splits(path: Path) -> dict[str, Path]:
-    """Returns the folders of the splits in a folder by the names of the splits; `path` itself is "train" otherwise."""
-    inside = {name.lower(): path / name for name in _folders(path)} if path.is_dir() else {}
-    found = {
-        split: next((inside[name] for name in names if name in inside), None) for split, names in SPLIT_FOLDERS.items()
-    }
-    return {split: folder for split, folder in found.items() if folder} if found["train"] else {"train": path}
-
-
-def read_texts(
-    path: Path,
-    split: str,
-    columns: Columns,
-    file_format: Format,
-    known: Set[str] | None = None,
-    keep: Collection[str] = (),
-) -> Texts:
-    """Reads the texts of a split; invalid ones are skipped or raise an error.
+def find_splits(path: Path, training: bool = True) -> dict[str, Path]:
+    """Returns the folders of the splits in a folder by the names of the splits; `path` itself is "train" otherwise.
 
     Args:
-        path: a file that `read_rows` can read, or a folder with a subfolder of .txt files per class.
-        split: the name of the split.
-        columns: of the file.
-        file_format: how the file is written.
-        known: the allowed classes; None for any.
-        keep: names of other columns of the file whose text is kept, if it has them.
+        path: a file or folder.
+        training: whether the training split is needed.
+
+    Raises:
+        TfloopError: there are folders of other splits, but none for training (exit code 4).
     """
-    is_folder = path.is_dir()
-    texts = Texts(columns=Columns("text", "label") if is_folder else Columns())
-    for row in _read_folder(path, split, file_format) if is_folder else read_rows(path, split, file_format):
-        try:
-            found = texts.columns if texts.columns.text else columns.of(row)
-            label, content = _label(row, found.target, known), row.cell(found.text)
-        except TfloopError as error:
-            skip_example(split, error)
-            continue
-        texts.names = texts.names or ([] if is_folder else list(row.cells))
-        for name in keep:
-            texts.others.setdefault(name, []).append(row.cells.get(name, ""))
-        texts.columns = found
-        texts.texts.append(content if content.isascii() else unicodedata.normalize("NFC", content))
-        texts.labels.append(label)
-    require_valid_examples(split, len(texts.texts))
-    texts.others = {name: values for name, values in texts.others.items() if name in texts.names or any(values)}
+    return (split_folders(path, _folders(path), training) if path.is_dir() else {}) or {"train": path}
+
+
+def read_texts(names: Sequence[str], reader: CsvReader) -> Rows:
+    """Reads the rows of a split; the columns of a folder are `FOLDER_COLUMNS`.
+
+    Args:
+        names: the files, see `read_rows`; or one folder with a subfolder of .txt files per class.
+        reader: see `text_reader`.
+
+    Raises:
+        TfloopError: a file is missing, of another type, malformed or empty, or an example is invalid and such examples
+            are not skipped (exit code 4).
+    """
+    folder = Path(names[0]).expanduser()
+    return _read_folder(folder, reader) if len(names) == 1 and folder.is_dir() else read_rows(names, reader)
+
+
+def texts_of(rows: Rows, column: str) -> list[str]:
+    """Returns the texts of a column, as they are written; a missing one is ""."""
+    found = rows.table.column(column)
+    if pa.types.is_nested(found.type) or pa.types.is_binary(found.type):
+        rows.refuse(f"column `{column}` has values of type {found.type}, not text")
+    texts: list[str] = pc.fill_null(found.cast(pa.string()), "").to_pylist()
     return texts
 
 
-def first_texts(path: Path, columns: Columns, file_format: Format, count: int) -> list[dict[str, str]]:
-    """Returns the first texts of a file, or of each class of a folder: name of a column -> its text.
+def first_texts(
+    names: Sequence[str], columns: Columns, options: DialectOptions, count: int
+) -> Sequence[Mapping[str, str]]:
+    """Returns the first texts of a file, or the first one of each class of a folder: name of a column -> its text.
 
     Args:
-        path: see `read_texts`.
-        columns: of the file; "text" and "label" of a folder.
-        file_format: how the file is written.
+        names: the files of a split, or one folder.
+        columns: with the text and the targets.
+        options: what the user has set.
         count: at most so many texts.
     """
-    folders = [path / name for name in _folders(path)] if path.is_dir() else []
-    found: Iterator[Row] = read_rows(path, "train", file_format) if not folders else _first_of(folders, file_format)
-    rows = itertools.islice(found, count)
-    return [{name: row.cells.get(name, "") for name in (columns.target, columns.text)} for row in rows]
+    path = Path(names[0]).expanduser()
+    if not path.is_dir():
+        shown = (*columns.targets, columns.text)
+        return [
+            {name: row.get(name, "") for name in shown} for row in first_rows(names, options, columns.targets, count)
+        ]
+    found = []
+    for label in _folders(path)[:count]:
+        file = min((file for file in (path / label).rglob("*") if _is_text(file, path)), default=None)
+        with suppress(OSError, UnicodeError):
+            if file is not None:
+                found.append({"label": label, "text": to_utf8(file.read_bytes(), options.encoding).decode()})
+    return found
 
 
-def _first_of(folders: Sequence[Path], file_format: Format) -> Iterator[Row]:
-    for folder in folders:
-        first = min((file for file in folder.rglob("*") if _is_text(file, folder)), default=None)
-        if first is not None:
-            text = file_format.decode(first.read_bytes())
-            yield Row("train", short_path(first), 1, {"text": text, "label": folder.name})
-
-
-def _label(row: Row, column: str, known: Set[str] | None) -> str:
-    """Returns the class of a row; raises TfloopError if it has none or an unknown one."""
-    label = row.cell(column)
-    if not label:
-        row.refuse(f"the label is missing (column `{column}`)")
-    label = label if label.isascii() else unicodedata.normalize("NFC", label)
-    if known is not None and label not in known:
-        row.refuse(f"the label `{label}` does not occur in the training split")
-    return label
-
-
-def _read_folder(path: Path, split: str, file_format: Format) -> Iterator[Row]:
-    """Yields the .txt files below each subfolder, sorted, as rows with the cells `text` and `label`."""
-    empty = True
-    for label in _folders(path):
-        for file in sorted(file for file in (path / label).rglob("*") if _is_text(file, path)):
-            empty = False
-            try:
-                data = file.read_bytes()
-                yield Row(split, short_path(file), 1, {"text": file_format.decode(data), "label": label})
-            except OSError as error:
-                problem = f"it cannot be read: {error.strerror or error}"
-                skip_example(split, invalid_row(split, short_path(file), 1, problem))
-            except UnicodeDecodeError as error:
-                line = data.count(b"\n", 0, error.start) + 1
-                skip_example(split, invalid_row(split, short_path(file), line, *wrong_byte(error)))
-    if empty:
-        require_valid_examples(split, 0)
+def _read_folder(path: Path, reader: CsvReader) -> Rows:
+    """Returns the .txt files below each subfolder, sorted by path."""
+    texts, labels, parts = [], [], []
+    found = [
+        (label, file)
+        for label in _folders(path)
+        for file in sorted(file for file in (path / label).rglob("*") if _is_text(file, path))
+    ]
+    for label, file in found:
+        name, line, hint = short_path(file), 1, None
+        try:
+            content = file.read_bytes()
+            texts.append(to_utf8(content, reader.options.encoding).decode())
+        except UnicodeDecodeError as error:
+            line, hint = content.count(b"\n", 0, error.start) + 1, reader.options.hint("encoding")
+            problem = wrong_byte(error)
+        except (OSError, UnicodeError) as error:
+            problem = f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+        else:
+            labels.append(label)
+            parts.append(Part(TableFile(name, "text"), 1))
+            continue
+        skip_example(reader.split, invalid_row(reader.split, name, line, problem, hint))
+    require_valid_examples(reader.split, len(texts))
+    if not texts:
         refuse(short_path(path), None, "there are no texts in it", hint="a folder of texts has CLASS/*.txt")
+    table = pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())})
+    return Rows(reader.split, table, tuple(parts), options=reader.options)
 
 
 def _folders(path: Path) -> list[str]:

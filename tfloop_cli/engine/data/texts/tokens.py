@@ -1,4 +1,4 @@
-"""Words and punctuation marks of texts, and their ids."""
+"""How texts are compared, and their words and punctuation marks."""
 
 import functools
 import re
@@ -30,13 +30,22 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     return re.compile(token), re.compile(character)
 
 
-def tokens_of(text: str, limit: int = sys.maxsize) -> list[str]:
-    """Returns the first lower-case words and punctuation marks of a text; in a script without spaces, its characters.
+def normalized(text: str) -> str:
+    """Returns a text as all features see it: Unicode NFKC, in lower case."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower()
 
-    A combining mark belongs to the character before it. The text is normalized to Unicode NFC.
+
+def tokens_of(text: str, limit: int = sys.maxsize) -> list[str]:
+    """Returns the first words and punctuation marks of a text, normalized; in a script without spaces, its characters.
+
+    A combining mark belongs to the character before it.
     """
-    text = unicodedata.normalize("NFC", text).lower()
-    return [match[0] for match in islice(_patterns()[0].finditer(text), limit)]
+    return [match[0] for match in islice(_patterns()[0].finditer(normalized(text)), limit)]
+
+
+def words_of(text: str) -> set[str]:
+    """Returns the distinct tokens of a text that are no punctuation marks."""
+    return {token for token in tokens_of(text) if token[0].isalnum() or token[0] == "_"}
 
 
 def has_script_without_spaces(texts: Sequence[str]) -> bool:

@@ -1,0 +1,48 @@
+"""How folders and arrays of splits are called, the same for every dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.errors import short_path
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split that a name in upper or lower case stands for; None for any other name."""
+    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
+
+
+def split_folders(
+    root: Path, folders: Sequence[str], training: bool = True, *, may_have_no_train: bool = False
+) -> dict[str, Path]:
+    """Returns the folder of each split in the order of `SPLIT_NAMES`; {} if `root` itself is the training split.
+
+    Args:
+        root: a folder.
+        folders: the names of its subfolders.
+        training: whether the training split is needed.
+        may_have_no_train: whether `root` is the training split even if all its subfolders are called like others.
+
+    Raises:
+        TfloopError: two folders are the same split, or there are other splits only (exit code 4).
+    """
+    found: dict[str, str] = {}
+    for name in folders:
+        split = split_of(name)
+        if split and split in found:
+            problem = f"`{found[split]}` and `{name}` are both the {split} split"
+            refuse(short_path(root), None, problem, hint="rename one of them, or move its files into the other")
+        if split:
+            found[split] = name
+    if "train" in found or (found and not training):
+        return {split: root / found[split] for split in SPLIT_NAMES if split in found}
+    if found and not may_have_no_train and len(found) == len(folders):
+        listed = ", ".join(f"`{name}`" for name in found.values())
+        refuse(short_path(root), None, f"it has {listed}, but no `train`", hint="rename the training folder to `train`")
+    return {}
