@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, Dataset, from_arrays
-from tfloop_cli.engine.data.pipeline import InMemoryBatches
+from tfloop_cli.engine.data.batch_iterators import InMemoryBatches
 from tfloop_cli.engine.data.splits import epoch_order
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, augmentations

@@ -4,9 +4,9 @@ The shuffle is global and needs no buffer. The order does not depend on threads,
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
-from tfloop_cli.engine.data.batch_iterators import BatchIterator, PipelineBatches
+from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.splits import epoch_order
@@ -272,38 +272,3 @@ def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[...
     """
     own = type(source).__module__.startswith("tfloop_cli.")
     return tf.autograph.experimental.do_not_convert(load) if own else load
-
-
-class InMemoryBatches:
-    """Batches that are gathered in the training graph.
-
-    Args:
-        data: its training split is in memory.
-        size: examples per batch.
-        first_step: index of the first batch, counted from 0 over the whole run.
-    """
-
-    def __init__(self, data: Data, size: int, first_step: int) -> None:
-        self._data, self._size = data, size
-        self.batches = self
-        with tf.device("CPU"):
-            self._step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
-            self._order = tf.Variable(tf.zeros(data.examples("train"), tf.int64), trainable=False)
-            self._first = tf.Variable(0, dtype=tf.int64, trainable=False)  # the epoch's first step
-        self.variables: Sequence[tf.Variable] = (self._step, self._order, self._first)
-
-    def set_epoch(self, epoch: int) -> None:
-        self._order.assign(self._data.order(epoch))
-        self._first.assign(self._data.first_step(epoch))
-
-    def seek(self, step: int) -> None:
-        self._step.assign(step)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> tuple[Structure, ...]:
-        first = (self._step - self._first) * self._size
-        indices = self._order[first : first + self._size]
-        self._step.assign_add(1)
-        return self._data.load_training(indices)
