@@ -4,13 +4,13 @@
 
 Columns: 8 numbers (half of them with 2% missing), 5 whole numbers, 5 categories of 10 to 1,000 words, true or false,
 and the class. Printed are the seconds of pyarrow's bare reading and of reading and encoding by the dataset `table`; the
-seconds from the start of `tfloop train` until the end of its first step, with an empty cache and a second time; and the
-peak memory. The first step ends when the first epoch does, less the seconds of a second epoch.
+seconds from the start of `tfloop train` until its first step is saved, with an empty cache and a second time; and the
+peak memory until then.
 """
 
 import argparse
-import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,12 +21,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from tfloop_cli.runs.checkpoints import list_checkpoints
+
+POLL_SECONDS = 0.02
 WORDS = (10, 30, 100, 300, 1000)  # distinct values of the categories
 CONFIG = """\
 extends: tabular.yaml
 dataset: {{name: table, train: {file}, target: label}}
-batch_size: 4096
-epochs: 2
+checkpoint: {{every_steps: 1}}
 device: cpu
 """
 BARE = """\
@@ -94,21 +96,18 @@ def seconds_of(program: str, file: Path) -> float:
 
 
 def train(folder: Path, run: str) -> tuple[float, int]:
-    """Trains two epochs; returns the seconds until the end of the first step, and the peak memory in bytes."""
+    """Trains until the first step is saved; returns the seconds until then, and the peak memory in bytes."""
     command = [sys.executable, "-m", "tfloop_cli", "train", "table.yaml", "--json", "--quiet", "--output", run]
     started = time.perf_counter()
-    arrivals, epochs = [], []
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment(folder))
-    assert process.stdout is not None
-    for line in process.stdout:
-        document = json.loads(line)
-        if document["event"] == "epoch":
-            arrivals.append(time.perf_counter() - started)
-            epochs.append(document["train_seconds"] + document["validation_seconds"])
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder, env=environment(folder))
+    while not list_checkpoints(folder / run / "checkpoints"):
+        assert process.poll() is None, process.returncode
+        time.sleep(POLL_SECONDS)
+    seconds = time.perf_counter() - started
+    process.send_signal(signal.SIGTERM)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, process.returncode
-    return arrivals[0] - epochs[1], usage.ru_maxrss * 1024
+    return seconds, usage.ru_maxrss * 1024
 
 
 def environment(folder: Path) -> dict[str, str]:
