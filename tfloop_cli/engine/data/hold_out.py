@@ -34,19 +34,20 @@ class Splits:
         held_out: those that are held out of the training split.
         folds: of the training split, if an ensemble is validated in folds; else None.
         undone: names of those that "auto" held out, before `undo_auto`.
-        problems: (name of a split, what is wrong with it) for each warning.
+        missing_classes, shared_groups: (name of a split, what is wrong with it) for each warning.
     """
 
     examples: dict[str, tuple[Source, np.ndarray]]
     held_out: list[Choice] = field(default_factory=list)
     folds: Folds | None = None
     undone: list[str] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
+    missing_classes: list[tuple[str, str]] = field(default_factory=list)
+    shared_groups: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def warnings(self) -> list[str]:
         """One line for the user for each problem."""
-        return [f"{split}: {problem}" for split, problem in self.problems]
+        return [f"{split}: {problem}" for split, problem in (*self.missing_classes, *self.shared_groups)]
 
     @property
     def notes(self) -> list[str]:
@@ -97,7 +98,7 @@ class Splits:
             self.examples["train"] = (source, np.sort(np.concatenate([indices, one.indices])))
             self.held_out.remove(one)
         self.undone = [one.split for one in undone]
-        self.problems = [(split, problem) for split, problem in self.problems if split not in self.undone]
+        self.missing_classes = [one for one in self.missing_classes if one[0] not in self.undone]
 
 
 def split_dataset(dataset: Dataset, config: Config, *, training: bool = True) -> Splits:
@@ -132,9 +133,9 @@ def split_dataset(dataset: Dataset, config: Config, *, training: bool = True) ->
     if rules.folds and "validation" not in splits.examples and len(splits.examples["train"][1]) > 1:
         splits.use_folds(rules, candidates)
     if any(one.rule.kind == "stratified" for one in choices):
-        splits.problems += _missing_classes(dataset, splits)
+        splits.missing_classes = _missing_classes(dataset, splits)
     if rules.group is not None:
-        splits.problems += _shared_groups(dataset, rules.group, splits)
+        splits.shared_groups = _shared_groups(dataset, rules.group, splits)
     return splits
 
 

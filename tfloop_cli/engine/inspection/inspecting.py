@@ -38,7 +38,7 @@ def inspect(data: Data, config: Config, skipped: Sequence[str] = ()) -> DataSumm
     found = [
         *findings.invalid_examples(data, skipped),
         *findings.missing_classes(splits),
-        *(Finding("shared_groups", line, line.partition(":")[0]) for line in data.run_splits.shared_groups),
+        *(Finding("shared_groups", f"{split}: {text}", split) for split, text in data.run_splits.shared_groups),
         *findings.duplicates(data, scans),
         *findings.constant_columns(data),
         *find_leaks(data),

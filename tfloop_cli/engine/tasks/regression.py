@@ -195,31 +195,15 @@ def regression(
         )
     scale, numbers = TargetScale(spec.outputs), spec.outputs
 
-    def flat(values: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(values, [-1, numbers])
+    def standardized_loss(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        outputs = tf.reshape(outputs, [-1, numbers])
+        standardized = scale.standardized(tf.reshape(targets, [-1, numbers]))
+        return getattr(keras.losses, loss)(tf.cast(standardized, outputs.dtype), outputs)
 
-    def on_standardized(function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> PerExample:
-        return lambda targets, outputs: function(
-            tf.cast(scale.standardized(flat(targets)), outputs.dtype), flat(outputs)
-        )
-
-    def on_errors(function: Callable[[tf.Tensor], tf.Tensor]) -> PerExample:
-        return lambda targets, outputs: function(tf.cast(flat(targets), tf.float64) - scale.in_own_units(flat(outputs)))
-
-    def determination(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        scaled = scale.within_range(flat(targets))  # not in own units: squares of 2024 hide differences
-        errors = scaled - scale.within_range(scale.in_own_units(flat(outputs)))
-        return tf.concat([tf.square(errors), scaled, tf.square(scaled)], axis=1)
-
-    known: dict[str, PerExample] = {
-        "rmse": on_errors(tf.square),
-        "mae": on_errors(lambda errors: tf.reduce_mean(tf.abs(errors), axis=1)),
-        "mse": on_errors(lambda errors: tf.reduce_mean(tf.square(errors), axis=1)),
-        "r2": determination,
-    }
+    known = _metrics(scale, numbers)
     sums = {"rmse": SumMetric(numbers, _rmse), "r2": SumMetric(3 * numbers, _r2)}
     return Regression(
-        loss=on_standardized(getattr(keras.losses, loss)),
+        loss=standardized_loss,
         other_metrics={name: known[name] for name in metrics},
         monitor=("loss", "min"),
         spec=spec,
@@ -229,3 +213,25 @@ def regression(
         standardize=standardize,
         log=log,
     )
+
+
+def _metrics(scale: TargetScale, numbers: int) -> dict[str, PerExample]:
+    """Returns the metrics by name, in the targets' own units. `numbers` is that per example."""
+
+    def flat(values: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(values, [-1, numbers])
+
+    def on_errors(function: Callable[[tf.Tensor], tf.Tensor]) -> PerExample:
+        return lambda targets, outputs: function(tf.cast(flat(targets), tf.float64) - scale.in_own_units(flat(outputs)))
+
+    def determination(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        scaled = scale.within_range(flat(targets))  # not in own units: squares of 2024 hide differences
+        errors = scaled - scale.within_range(scale.in_own_units(flat(outputs)))
+        return tf.concat([tf.square(errors), scaled, tf.square(scaled)], axis=1)
+
+    return {
+        "rmse": on_errors(tf.square),
+        "mae": on_errors(lambda errors: tf.reduce_mean(tf.abs(errors), axis=1)),
+        "mse": on_errors(lambda errors: tf.reduce_mean(tf.square(errors), axis=1)),
+        "r2": determination,
+    }
