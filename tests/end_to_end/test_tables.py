@@ -104,6 +104,21 @@ def test_held_out_rows_of_a_training_file_are_evaluated_again(config, tmp_path: 
     assert caught.value.code == ExitCode.DATA
 
 
+def test_training_step_can_be_traced_without_the_training_split(config, tmp_path: Path) -> None:
+    """A checkpoint with variables outside of the model needs that."""
+    from tfloop_cli.engine.data import build_data
+    from tfloop_cli.engine.loop import TrainSteps
+    from tfloop_cli.engine.tasks import build_task
+    from tfloop_cli.engine.training.setup import build_state
+
+    encoders = json.loads(build_data(config).encoders_json())
+    (tmp_path / "train.csv").unlink()
+    data = build_data(config, encoders=encoders, split="test")
+    task = build_task(config.task, data.spec)
+    TrainSteps(build_state(task, data, config, 1), data, task, config).trace()
+    assert data.splits == ["test"]
+
+
 def test_second_start_reads_the_cache(config, tmp_path: Path, monkeypatch) -> None:
     from tfloop_cli.engine.data import build_data
     from tfloop_cli.engine.data.tables import table_cache

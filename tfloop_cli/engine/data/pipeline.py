@@ -62,11 +62,15 @@ class Data:
                 "`drop_remainder` drops every batch",
                 hint="lower `batch_size`",
             )
+        self._stand_in = "train" not in self._splits
+        if self._stand_in and self._splits:  # the training step can be traced, which a checkpoint may need
+            self._splits["train"] = next(iter(self._splits.values()))
 
     @property
     def splits(self) -> list[str]:
         """Names of the splits that have examples, including those that are held out of `train`."""
-        return sorted(name for name in self._splits if self.examples(name))
+        names = self._splits.keys() - ({"train"} if self._stand_in else set())
+        return sorted(name for name in names if self.examples(name))
 
     def encoders_json(self) -> bytes | None:
         """Returns the encoders as JSON, for the run folder and its checkpoints; None if the dataset has none."""
