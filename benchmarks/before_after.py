@@ -23,7 +23,7 @@ from statistics import median
 
 from measurement import HERE, CommandError, Measurement, TrainingCommand, measure_rounds, tfloop
 from reporting import COSTS, RATES, Comparison, log, machine, save
-from workloads import EMPTY_CACHE, WORKLOADS
+from workloads import EMPTY_CACHE, WORKLOADS, Workload
 
 ROOT = HERE.parent
 CHECKOUT = "this checkout"
@@ -59,6 +59,11 @@ class Side:
     name: str
     python: str
     root: Path
+
+    def config(self, workload: Workload) -> str:
+        """Returns the name of a workload's config in this revision."""
+        exists = (self.root / "configs" / workload.config).exists()
+        return workload.config if exists or workload.earlier is None else workload.earlier
 
     def describe(self) -> dict[str, object]:
         """Returns the output of `DESCRIBE`.
@@ -137,7 +142,8 @@ def compare(name: str, sides: Sequence[Side], options: argparse.Namespace) -> Co
         sets = workload.sets(options.scale, Path(folder))
         environment = EMPTY_CACHE if workload.files else {}
         commands: dict[str, TrainingCommand] = {
-            side.name: tfloop(workload.config, *sets, python=side.python, environment=environment) for side in sides
+            side.name: tfloop(side.config(workload), *sets, python=side.python, environment=environment)
+            for side in sides
         }
         measurements = measure_rounds(commands, options.rounds, options.epochs, lambda text: log(f"{name}: {text}"))
     if len(measurements) < len(sides):

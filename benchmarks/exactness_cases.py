@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfloop_cli.engine.kernels import KernelSettings, WordMean, fast_kernels, native
+from tfloop_cli.engine.kernels.settings import use_settings
 from tfloop_cli.engine.optimizers.fused import MIN_FUSED_SIZE, fuse
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16", "float64": "float64"}
@@ -91,11 +92,13 @@ class OptimizerCase:
         make: returns a new optimizer.
         shapes: of the variable.
         dtypes: of the variable.
+        settings: of the kernels.
     """
 
     make: Callable[[], keras.Optimizer]
     shapes: tuple[Shape, ...]
     dtypes: tuple[str, ...] = SUPPORTED
+    settings: KernelSettings = ENABLED
 
     def measurement(self, dtype: str, shape: Shape) -> Callable[[tf.Tensor], Results]:
         variables = [keras.Variable(tf.zeros(shape), dtype=one) for one in (dtype, dtype, "float64")]
@@ -106,8 +109,9 @@ class OptimizerCase:
 
         def update(number: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             gradient = tf.cast(tf.random.stateless_normal(shape, [seed, number + 1], 0.3), dtype)
-            for optimizer, variable in zip(optimizers, variables, strict=True):
-                optimizer.apply([tf.cast(gradient, variable.dtype)], [variable])
+            with use_settings(self.settings):
+                for optimizer, variable in zip(optimizers, variables, strict=True):
+                    optimizer.apply([tf.cast(gradient, variable.dtype)], [variable])
             return number + 1, seed
 
         def measure(seed: tf.Tensor) -> Results:
@@ -185,12 +189,14 @@ def _native_cases() -> dict[str, Case]:
     if native.unavailable_reason() is not None:
         return {}
     dtypes, settings = native._dtypes(), KernelSettings(enabled=True, native_threads=2)
+    adam, variables = keras.optimizers.Adam, ((3,), (7, 3), (256, 65), (1024, 1024))
     shapes = ((1, 5, 5, 1), (9, 12, 12, 3), (128, 28, 28, 1), (64, 128, 128, 1))
     relu = layer("Conv2D", 16, 3, activation="relu")
     return {
         "C++ convolution": LayerCase(layer("Conv2D", 16, 3), shapes, dtypes, settings),
         "C++ convolution and relu": LayerCase(relu, shapes, dtypes, settings, relu=True),
         "C++ dense": LayerCase(layer("Dense", 10), ((1, 4096), (128, 21632), (5000, 4096)), dtypes, settings),
+        "C++ adam": OptimizerCase(lambda: adam(0.01), variables, ("float32",), settings),
     }
 
 

@@ -55,6 +55,7 @@ class Workload:
         images: whether PyTorch is measured with both memory formats.
         files: whether the examples are image files.
         untuned: whether `keras fit` is also measured with its defaults.
+        earlier: the config's name in revisions that do not have it.
     """
 
     config: str
@@ -62,6 +63,7 @@ class Workload:
     images: bool = True
     files: bool = False
     untuned: bool = False
+    earlier: str | None = None
 
     def sets(self, scale: float, folder: Path) -> list[str]:
         """Returns the changes to the config, as arguments of `--set`."""
@@ -85,7 +87,7 @@ WORKLOADS = {
     "tabular": Workload("tabular.yaml", 200_000, images=False, untuned=True),
     "resnet": Workload("resnet.yaml", 4_096),
     "vit": Workload("vit.yaml", 4_096),
-    "text": Workload("text_embeddings.yaml", 32_768, images=False),
+    "text": Workload("text_embeddings.yaml", 32_768, images=False, earlier="text.yaml"),
     "images": Workload("images.yaml", 8_000, files=True),
 }
 

@@ -40,7 +40,7 @@ ALLOWED: dict[str, list[str]] = {
     "engine.data": ["errors", "cache_folder", "registry", "config"],
     "engine.datasets": ["errors", "registry", "engine.data"],
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],
-    "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.schedules"],
+    "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.kernels", "engine.schedules"],
     "engine.arrays": [],
     "engine.snapshot": ["errors", "engine.arrays"],
     "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers", "engine.snapshot"],

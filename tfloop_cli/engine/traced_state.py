@@ -51,10 +51,8 @@ def unsaved_states(graph: tf.Graph, own_iterators: int = 0, *, loads_batches: bo
     lines: dict[str, None] = {}  # an ordered set
     iterators = 0
     for operation in _operations(graph):
-        kind, place = operation.type, _place(operation)
+        kind = operation.type
         iterators += kind in ITERATORS
-        if loads_batches and not place:
-            continue
         if kind in PYTHON_CODE:
             name, advice = PYTHON_CODE[kind], USE_TENSORFLOW
         elif kind in TABLES:
@@ -66,6 +64,9 @@ def unsaved_states(graph: tf.Graph, own_iterators: int = 0, *, loads_batches: bo
         elif operation.op_def.is_stateful and kind not in HARMLESS and not _has_resource(operation):
             name, advice = f"`{NAMES.get(kind, kind)}`", USE_SEED if loads_batches else USE_STATELESS
         else:
+            continue
+        place = _place(operation)  # reads the disk: only for operations that may be named
+        if loads_batches and not place:
             continue
         has = "may have" if kind in PYTHON_CODE else "has"
         lines[

@@ -4,7 +4,7 @@ The shuffle is global and needs no buffer. The order does not depend on threads,
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -155,7 +155,8 @@ class Data:
             indices: in the dataset's `train` split before examples are held out, int64 [batch].
         """
         size = self._config.batch_size if self._config.drop_remainder else None
-        return self._load(self._splits["train"][0], tf.ensure_shape(indices, [size]))
+        source, _ = self._splits["train"]
+        return _without_autograph(self._load, source)(source, tf.ensure_shape(indices, [size]))
 
     def order(self, epoch: int) -> np.ndarray:
         """Returns the order of the training examples in an epoch, counted from 0: int64 [examples].
@@ -191,9 +192,11 @@ class Data:
         size = self._config.batch_size
         starts = tf.data.Dataset.range(0, len(indices), size)
         all_indices = tf.constant(indices)
-        return self._finish(
-            starts.map(lambda i: self._load(source, all_indices[i : i + size]), num_parallel_calls=self._parallel)
-        )
+
+        def load(start: tf.Tensor) -> tuple[Structure, ...]:
+            return self._load(source, all_indices[start : start + size])
+
+        return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
 
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
@@ -229,6 +232,15 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
+
+
+def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:
+    """Returns a function that AutoGraph does not convert, unless the user wrote the source that it reads.
+
+    The conversion of tfloop's own code takes longer than tracing it.
+    """
+    own = type(source).__module__.startswith("tfloop_cli.")
+    return tf.autograph.experimental.do_not_convert(load) if own else load
 
 
 class InMemoryBatches:

@@ -1,7 +1,8 @@
-"""Fused optimizer updates: TensorFlow has the whole update of Adam and SGD as one operation, Keras uses a dozen.
+"""Fused optimizer updates: one operation per variable, where Keras uses a dozen.
 
-For small variables, the separate operations are faster; values that all variables share, such as the bias correction,
-are computed once per update. In half precision, updates are Keras' own.
+Adam in float32 is a custom C++ operation, where these are available. Else TensorFlow's own operations for Adam and SGD
+are used; for small variables, the separate operations are faster. Values that all variables share, such as the bias
+correction, are computed once per update. In half precision, updates are Keras' own.
 
 The slots are Keras' own, and the weights equal Keras' within rounding, so checkpoints are interchangeable.
 """
@@ -11,6 +12,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfloop_cli.engine.kernels import native
 
 # The number of elements in a variable from which the fused operation is faster. It divides its work among threads, and
 # waking a thread takes longer than a dozen small operations.
@@ -37,6 +40,7 @@ def fuse(optimizer: keras.Optimizer) -> None:
 def _adam(optimizer: keras.optimizers.Adam) -> Update:
     shared: dict[tf.DType, Shared] = {}
     apply, keras_update = optimizer.apply, optimizer.update_step
+    constants = {"first": 1 - optimizer.beta_1, "second": 1 - optimizer.beta_2, "epsilon": optimizer.epsilon}
 
     def apply_with_new_shared_values(*arguments: Any, **keywords: Any) -> Any:
         shared.clear()
@@ -70,6 +74,9 @@ def _adam(optimizer: keras.optimizers.Adam) -> Update:
         rate, arguments = shared[dtype]
         gradient = tf.cast(gradient, dtype)
         momentum, velocity = optimizer._momentums[index].value, optimizer._velocities[index].value
+        if native.updates_adam(variable):
+            native.adam(variable, (momentum, velocity), gradient, rate, constants)
+            return
         if _is_large(variable) and _rounding_error(optimizer.beta_1, dtype) < MAX_ROUNDING:
             # The fused operation computes 1 - beta from a rounded beta, which is off by 1.3e-5 for 0.999. So the
             # velocity is updated before, and left as it is by beta2 = 1.

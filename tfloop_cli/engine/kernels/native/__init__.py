@@ -1,10 +1,11 @@
-"""Custom C++ operations, compiled at installation, for layers where TensorFlow's use only a part of each vector.
+"""Custom C++ operations, compiled at installation, where TensorFlow's are slow.
 
-They are TensorFlow operations; the C++ code is next to this file. Each has a gradient, whose own gradient is computed
-by TensorFlow's operations.
+They are layers for which TensorFlow uses only a part of each vector, and the update of Adam, for which it needs several
+operations. The C++ code is next to this file. Each layer has a gradient, whose own gradient is computed by TensorFlow's
+operations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ LIBRARY = Path(__file__).with_name("operations.so")
 REQUIRED_CPU_FLAGS = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 MIN_INPUTS, MAX_UNITS = 4096, 16  # of a dense layer
 MAX_CHANNELS, FILTERS_MULTIPLE = 4, 16  # of a convolution
+MAX_ADAM_SIZE = 2**22  # elements of a variable
 
 
 def unavailable_reason() -> str | None:
@@ -125,6 +127,40 @@ def convolution(images: tf.Tensor, filters: tf.Tensor, bias: tf.Tensor, *, relu:
         return outputs, gradient
 
     return forward(images, filters, bias)
+
+
+def updates_adam(variable: tf.Variable) -> bool:
+    """Whether the current settings compute the update of a variable by `adam`.
+
+    The operation writes new buffers, so variables above 16 MiB would raise the peak of memory.
+    """
+    small = variable.shape.num_elements() <= MAX_ADAM_SIZE
+    return current_settings().native_threads > 0 and variable.dtype == tf.float32 and small
+
+
+def adam(
+    variable: tf.Variable,
+    slots: Sequence[tf.Variable],
+    gradient: tf.Tensor,
+    rate: tf.Tensor,
+    constants: dict[str, float],
+) -> None:
+    """Updates a variable and its two moments as `keras.optimizers.Adam` does, within rounding.
+
+    Args:
+        variable: float32, of any shape.
+        slots: the first and the second moment, of the same shape.
+        gradient: of the same shape.
+        rate: float32 [], the learning rate, corrected for the bias of both moments.
+        constants: `first` and `second`, which are 1 - beta_1 and 1 - beta_2, and `epsilon`.
+    """
+    momentum, velocity = slots
+    updated = _operations().tfloop_adam(
+        rate=rate, gradient=gradient, variable=variable, momentum=momentum, velocity=velocity,
+        threads=current_settings().native_threads, **constants,
+    )  # fmt: skip
+    for target, value in zip((variable, *slots), _with_shapes(list(updated), [variable.shape] * 3), strict=True):
+        target.assign(value)
 
 
 @cache

@@ -1,10 +1,13 @@
 // Registers the custom operations with TensorFlow when the library is loaded. The headers contain the computations.
+#include <iterator>
 #include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <vector>
 
+#include "adam.h"
 #include "convolution.h"
 #include "narrow_dense.h"
 #include "tensorflow.h"
@@ -31,17 +34,24 @@ void require(bool condition, const char* message) {
 
 struct Input {
   TF_Tensor* tensor = nullptr;
-  Input(TF_OpKernelContext* context, int index, int dims) {
+  Input(TF_OpKernelContext* context, int index) {
     Status status;
     TF_GetInput(context, index, &tensor, status);
     status.check();
-    if (TF_NumDims(tensor) == dims) return;
-    TF_DeleteTensor(tensor);
-    throw Error{"input " + std::to_string(index) + " must have " + std::to_string(dims) + " dimensions"};
+  }
+  Input(TF_OpKernelContext* context, int index, int dims) : Input(context, index) {
+    if (this->dims() != dims)
+      throw Error{"input " + std::to_string(index) + " must have " + std::to_string(dims) + " dimensions"};
   }
   ~Input() { TF_DeleteTensor(tensor); }
   Input(const Input&) = delete;
+  int dims() const { return TF_NumDims(tensor); }
   int64_t dim(int i) const { return TF_Dim(tensor, i); }
+  int64_t size() const {
+    int64_t size = 1;
+    for (int i = 0; i < dims(); i++) size *= dim(i);
+    return size;
+  }
   template <class T>
   const T* data() const { return (const T*)TF_TensorData(tensor); }
 };
@@ -51,12 +61,13 @@ constexpr TF_DataType DATA_TYPE = TF_FLOAT;
 template <>
 constexpr TF_DataType DATA_TYPE<bfloat16> = TF_BFLOAT16;
 
-template <class T>
-T* allocate_output(TF_OpKernelContext* context, int index, std::initializer_list<int64_t> dims) {
+template <class T, class Dims = std::initializer_list<int64_t>>
+T* allocate_output(TF_OpKernelContext* context, int index, const Dims& dims) {
   size_t bytes = sizeof(T);
   for (int64_t dim : dims) bytes *= dim;
   Status status;
-  TF_Tensor* tensor = TF_AllocateOutput(context, index, DATA_TYPE<T>, dims.begin(), dims.size(), bytes, status);
+  TF_Tensor* tensor =
+      TF_AllocateOutput(context, index, DATA_TYPE<T>, std::data(dims), (int)dims.size(), bytes, status);
   status.check();
   T* data = (T*)TF_TensorData(tensor);
   TF_DeleteTensor(tensor);  // the context holds its own reference to the data
@@ -66,6 +77,7 @@ T* allocate_output(TF_OpKernelContext* context, int index, std::initializer_list
 struct Attributes {
   int32_t threads = 1;
   unsigned char relu = 0, same = 0;
+  float first = 0, second = 0, epsilon = 0;
 };
 
 ConvolutionShape convolution_shape(const Input& images, const int64_t filters[4], bool same) {
@@ -147,13 +159,36 @@ void narrow_dense_weights_gradient(const Attributes& attributes, TF_OpKernelCont
   });
 }
 
-template <bool IS_CONVOLUTION>
+void adam(const Attributes& attributes, TF_OpKernelContext* context) {
+  Input rate(context, 0, 0), gradient(context, 1), variable(context, 2), momentum(context, 3), velocity(context, 4);
+  std::vector<int64_t> dims(variable.dims());
+  for (int i = 0; i < variable.dims(); i++) dims[i] = variable.dim(i);
+  int64_t size = variable.size();
+  require(gradient.size() == size && momentum.size() == size && velocity.size() == size,
+          "gradient, variable, momentum and velocity must have the same shape");
+  float* outputs[3];
+  for (int i = 0; i < 3; i++) outputs[i] = allocate_output<float>(context, i, dims);
+  update_adam({size, gradient.data<float>(), variable.data<float>(), momentum.data<float>(), velocity.data<float>(),
+               outputs[0], outputs[1], outputs[2]},
+              {attributes.first, attributes.second, attributes.epsilon, *rate.data<float>()}, attributes.threads);
+}
+
+enum class Kind { DENSE, CONVOLUTION, ADAM };
+
+template <Kind KIND>
 void* create_attributes(TF_OpKernelConstruction* construction) {
   auto* attributes = new Attributes;
   Status status;
   TF_OpKernelConstruction_GetAttrInt32(construction, "threads", &attributes->threads, status);
-  if (IS_CONVOLUTION) TF_OpKernelConstruction_GetAttrBool(construction, "relu", &attributes->relu, status);
-  if (IS_CONVOLUTION) TF_OpKernelConstruction_GetAttrBool(construction, "same", &attributes->same, status);
+  if (KIND == Kind::CONVOLUTION) {
+    TF_OpKernelConstruction_GetAttrBool(construction, "relu", &attributes->relu, status);
+    TF_OpKernelConstruction_GetAttrBool(construction, "same", &attributes->same, status);
+  }
+  if (KIND == Kind::ADAM) {
+    TF_OpKernelConstruction_GetAttrFloat(construction, "first", &attributes->first, status);
+    TF_OpKernelConstruction_GetAttrFloat(construction, "second", &attributes->second, status);
+    TF_OpKernelConstruction_GetAttrFloat(construction, "epsilon", &attributes->epsilon, status);
+  }
   return attributes;
 }
 
@@ -181,41 +216,54 @@ void run_kernel(void* attributes, TF_OpKernelContext* context) {
   }
 }
 
-template <bool IS_CONVOLUTION, Compute* COMPUTE_FLOAT, Compute* COMPUTE_BFLOAT16>
-void register_operation(const char* name, std::initializer_list<const char*> inputs,
-                        std::initializer_list<const char*> outputs) {
+template <Kind KIND>
+void register_kernel(const char* name, TF_DataType type, void (*run)(void*, TF_OpKernelContext*)) {
+  Status status;
+  auto delete_attributes = [](void* attributes) { delete (Attributes*)attributes; };
+  auto* builder = TF_NewKernelBuilder(name, "CPU", create_attributes<KIND>, run, delete_attributes);
+  TF_KernelBuilder_TypeConstraint(builder, "T", type, status);
+  TF_RegisterKernelBuilder(name, builder, status);
+}
+
+using Specs = std::initializer_list<const char*>;
+
+void register_operation(const char* name, Specs attributes, Specs inputs, Specs outputs) {
   Status status;
   auto* builder = TF_NewOpDefinitionBuilder(name);
-  TF_OpDefinitionBuilderAddAttr(builder, "T: {float, bfloat16}");
   TF_OpDefinitionBuilderAddAttr(builder, "threads: int >= 1");
-  if (IS_CONVOLUTION) TF_OpDefinitionBuilderAddAttr(builder, "relu: bool");
-  if (IS_CONVOLUTION) TF_OpDefinitionBuilderAddAttr(builder, "same: bool");
+  for (auto* attribute : attributes) TF_OpDefinitionBuilderAddAttr(builder, attribute);
   for (auto* input : inputs) TF_OpDefinitionBuilderAddInput(builder, input);
   for (auto* output : outputs) TF_OpDefinitionBuilderAddOutput(builder, output);
   TF_OpDefinitionBuilderSetShapeInferenceFunction(builder, TF_ShapeInferenceContextSetUnknownShape);
   TF_RegisterOpDefinition(builder, status);
-  auto register_kernel = [&](TF_DataType type, void (*run)(void*, TF_OpKernelContext*)) {
-    auto delete_attributes = [](void* attributes) { delete (Attributes*)attributes; };
-    auto* builder = TF_NewKernelBuilder(name, "CPU", create_attributes<IS_CONVOLUTION>, run, delete_attributes);
-    TF_KernelBuilder_TypeConstraint(builder, "T", type, status);
-    TF_RegisterKernelBuilder(name, builder, status);
-  };
-  register_kernel(TF_FLOAT, run_kernel<COMPUTE_FLOAT>);
-  register_kernel(TF_BFLOAT16, run_kernel<COMPUTE_BFLOAT16>);
+}
+
+template <Kind KIND, Compute* COMPUTE_FLOAT, Compute* COMPUTE_BFLOAT16>
+void register_layer(const char* name, Specs inputs, Specs outputs) {
+  if (KIND == Kind::CONVOLUTION)
+    register_operation(name, {"T: {float, bfloat16}", "relu: bool", "same: bool"}, inputs, outputs);
+  else
+    register_operation(name, {"T: {float, bfloat16}"}, inputs, outputs);
+  register_kernel<KIND>(name, TF_FLOAT, run_kernel<COMPUTE_FLOAT>);
+  register_kernel<KIND>(name, TF_BFLOAT16, run_kernel<COMPUTE_BFLOAT16>);
 }
 
 const bool registered = [] {
-  register_operation<true, convolution<float>, convolution<bfloat16>>(
+  register_layer<Kind::CONVOLUTION, convolution<float>, convolution<bfloat16>>(
       "TfloopConvolution", {"images: T", "filters: T", "bias: T"}, {"outputs: T"});
-  register_operation<true, convolution_gradient<float>, convolution_gradient<bfloat16>>(
+  register_layer<Kind::CONVOLUTION, convolution_gradient<float>, convolution_gradient<bfloat16>>(
       "TfloopConvolutionGradient", {"images: T", "filters: T", "outputs: T", "upstream: T"},
       {"filters_gradient: T", "bias_gradient: T"});
-  register_operation<false, narrow_dense<float>, narrow_dense<bfloat16>>(
+  register_layer<Kind::DENSE, narrow_dense<float>, narrow_dense<bfloat16>>(
       "TfloopNarrow", {"inputs: T", "weights: T", "bias: T"}, {"outputs: T", "transposed: T"});
-  register_operation<false, narrow_dense_inputs_gradient<float>, narrow_dense_inputs_gradient<bfloat16>>(
+  register_layer<Kind::DENSE, narrow_dense_inputs_gradient<float>, narrow_dense_inputs_gradient<bfloat16>>(
       "TfloopNarrowInputsGradient", {"upstream: T", "transposed: T"}, {"inputs_gradient: T"});
-  register_operation<false, narrow_dense_weights_gradient<float>, narrow_dense_weights_gradient<bfloat16>>(
+  register_layer<Kind::DENSE, narrow_dense_weights_gradient<float>, narrow_dense_weights_gradient<bfloat16>>(
       "TfloopNarrowWeightsGradient", {"inputs: T", "upstream: T"}, {"weights_gradient: T", "bias_gradient: T"});
+  register_operation("TfloopAdam", {"T: {float}", "first: float", "second: float", "epsilon: float"},
+                     {"rate: T", "gradient: T", "variable: T", "momentum: T", "velocity: T"},
+                     {"new_variable: T", "new_momentum: T", "new_velocity: T"});
+  register_kernel<Kind::ADAM>("TfloopAdam", TF_FLOAT, run_kernel<adam>);
   return true;
 }();
 
