@@ -25,9 +25,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from real_sets import RealSet, WriteSet, tables
+from real_sets import RealSet, WriteSet, images, tables, texts
 
-SETS: Mapping[str, WriteSet] = {**tables.SETS}
+SETS: Mapping[str, WriteSet] = {**tables.SETS, **texts.SETS, **images.SETS}
 MAX_DIFFERENCE = 2.0  # points of accuracy
 MAX_R2_FRACTION = 0.05
 # Prints the indices of the training and the test examples that a run of a config has.

@@ -31,9 +31,9 @@ def setup_warnings(config: Config, data: Data, task: Task) -> list[str]:
     lines = config_warnings(config)
     if config.validation != 0 and not data.examples("validation"):
         lines += without_validation(config)
-    if config.batch_size > (examples := data.examples("train")):
+    if data.batch_size > (examples := data.examples("train")):
         lines.append(
-            f"`batch_size: {config.batch_size}` is larger than the training split of {examples} examples: an epoch is "
+            f"`batch_size: {data.batch_size}` is larger than the training split of {examples} examples: an epoch is "
             "one step"
         )
     lines += _length_warnings(config, config.epochs * data.steps_per_epoch)
