@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 REQUIRED_RATIO = 1.3
-CLASSES, SIDE, BATCH, EPOCHS = 10, 96, 64, 2
+CLASSES, SIDE, BATCH, EPOCHS = 10, 96, 32, 2
 FILTERS = (8, 16)
 SAMPLE_SECONDS = 0.05  # between two looks at the memory of a process and of those it started
 
