@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.data_summary import DataSummary, Finding
+from tfloop_cli.data_summary import DataSummary, Finding, SplitSummary
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.structures import is_several
@@ -48,21 +48,22 @@ def inspect(data: Data, config: Config, skipped: Sequence[str] = ()) -> DataSumm
         task=config.task.name,
         splits=splits,
         inputs=input_summaries(data, config.scale_uint8),
-        columns=tuple(_columns(data)),
+        columns=tuple(_columns(data, splits)),
         notes=(*notes, *data.run_splits.notes),
         examples=tuple(_examples(data)),
         findings=tuple(found),
     )
 
 
-def _columns(data: Data) -> list[dict[str, Any]]:
+def _columns(data: Data, splits: Sequence[SplitSummary]) -> list[dict[str, Any]]:
     """Returns what is shown of each column of a table; see `DataSummary`."""
     encoders = data.encoders
     rows: list[dict[str, Any]] = [] if encoders is None else [dict(row) for row in encoders.overview()]
     if isinstance(encoders, TableEncoders):
         moments = {column.name: (column.mean, column.deviation) for column in encoders.columns}
-        target = encoders.target
-        moments |= dict(zip(target.names, zip(target.means, target.deviations, strict=True), strict=False))
+        if statistics := next((one.targets for one in splits if one.name == "train"), None):
+            both = zip(statistics["mean"], statistics["deviation"], strict=True)
+            moments |= dict(zip(encoders.target.names, both, strict=True))
         for row in rows:
             row["mean"], row["deviation"] = moments.get(row["name"], (None, None))
     return rows
