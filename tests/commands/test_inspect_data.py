@@ -72,7 +72,7 @@ def test_json_is_one_document(run) -> None:
     code, out, _ = run("data.csv", "--target", "kind", "--json", "--strict")
     document = json.loads(out)
     assert (code, document["event"], document["dataset"]) == (4, "data", "table")
-    assert [split["examples"] for split in document["splits"]] == [64, 8, 8]
+    assert [split["examples"] for split in document["splits"]] == [72, 8]
     assert [(one["kind"], one["column"]) for one in document["findings"]] == [("leak", "copy")]
     assert document["examples"][0] == {"size": "0.0", "kind": "a", "copy": "x"}
 

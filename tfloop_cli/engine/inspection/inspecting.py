@@ -29,7 +29,7 @@ def inspect(data: Data, config: Config, skipped: Sequence[str] = ()) -> DataSumm
         config: after the task was decided.
         skipped: what `build_data` warned of.
     """
-    names = ordered(data.splits)
+    names = [name for name in ordered(data.splits) if name == "train" or not data.has_folds(name)]  # folds are of train
     scans = {name: scan(data, name) for name in names}
     splits = tuple(split_summary(data, name, scans[name]) for name in names)
     notes = [] if data.encoders is None else [one for one in data.encoders.notes if not one.startswith("duplicates: ")]

@@ -42,7 +42,7 @@ def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], coun
         found = (cells for _, cells in records(file, dialect) if len(cells) == len(dialect.names))
         return [dict(zip(dialect.names, cells, strict=True)) for cells in islice(found, count)]
     if file.kind == "jsonl":
-        return [cells for _, cells in islice(json_records(file), count)]
+        return [cells for _, cells in islice(json_records(file, "", options), count)]
     if file.kind == "excel":
         table: list[dict[str, Any]] = read_excel(file).slice(0, count).to_pylist()
         return table
