@@ -37,7 +37,7 @@ ALLOWED: dict[str, list[str]] = {
     "engine.runtime": ["errors", "hardware", "config", "engine.kernels"],
     "engine.augmentations": ["errors", "registry"],
     "engine.schedules": ["errors", "registry"],
-    "engine.data": ["errors", "cache_folder", "registry", "config"],
+    "engine.data": ["errors", "hardware", "cache_folder", "registry", "config"],
     "engine.datasets": ["errors", "registry", "engine.data"],
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],
     "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.kernels", "engine.schedules"],
