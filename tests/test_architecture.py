@@ -14,11 +14,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAME = "tfloop_cli"
 HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "numpy", "safetensors", "ml_dtypes"}
 ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "inspect_data")}
-LAZY_IMPORTS = {
-    "cli.py",
-    "inspect_cli.py",
-    "commands/shared.py",
-}  # imports inside of functions, so that `--help` is fast
+LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
+    "cli.py", "inspect_cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
+}  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 60, 4
 
 # Each part of the package -> the parts that it may import, besides itself. A part may import only parts above it.

