@@ -10,6 +10,8 @@ from benchmarks.durability.common import SMALL, Campaign
 # Arguments of components that have no default. A new component with such arguments must be added here.
 REQUIRED_ARGUMENTS: dict[str, dict[str, Any]] = {"piecewise": {"boundaries_steps": [3], "factors": [1.0, 0.1]}}
 REGRESSION = {"dataset": SMALL["dataset"] | {"classes": 0, "targets": 2}}
+ROWS = {"dataset": SMALL["dataset"] | {"shape": [5]}}
+NUMBERS = {"dataset": REGRESSION["dataset"] | {"shape": [5]}}
 TEXTS = {"dataset": {"name": "synthetic_text", "words": 48, "longest": 9, "train_examples": 64, "test_examples": 16}}
 
 
@@ -122,7 +124,8 @@ def fitting(configs: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str,
     from tfloop_cli.errors import TfloopError
 
     for name, config in configs.items():
-        for changes in ({}, REGRESSION, TEXTS, {"early_stopping": None}):  # the last for tasks without a default metric
+        # The last one is for tasks without a default metric.
+        for changes in ({}, REGRESSION, TEXTS, ROWS, NUMBERS, {"early_stopping": None}):
             try:
                 run = Run(config | changes)
             except (TfloopError, ValueError):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -73,9 +74,21 @@ def test_examples_import_only_public_names(examples: Path) -> None:
         assert set(modules) == {"tfloop_cli"}, path
 
 
+def write_data(folder: Path) -> None:
+    """Writes what the page calls `wine.csv` and `FOLDER`."""
+    rows = [f"{number % 7},{number % 5},{'good' if number % 7 > 3 else 'bad'}" for number in range(60)]
+    (folder / "wine.csv").write_text("\n".join(["acid,sugar,quality", *rows]), encoding="utf-8")
+    header = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 54 + 192, 0, 0, 54, 40, 8, 8, 1, 24, 0, 192, 0, 0, 0, 0)
+    for number in range(40):  # bitmaps of 8 x 8 pixels
+        path = folder / "FOLDER" / ("dark", "light")[number % 2] / f"{number}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(header + bytes([number + 200 * (number % 2)] * 192))
+
+
 def test_getting_started_commands_run_in_order(tmp_path: Path) -> None:
     """In one folder, as a reader would run them; with one epoch instead of five."""
     write_files("getting-started.md", tmp_path)
+    write_data(tmp_path)
     outputs = {}
     for command in commands("getting-started.md"):
         short = f"{command} --epochs 1" if command == "tfloop train mnist.yaml" else command

@@ -303,7 +303,7 @@ def test_damaged_image_costs_no_second_pass(folder: Path, monkeypatch: pytest.Mo
     with pytest.raises(tf.errors.OpError):
         tf.function(dataset.splits["train"].gather)(tf.constant([4, 1], tf.int64))
     assert str(folder / "train/dog/c.png") in str(dataset.splits["train"].failure)
-    assert len(paths) == 2
+    assert len(paths) <= 2  # the other one may not be decoded any more
 
 
 def test_damaged_first_image_error_contains_its_path(folder: Path) -> None:
