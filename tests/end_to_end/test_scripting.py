@@ -63,7 +63,8 @@ def test_start_event_describes_schedule_warm_up_and_splits(trainer, tmp_path: Pa
         optimizer={"name": "sgd", "learning_rate": 0.05}, schedule="cosine", warmup_steps=1200, batch_size=8,
         validation=200,
     )  # fmt: skip
-    facts = start_event(RunFolder(tmp_path), run.config, run.data, run.state, []).facts
+    config = run.config.model_copy(update={"batch_size": "auto"})  # as the config of a run has it
+    facts = start_event(RunFolder(tmp_path), config, run.data, run.state, []).facts
     assert list(facts) == ["dataset", "model", "optimizer", "batches", "device"]
     assert facts["dataset"] == "synthetic (2,000 train, 200 validation, 23 test)"
     assert facts["optimizer"] == "sgd, learning rate 0.05, cosine schedule after 1,200 warm-up steps"

@@ -44,7 +44,7 @@ def start_event(
             **_inputs(data.spec, config),
             "model": f"{config.model.name} ({parameters:,} parameters)",
             "optimizer": _optimizer(config),
-            "batches": f"{config.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
+            "batches": f"{data.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
             "device": f"{config.device}, {config.threads} thread{'s' if config.threads != 1 else ''}, "
             f"{config.precision}, compile: {config.compile}, kernels: {config.kernels}",
         },
