@@ -48,8 +48,6 @@ class Decoder:
         self.shape, self._fit, self._gray_level, self._max16 = shape, fit, GRAY_LEVELS[background], max16
         self.settings = (DECODER_VERSION, shape, fit, background, max16)
         self.version = (*self.settings, tf.__version__, pillow_version())
-        pixels = tf.TensorSpec([None, None, shape[2]], tf.uint8)
-        self._resized = tf.function(self._resize_on_cpu, input_signature=[pixels], autograph=False)
 
     def decode(self, path: str) -> np.ndarray:
         """Returns the pixels of a file: uint8 [height, width, channels].
@@ -65,7 +63,7 @@ class Decoder:
             raise invalid_image(path, f"it cannot be read: {error.strerror or error}") from error
         try:
             pixels = self._pixels(content)
-            return pixels if pixels.shape == self.shape else self._resized(pixels).numpy()
+            return pixels if pixels.shape == self.shape else self._resize(pixels)
         except tf.errors.ResourceExhaustedError:
             raise  # the image is valid
         except tf.errors.OpError as error:
@@ -81,29 +79,29 @@ class Decoder:
             return tf.raw_ops.DecodeImage(contents=content, channels=channels, expand_animations=False).numpy()
         return decode_pixels(content, channels, self._gray_level, self._max16)
 
-    def _resize_on_cpu(self, pixels: tf.Tensor) -> tf.Tensor:
-        with tf.device("CPU"):
-            return self._resize(pixels)
+    def _resize(self, pixels: np.ndarray) -> np.ndarray:
+        """Resizes with antialiasing: uint8 [height, width, channels] -> uint8 of the shape.
 
-    def _resize(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Resizes with antialiasing: uint8 [height, width, channels] -> uint8 of the shape."""
-        sides = tf.shape(pixels)[:2]
-        target = tf.constant(self.shape[:2])
-        ratios = tf.cast(sides, tf.float64) / tf.cast(target, tf.float64)
-        inner = target
+        One operation, the one of `tf.image.resize`: each costs as much time as a small image.
+        """
+        sides, target = np.array(pixels.shape[:2]), np.array(self.shape[:2])
+        ratios, inner = sides / target, target
         if self._fit == "crop":  # the part of the image that is used
-            part = tf.cast(tf.round(tf.cast(target, tf.float64) * tf.reduce_min(ratios)), tf.int32)
-            part = tf.clip_by_value(part, 1, sides)
-            first = (sides - part) // 2
-            pixels = pixels[first[0] : first[0] + part[0], first[1] : first[1] + part[1]]
+            sides = np.clip(np.round(target * ratios.min()).astype(int), 1, sides)
+            first = (np.array(pixels.shape[:2]) - sides) // 2
+            pixels = pixels[first[0] : first[0] + sides[0], first[1] : first[1] + sides[1]]
         elif self._fit == "pad":  # the part of the result that is the image
-            inner = tf.cast(tf.round(tf.cast(sides, tf.float64) / tf.reduce_max(ratios)), tf.int32)
-            inner = tf.clip_by_value(inner, 1, target)
-        resized = tf.image.resize(pixels, inner, antialias=True)
-        resized = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
-        before = (target - inner) // 2
-        borders = tf.stack([before, target - inner - before], axis=1)  # [2, 2]
-        return tf.pad(resized, tf.concat([borders, [[0, 0]]], 0), constant_values=self._gray_level)
+            inner = np.clip(np.round(sides / ratios.max()).astype(int), 1, target)
+        with tf.device("CPU"):
+            resized = tf.raw_ops.ScaleAndTranslate(
+                images=np.ascontiguousarray(pixels)[np.newaxis], size=inner.astype(np.int32),
+                scale=inner.astype(np.float32) / sides.astype(np.float32), translation=np.zeros(2, np.float32),
+                kernel_type="triangle", antialias=True,
+            ).numpy()[0]  # fmt: skip
+        result = np.full(self.shape, self._gray_level, np.uint8)
+        top, left = (target - inner) // 2
+        result[top : top + inner[0], left : left + inner[1]] = np.clip(np.round(resized), 0, 255)
+        return result
 
     def decode_all(self, paths: Sequence[str]) -> np.ndarray:
         """Returns the pixels of files, which all cores decode: uint8 [files, height, width, channels]. See `decode`."""
