@@ -46,6 +46,7 @@ def measure(options: argparse.Namespace) -> None:
 
     from tfloop_cli.commands import train as command
     from tfloop_cli.config.loading import from_mapping, load
+    from tfloop_cli.engine.training import setup
     from tfloop_cli.registry import models
     from tfloop_cli.runs.folder import RunFolder
     from tfloop_cli.runs.start import TrainOptions
@@ -57,7 +58,7 @@ def measure(options: argparse.Namespace) -> None:
         f"model={{name: mlp, hidden: [{options.units}, {options.units}]}}", "optimizer=adam", "batch_size=32",
         "validation=32", "precision=float32", "device=cpu", f"epochs={3 if resume else 2}", *options.set,
     ]).config  # fmt: skip
-    before, state_bytes, build, create = 0, 0, models.build, command.create_state
+    before, state_bytes, build, create = 0, 0, models.build, setup.create_state
 
     def build_model(*arguments: Any) -> Any:
         nonlocal before
@@ -75,7 +76,7 @@ def measure(options: argparse.Namespace) -> None:
     train_options = TrainOptions("memory", output=options.run, resume=run if resume else None)
     with (
         mock.patch.object(models, "build", build_model),
-        mock.patch.object(command, "create_state", create_state),
+        mock.patch.object(setup, "create_state", create_state),
     ):
         command.train(from_mapping(config.model_dump(mode="json"), "benchmark"), train_options, Console(quiet=True))
     peak = status("VmHWM") - before
