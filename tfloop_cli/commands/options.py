@@ -22,22 +22,19 @@ def shortcut(assignment: str, text: str = "", kind: str = "") -> Any:
     )
 
 
+def configs(metavar: str, help_: str) -> Any:
+    """Returns positional arguments that are configs, and maybe something else."""
+    return typer.Argument(metavar=metavar, help=help_, autocompletion=complete("configs"), show_default=False)
+
+
 ConfigArguments = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="CONFIG",
-        help="Config files or built-in configs; the same as --config.",
-        autocompletion=complete("configs"),
-        show_default=False,
-    ),
+    list[str] | None, configs("CONFIG", "Config files or built-in configs; the same as --config.")
 ]
 Sources = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="CONFIG|PATH",
-        help="Configs, as for `tfloop train`; or data: a folder, or a .csv, .parquet, .jsonl, .npz, ... file.",
-        autocompletion=complete("configs"),
-        show_default=False,
+    configs(
+        "CONFIG|PATH",
+        "Configs, as for `tfloop train`; or data: a folder, or a .csv, .parquet, .jsonl, .npz, ... file.",
     ),
 ]
 DatasetName = Annotated[

@@ -227,7 +227,7 @@ class Config(BaseModel):
     )
     kernels: Annotated[Literal["native", "tensorflow", "auto"], OnResume.CHANGES_REST] = Field(
         default="auto",
-        description="Whether supported layers use tfloop's C++ operations (native), which are compiled at "
+        description="Whether supported layers and Adam use tfloop's C++ operations (native), which are compiled at "
         "installation, or those of TensorFlow. auto: native if available. Results differ in rounding, so a run keeps "
         "the choice.",
     )

@@ -116,7 +116,7 @@ def fit(
         while (left := int(state.epoch_start) + steps - int(state.step)) > 0:
             with executions.next(first := int(state.step), left) as count, train_steps.explain_errors(first, count):
                 guard.run_steps(count)
-            rate = count * config.batch_size / executions.seconds
+            rate = count * data.batch_size / executions.seconds
             yield Progress(epoch, int(state.step), steps - left + count, values_of(state, task), rate, "train", steps)
         train_seconds = time.perf_counter() - started
         # `train` covers the whole epoch, `examples` only those trained by this process

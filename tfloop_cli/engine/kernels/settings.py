@@ -15,7 +15,7 @@ class KernelSettings:
 
     Attributes:
         enabled: whether to replace any implementation; only on a CPU.
-        native_threads: threads per C++ operation; 0 if layers do not use them.
+        native_threads: threads per C++ operation; 0 if they are not used.
         xla: whether XLA compiles the graph; it does not support all replacements.
     """
 
