@@ -13,9 +13,10 @@ PACKAGE = ROOT / "tfloop_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAME = "tfloop_cli"
 HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "numpy", "safetensors", "ml_dtypes"}
-ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "inspect_data")}
+ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "inspect_data", "opening")}
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
-    "cli.py", "inspect_cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
+    "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
+    *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 60, 4
 
@@ -65,6 +66,10 @@ ALLOWED: dict[str, list[str]] = {
     "engine.checkpoints": [
         "errors", "events", "files", "config", "runs", "engine.arrays", "engine.snapshot", "engine.state",
     ],
+    "engine.trained_run": [
+        "errors", "config", "runs", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
+        "engine.training", "engine.loop", "engine.checkpoints",
+    ],
     "engine.image_grid": [],
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],
     "engine.inspection": ["errors", "data_summary", "config", "engine.data"],
@@ -72,11 +77,11 @@ ALLOWED: dict[str, list[str]] = {
     "commands": [
         "errors", "events", "data_summary", "signals", "watchdog", "thresholds", "files", "cache_folder", "registry",
         "config", "runs", "terminal", "engine.runtime", "engine.data", "engine.tasks", "engine.evaluation",
-        "engine.training", "engine.loop", "engine.checkpoints", "engine.image_grid", "engine.samples",
-        "engine.inspection", "engine.start_event",
+        "engine.training", "engine.loop", "engine.checkpoints", "engine.trained_run", "engine.image_grid",
+        "engine.samples", "engine.inspection", "engine.start_event",
     ],
-    "inspect_cli": ["errors", "terminal", "commands"],
-    "cli": ["errors", "terminal", "commands", "inspect_cli"],
+    "command_line": ["errors", "terminal", "commands"],
+    "cli": ["errors", "terminal", "commands", "command_line"],
     "__main__": ["signals", "cli"],
 }  # fmt: skip
 
@@ -163,7 +168,7 @@ def test_every_allowed_import_is_used() -> None:
     for part, allowed in ALLOWED.items():
         files = [file for module, file in MODULES.items() if part_of(module) == part]
         used = {part_of(other) for file in files for other in own_imports(file)}
-        if part not in ("cli", "inspect_cli"):  # they import commands inside of functions
+        if part not in ("cli", "command_line"):  # they import commands inside of functions
             assert set(allowed) <= used, f"{part} does not import {sorted(set(allowed) - used)}"
 
 

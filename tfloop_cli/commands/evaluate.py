@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfloop_cli.config.loading import from_mapping
-from tfloop_cli.engine import runtime
+from tfloop_cli.commands.opening import open_checkpoint, set_up
 from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.data.build_context import DATA
@@ -16,11 +15,8 @@ from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
-from tfloop_cli.registry import plugins
-from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
-from tfloop_cli.runs.code_copies import code_to_load
-from tfloop_cli.runs.folder import RunFolder, run_of
-from tfloop_cli.runs.metadata import trained_config
+from tfloop_cli.runs.checkpoints import Checkpoint
+from tfloop_cli.runs.folder import run_of
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
 from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
@@ -61,18 +57,8 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         options: see `Options`.
         console: prints the scores.
     """
-    checkpoint = Checkpoint.open(
-        folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
-    )
-    copies = RunFolder(checkpoint.path.resolve().parent.parent).code
-    code, only = code_to_load(copies, checkpoint.manifest, options.code, options.trust_code)
-    plugins.load(code, console.warn, only)
-    trained, changes = trained_config(checkpoint), {"device": options.device}
-    if trained.get("kernels") == "native":
-        changes["kernels"] = "auto"  # this machine may not have the C++ operations
-    config = from_mapping(trained | changes, str(checkpoint.path))
-    with console.quiet_stderr():
-        config = runtime.setup(config, console.note)
+    checkpoint = open_checkpoint(folder, options.checkpoint)
+    config = set_up(checkpoint, options.device, options.code, options.trust_code, console)
     encoders, split = checkpoint.encoders() or {}, DATA if options.data else options.split
     how = {"split": split, "other": options.data, "progress": console.show_progress}
     data = build_data(config, console.warn, encoders or None, **how)

@@ -17,6 +17,7 @@ from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
+from tfloop_cli.engine.data.spec_json import spec_to_json
 from tfloop_cli.engine.data.splits import epoch_order
 from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
@@ -92,7 +93,7 @@ class Data:
     def facts(self) -> dict[str, Any]:
         """What metadata contains about the data."""
         facts = {"data": self.fingerprint, "train_examples": self.examples("train"), "decisions": self.decisions}
-        return facts | self.run_splits.facts
+        return facts | {"spec": spec_to_json(self.spec)} | self.run_splits.facts
 
     @property
     def decisions(self) -> dict[str, Any]:

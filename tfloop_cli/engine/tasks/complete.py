@@ -71,6 +71,9 @@ class CompleteTask:
     def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
         return self._task.predict(state, inputs) if hasattr(self._task, "predict") else None
 
+    def probabilities(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
+        return self._task.probabilities(state, inputs) if hasattr(self._task, "probabilities") else None
+
     def samples(self, state: TrainState) -> np.ndarray | None:
         return self._task.samples(state) if hasattr(self._task, "samples") else None
 

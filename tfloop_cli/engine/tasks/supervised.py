@@ -79,6 +79,13 @@ class Supervised:
         """Like that of `Task`; of an ensemble with the members that count only, see `Folds.weights`."""
         return tf.argmax(self.logits(self._outputs(state, inputs, weights)), axis=-1) if self.classes else None
 
+    def probabilities(self, state: TrainState, inputs: Structure) -> tf.Tensor | None:
+        """Returns the probability of each class, float [batch, classes]; None if the targets are numbers."""
+        if not self.classes:
+            return None
+        logits = self.logits(self._outputs(state, inputs, None))
+        return tf.nn.softmax(logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32))
+
     def _outputs(self, state: TrainState, inputs: Structure, weights: tf.Tensor | None) -> tf.Tensor:
         if self.ensemble and weights is not None:
             return self.ensemble.predictions(inputs, weights)

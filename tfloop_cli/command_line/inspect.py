@@ -11,7 +11,7 @@ app = typer.Typer(help="Look at data before training.", **SETTINGS)
 
 
 @app.callback()
-def inspect() -> None:
+def about() -> None:
     """Makes `data` a command of its own: an app with a single command would have no name for it."""
 
 
