@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import inspect
+from tfloop_cli.command_line import inspect, lr_find
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -33,6 +33,7 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(inspect.app, name="inspect")
+app.add_typer(lr_find.app)
 app.add_typer(config_commands.app, name="config")
 
 
@@ -50,6 +51,7 @@ def train(
     limit_train_batches: options.LimitTrainBatches = None,
     limit_validation_batches: options.LimitValidationBatches = None,
     overfit_batches: options.OverfitBatches = None,
+    dry_run: options.DryRun = False,
     output: options.Output = None,
     resume: options.Resume = False,
     from_: options.From = None,
@@ -81,6 +83,10 @@ def train(
         flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
         flags |= {"limit_validation_batches": limit_validation_batches}
         chosen = resolve(console, config, set_, unset, code, flags).config
+        if dry_run:
+            with loading_tensorflow(console, offline, verbose):
+                from tfloop_cli.commands import dry_run as command
+            raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, config)
         how = TrainOptions(prefix, output, named, from_, seconds, thresholds, code)
         if resume:

@@ -128,6 +128,14 @@ EvaluationDevice = Annotated[
     str, typer.Option(metavar="DEVICE", autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
 ]
 
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Build everything, train and evaluate a little, and forecast time, memory and disk; nothing is kept.",
+    ),
+]
+
 # A run: which one, and how to continue
 Output = Annotated[
     Path | None,
