@@ -52,6 +52,7 @@ def train(
     limit_validation_batches: options.LimitValidationBatches = None,
     overfit_batches: options.OverfitBatches = None,
     dry_run: options.DryRun = False,
+    profile: options.Profile = 0,
     output: options.Output = None,
     resume: options.Resume = False,
     from_: options.From = None,
@@ -88,7 +89,7 @@ def train(
                 from tfloop_cli.commands import dry_run as command
             raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, config)
-        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, code)
+        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, profile, code)
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
         start_training(console, chosen, how, offline, verbose)
@@ -126,7 +127,7 @@ def resume(
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}
         config = resolve(console, [str(found.config)], set_, unset, code, flags, only).config
-        how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code)
+        how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code=code)
         start_training(console, *lookup.resume_run(found, config, how), offline, verbose)
 
 

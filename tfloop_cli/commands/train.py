@@ -11,6 +11,7 @@ from tfloop_cli.engine.checkpoints.restore import restore_run
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps, fit
+from tfloop_cli.engine.profiling import Profiler
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, decide_task, evaluated_metrics
@@ -18,7 +19,7 @@ from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state, settle_splits
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
-from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
+from tfloop_cli.events import FINISHED, Evaluated, RunEnded, Stopped, to_each
 from tfloop_cli.runs.lookup import choose_run
 from tfloop_cli.runs.metadata import load_encoders, load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
@@ -51,18 +52,17 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
     warn_before_training(config, data, task, warn)
-    train_steps = TrainSteps(state, data, task, config, warn)
+    train_steps = TrainSteps(state, data, task, config, warn, profiled=options.profile_steps > 0)
 
     run = open_run(config, options)
     with run.lock(), Recorder(run, warn) as recorder, Interrupts(warn, idle=True) as interrupts:
         facts = manifest_facts(asked, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, warn, data.encoders_json())
+        profiler = Profiler(run.profile, options.profile_steps, console.info)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
-        consumers = (recorder, checkpoints, Samples(run, state, task, warn), display := make_display(console))
-
-        def emit(event: Event) -> None:
-            for consumer in consumers:
-                consumer.handle(event)
+        emit = to_each(
+            recorder, checkpoints, Samples(run, state, task, warn), profiler, display := make_display(console)
+        )
 
         with display, checkpoints, data.explain_errors():
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, warn):

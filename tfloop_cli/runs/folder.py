@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def profile(self) -> Path:
+        """The trace of `--profile`, for TensorBoard."""
+        return self.path / "profile"
+
+    @property
     def code(self) -> Path:
         """Copies of the user's `--code` files."""
         return self.path / "code"
@@ -98,7 +103,7 @@ class RunFolder:
 
     def require_no_links(self) -> None:
         """Raises TfloopError (exit code 2) if a subfolder is a symbolic link: writes would land outside of the run."""
-        for folder in (self.checkpoints, self.samples, self.code):
+        for folder in (self.checkpoints, self.samples, self.code, self.profile):
             if folder.is_symlink():
                 raise TfloopError(f"{folder} is a link", hint="replace it by a folder inside the run folder")
 

@@ -23,6 +23,7 @@ class TrainOptions:
         checkpoint: the checkpoint to resume from: "last", "best", a step or a path; None for the newest good one.
         max_seconds: training stops and saves after this time.
         thresholds: limits for the metrics of the test split.
+        profile_steps: the number of steps to profile; 0 for none.
         code: the user's own modules; they are copied into the run folder.
         changes: what differs from the config of the run in `resume`.
         candidates: instead of `resume`, runs with the same config, the preferred one first; read once, by `choose_run`,
@@ -35,6 +36,7 @@ class TrainOptions:
     checkpoint: str | None = None
     max_seconds: float = math.inf
     thresholds: Sequence[Threshold] = ()
+    profile_steps: int = 0
     code: list[Path] = field(default_factory=list)
     changes: Sequence[Difference] = ()
     candidates: Iterator[RunFolder] | None = None
