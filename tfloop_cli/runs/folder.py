@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def history(self) -> Path:
+        """The epochs of the history as a table: one row per epoch (CSV)."""
+        return self.path / "history.csv"
+
+    @property
     def summary(self) -> Path:
         """Final and best metrics, and why the run ended (JSON)."""
         return self.path / "summary.json"
