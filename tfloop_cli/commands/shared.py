@@ -96,6 +96,8 @@ def error_handling(console: Console) -> Iterator[None]:
         shown = out_of_memory(error) or user_error(error)
         if shown is None and isinstance(error, OSError) and error.filename:
             shown = disk_error(error)
+        elif shown is None and isinstance(error, FileNotFoundError):  # of `os.getcwd`, the only one without a name
+            shown = TfloopError("the current folder has been removed", hint="change to another folder")
         shown = shown or bug(error)
         console.error(shown)
         if not isinstance(error, TfloopError) and shown.code in (ExitCode.USER_CODE, ExitCode.BUG):

@@ -62,6 +62,8 @@ def _problems(run: RunFolder, others: Iterable[RunRecord]) -> list[Problem]:
         return [Problem(f"{run} is a link to a run", hint=f"name the folder itself: {path.resolve()}")]
     if not run.is_run():
         return [Problem(f"{run} is not a complete run folder", hint="remove it by other means, such as `rm -r`")]
+    if Path.cwd().is_relative_to(path):
+        return [Problem(f"{run} is the current folder, or has it inside", hint="change to another folder first")]
     if is_locked(run.path):
         return [Problem(f"{run} is training", hint="wait until it ends, or stop it")]
     started = [one for one in others if _is_started_from(one, run)]
