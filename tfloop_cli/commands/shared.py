@@ -32,8 +32,17 @@ SETTINGS: dict[str, Any] = {  # of each group of commands
 }
 
 
+EXAMPLES = "\n\nExamples:\n"  # in a docstring
+
+
 class Command(TyperCommand):
-    """A command that answers an unknown option with the `--set` that does it, or with the nearest option."""
+    """A command that answers an unknown option with the `--set` that does it, or with the nearest option.
+
+    The lines of `Examples:` at the end of its docstring stay lines in `--help`.
+    """
+
+    def __init__(self, *args: Any, help: str | None = None, **others: Any) -> None:
+        super().__init__(*args, help=help and help.replace(EXAMPLES, f"\n\n\b{EXAMPLES[1:]}"), **others)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         json = "--json" in args
@@ -87,6 +96,8 @@ def error_handling(console: Console) -> Iterator[None]:
         shown = out_of_memory(error) or user_error(error)
         if shown is None and isinstance(error, OSError) and error.filename:
             shown = disk_error(error)
+        elif shown is None and isinstance(error, FileNotFoundError):  # of `os.getcwd`, the only one without a name
+            shown = TfloopError("the current folder has been removed", hint="change to another folder")
         shown = shown or bug(error)
         console.error(shown)
         if not isinstance(error, TfloopError) and shown.code in (ExitCode.USER_CODE, ExitCode.BUG):
