@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import inspect, lr_find, runs
+from tfloop_cli.command_line import inspect, lr_find, reproduce, runs
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -35,6 +35,7 @@ app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
 app.add_typer(runs.app, name="runs")
+app.add_typer(reproduce.app)
 app.add_typer(config_commands.app, name="config")
 
 
@@ -84,13 +85,16 @@ def train(
         flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
         flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
         flags |= {"limit_validation_batches": limit_validation_batches}
-        chosen = resolve(console, config, set_, unset, code, flags).config
+        resolved = resolve(console, config, set_, unset, code, flags)
+        chosen = resolved.config
         if dry_run:
             with loading_tensorflow(console, offline, verbose):
                 from tfloop_cli.commands import dry_run as command
             raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, config)
-        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, profile, code)
+        how = TrainOptions(
+            prefix, output, named, from_, seconds, thresholds, profile, code=code, sources=resolved.sources
+        )
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
         start_training(console, chosen, how, offline, verbose)
@@ -127,9 +131,10 @@ def resume(
         found = lookup.find_run(run, runs_dir)
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}
-        config = resolve(console, [str(found.config)], set_, unset, code, flags, only).config
-        how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code=code)
-        start_training(console, *lookup.resume_run(found, config, how), offline, verbose)
+        resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
+        prefix, sources = found.name_prefix(), resolved.sources
+        how = TrainOptions(prefix, None, None, from_, seconds, thresholds, code=code, sources=sources)
+        start_training(console, *lookup.resume_run(found, resolved.config, how), offline, verbose)
 
 
 @app.command(cls=Command)
@@ -238,7 +243,7 @@ def main() -> None:
 
         command.prepare()
     ignore_errors("stderr")
-    if sys.argv[1:2] in (["train"], ["resume"]):  # the run goes on without a screen
+    if sys.argv[1:2] in (["train"], ["resume"], ["reproduce"]):  # the run goes on without a screen
         ignore_errors("stdout")
     try:
         app()

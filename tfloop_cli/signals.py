@@ -1,5 +1,6 @@
 """Ctrl-C and other signals: the first one stops the training after the current step, the second one at once."""
 
+import math
 import os
 import signal
 import threading
@@ -141,17 +142,22 @@ def _reset_in_child() -> None:
 os.register_at_fork(after_in_child=_reset_in_child)
 
 
-def until_stopped(events: Iterator[Event], interrupts: Interrupts, deadline: float) -> Iterator[Event]:
+def until_stopped(
+    events: Iterator[Event], interrupts: Interrupts, deadline: float, last_epoch: int | None = None
+) -> Iterator[Event]:
     """Yields events until a signal arrives or the deadline passes; then yields `Stopped` as the last event.
 
     Args:
         events: of the training loop; the training state does not change between two of them.
         interrupts: an entered context.
         deadline: seconds on the monotonic clock.
+        last_epoch: the deadline passes after this epoch; None for no such epoch.
     """
     for event in events:
         interrupts.idle = False
         yield event
+        if isinstance(event, EpochDone) and event.epoch == last_epoch:
+            deadline = -math.inf
         if isinstance(event, Progress | EpochDone) and (interrupts.signal or time.monotonic() > deadline):
             yield Stopped(interrupts.reason, event.step)
             return

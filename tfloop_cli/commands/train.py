@@ -47,7 +47,8 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     asked, config = config, settle_splits(task, data, config, note, warn)
     options = choose_run(asked, options, data.facts, warn)
     metadata = load_metadata(options.resume)
-    steps = total_steps(config, run_length(config.epochs, data.steps_per_epoch, options.resume), metadata, note)
+    length = run_length(config.epochs, data.steps_per_epoch, options.resume)
+    steps = total_steps(config, length, load_metadata(options.reproduces or options.resume), note)
     state = build_state(task, data, config, steps, note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
@@ -77,7 +78,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
 
             events = fit(state, data, task, config, best_metric, early_stopping, train_steps)
             events = warn_if_stuck(events, warn)
-            for event in until_stopped(events, interrupts, started + options.max_seconds):
+            for event in until_stopped(events, interrupts, started + options.max_seconds, options.last_epoch):
                 emit(event)
             assert isinstance(event, Stopped)
             reason, last, weights_sha256 = event.reason, checkpoints.last, state.weights_sha256()

@@ -1,7 +1,7 @@
 """The options of a training run, and the folder that it writes to."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,10 @@ class TrainOptions:
         changes: what differs from the config of the run in `resume`.
         candidates: instead of `resume`, runs with the same config, the preferred one first; read once, by `choose_run`,
             which decides by the data. None if there are none.
+        sources: the source of each config key, such as "mnist.yaml:5"; see `Resolved`.
+        started_from: the checkpoint outside of the run that it continues, see meta.json; None if there is none.
+        reproduces: the run that this one repeats: it has the same data, and the same length of the schedule.
+        last_epoch: training stops after this epoch, as if the time was over; None for all epochs of the config.
     """
 
     name_prefix: str
@@ -40,6 +44,10 @@ class TrainOptions:
     code: list[Path] = field(default_factory=list)
     changes: Sequence[Difference] = ()
     candidates: Iterator[RunFolder] | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    started_from: Mapping[str, str] | None = None
+    reproduces: RunFolder | None = None
+    last_epoch: int | None = None
 
 
 def open_run(config: Config, options: TrainOptions) -> RunFolder:
