@@ -13,7 +13,7 @@ PACKAGE = ROOT / "tfloop_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAME = "tfloop_cli"
 HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "numpy", "safetensors", "ml_dtypes"}
-ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "inspect_data", "opening")}
+ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "inspect_data", "opening", "data_arguments")}
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),

@@ -22,6 +22,7 @@ from tfloop_cli.commands.shared import (
     loading_tensorflow,
     resolve,
     start_training,
+    with_data,
 )
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.terminal.console import Console
@@ -38,8 +39,10 @@ app.add_typer(config_app, name="config")
 
 @app.command(cls=Command)
 def train(
-    configs: options.ConfigArguments = None,
+    sources: options.TrainSources = None,
     config: options.Configs = [],
+    dataset: options.DatasetName = None,
+    target: options.Target = None,
     set_: options.Sets = [],
     unset: options.Unsets = [],
     epochs: options.Epochs = None,
@@ -62,7 +65,6 @@ def train(
 ) -> None:
     """Train a model, evaluate it on the test split, and write a run folder."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
-    config = [*(configs or []), *config]
     with error_handling(console):
         from tfloop_cli.runs import lookup
         from tfloop_cli.runs.start import TrainOptions
@@ -72,11 +74,13 @@ def train(
         if from_ and not resume:
             raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
         named = lookup.require_run_or_free(output, resume) if output else None
-        if named and not config:
-            config = [str(named.config)]
+        if (dataset or target) and not (sources or config):
+            raise TfloopError("no data is given", hint="name a data file or a folder, or a config")
+        given = with_data(sources or [], config, dataset, target, set_)
+        config = given.configs or ([str(named.config)] if named else [])
         flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
-        chosen = resolve(console, config, set_, unset, code, flags).config
-        prefix = lookup.prefix_of(chosen, config)
+        chosen = resolve(console, config, given.sets, unset, code, flags).config
+        prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
         how = TrainOptions(prefix, output, named, from_, seconds, thresholds, code)
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from tfloop_cli.errors import TfloopError
@@ -25,6 +26,21 @@ PRESETS = {  # dataset -> the built-in config that suits it, and the argument th
     "arrays": ("tabular", "path"),
 }
 MAX_FILES = 1000  # of a folder that decide what it contains
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What configs, data and options of the command line mean for `loading.load`.
+
+    Attributes:
+        configs: the configs, or the built-in config that suits the data.
+        sets: the `--set` assignments, with those that name the data.
+        name: what the name of a run begins with, from that of the data; None if it is that of a config.
+    """
+
+    configs: list[str]
+    sets: list[str]
+    name: str | None = None
 
 
 def is_data(argument: str) -> bool:
@@ -56,6 +72,16 @@ def data_layers(path: str | None, dataset: str | None, target: str | None, prese
     return [PRESETS.get(name, ("tabular",))[0]] if preset and name else [], sets
 
 
+def name_of(path: str) -> str | None:
+    """Returns the name of data, without its suffixes; None for a pattern."""
+    if glob.has_magic(path) and not Path(path).exists():
+        return None
+    name = Path(path).expanduser().resolve().name
+    while (suffix := PurePath(name).suffix.lower()) in TABLE_KINDS or suffix in COMPRESSED or suffix == ".npz":
+        name = PurePath(name).stem
+    return name
+
+
 def lacks_target(sets: Sequence[str], configs: Sequence[str]) -> bool:
     """Whether data on the command line is a table, and nothing names the column to predict.
 
@@ -81,7 +107,9 @@ def dataset_of(path: str) -> str:
         return "images"
     found = next((name for suffix, name in ((".npy", "arrays"), (".txt", "text")) if suffix in suffixes), None)
     if found is None:
-        hint = "name the file of a table, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
+        tables = sorted(path.name for path in folder.iterdir() if _suffix(path.name) in TABLE_KINDS)
+        named = f", such as {folder / tables[0]}" if tables else ""
+        hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
         raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)
     return found
 
