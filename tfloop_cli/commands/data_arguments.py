@@ -7,13 +7,24 @@ import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfloop_cli.config.data_paths import PRESETS, Layers, data_layers, dataset_of, is_data, lacks_target, name_of
+from tfloop_cli.config.data_paths import (
+    Layers,
+    data_sets,
+    dataset_of,
+    is_data,
+    lacks_target,
+    name_of,
+    preset_of,
+)
 from tfloop_cli.config.loading import load
+from tfloop_cli.engine.data.array_files import find_arrays
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.runs.folder import RunFolder
 
+_OF_ROWS = ("table", "text")  # datasets that read the same files
+_PRESETS = {3: "tabular_mlp", 4: "images"}  # dimensions of the inputs -> what suits such arrays
 _ROWS = 20  # of a table that decide whether it has texts
 _WORDS, _LETTERS = 4, 25  # a cell with so many words, or letters in a script without spaces, is a text on average
 
@@ -27,7 +38,7 @@ def layers(
         arguments: positional ones; at most one is data.
         configs: of `--config`.
         dataset: the dataset that reads the data; None for that of the configs, or the one that suits the files.
-        target: the column to predict, see `data_layers`.
+        target: the column to predict, see `data_sets`.
         sets: of `--set`; they take precedence.
 
     Raises:
@@ -41,8 +52,9 @@ def layers(
     path = paths[0] if paths else None
     if path:
         _require_data(path)
-        dataset = dataset or _configured_dataset(configs, sets) or suitable_dataset(path, target)
-    presets, named = data_layers(path, dataset, target, preset=not configs)
+        dataset = dataset or _dataset_of_rows(configs, sets, suitable_dataset(path, target))
+    presets = [preset(path, dataset)] if dataset and not configs else []
+    named = data_sets(path, dataset, target)
     if path and lacks_target([*named, *sets], configs):
         raise unknown_target(path)
     return Layers([*presets, *configs], [*named, *sets], name_of(path) if path and not configs else None)
@@ -56,6 +68,18 @@ def suitable_dataset(path: str, target: str | None) -> str:
     """
     found = dataset_of(path)
     return "text" if found == "table" and _has_texts(_rows(path), target) else found
+
+
+def preset(path: str | None, dataset: str) -> str:
+    """Returns the built-in config that suits data; that of arrays depends on the shape of the inputs.
+
+    Raises:
+        TfloopError: an array file cannot be read (exit code 4).
+    """
+    if dataset != "arrays" or not path:
+        return preset_of(dataset)
+    inputs = [one for name, one in find_arrays(Path(path)).items() if name.startswith(("x", "inputs"))]
+    return _PRESETS.get(max((len(one.shape) for one in inputs), default=0), preset_of(dataset))
 
 
 def columns(path: str) -> list[str]:
@@ -86,15 +110,15 @@ def _require_data(path: str) -> None:
         first_rows([path], DialectOptions(), (), 1)  # raises, and suggests the nearest file
 
 
-def _configured_dataset(configs: Sequence[str], sets: Sequence[str]) -> str | None:
-    """Returns the dataset of the configs, if it is one of those that read a path."""
-    if not configs or "-" in configs:  # stdin can be read only once
-        return None
+def _dataset_of_rows(configs: Sequence[str], sets: Sequence[str], found: str) -> str:
+    """Returns the dataset of the configs, if it reads the same files as `found`; else `found`."""
+    if not configs or "-" in configs or found not in _OF_ROWS:  # stdin can be read only once
+        return found
     try:
-        name = load(configs, sets=sets).config.dataset.name
+        configured = load(configs, sets=sets).config.dataset.name
     except TfloopError:  # incomplete without the data, or wrong, which is reported with its place later
-        return None
-    return name if name in PRESETS else None
+        return found
+    return configured if configured in _OF_ROWS else found
 
 
 def _rows(path: str, count: int = _ROWS) -> list[dict[str, str]]:

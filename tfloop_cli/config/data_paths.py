@@ -49,27 +49,30 @@ def is_data(argument: str) -> bool:
     return suffix in TABLE_KINDS or suffix == ".npz" or glob.has_magic(argument) or Path(argument).is_dir()
 
 
-def data_layers(path: str | None, dataset: str | None, target: str | None, preset: bool) -> tuple[list[str], list[str]]:
-    """Returns the configs and the `--set` assignments for data on the command line.
+def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
+    """Returns the `--set` assignments for data on the command line.
 
     Args:
         path: of the data, as typed; None if a config names it.
-        dataset: the name of the dataset; None to choose it by the files.
+        dataset: the name of the dataset; None for that of the config.
         target: the column to predict, or a YAML list of columns; None for what the config or the file says.
-        preset: whether to begin with the built-in config that suits the data.
 
     Raises:
-        TfloopError: a folder has no data that is known (exit code 2).
+        TfloopError: the dataset does not read a path (exit code 2).
     """
-    name = dataset or (dataset_of(path) if path else None)
-    values = {"name": name} if name else {}
-    if path and name:
-        values[_argument_of(name, path)] = path
+    values = {"name": dataset} if dataset else {}
+    if path and dataset:
+        values[_argument_of(dataset, path)] = path
     sets = [f"dataset={json.dumps(values, ensure_ascii=False)}"] if values else []
     if target:
         quoted = target if target.startswith("[") else json.dumps(target, ensure_ascii=False)
         sets.append(f"dataset.target={quoted}")
-    return [PRESETS.get(name, ("tabular",))[0]] if preset and name else [], sets
+    return sets
+
+
+def preset_of(dataset: str | None) -> str:
+    """Returns the built-in config that suits a dataset."""
+    return PRESETS.get(dataset or "", ("tabular",))[0]
 
 
 def name_of(path: str) -> str | None:
@@ -86,7 +89,7 @@ def lacks_target(sets: Sequence[str], configs: Sequence[str]) -> bool:
     """Whether data on the command line is a table, and nothing names the column to predict.
 
     Args:
-        sets: of `data_layers`, and those of the user.
+        sets: of `data_sets`, and those of the user.
         configs: of the user; one of them may name the column.
     """
     named = any(text.startswith("dataset.target=") or "target:" in text for text in sets)
