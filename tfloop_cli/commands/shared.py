@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.terminal.console import CLOSED_PIPE, Console
+from tfloop_cli.terminal.console import Console
 
 if TYPE_CHECKING:
     from tfloop_cli.config.data_paths import Layers
@@ -83,7 +83,7 @@ def error_handling(console: Console) -> Iterator[None]:
         from tfloop_cli.memory import out_of_memory
         from tfloop_cli.user_code import bug, user_error, user_traceback
 
-        if isinstance(error, SystemExit) and error.code == CLOSED_PIPE:
+        if isinstance(error, SystemExit) and error.code == ExitCode.CLOSED_PIPE:
             raise
         shown = out_of_memory(error) or user_error(error)
         if shown is None and isinstance(error, OSError) and error.filename:
