@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from tfloop_cli import __version__
-from tfloop_cli.command_line import inspect, setup
+from tfloop_cli.command_line import config as config_commands
+from tfloop_cli.command_line import inspect, lr_find, setup
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -32,10 +33,10 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
-config_app = typer.Typer(help="Show, check and describe configs.", **SETTINGS)
 app.add_typer(inspect.app, name="inspect")
+app.add_typer(lr_find.app)
 app.add_typer(setup.app)
-app.add_typer(config_app, name="config")
+app.add_typer(config_commands.app, name="config")
 
 
 @app.command(cls=Command)
@@ -51,6 +52,10 @@ def train(
     device: options.Device = None,
     seed: options.Seed = None,
     name: options.Name = None,
+    limit_train_batches: options.LimitTrainBatches = None,
+    limit_validation_batches: options.LimitValidationBatches = None,
+    overfit_batches: options.OverfitBatches = None,
+    dry_run: options.DryRun = False,
     output: options.Output = None,
     resume: options.Resume = False,
     from_: options.From = None,
@@ -80,7 +85,13 @@ def train(
         given = with_data(sources or [], config, dataset, target, set_)
         config = given.configs or ([str(named.config)] if named else [])
         flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
+        flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
+        flags |= {"limit_validation_batches": limit_validation_batches}
         chosen = resolve(console, config, given.sets, unset, code, flags).config
+        if dry_run:
+            with loading_tensorflow(console, offline, verbose):
+                from tfloop_cli.commands import dry_run as command
+            raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
         how = TrainOptions(prefix, output, named, from_, seconds, thresholds, code)
         if resume:
@@ -208,59 +219,6 @@ def completion(
         from tfloop_cli.commands import completion as command
 
         console.result(command.script(shell))
-
-
-@config_app.command(cls=Command)
-def show(
-    configs: options.ConfigArguments = None,
-    config: options.Configs = [],
-    set_: options.Sets = [],
-    unset: options.Unsets = [],
-    sources: Annotated[bool, typer.Option("--sources", help="Print the source of each value.")] = False,
-    code: options.Code = [],
-) -> None:
-    """Print the resolved config with all defaults."""
-    console = Console()
-    with error_handling(console):
-        from tfloop_cli.commands import config as command
-
-        resolved = resolve(console, [*(configs or []), *config], set_, unset, code, {})
-        console.result(command.show(resolved, sources))
-
-
-@config_app.command(cls=Command)
-def check(
-    configs: options.ConfigArguments = None,
-    config: options.Configs = [],
-    set_: options.Sets = [],
-    unset: options.Unsets = [],
-    code: options.Code = [],
-    json: options.Json = False,
-) -> None:
-    """Report all errors of a config at once; exit with 2 if there are any."""
-    console = Console(json=json)
-    with error_handling(console):
-        from tfloop_cli.commands import config as command
-
-        resolved = resolve(console, [*(configs or []), *config], set_, unset, code, {})
-        console.result(command.check(resolved, console.warn))
-
-
-@config_app.command(cls=Command)
-def schema(
-    draft: Annotated[str, typer.Option(metavar="DRAFT", help="The JSON Schema draft: 2020-12 or 07.")] = "2020-12",
-    code: options.Code = [],
-) -> None:
-    """Print a JSON Schema of config files, for editors."""
-    console = Console()
-    with error_handling(console):
-        from tfloop_cli.commands import config as command
-        from tfloop_cli.registry import plugins
-
-        if draft not in ("2020-12", "07"):
-            raise TfloopError(f"unknown draft `{draft}`", hint="use 2020-12 or 07")
-        plugins.load(code, console.warn)
-        console.result(command.schema(draft))
 
 
 @app.callback(invoke_without_command=True, help=DESCRIPTION)

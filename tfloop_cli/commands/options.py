@@ -98,6 +98,11 @@ Epochs = Annotated[str | None, shortcut("epochs=N")]
 BatchSize = Annotated[str | None, shortcut("batch_size=N")]
 Device = Annotated[str | None, shortcut("device=DEVICE", " auto, cpu, gpu or gpu:N.", "devices")]
 Seed = Annotated[str | None, shortcut("seed=N")]
+LimitTrainBatches = Annotated[str | None, shortcut("limit_train_batches=N", " the batches in an epoch.")]
+LimitValidationBatches = Annotated[str | None, shortcut("limit_validation_batches=N")]
+OverfitBatches = Annotated[
+    str | None, shortcut("overfit_batches=N", " train and validate on few examples; the loss should approach 0.")
+]
 Name = Annotated[str | None, shortcut("name=NAME", " the name of the run folder.")]
 
 Run = Annotated[
@@ -128,6 +133,14 @@ Checkpoint = Annotated[
 ]
 EvaluationDevice = Annotated[
     str, typer.Option(metavar="DEVICE", autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
+]
+
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Build everything, train and evaluate a little, and forecast time, memory and disk; nothing is kept.",
+    ),
 ]
 
 # A run: which one, and how to continue

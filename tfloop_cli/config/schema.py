@@ -205,6 +205,21 @@ class Config(BaseModel):
     drop_remainder: Annotated[bool, OnResume.REFUSED] = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."
     )
+    limit_train_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="For a quick look: the largest number of training batches in an epoch; the next epoch has others. "
+        "null: all.",
+    )
+    limit_validation_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="For a quick look: the validation split is limited to this number of batches, taken evenly from "
+        "it. null: all.",
+    )
+    overfit_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="To see whether a model can learn at all: it is trained and validated on the examples of this "
+        "number of batches, without augmentations. The loss should approach 0. null: off.",
+    )
     scale_uint8: Annotated[Literal["auto"] | bool, OnResume.REFUSED] = Field(
         default="auto",
         description="Whether uint8 inputs are divided by 255. auto: if they have the shape of an image: [height, "
