@@ -178,7 +178,8 @@ def commands() -> dict[str, Any]:
 def usage(name: str, command: Any) -> str:
     """Returns what a command does, and how to call it."""
     arguments = [_usage(one) for one in command.params if one.param_type_name == "argument"]
-    return f"{escaped(command.help)}\n\n```text\n{' '.join([name, '[OPTIONS]', *arguments])}\n```"
+    what = command.help.partition("\n\n\b\n")[0]  # the pages have examples of their own
+    return f"{escaped(what)}\n\n```text\n{' '.join([name, '[OPTIONS]', *arguments])}\n```"
 
 
 def option_tables(command: Any) -> str:

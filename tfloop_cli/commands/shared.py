@@ -33,8 +33,17 @@ SETTINGS: dict[str, Any] = {  # of each group of commands
 }
 
 
+EXAMPLES = "\n\nExamples:\n"  # in a docstring
+
+
 class Command(TyperCommand):
-    """A command that answers an unknown option with the `--set` that does it, or with the nearest option."""
+    """A command that answers an unknown option with the `--set` that does it, or with the nearest option.
+
+    The lines of `Examples:` at the end of its docstring stay lines in `--help`.
+    """
+
+    def __init__(self, *args: Any, help: str | None = None, **others: Any) -> None:  # noqa: A002 (Typer's name)
+        super().__init__(*args, help=help and help.replace(EXAMPLES, f"\n\n\b{EXAMPLES[1:]}"), **others)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         json = "--json" in args
