@@ -53,7 +53,7 @@ def layers(
     if path:
         _require_data(path)
         dataset = dataset or _dataset_of_rows(configs, sets, suitable_dataset(path, target))
-    presets = [preset(path, dataset)] if dataset and not configs else []
+    presets = [preset_of_data(path, dataset)] if dataset and not configs else []
     named = data_sets(path, dataset, target)
     if path and lacks_target([*named, *sets], configs):
         raise unknown_target(path)
@@ -70,7 +70,7 @@ def suitable_dataset(path: str, target: str | None) -> str:
     return "text" if found == "table" and _has_texts(_rows(path), target) else found
 
 
-def preset(path: str | None, dataset: str) -> str:
+def preset_of_data(path: str | None, dataset: str) -> str:
     """Returns the built-in config that suits data; that of arrays depends on the shape of the inputs.
 
     Raises:

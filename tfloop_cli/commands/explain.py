@@ -35,7 +35,7 @@ def explain(word: str, resolved: Resolved | None = None) -> dict[str, Any]:
     """
     if re.fullmatch(r"-?[0-9]{1,9}", word):
         return {"event": "explain", **_exit_code(int(word))}
-    found = _key(word) or _argument(word, resolved)
+    found = _key(word) or _argument(word, resolved) or _argument(word, None)
     if found is None:
         raise TfloopError(f"unknown key `{word}`", hint=path_hint(word))
     return {"event": "explain", **found, **(_value(word, resolved) if resolved else {})}

@@ -42,7 +42,7 @@ class Command(TyperCommand):
     The lines of `Examples:` at the end of its docstring stay lines in `--help`.
     """
 
-    def __init__(self, *args: Any, help: str | None = None, **others: Any) -> None:  # noqa: A002 (Typer's name)
+    def __init__(self, *args: Any, help: str | None = None, **others: Any) -> None:
         super().__init__(*args, help=help and help.replace(EXAMPLES, f"\n\n\b{EXAMPLES[1:]}"), **others)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
