@@ -15,7 +15,16 @@ NAME = "tfloop_cli"
 HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "numpy", "safetensors", "ml_dtypes"}
 ENGINE_COMMANDS = {
     f"commands/{name}.py"
-    for name in ("train", "evaluate", "final_evaluation", "inspect_data", "opening", "dry_run", "lr_find")
+    for name in (
+        "train",
+        "evaluate",
+        "final_evaluation",
+        "inspect_data",
+        "opening",
+        "dry_run",
+        "lr_find",
+        "data_arguments",
+    )  # fmt: skip
 }
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",

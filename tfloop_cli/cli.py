@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import inspect, lr_find, reproduce, runs
+from tfloop_cli.command_line import inspect, lr_find, reproduce, runs, setup
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -23,6 +23,7 @@ from tfloop_cli.commands.shared import (
     loading_tensorflow,
     resolve,
     start_training,
+    with_data,
 )
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.terminal.console import Console
@@ -36,13 +37,16 @@ app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(reproduce.app)
+app.add_typer(setup.app)
 app.add_typer(config_commands.app, name="config")
 
 
 @app.command(cls=Command)
 def train(
-    configs: options.ConfigArguments = None,
+    sources: options.TrainSources = None,
     config: options.Configs = [],
+    dataset: options.DatasetName = None,
+    target: options.Target = None,
     set_: options.Sets = [],
     unset: options.Unsets = [],
     epochs: options.Epochs = None,
@@ -70,7 +74,6 @@ def train(
 ) -> None:
     """Train a model, evaluate it on the test split, and write a run folder."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
-    config = [*(configs or []), *config]
     with error_handling(console):
         from tfloop_cli.runs import lookup
         from tfloop_cli.runs.start import TrainOptions
@@ -80,18 +83,20 @@ def train(
         if from_ and not resume:
             raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
         named = lookup.require_run_or_free(output, resume) if output else None
-        if named and not config:
-            config = [str(named.config)]
+        if (dataset or target) and not (sources or config):
+            raise TfloopError("no data is given", hint="name a data file or a folder, or a config")
+        given = with_data(sources or [], config, dataset, target, set_)
+        config = given.configs or ([str(named.config)] if named else [])
         flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
         flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
         flags |= {"limit_validation_batches": limit_validation_batches}
-        resolved = resolve(console, config, set_, unset, code, flags)
+        resolved = resolve(console, config, given.sets, unset, code, flags)
         chosen = resolved.config
         if dry_run:
             with loading_tensorflow(console, offline, verbose):
                 from tfloop_cli.commands import dry_run as command
             raise typer.Exit(command.dry_run(chosen, console))
-        prefix = lookup.prefix_of(chosen, config)
+        prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
         how = TrainOptions(
             prefix, output, named, from_, seconds, thresholds, profile, code=code, sources=resolved.sources
         )

@@ -30,6 +30,13 @@ def configs(metavar: str, help_: str) -> Any:
 ConfigArguments = Annotated[
     list[str] | None, configs("CONFIG", "Config files or built-in configs; the same as --config.")
 ]
+TrainSources = Annotated[
+    list[str] | None,
+    configs(
+        "CONFIG|PATH",
+        "Config files or built-in configs, as for --config; or data: a folder, or a .csv, .parquet, .npz, ... file.",
+    ),
+]
 Sources = Annotated[
     list[str] | None,
     configs(

@@ -187,7 +187,7 @@ class Config(BaseModel):
     )
     validation: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
         default="auto",
-        description="The validation split, which is evaluated after each epoch: likewise. Numbers and fractions of "
+        description="The validation split, which is evaluated after each epoch: as `test`. Numbers and fractions of "
         "both are those of the dataset's whole training split. For a model with `members` (an ensemble), auto holds "
         "out nothing: the training examples are divided into one fold per member, and each member is trained without "
         "its fold and validated on it (not with `split_by`).",
