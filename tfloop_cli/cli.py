@@ -89,7 +89,7 @@ def train(
                 from tfloop_cli.commands import dry_run as command
             raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, config)
-        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, profile, code)
+        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, profile, code=code)
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
         start_training(console, chosen, how, offline, verbose)
