@@ -56,15 +56,14 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     train_steps = TrainSteps(state, data, task, config, warn, profiled=options.profile_steps > 0)
 
     run = open_run(config, options)
-    with run.lock(), Recorder(run, warn) as recorder, Interrupts(warn, idle=True) as interrupts:
+    interrupts = Interrupts(warn, idle=True, ends_process=options.ends_process)
+    with run.lock(), Recorder(run, warn) as recorder, interrupts:
         facts = manifest_facts(asked, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, warn, data.encoders_json())
         profiler = Profiler(run.profile, options.profile_steps, console.info)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
-        emit = to_each(
-            recorder, checkpoints, Samples(run, state, task, warn), profiler, display := make_display(console)
-        )
-
+        consumers = (recorder, checkpoints, Samples(run, state, task, warn), profiler, *options.consumers)
+        emit = to_each(*consumers, display := make_display(console))
         with display, checkpoints, data.explain_errors():
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tfloop_cli.config.on_resume import Difference
 from tfloop_cli.config.schema import Config
+from tfloop_cli.events import Consumer
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.thresholds import Threshold
@@ -24,6 +25,8 @@ class TrainOptions:
         max_seconds: training stops and saves after this time.
         thresholds: limits for the metrics of the test split.
         profile_steps: the number of steps to profile; 0 for none.
+        consumers: of the events, besides those of `tfloop train`.
+        ends_process: whether a second Ctrl-C may end the process; not in a Python program.
         code: the user's own modules; they are copied into the run folder.
         changes: what differs from the config of the run in `resume`.
         candidates: instead of `resume`, runs with the same config, the preferred one first; read once, by `choose_run`,
@@ -41,6 +44,8 @@ class TrainOptions:
     max_seconds: float = math.inf
     thresholds: Sequence[Threshold] = ()
     profile_steps: int = 0
+    consumers: Sequence[Consumer] = ()
+    ends_process: bool = True
     code: list[Path] = field(default_factory=list)
     changes: Sequence[Difference] = ()
     candidates: Iterator[RunFolder] | None = None
