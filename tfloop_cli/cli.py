@@ -1,7 +1,7 @@
 """The command line: parses options and calls one function of a command.
 
 Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
-once. Only `train`, `resume`, `evaluate` and `inspect` load TensorFlow, after everything else was validated.
+once. Only `train`, `resume`, `evaluate`, `predict` and `inspect` load TensorFlow, after everything else was validated.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tfloop_cli import __version__
-from tfloop_cli.command_line import inspect
+from tfloop_cli.command_line import inspect, predict
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -148,6 +148,9 @@ def evaluate(
             from tfloop_cli.commands import evaluate as command
         how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
         raise typer.Exit(command.evaluate(path, how, console))
+
+
+predict.add_to(app)
 
 
 @app.command("list", cls=Command)
