@@ -24,7 +24,7 @@ ENGINE_COMMANDS = {
         "dry_run",
         "lr_find",
         "data_arguments",
-    )  # fmt: skip
+    )
 }
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",

@@ -1,7 +1,7 @@
 """The command line: parses options and calls one function of a command.
 
 Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
-once. Only `train`, `resume`, `evaluate` and `inspect` load TensorFlow, after everything else was validated.
+once. Only `train`, `resume`, `evaluate`, `predict` and `inspect` load TensorFlow, after everything else was validated.
 """
 
 import os
@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import inspect, lr_find, reproduce, runs, setup
+from tfloop_cli.command_line import inspect, lr_find, predict, reproduce, runs, setup
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -171,6 +171,9 @@ def evaluate(
             from tfloop_cli.commands import evaluate as command
         how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
         raise typer.Exit(command.evaluate(path, how, console))
+
+
+predict.add_to(app)
 
 
 @app.command("list", cls=Command)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
@@ -29,6 +30,40 @@ def exit_on_signals() -> None:
     for number in _handled():
         signal.signal(number, _exit)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)  # `__main__` blocks them
+
+
+class SignalError(BaseException):
+    """A signal was received in `raise_on_signals`.
+
+    Args:
+        code: the exit code for it.
+    """
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
+    """A context in which the first signal raises `SignalError`, so that temporary files are removed.
+
+    Python handles signals in the main thread only: in another thread, the context does nothing.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for one in before:
+            signal.signal(one, _exit)
+        raise SignalError(_CODES[signal.Signals(number)])
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handle) for number in _handled()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _handled() -> list[signal.Signals]:

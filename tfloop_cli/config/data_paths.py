@@ -45,7 +45,7 @@ class Layers:
 
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    suffix = _suffix(argument)
+    suffix = suffix_of(argument)
     return suffix in TABLE_KINDS or suffix == ".npz" or glob.has_magic(argument) or Path(argument).is_dir()
 
 
@@ -104,7 +104,7 @@ def dataset_of(path: str) -> str:
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        return "arrays" if _suffix(path) == ".npz" else "table"
+        return "arrays" if suffix_of(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
     if suffixes.intersection(IMAGE_SUFFIXES):
         return "images"
@@ -124,7 +124,7 @@ def _argument_of(dataset: str, path: str) -> str:
     return PRESETS[dataset][1]
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
     """Returns the suffix of a file in lower case, without that of its compression."""
     suffixes: Sequence[str] = [suffix.lower() for suffix in PurePath(path).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
@@ -137,7 +137,7 @@ def _suffixes(folder: Path) -> Iterator[str]:
     left = MAX_FILES
     for _, _, names in os.walk(folder):
         for name in names[:left]:
-            yield _suffix(name)
+            yield suffix_of(name)
         left -= len(names)
         if left <= 0:
             return
