@@ -81,6 +81,18 @@ class TrainedRun:
         dtype = "float64" if self.config.precision == "float64" else "float32"
         return self.spec.model_inputs(inputs, dtype, self.config.scale_uint8)
 
+    def compute_scores(self, inputs: Structure) -> tf.Tensor:
+        """Returns what `scores` returns, in a graph or eagerly, with TensorFlow's own operations."""
+        ready = self.model_inputs(inputs)
+        found = self.task.probabilities(self.state, ready) if hasattr(self.task, "probabilities") else None
+        found = self.task.predict(self.state, ready) if found is None else found
+        if found is None or found.dtype.is_integer:
+            raise TfloopError(
+                f"task `{self.config.task.name}` has no probabilities and no numbers to predict",
+                hint="a task of your own needs `probabilities(state, inputs)`, or `predict` for numbers",
+            )
+        return found
+
     @cached_property
     def scores(self) -> Callable[[Structure], tf.Tensor]:
         """A compiled function of inputs [batch, ...], as the run's dataset has them.
@@ -95,15 +107,7 @@ class TrainedRun:
 
         def compute(inputs: Structure) -> tf.Tensor:
             with fast_kernels(settings):
-                ready = self.model_inputs(inputs)
-                found = self.task.probabilities(self.state, ready) if hasattr(self.task, "probabilities") else None
-                found = self.task.predict(self.state, ready) if found is None else found
-            if found is None or found.dtype.is_integer:
-                raise TfloopError(
-                    f"task `{self.config.task.name}` has no probabilities and no numbers to predict",
-                    hint="a task of your own needs `probabilities(state, inputs)`, or `predict` for numbers",
-                )
-            return found
+                return self.compute_scores(inputs)
 
         signature = map_structure(lambda one: tf.TensorSpec([None, *one.shape], one.dtype), self.spec.inputs)
         return tf.function(compute, input_signature=[signature], autograph=False)
