@@ -13,7 +13,9 @@ PACKAGE = ROOT / "tfloop_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAME = "tfloop_cli"
 HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "numpy", "safetensors", "ml_dtypes"}
-ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "inspect_data", "opening")}
+ENGINE_COMMANDS = {
+    f"commands/{name}.py" for name in ("train", "evaluate", "final_evaluation", "inspect_data", "opening")
+}
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
@@ -50,10 +52,12 @@ ALLOWED: dict[str, list[str]] = {
     "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers", "engine.snapshot"],
     "engine.traced_state": ["user_code"],
     "engine.tasks": ["errors", "registry", "engine.data", "engine.state"],
+    "engine.evaluation_files": ["files"],
+    "engine.kept_outputs": ["engine.data", "engine.state", "engine.tasks", "engine.evaluation_files"],
     "engine.graph_failures": ["user_code", "engine.state", "engine.tasks"],
     "engine.evaluation": [
         "config", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
-        "engine.graph_failures", "engine.traced_state",
+        "engine.graph_failures", "engine.traced_state", "engine.kept_outputs",
     ],
     "engine.training": [
         "errors", "events", "user_code", "registry", "config", "engine.kernels", "engine.data", "engine.optimizers",
@@ -77,6 +81,7 @@ ALLOWED: dict[str, list[str]] = {
     "commands": [
         "errors", "events", "data_summary", "signals", "watchdog", "thresholds", "files", "cache_folder", "registry",
         "config", "runs", "terminal", "engine.runtime", "engine.data", "engine.tasks", "engine.evaluation",
+        "engine.evaluation_files", "engine.kept_outputs", "engine.state",
         "engine.training", "engine.loop", "engine.checkpoints", "engine.trained_run", "engine.image_grid",
         "engine.samples", "engine.inspection", "engine.start_event",
     ],

@@ -2,6 +2,7 @@
 
 import time
 
+from tfloop_cli.commands.final_evaluation import evaluate_test
 from tfloop_cli.commands.finished_run import show_result
 from tfloop_cli.commands.resumed_run import announce_resume
 from tfloop_cli.config.schema import Config
@@ -9,7 +10,6 @@ from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.manager import CheckpointManager
 from tfloop_cli.engine.checkpoints.restore import restore_run
 from tfloop_cli.engine.data import build_data
-from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps, fit
 from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
@@ -85,7 +85,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
             test, evaluates = None, reason in FINISHED or (options.thresholds and reason == "max_time")
             if evaluates and data.examples("test") and task.eval_step:
                 best = checkpoints.restore_best()
-                if test := Evaluator(state, data, task, config).run("test", stop=lambda: interrupts.signal):
+                if test := evaluate_test(run, state, data, task, config, lambda: interrupts.signal, console):
                     emit(Evaluated("test", test.examples, test.metrics, str(best)))
                 else:
                     reason = interrupts.reason

@@ -267,6 +267,11 @@ class Config(BaseModel):
         default=None,
         description="When to stop because a validation metric has stopped improving; null: all epochs are trained.",
     )
+    save_evaluation: Annotated[bool, OnResume.FREE] = Field(
+        default=True,
+        description="Whether the run keeps the targets and outputs of the test split, and up to 200 of its examples, "
+        "for `tfloop report`.",
+    )
     runs_dir: Annotated[str, StringConstraints(min_length=1), OnResume.FREE] = Field(
         default="runs",
         description="The parent folder of all run folders; a relative path counts from the current folder.",

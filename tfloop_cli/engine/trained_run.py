@@ -18,7 +18,7 @@ from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task, build_task
+from tfloop_cli.engine.tasks import Task, build_task, scores_of
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.runs.checkpoints import Checkpoint, damaged
@@ -81,18 +81,6 @@ class TrainedRun:
         dtype = "float64" if self.config.precision == "float64" else "float32"
         return self.spec.model_inputs(inputs, dtype, self.config.scale_uint8)
 
-    def compute_scores(self, inputs: Structure) -> tf.Tensor:
-        """Returns what `scores` returns, in a graph or eagerly, with TensorFlow's own operations."""
-        ready = self.model_inputs(inputs)
-        found = self.task.probabilities(self.state, ready) if hasattr(self.task, "probabilities") else None
-        found = self.task.predict(self.state, ready) if found is None else found
-        if found is None or found.dtype.is_integer:
-            raise TfloopError(
-                f"task `{self.config.task.name}` has no probabilities and no numbers to predict",
-                hint="a task of your own needs `probabilities(state, inputs)`, or `predict` for numbers",
-            )
-        return found
-
     @cached_property
     def scores(self) -> Callable[[Structure], tf.Tensor]:
         """A compiled function of inputs [batch, ...], as the run's dataset has them.
@@ -107,7 +95,14 @@ class TrainedRun:
 
         def compute(inputs: Structure) -> tf.Tensor:
             with fast_kernels(settings):
-                return self.compute_scores(inputs)
+                ready = self.model_inputs(inputs)
+                found = scores_of(self.task, self.state, ready)
+            if found is None:
+                raise TfloopError(
+                    f"task `{self.config.task.name}` has no probabilities and no numbers to predict",
+                    hint="a task of your own needs `probabilities(state, inputs)`, or `predict` for numbers",
+                )
+            return found
 
         signature = map_structure(lambda one: tf.TensorSpec([None, *one.shape], one.dtype), self.spec.inputs)
         return tf.function(compute, input_signature=[signature], autograph=False)

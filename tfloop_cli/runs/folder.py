@@ -68,6 +68,11 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def evaluation(self) -> Path:
+        """Targets and outputs of the test split, and some of its examples."""
+        return self.path / "evaluation"
+
+    @property
     def code(self) -> Path:
         """Copies of the user's `--code` files."""
         return self.path / "code"
@@ -98,7 +103,7 @@ class RunFolder:
 
     def require_no_links(self) -> None:
         """Raises TfloopError (exit code 2) if a subfolder is a symbolic link: writes would land outside of the run."""
-        for folder in (self.checkpoints, self.samples, self.code):
+        for folder in (self.checkpoints, self.samples, self.evaluation, self.code):
             if folder.is_symlink():
                 raise TfloopError(f"{folder} is a link", hint="replace it by a folder inside the run folder")
 
@@ -124,7 +129,7 @@ class RunFolder:
 
     def _remove_temporary_files(self) -> None:
         """Removes what the writes of a killed process left. Only the holder of the lock writes into the folder."""
-        for folder in (self.path, self.code, self.samples):
+        for folder in (self.path, self.code, self.samples, self.evaluation):
             for file in folder.glob(".*.tmp"):
                 if _TEMPORARY.fullmatch(file.name):
                     file.unlink(missing_ok=True)

@@ -60,8 +60,8 @@ class Recorder:
         """Reads the history of a resumed run, and removes what will be recorded again.
 
         Args:
-            epochs: the epochs that the checkpoint has completed. Later lines are removed, and so is summary.json,
-                since the run has not ended.
+            epochs: the epochs that the checkpoint has completed. Later lines are removed, and so are summary.json and
+                the files in evaluation/, since the run has not ended.
 
         Returns:
             The events of those epochs, as far as the file is intact.
@@ -82,6 +82,8 @@ class Recorder:
             self._warn(f"{self._run.metrics} is damaged: the epochs after {len(history)} are missing")
         with disk_errors(self._run.metrics):
             self._run.summary.unlink(missing_ok=True)
+            for file in self._run.evaluation.glob("*"):  # of earlier weights
+                file.unlink(missing_ok=True)
             write_atomic(self._run.metrics, b"".join(kept))
         self._valid_bytes = sum(map(len, kept))
         return history

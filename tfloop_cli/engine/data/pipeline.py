@@ -220,6 +220,24 @@ class Data:
 
         return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
 
+    def raw_examples(self, split: str, positions: np.ndarray) -> tuple[Structure, Structure]:
+        """Returns examples of a split as the dataset has them: inputs and targets, as arrays [len(positions), ...].
+
+        Args:
+            positions: in the split, int64.
+        """
+        source, indices = self._splits[split]
+        batch = tf.data.Dataset.from_tensors(indices[positions]).map(_without_autograph(source.gather, source))
+        with self.explain_errors():
+            inputs, targets, *_ = next(batch.as_numpy_iterator())
+        return inputs, targets
+
+    def descriptions(self, split: str, positions: np.ndarray) -> list[dict[str, Any]]:
+        """Returns what the dataset knows of examples, such as the `name` of a file; [] if it knows nothing."""
+        _, indices = self._splits[split]
+        names = self.names.get("train" if self.run_splits.is_held_out(split) else split)
+        return [] if names is None else [{"name": str(names[index])} for index in indices[positions].tolist()]
+
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
         """A context that replaces TensorFlow's error for a failed read by that of the source.
