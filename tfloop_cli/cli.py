@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tfloop_cli import __version__
-from tfloop_cli.command_line import inspect
+from tfloop_cli.command_line import export, inspect
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -32,6 +32,7 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 config_app = typer.Typer(help="Show, check and describe configs.", **SETTINGS)
+app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(config_app, name="config")
 

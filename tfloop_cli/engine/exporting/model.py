@@ -14,6 +14,7 @@ from tfloop_cli.engine.data import InputSpec
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values
 from tfloop_cli.engine.exporting import raw_numbers
 from tfloop_cli.engine.exporting.plain_layers import rebuilt
+from tfloop_cli.engine.tasks import scores_of
 from tfloop_cli.engine.tasks.target_scale import TargetScale
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import TfloopError
@@ -80,10 +81,10 @@ def build_model(run: TrainedRun, *, plain: bool, logits: bool = False) -> Export
         logits: whether the output of a classifier is logits in place of probabilities.
 
     Raises:
-        TfloopError: the run has no probabilities and no numbers to predict (exit code 2).
+        TfloopError: the run has no probabilities and no numbers to predict, or no logits (exit code 2).
     """
-    several = is_several(run.spec.targets)
-    names = () if several else run.class_names
+    run.scores.get_concrete_function()
+    names = () if is_several(run.spec.targets) else run.class_names
     if logits and not names:
         raise TfloopError("`--logits` is for classes, and this run predicts numbers", hint="remove `--logits`")
     columns = raw_numbers.numeric_columns(run.encoders)
@@ -174,7 +175,8 @@ class _Computation(keras.layers.Layer):
         self._run, self._output = [run], output  # in a list, so that Keras does not look into it
 
     def call(self, inputs: Structure) -> tf.Tensor:
-        scores = tf.cast(self._run[0].compute_scores(inputs), tf.float32)
+        run = self._run[0]
+        scores = tf.cast(scores_of(run.task, run.state, run.model_inputs(inputs)), tf.float32)
         return tf.math.log(tf.maximum(scores, SMALLEST)) if self._output == "logits" else scores
 
     def compute_output_spec(self, inputs: Structure) -> keras.KerasTensor:
