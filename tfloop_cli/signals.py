@@ -54,7 +54,7 @@ def raise_on_signals() -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         for one in before:
             signal.signal(one, _exit)
-        raise SignalError(_CODES[signal.Signals(number)])
+        raise SignalError(CODES[signal.Signals(number)])
 
     before = {}
     if threading.current_thread() is threading.main_thread():

@@ -107,5 +107,10 @@ def splits(incomplete: str) -> list[str]:
     return _matching(["test", "validation", "train"], incomplete)
 
 
+def formats(incomplete: str) -> list[str]:
+    """Returns the values of `tfloop export --format`."""
+    return _matching(["keras", "saved_model", "litert", "onnx", "openvino"], incomplete)
+
+
 def _matching(candidates: Iterable[str], incomplete: str) -> list[str]:
     return [one for one in candidates if one.startswith(incomplete)]

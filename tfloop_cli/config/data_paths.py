@@ -110,7 +110,7 @@ def dataset_of(path: str) -> str:
         return "images"
     found = next((name for suffix, name in ((".npy", "arrays"), (".txt", "text")) if suffix in suffixes), None)
     if found is None:
-        tables = sorted(path.name for path in folder.iterdir() if _suffix(path.name) in TABLE_KINDS)
+        tables = sorted(path.name for path in folder.iterdir() if suffix_of(path.name) in TABLE_KINDS)
         named = f", such as {folder / tables[0]}" if tables else ""
         hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
         raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)

@@ -81,6 +81,11 @@ class RunFolder:
         return self.path / "evaluation"
 
     @property
+    def export(self) -> Path:
+        """The model in other formats."""
+        return self.path / "export"
+
+    @property
     def code(self) -> Path:
         """Copies of the user's `--code` files."""
         return self.path / "code"
@@ -111,7 +116,7 @@ class RunFolder:
 
     def require_no_links(self) -> None:
         """Raises TfloopError (exit code 2) if a subfolder is a symbolic link: writes would land outside of the run."""
-        for folder in (self.checkpoints, self.samples, self.evaluation, self.code, self.profile):
+        for folder in (self.checkpoints, self.samples, self.evaluation, self.export, self.code, self.profile):
             if folder.is_symlink():
                 raise TfloopError(f"{folder} is a link", hint="replace it by a folder inside the run folder")
 
