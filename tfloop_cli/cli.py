@@ -157,7 +157,7 @@ def list_(
         typer.Argument(
             metavar="KIND",
             autocompletion=complete("kinds"),
-            help="datasets, models, tasks, optimizers, schedules, augmentations or configs.",
+            help="datasets, models, tasks, optimizers, schedules, augmentations, trackers or configs.",
         ),
     ],
     name: Annotated[

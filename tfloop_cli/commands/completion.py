@@ -8,7 +8,7 @@ from typer.completion import completion_init, get_completion_script  # type: ign
 
 from tfloop_cli.config.precedence import shipped_names
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest, nested_fields
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, nearest, nested_fields
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.runs.folder import list_runs
 
@@ -93,7 +93,7 @@ def keys(incomplete: str) -> list[str]:
     for key, field in Config.model_fields.items():
         found.append(key)
         found += [f"{key}.{inner}" for inner in nested_fields(field.annotation)]
-        if key in COMPONENT_KEYS and key != "augment":
+        if key in COMPONENT_KEYS and key not in LISTS:
             arguments = {one.name for item in COMPONENT_KEYS[key].declarations() for one in item.parameters}
             found += [f"{key}.{name}" for name in sorted(arguments)]
     return _matching(found, incomplete)

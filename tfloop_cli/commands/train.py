@@ -18,7 +18,7 @@ from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state, settle_splits
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
-from tfloop_cli.events import FINISHED, Evaluated, Event, RunEnded, Stopped
+from tfloop_cli.events import FINISHED, Evaluated, RunEnded, Stopped, emitter
 from tfloop_cli.runs.lookup import choose_run
 from tfloop_cli.runs.metadata import load_encoders, load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
@@ -28,6 +28,7 @@ from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
 from tfloop_cli.thresholds import exit_code, require_metrics
+from tfloop_cli.tracking.children import Trackers
 from tfloop_cli.watchdog import warn_if_stuck
 
 
@@ -54,16 +55,16 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     train_steps = TrainSteps(state, data, task, config, warn)
 
     run = open_run(config, options)
-    with run.lock(), Recorder(run, warn) as recorder, Interrupts(warn, idle=True) as interrupts:
+    with (
+        run.lock(), Trackers(run, config.tracking, options.code, warn, console.info) as trackers,
+        Recorder(run, warn) as recorder, Interrupts(warn, idle=True) as interrupts,
+    ):  # fmt: skip
         facts = manifest_facts(asked, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, warn, data.encoders_json())
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
-        consumers = (recorder, checkpoints, Samples(run, state, task, warn), display := make_display(console))
-
-        def emit(event: Event) -> None:
-            for consumer in consumers:
-                consumer.handle(event)
-
+        emit = emitter(
+            recorder, checkpoints, Samples(run, state, task, warn), trackers, display := make_display(console)
+        )
         with display, checkpoints, data.explain_errors():
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, warn):
                 finished = int(state.epoch) >= config.epochs or early_stopping.should_stop(state)
