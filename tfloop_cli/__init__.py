@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tfloop_cli.registry import optimizers as optimizers
     from tfloop_cli.registry import schedules as schedules
     from tfloop_cli.registry import tasks as tasks
+    from tfloop_cli.registry import trackers as trackers
     from tfloop_cli.registry.argument_types import Description as Description
     from tfloop_cli.registry.argument_types import ExclusiveFraction as ExclusiveFraction
     from tfloop_cli.registry.argument_types import Fraction as Fraction
@@ -44,10 +45,11 @@ if TYPE_CHECKING:
     from tfloop_cli.registry.argument_types import PositiveFloat as PositiveFloat
     from tfloop_cli.registry.argument_types import PositiveInt as PositiveInt
     from tfloop_cli.registry.argument_types import Probability as Probability
+    from tfloop_cli.tracking.tracker import TrackedRun as TrackedRun
 
 __version__ = "0.1.0"
 
-REGISTRIES = ("augmentations", "datasets", "models", "optimizers", "schedules", "tasks")
+REGISTRIES = ("augmentations", "datasets", "models", "optimizers", "schedules", "tasks", "trackers")
 ARGUMENT_TYPES = (
     "Description", "ExclusiveFraction", "Fraction", "FractionBelowOne", "NonNegativeFloat", "NonNegativeInt",
     "NonPositiveFloat", "OnResume", "PositiveFloat", "PositiveInt", "Probability",
@@ -75,6 +77,7 @@ PUBLIC = {
     **dict.fromkeys(("ExitCode", "TfloopError"), "tfloop_cli.errors"),
     **dict.fromkeys(("Run", "load"), "tfloop_cli.api.run"),
     "train": "tfloop_cli.api.training",
+    "TrackedRun": "tfloop_cli.tracking.tracker",
 }
 
 

@@ -36,7 +36,6 @@ app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
-app.add_typer(predict.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(reproduce.app)
 app.add_typer(setup.app)
@@ -185,7 +184,7 @@ def list_(
         typer.Argument(
             metavar="KIND",
             autocompletion=complete("kinds"),
-            help="datasets, models, tasks, optimizers, schedules, augmentations or configs.",
+            help="datasets, models, tasks, optimizers, schedules, augmentations, trackers or configs.",
         ),
     ],
     name: Annotated[

@@ -170,6 +170,9 @@ def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterat
 
 def start_training(console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool) -> None:
     """Loads TensorFlow, trains, and exits with the code of the run."""
+    from tfloop_cli.tracking.children import require_packages
+
+    require_packages(config.tracking)
     with loading_tensorflow(console, offline, verbose):
         from tfloop_cli.commands import train as command
     raise typer.Exit(command.train(config, options, console))

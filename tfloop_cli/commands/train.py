@@ -29,6 +29,7 @@ from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
 from tfloop_cli.thresholds import exit_code, require_metrics
+from tfloop_cli.tracking.children import Trackers
 from tfloop_cli.watchdog import warn_if_stuck
 
 
@@ -56,13 +57,14 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     train_steps = TrainSteps(state, data, task, config, warn, profiled=options.profile_steps > 0)
 
     run = open_run(config, options)
+    trackers = Trackers(run, config.tracking, options.code, warn, console.info)
     interrupts = Interrupts(warn, idle=True, ends_process=options.ends_process)
-    with run.lock(), Recorder(run, warn) as recorder, interrupts:
+    with run.lock(), trackers, Recorder(run, warn) as recorder, interrupts:
         facts = manifest_facts(asked, metadata, steps, data.facts | best_metric.facts | early_stopping.facts)
         checkpoints = CheckpointManager(run.checkpoints, state, config.checkpoint, facts, warn, data.encoders_json())
         profiler = Profiler(run.profile, options.profile_steps, console.info)
         # Record, then save: a checkpoint must not contain an epoch that the history lacks.
-        consumers = (recorder, checkpoints, Samples(run, state, task, warn), profiler, *options.consumers)
+        consumers = (recorder, checkpoints, Samples(run, state, task, warn), profiler, trackers, *options.consumers)
         emit = to_each(*consumers, display := make_display(console))
         with display, checkpoints, data.explain_errors():
             if restored := restore_run(checkpoints, options, train_steps.trace, console.info, warn):

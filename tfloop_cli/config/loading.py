@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tfloop_cli.config.precedence import LayerReader, merge, shipped_folder, shipped_names
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import COMPONENT_KEYS
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS
 from tfloop_cli.config.validation import DEFAULTS, Validator
 from tfloop_cli.config.yaml_positions import Node, Source, entries, plant
 from tfloop_cli.config.yaml_scalars import write
@@ -128,4 +128,4 @@ def _with_root_place(root: Node) -> Node:
 def default_values() -> dict[str, Any]:
     """Returns the defaults of the schema, components by name only; the registries add their arguments."""
     empty = Config(dataset=Component("?"), model=Component("?")).model_dump(mode="json", exclude={"dataset", "model"})
-    return {key: value["name"] if key in COMPONENT_KEYS and key != "augment" else value for key, value in empty.items()}
+    return {key: value["name"] if key in COMPONENT_KEYS and key not in LISTS else value for key, value in empty.items()}

@@ -291,6 +291,16 @@ class Config(BaseModel):
         default="runs",
         description="The parent folder of all run folders; a relative path counts from the current folder.",
     )
+    tracking: Annotated[
+        tuple[ComponentField, ...],
+        Strict(False),
+        Description("list of names, or of mappings with `name` and arguments"),
+        OnResume.FREE,
+    ] = Field(
+        default=(),
+        description="Experiment trackers that receive the run while it trains, such as `[tensorboard, mlflow]`. They "
+        "are written by other processes: one that fails or hangs does not slow down the training.",
+    )
     name: Annotated[RunName | None, OnResume.FREE] = Field(
         default=None,
         description="The name of the run folder; `-2`, `-3` ... is appended if it exists. null: the name of the "
