@@ -147,7 +147,8 @@ class Run:
 
             columns, size = ResultColumns.of(trained, top, probabilities), batch_size or default_batch_size(trained)
             chunks = predict(trained, inputs_in_memory(trained, inputs, size, console.note), size)
-            return [row for chunk in chunks for row in columns.table(chunk).to_pylist()]
+            rows = [row for chunk in chunks for row in columns.table(chunk).to_pylist()]
+            return [{name: value for name, value in row.items() if name != "error" or value} for row in rows]
 
     def evaluate(
         self, data: Any = None, *, split: str = "test", checkpoint: str | None = None, progress: bool = False
