@@ -265,6 +265,17 @@ def test_long_history_is_sampled_and_reaches_its_end(folder: Path) -> None:
     assert (found["curve"][0], found["curve"][-1]) == (1 / 5000, 1.0)
 
 
+@pytest.mark.parametrize("end", ["", '{"event": "epoch", "epo', "x" * 200_000, "\n" * 3])
+@pytest.mark.parametrize("epochs", [0, 1, 2, 700])
+def test_best_and_last_epoch_of_a_crashed_run_are_found_from_the_end(folder: Path, epochs: int, end: str) -> None:
+    path = write_run(folder / "runs" / "a", (0.9, *[0.5] * (epochs - 1))[:epochs], reason=None)
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write(end)
+    (found,) = documents("list", "--columns", "epochs,best_epoch,validation/accuracy")["runs"]
+    expected = (epochs, 1, 0.9) if epochs else (None, None, None)
+    assert (found["epochs"], found["best_epoch"], found["validation/accuracy"]) == expected
+
+
 def test_narrow_terminal_drops_columns_and_cuts_names(runs: Path) -> None:
     write_run(runs / "mnist-best-learning-rate-20261126-101500-a1b2", day=9)
     assert len(max(terminal_output(40, "runs", "list").splitlines(), key=len)) <= 40
