@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tfloop_cli import __version__
-from tfloop_cli.command_line import inspect
+from tfloop_cli.command_line import inspect, track
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -34,6 +34,7 @@ app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 config_app = typer.Typer(help="Show, check and describe configs.", **SETTINGS)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(config_app, name="config")
+app.command(cls=Command)(track.track)
 
 
 @app.command(cls=Command)
