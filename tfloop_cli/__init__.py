@@ -8,6 +8,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfloop_cli.api.run import Run as Run
+    from tfloop_cli.api.run import load as load
+    from tfloop_cli.api.training import train as train
     from tfloop_cli.engine.data import ArraySource as ArraySource
     from tfloop_cli.engine.data import Dataset as Dataset
     from tfloop_cli.engine.data import DataSpec as DataSpec
@@ -72,6 +75,8 @@ PUBLIC = {
     "TrainState": "tfloop_cli.engine.state",
     **dict.fromkeys(("Batch", "MetricValues", "SumMetric", "Task"), "tfloop_cli.engine.tasks"),
     **dict.fromkeys(("ExitCode", "TfloopError"), "tfloop_cli.errors"),
+    **dict.fromkeys(("Run", "load"), "tfloop_cli.api.run"),
+    "train": "tfloop_cli.api.training",
     "TrackedRun": "tfloop_cli.tracking.tracker",
 }
 

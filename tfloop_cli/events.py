@@ -137,15 +137,13 @@ Event = RunStarted | Progress | EpochDone | Evaluated | Stopped | RunEnded
 
 
 class Consumer(Protocol):
-    """Handles the events of a run."""
+    """What records, saves, draws or shows events."""
 
-    def handle(self, event: Event) -> None:
-        """Handles one event."""
-        ...
+    def handle(self, event: Event) -> None: ...
 
 
-def emitter(*consumers: Consumer) -> Callable[[Event], None]:
-    """Returns a function that passes an event to the consumers, in their order."""
+def to_each(*consumers: Consumer) -> Callable[[Event], None]:
+    """Returns a function that passes an event to each consumer, in order."""
 
     def emit(event: Event) -> None:
         for consumer in consumers:

@@ -55,8 +55,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Writes a file durably. After a crash, the file has either its old or its new content, complete.
+
+    Args:
+        path: of the file; replaced if it exists.
+        data: its content.
+        durable: whether to wait for the disk. False suits a file that can be written again from another one: readers
+            see the old or the new content too, but a power failure may lose both.
 
     Raises:
         OSError: the disk failed; the old file is unchanged.
@@ -65,13 +71,15 @@ def write_atomic(path: Path, data: bytes) -> None:
     try:
         with open(staging, "xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(staging, path)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

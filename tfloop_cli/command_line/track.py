@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 
 from tfloop_cli.commands import options
-from tfloop_cli.commands.shared import complete, error_handling
+from tfloop_cli.commands.shared import SETTINGS, Command, complete, error_handling
 from tfloop_cli.terminal.console import Console
 
+app = typer.Typer(**SETTINGS)
 
+
+@app.command(cls=Command)
 def track(
     run: options.Run,
     to: Annotated[
@@ -27,7 +30,7 @@ def track(
     runs_dir: options.RunsDir = Path("runs"),
     quiet: options.Quiet = False,
     json: options.Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Write the history of a run to experiment trackers. What a tracker already has is replaced or skipped.
 
     A tracker that fails, or is not finished in time, is exit code 75; the run itself is not changed.

@@ -187,7 +187,7 @@ class Config(BaseModel):
     )
     validation: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
         default="auto",
-        description="The validation split, which is evaluated after each epoch: likewise. Numbers and fractions of "
+        description="The validation split, which is evaluated after each epoch: as `test`. Numbers and fractions of "
         "both are those of the dataset's whole training split. For a model with `members` (an ensemble), auto holds "
         "out nothing: the training examples are divided into one fold per member, and each member is trained without "
         "its fold and validated on it (not with `split_by`).",
@@ -204,6 +204,21 @@ class Config(BaseModel):
     )
     drop_remainder: Annotated[bool, OnResume.REFUSED] = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."
+    )
+    limit_train_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="For a quick look: the largest number of training batches in an epoch; the next epoch has others. "
+        "null: all.",
+    )
+    limit_validation_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="For a quick look: the validation split is limited to this number of batches, taken evenly from "
+        "it. null: all.",
+    )
+    overfit_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="To see whether a model can learn at all: it is trained and validated on the examples of this "
+        "number of batches, without augmentations. The loss should approach 0. null: off.",
     )
     scale_uint8: Annotated[Literal["auto"] | bool, OnResume.REFUSED] = Field(
         default="auto",
@@ -266,6 +281,11 @@ class Config(BaseModel):
     early_stopping: Annotated[EarlyStoppingConfig | None, OnResume.FREE] = Field(
         default=None,
         description="When to stop because a validation metric has stopped improving; null: all epochs are trained.",
+    )
+    save_evaluation: Annotated[bool, OnResume.FREE] = Field(
+        default=True,
+        description="Whether the run keeps the targets and outputs of the test split, and up to 200 of its examples, "
+        "for `tfloop report`.",
     )
     runs_dir: Annotated[str, StringConstraints(min_length=1), OnResume.FREE] = Field(
         default="runs",

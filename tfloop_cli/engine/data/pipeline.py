@@ -16,6 +16,7 @@ from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
+from tfloop_cli.engine.data.limits import limit_splits
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.spec_json import spec_to_json
 from tfloop_cli.engine.data.splits import epoch_order
@@ -56,11 +57,13 @@ class Data:
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
-        self._augment = build_augmentations(config.augment, dataset.spec)
+        self._augment = build_augmentations(() if config.overfit_batches else config.augment, dataset.spec)
         self.run_splits = split_dataset(dataset, config, training=training)
         self._splits = self.run_splits.examples
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
         self.batch_size = batch_size_of(config, self.examples("train"))
+        if "train" in self._splits:
+            limit_splits(self.run_splits, config, self.batch_size)
         if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
                 f"`batch_size` is {self.batch_size}, and there are only {self.examples('train')} training examples: "
@@ -109,9 +112,10 @@ class Data:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of training batches in an epoch, a smaller last one included unless the config drops it."""
+        """The number of training batches in an epoch: a smaller last one counts unless the config drops it."""
         whole, rest = divmod(self.examples("train"), self.batch_size)
-        return whole + (rest > 0 and not self._config.drop_remainder)
+        steps = whole + (rest > 0 and not self._config.drop_remainder)
+        return min(steps, self._config.limit_train_batches or steps)
 
     @property
     def epochs(self) -> int:
@@ -219,6 +223,24 @@ class Data:
             return self._load(split, all_indices[start : start + size])
 
         return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
+
+    def raw_examples(self, split: str, positions: np.ndarray) -> tuple[Structure, Structure]:
+        """Returns examples of a split as the dataset has them: inputs and targets, as arrays [len(positions), ...].
+
+        Args:
+            positions: in the split, int64.
+        """
+        source, indices = self._splits[split]
+        batch = tf.data.Dataset.from_tensors(indices[positions]).map(_without_autograph(source.gather, source))
+        with self.explain_errors():
+            inputs, targets, *_ = next(batch.as_numpy_iterator())
+        return inputs, targets
+
+    def descriptions(self, split: str, positions: np.ndarray) -> list[dict[str, Any]]:
+        """Returns what the dataset knows of examples, such as the `name` of a file; [] if it knows nothing."""
+        _, indices = self._splits[split]
+        names = self.names.get("train" if self.run_splits.is_held_out(split) else split)
+        return [] if names is None else [{"name": str(names[index])} for index in indices[positions].tolist()]
 
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
