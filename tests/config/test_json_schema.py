@@ -110,7 +110,7 @@ def test_schema_has_descriptions_of_components_and_arguments(
     validator: Any, key: str, declaration: Declaration
 ) -> None:
     component = validator.schema["properties"][key]
-    choices = (component["items"] if key == "augment" else component)["oneOf"]
+    choices = (component["items"] if key in LISTS else component)["oneOf"]
     (mapping,) = (one for one in choices if one.get("properties", {}).get("name") == {"const": declaration.name})
     assert mapping["description"] == declaration.summary
     descriptions = {name: one.get("description", "") for name, one in mapping["properties"].items() if name != "name"}

@@ -120,21 +120,25 @@ class Child:
             if self._process.returncode is None:  # its id is not another one's yet
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._reader.join(1.0)
+        self.close()
         self._process.wait()
         if late and not self.finished:
             self._fail(f"not finished within {seconds:.0f} s")
 
     def _read(self) -> None:
         assert self._process.stdout
-        for line in self._process.stdout:
-            with suppress(ValueError):
-                values = json.loads(line)
-                self.where = values.get("where", self.where)
-                self.finished = values.get("finished", self.finished)
-                if error := values.get("error"):
-                    self._fail(str(error))
+        with self._process.stdout as reports:
+            for line in reports:
+                self._take(line)
         if not self.finished and not self.error and not self._killed:
             self._fail(f"its process ended with code {self._process.wait()}")
+
+    def _take(self, line: bytes) -> None:
+        values = json.loads(line)
+        self.where = values.get("where", self.where)
+        self.finished = values.get("finished", self.finished)
+        if error := values.get("error"):
+            self._fail(str(error))
 
     def _fail(self, text: str) -> None:
         self.error = _PASSWORD.sub("", " ".join(text.split()))[:MAX_CHARACTERS]
