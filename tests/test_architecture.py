@@ -13,7 +13,7 @@ PACKAGE = ROOT / "tfloop_cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 NAME = "tfloop_cli"
 HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "numpy", "safetensors", "ml_dtypes"}
-ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "inspect_data", "opening")}
+ENGINE_COMMANDS = {f"commands/{name}.py" for name in ("train", "evaluate", "predict", "inspect_data", "opening")}
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
@@ -70,6 +70,7 @@ ALLOWED: dict[str, list[str]] = {
         "errors", "config", "runs", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.training", "engine.loop", "engine.checkpoints",
     ],
+    "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
     "engine.image_grid": [],
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],
     "engine.inspection": ["errors", "data_summary", "config", "engine.data"],
@@ -77,8 +78,8 @@ ALLOWED: dict[str, list[str]] = {
     "commands": [
         "errors", "events", "data_summary", "signals", "watchdog", "thresholds", "files", "cache_folder", "registry",
         "config", "runs", "terminal", "engine.runtime", "engine.data", "engine.tasks", "engine.evaluation",
-        "engine.training", "engine.loop", "engine.checkpoints", "engine.trained_run", "engine.image_grid",
-        "engine.samples", "engine.inspection", "engine.start_event",
+        "engine.training", "engine.loop", "engine.checkpoints", "engine.trained_run", "engine.inference",
+        "engine.image_grid", "engine.samples", "engine.inspection", "engine.start_event",
     ],
     "command_line": ["errors", "terminal", "commands"],
     "cli": ["errors", "terminal", "commands", "command_line"],
