@@ -16,11 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.errors import ExitCode, Problem, TfloopError
 from tfloop_cli.files import disk_errors, json_text
 from tfloop_cli.terminal.streams import descriptor_of, discard, never_failing
-
-CLOSED_PIPE = 141  # 128 + SIGPIPE: the exit code of any program that writes to a closed pipe
 
 _BOLD, _DIM, _YELLOW = "1", "2", "33"  # ANSI codes
 _SPINNER_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -203,7 +201,7 @@ class Console:
             stream.flush()
         except BrokenPipeError:
             discard(stream)
-            raise SystemExit(CLOSED_PIPE) from None
+            raise SystemExit(int(ExitCode.CLOSED_PIPE)) from None
         except OSError:
             discard(stream)
             with disk_errors(Path("stdout")):
