@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tiny_runs import TinyRuns
 
-from tests import tiny_data
 from tfloop_cli.events import EpochDone, Event
 
 if TYPE_CHECKING:
@@ -237,44 +237,6 @@ def rerun(shell: Shell, finished: Finished) -> Finished:
     arguments = ("--config", finished.folder / "config.yaml", "--output", "again", "--json", "-q")
     process = shell.run("train", *arguments, "--fail-under", "accuracy=1.01", cwd=finished.cwd)
     return Finished(process, finished.cwd, finished.cwd / "again")
-
-
-class TinyRuns:
-    """Trained runs, one for each kind of data, trained when a test first asks for it.
-
-    Their data lies in the same folder: `images/`, `table.csv`, `numbers.csv`, `texts.csv`, `arrays.npz`. Tests must not
-    change any of it.
-
-    Args:
-        cwd: the folder.
-
-    Attributes:
-        KINDS: the names of the runs.
-    """
-
-    KINDS = ("images", "table", "numbers", "text", "arrays", "mnist", "ensemble")
-
-    def __init__(self, cwd: Path) -> None:
-        self.cwd = cwd
-        tiny_data.write_all(cwd)
-
-    def __call__(self, kind: str) -> Path:
-        """Returns the run folder of a kind."""
-        folder = self.cwd / "runs" / kind
-        if not folder.exists():
-            from typer.testing import CliRunner
-
-            from tfloop_cli.cli import app
-
-            config = self.cwd / f"{kind}.yaml"
-            config.write_text(tiny_data.config_of(kind, self.cwd))
-            result = CliRunner().invoke(app, ["train", str(config), "--quiet", "-o", str(folder)])
-            assert result.exit_code == 0, result.stderr
-        return folder
-
-    def read(self, kind: str, name: str) -> Any:
-        """Returns the content of a JSON file in a run folder."""
-        return json.loads((self(kind) / name).read_text())
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+from tiny_runs import TinyRuns
 from typer.testing import CliRunner
 
-from tests.conftest import TinyRuns
 from tfloop_cli.cli import app
 
 
@@ -372,3 +374,51 @@ def test_failed_run_leaves_no_file(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             interrupted(f"x{suffix}")
     assert not list(tmp_path.iterdir())
+
+
+def test_folder_with_other_files(predict: Callable, tiny_runs: TinyRuns) -> None:
+    Path("photos", "deep").mkdir(parents=True)
+    (Path("photos") / "deep" / "a.png").symlink_to(tiny_runs.cwd / "images" / "red" / "00.png")
+    Path("photos", "broken.png").symlink_to("nowhere.png")
+    for name in ("notes.txt", ".hidden.png", "model.bin"):
+        Path("photos", name).write_text("no image")
+    result = predict("images", "photos", "--json")
+    assert result.code == 4
+    assert [(row["input"], "error" in row) for row in result.rows] == [
+        ("photos/broken.png", True), ("photos/deep/a.png", False), ("photos/model.bin", True),
+    ]  # fmt: skip
+
+
+# As a process
+
+
+def test_lines_are_answered_as_they_come_and_ctrl_c_leaves_no_file(shell: Any, tiny_runs: TinyRuns) -> None:
+    folder = tiny_runs("text")
+    process = subprocess.Popen(
+        shell.command("predict", folder, "-", "--quiet"), cwd=tiny_runs.cwd, env=shell.environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    for text, label in (("cold sea", "blue"), ("warm rose", "red")):
+        process.stdin.write(json.dumps({"text": text}) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["prediction"] == label
+    process.send_signal(signal.SIGINT)
+    assert (process.wait(20), process.stderr.read() if process.stderr else "") == (130, "")
+    process.communicate()
+
+
+def test_signal_while_a_file_is_written(
+    predict: Callable, tiny_runs: TinyRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfloop_cli.commands import prediction_file
+
+    def write(self: prediction_file.PredictionFile, table: object) -> None:
+        assert len(list(Path().glob(".out.csv.*.tmp"))) == 1
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(prediction_file.PredictionFile, "write", write)
+    result = predict("table", tiny_runs.cwd / "table.csv", "--output", "out.csv")
+    assert (result.code, result.err.splitlines()[-1]) == (143, "stopped")
+    assert not list(Path().iterdir())

@@ -133,7 +133,7 @@ class RowReader:
         yield from self._python_csv(file, dialect, done)
 
     def _dialect(self, file: TableFile) -> Dialect:
-        dialect = detect(sample_of(file), file.name, self.options, self.targets, self.trained)
+        dialect = detect(sample_of(file), file.name, self.options, [*self.targets, *self.wanted], self.trained)
         if not dialect.names:
             refuse(file.name, None, "it has no rows")
         if not dialect.has_header and len(dialect.names) == len(self.columns):  # the columns before the target moved

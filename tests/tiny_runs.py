@@ -1,6 +1,8 @@
-"""The data and the configs of the tiny runs that tests of trained runs share; see `conftest.TinyRuns`."""
+"""Tiny trained runs that tests share, one for each kind of data: the fixture `tiny_runs` in `conftest.py`."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,45 @@ _CONFIGS = {
     "mnist": "dataset: mnist\nmodel: linear\nepochs: 1\nmax_steps: 200\n",
     "ensemble": "dataset: {name: table, train: IN/table.csv, target: label}\nmodel: tabular_ensemble\nepochs: 2\n",
 }
+
+
+class TinyRuns:
+    """Trained runs, one for each kind of data, trained when a test first asks for it.
+
+    Their data lies in the same folder: `images/`, `table.csv`, `numbers.csv`, `texts.csv`, `arrays.npz`. Tests must not
+    change any of it.
+
+    Args:
+        cwd: the folder.
+
+    Attributes:
+        KINDS: the names of the runs.
+    """
+
+    KINDS = ("images", "table", "numbers", "text", "arrays", "mnist", "ensemble")
+
+    def __init__(self, cwd: Path) -> None:
+        self.cwd = cwd
+        write_all(cwd)
+
+    def __call__(self, kind: str) -> Path:
+        """Returns the run folder of a kind."""
+        folder = self.cwd / "runs" / kind
+        if not folder.exists():
+            from typer.testing import CliRunner
+
+            from tfloop_cli.cli import app
+
+            config = self.cwd / f"{kind}.yaml"
+            config.write_text(config_of(kind, self.cwd))
+            cache = {"TFLOOP_CACHE": str(self.cwd / "cache")}
+            result = CliRunner().invoke(app, ["train", str(config), "--quiet", "-o", str(folder)], env=cache)
+            assert result.exit_code == 0, result.stderr
+        return folder
+
+    def read(self, kind: str, name: str) -> Any:
+        """Returns the content of a JSON file in a run folder."""
+        return json.loads((self(kind) / name).read_text())
 
 
 def config_of(kind: str, folder: Path) -> str:
