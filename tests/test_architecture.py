@@ -51,7 +51,7 @@ ALLOWED: dict[str, list[str]] = {
     "registry": ["errors", "user_code"],
     "config": ["errors", "registry"],
     "runs": ["errors", "events", "data_summary", "hardware", "thresholds", "files", "registry", "config"],
-    "terminal": ["errors", "events", "data_summary", "files", "runs"],
+    "terminal": ["errors", "events", "data_summary", "files", "config", "runs"],
     "engine.kernels": ["hardware"],
     "engine.runtime": ["errors", "hardware", "config", "engine.kernels"],
     "engine.augmentations": ["errors", "registry"],

@@ -26,10 +26,15 @@ class ExitCode(IntEnum):
         2,
         ("wrong command line or config, an unavailable device, or an installation that cannot train (`tfloop doctor`)"),
     )
-    THRESHOLD_FAILED = 3, "a threshold of `--fail-under` or `--fail-over` failed or could not be checked"
+    THRESHOLD_FAILED = (
+        3,
+        "a threshold of `--fail-under` or `--fail-over` failed or could not be checked; `tfloop reproduce`: weights or "
+        "metrics are not the same",
+    )
     DATA = (
         4,
-        "the data is unavailable, cannot be read, or has an invalid example; or `inspect data --strict` has findings",
+        "the data is unavailable, cannot be read, has an invalid example, or is not that of the run to reproduce; or "
+        "`inspect data --strict` has findings",
     )
     DIVERGED = 5, "training diverged: a value is NaN or infinite; earlier checkpoints are kept"
     CHECKPOINT = 6, "a checkpoint is missing, damaged, or does not match the model"
