@@ -18,6 +18,7 @@ ENGINE_COMMANDS = {
     for name in (
         "train",
         "evaluate",
+        "predict",
         "final_evaluation",
         "inspect_data",
         "opening",
@@ -89,6 +90,7 @@ ALLOWED: dict[str, list[str]] = {
         "errors", "config", "runs", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.training", "engine.loop", "engine.checkpoints",
     ],
+    "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
     "engine.trial": [
         "errors", "config", "engine.runtime", "engine.data", "engine.evaluation", "engine.loop", "engine.state",
         "engine.tasks", "engine.training",

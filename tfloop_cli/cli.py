@@ -36,6 +36,7 @@ app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
+app.add_typer(predict.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(reproduce.app)
 app.add_typer(setup.app)
@@ -173,9 +174,6 @@ def evaluate(
             from tfloop_cli.commands import evaluate as command
         how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
         raise typer.Exit(command.evaluate(path, how, console))
-
-
-predict.add_to(app)
 
 
 @app.command("list", cls=Command)
