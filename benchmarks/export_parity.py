@@ -1,6 +1,6 @@
 """Exports shipped models in every format, and compares each with its run on 1,000 real test examples.
 
-    python benchmarks/export_parity.py [--only NAME ...] [--formats FORMAT ...] [--epochs 1] [--folder FOLDER]
+    python -m benchmarks.export_parity [--only NAME ...] [--formats FORMAT ...] [--epochs 1] [--folder FOLDER]
 
 Each model is trained briefly by `tfloop train`; with --folder, runs that it has are used again. A classifier passes if
 its probabilities differ by at most 1e-5 in float32, a regressor if its numbers differ by at most 1e-5 of the deviation
@@ -8,6 +8,7 @@ of the run's predictions. For int8 the accuracy is compared. The exit code is 1 
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -19,9 +20,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 
-from benchmarks.reporting import print_table
 from tfloop_cli.commands.opening import open_trained_run
 from tfloop_cli.engine.exporting import FORMATS, Exported, export
+from tfloop_cli.engine.exporting.examples import find_examples
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.terminal.console import Console
 
@@ -86,8 +87,6 @@ def train(name: str, folder: Path, epochs: int) -> Path:
     config, changes = RUNS[name]
     run = folder / name.replace(", ", "-").replace(" ", "-")
     if not (run / "summary.json").exists():
-        import json
-
         sets = [part for key, value in changes.items() for part in ("--set", f"{key}={json.dumps(value)}")]
         command = [sys.executable, "-m", "tfloop_cli", "train", config, *sets, "--set", f"epochs={epochs}"]
         subprocess.run([*command, "--output", run.name, "--quiet"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
@@ -136,15 +135,14 @@ def main() -> int:
                 continue
             deviation = 1.0
             if not run.class_names:
-                from tfloop_cli.engine.exporting.examples import find_examples
-
                 deviation = float(np.std(find_examples(run, split="test").targets))
             cells, passed = row(name, one, deviation)
             print(*cells, sep="\t", flush=True)
             rows.append(cells)
             all_passed &= passed
     header = ["model", "format", "largest difference", "equal classes", "run", "exported", "kB", "ms", "bar met"]
-    print_table(header, rows)
+    print("| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
+    print(*("| " + " | ".join(cells) + " |" for cells in rows), sep="\n")
     return 0 if all_passed else 1
 
 

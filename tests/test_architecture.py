@@ -14,10 +14,11 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 NAME = "tfloop_cli"
 HEAVY = {"tensorflow", "keras", "tensorflow_datasets", "numpy", "safetensors", "ml_dtypes"}
 ENGINE_COMMANDS = {
-    f"commands/{name}.py" for name in ("train", "evaluate", "final_evaluation", "inspect_data", "opening")
+    f"commands/{name}.py" for name in ("train", "evaluate", "final_evaluation", "inspect_data", "opening", "export")
 }
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
+    *(f"engine/exporting/{name}_file.py" for name in ("litert", "onnx", "openvino")),  # optional packages
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 60, 4
@@ -74,6 +75,10 @@ ALLOWED: dict[str, list[str]] = {
         "errors", "config", "runs", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.training", "engine.loop", "engine.checkpoints",
     ],
+    "engine.exporting": [
+        "errors", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data", "engine.models",
+        "engine.tasks", "engine.trained_run",
+    ],
     "engine.image_grid": [],
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],
     "engine.inspection": ["errors", "data_summary", "config", "engine.data"],
@@ -83,7 +88,7 @@ ALLOWED: dict[str, list[str]] = {
         "config", "runs", "terminal", "engine.runtime", "engine.data", "engine.tasks", "engine.evaluation",
         "engine.evaluation_files", "engine.kept_outputs", "engine.state",
         "engine.training", "engine.loop", "engine.checkpoints", "engine.trained_run", "engine.image_grid",
-        "engine.samples", "engine.inspection", "engine.start_event",
+        "engine.samples", "engine.inspection", "engine.start_event", "engine.exporting",
     ],
     "command_line": ["errors", "terminal", "commands"],
     "cli": ["errors", "terminal", "commands", "command_line"],

@@ -56,7 +56,11 @@ def export_run(folder: Path, options: Options, console: Console) -> ExitCode:
     )
     done: list[Exported] = []
     listener = Listener(
-        console.warn, console.note, console.show_progress, lambda name: console.info(f"exporting {name} ..."), done.append
+        console.warn,
+        console.note,
+        console.show_progress,
+        lambda name: console.info(f"exporting {name} ..."),
+        done.append,
     )
     try:
         with console.quiet_stderr():

@@ -34,7 +34,9 @@ def show_exports(console: Console, documents: Sequence[Mapping[str, Any]]) -> No
     console.result(console.heading(heading))
     for line in lines:
         console.result(line)
-    run = f"; {first['metric']} of the run: {first['run_metric']:.4f}" if measured else ", of unknown classes or numbers"
+    run = (
+        f"; {first['metric']} of the run: {first['run_metric']:.4f}" if measured else ", of unknown classes or numbers"
+    )
     console.result("")
     console.result(f"compared with the run on {first['examples']:,} examples ({first['origin']}){run}")
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -46,11 +47,12 @@ class Comparison:
 def run_scores(run: TrainedRun, examples: ExportExamples) -> np.ndarray:
     """Returns what the run computes: probabilities, or numbers in the target's units, [examples, outputs]."""
     count = len(named_values(examples.inputs)[0][1])
-    parts = [
-        run.scores(map_structure(lambda one: tf.constant(one[start : start + BATCH]), examples.inputs))
-        for start in range(0, count, BATCH)
-    ]
-    return np.concatenate(parts)
+    batches = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+    return np.concatenate([run.scores(map_structure(partial(_part, batch), examples.inputs)) for batch in batches])
+
+
+def _part(batch: slice, values: np.ndarray) -> tf.Tensor:
+    return tf.constant(values[batch])
 
 
 def compare(

@@ -1,7 +1,7 @@
 """What is exported: one Keras model from the inputs of the run's dataset to one output, with everything in between."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -54,7 +54,9 @@ class ExportModel:
         found = {input_name(name): np.asarray(one) for name, one in named_values(inputs)}
         if self.columns:
             found = {name: raw_numbers.decode(one, self.columns) for name, one in found.items()}
-        return {name: np.ascontiguousarray(found[name], spec.dtype.as_numpy_dtype) for name, spec in self.signature.items()}
+        return {
+            name: np.ascontiguousarray(found[name], spec.dtype.as_numpy_dtype) for name, spec in self.signature.items()
+        }
 
     def facts(self) -> dict[str, Any]:
         """Returns what the metadata of every format contains, as an object of JSON."""
@@ -66,7 +68,7 @@ class ExportModel:
 
 
 def input_name(name: str) -> str:
-    """Returns the name of an input in exported models, from its name or its index in the dataset; "" is the only one."""
+    """Returns the name of an input in exported models, from its name or its index in the dataset; "" for one input."""
     if not name:
         return "inputs"
     return re.sub(r"\W", "_", f"input_{name}" if name[0].isdigit() else name)
@@ -187,7 +189,9 @@ class _Computation(keras.layers.Layer):
 def _notes(run: TrainedRun, columns: list[Any]) -> list[str]:
     notes = []
     if columns:
-        notes.append(f"inputs are numbers as in the file, NaN for missing ones: {', '.join(one.name for one in columns)}")
+        notes.append(
+            f"inputs are numbers as in the file, NaN for missing ones: {', '.join(one.name for one in columns)}"
+        )
     elif run.encoders.get("dataset") == "table":
         others = ", ".join(raw_numbers.other_columns(run.encoders)[:5])
         notes.append(f"inputs are encoded rows, since not all columns are numbers for float32 ({others})")

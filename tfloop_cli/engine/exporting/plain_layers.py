@@ -37,7 +37,9 @@ def rebuilt(model: keras.Model, *, plain: bool) -> keras.Model:
     copies: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
 
     def copy(layer: keras.Operation) -> keras.Operation:
-        if (plain and type(layer) in REPLACEMENTS) or not isinstance(layer, keras.layers.Layer):  # the latter have no weights
+        if (plain and type(layer) in REPLACEMENTS) or not isinstance(
+            layer, keras.layers.Layer
+        ):  # the latter have no weights
             return layer
         copies.append((layer, type(layer).from_config(_in_float32(layer.get_config()))))
         return copies[-1][1]
