@@ -15,7 +15,9 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
+from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
+from tfloop_cli.engine.data.limits import limit_splits
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.spec_json import spec_to_json
 from tfloop_cli.engine.data.splits import epoch_order
@@ -23,7 +25,6 @@ from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
 PREFETCHED_BATCHES = 2
-SMALLEST_BATCH, LARGEST_BATCH = 16, 256  # of `batch_size: auto`
 
 
 class Data:
@@ -56,11 +57,13 @@ class Data:
         self.skipped: Mapping[str, int] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
-        self._augment = build_augmentations(config.augment, dataset.spec)
+        self._augment = build_augmentations(() if config.overfit_batches else config.augment, dataset.spec)
         self.run_splits = split_dataset(dataset, config, training=training)
         self._splits = self.run_splits.examples
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
         self.batch_size = batch_size_of(config, self.examples("train"))
+        if "train" in self._splits:
+            limit_splits(self.run_splits, config, self.batch_size)
         if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
                 f"`batch_size` is {self.batch_size}, and there are only {self.examples('train')} training examples: "
@@ -109,9 +112,10 @@ class Data:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of training batches in an epoch, a smaller last one included unless the config drops it."""
+        """The number of training batches in an epoch: a smaller last one counts unless the config drops it."""
         whole, rest = divmod(self.examples("train"), self.batch_size)
-        return whole + (rest > 0 and not self._config.drop_remainder)
+        steps = whole + (rest > 0 and not self._config.drop_remainder)
+        return min(steps, self._config.limit_train_batches or steps)
 
     @property
     def epochs(self) -> int:
@@ -275,17 +279,6 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
-
-
-def batch_size_of(config: Config, examples: int) -> int:
-    """Returns the batch size of a config; with "auto" the largest power of 2 up to a 16th of the training examples.
-
-    It is from 16 to 256, so that a small table has several steps per epoch, and a large one is not slow.
-    """
-    if config.batch_size != "auto":
-        return int(config.batch_size)
-    power = 2 ** int(np.log2(max(examples, SMALLEST_BATCH) // 16 or 1))
-    return min(max(power, SMALLEST_BATCH), LARGEST_BATCH, max(examples, 1))
 
 
 def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:
