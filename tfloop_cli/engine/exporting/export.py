@@ -15,6 +15,7 @@ from tfloop_cli.engine.exporting.comparison import Comparison, compare, run_scor
 from tfloop_cli.engine.exporting.examples import ExportExamples, find_examples
 from tfloop_cli.engine.exporting.formats import FORMATS, Format
 from tfloop_cli.engine.exporting.model import ExportModel, build_model
+from tfloop_cli.engine.exporting.plain_layers import float32_policy
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import ExitCode, TfloopError, short_path
 from tfloop_cli.files import disk_errors, sync_folder, write_json
@@ -22,7 +23,7 @@ from tfloop_cli.runs.folder import run_of
 
 MAX_DROP = 0.005
 ROUNDING = 1e-9  # of a difference of two accuracies
-LARGEST_ROUNDING = 1e-4  # of a probability in float32
+LARGEST_ROUNDING = 1e-4  # of a probability, or relative of a number, in float32
 ENCODERS = "encoders.json"
 
 
@@ -108,7 +109,7 @@ class Exporter:
         with _staging(self.output) as staging:
             main = staging / made.file
             model = self.plain if made.plain else self.own
-            with _conversion_errors(name):
+            with _conversion_errors(name), float32_policy():
                 self._write(made, model, main, quantization)
                 compute, arrays = made.load(main), model.arrays(self.examples.inputs)
                 found = compare(expected, self.examples, arrays, compute, model.output)
@@ -238,8 +239,8 @@ def _folder(run: TrainedRun, output: Path | None) -> Path:
 def _warn_of_rounding(run: TrainedRun, one: Exported, warn: Callable[[str], None]) -> None:
     exact = run.config.precision in ("float32", "float64") and one.quantization == "none"
     found = one.comparison
-    if exact and found.equal_classes is not None and found.max_difference > LARGEST_ROUNDING:
-        warn(f"{one.path}: probabilities differ by up to {found.max_difference:.1g}, more than by rounding")
+    if exact and found.relative_difference > LARGEST_ROUNDING:
+        warn(f"{short_path(one.path)}: it differs by up to {found.max_difference:.1g}, more than by rounding")
 
 
 @contextmanager
