@@ -84,8 +84,8 @@ ALLOWED: dict[str, list[str]] = {
     "engine.inspection": ["errors", "data_summary", "config", "engine.data"],
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
     "commands": [
-        "errors", "events", "data_summary", "hardware", "signals", "watchdog", "thresholds", "files", "cache_folder", "registry",
-        "config", "runs", "terminal", "engine.runtime", "engine.data", "engine.tasks", "engine.evaluation",
+        "errors", "events", "data_summary", "hardware", "signals", "watchdog", "thresholds", "files", "cache_folder",
+        "registry", "config", "runs", "terminal", "engine.runtime", "engine.data", "engine.tasks", "engine.evaluation",
         "engine.training", "engine.loop", "engine.checkpoints", "engine.trained_run", "engine.trial",
         "engine.learning_rate_test", "engine.image_grid", "engine.samples", "engine.inspection", "engine.start_event",
     ],
