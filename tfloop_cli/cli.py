@@ -1,7 +1,7 @@
 """The command line: parses options and calls one function of a command.
 
 Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
-once. Only `train`, `resume`, `evaluate` and `inspect` load TensorFlow, after everything else was validated.
+once. Only `train`, `resume`, `evaluate`, `predict` and `inspect` load TensorFlow, after everything else was validated.
 """
 
 import os
@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import inspect, lr_find, setup
+from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -33,8 +33,11 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
+app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
+app.add_typer(runs.app, name="runs")
+app.add_typer(reproduce.app)
 app.add_typer(setup.app)
 app.add_typer(config_commands.app, name="config")
 
@@ -56,6 +59,7 @@ def train(
     limit_validation_batches: options.LimitValidationBatches = None,
     overfit_batches: options.OverfitBatches = None,
     dry_run: options.DryRun = False,
+    profile: options.Profile = 0,
     output: options.Output = None,
     resume: options.Resume = False,
     from_: options.From = None,
@@ -87,13 +91,16 @@ def train(
         flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
         flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
         flags |= {"limit_validation_batches": limit_validation_batches}
-        chosen = resolve(console, config, given.sets, unset, code, flags).config
+        resolved = resolve(console, config, given.sets, unset, code, flags)
+        chosen = resolved.config
         if dry_run:
             with loading_tensorflow(console, offline, verbose):
                 from tfloop_cli.commands import dry_run as command
             raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
-        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, code)
+        how = TrainOptions(
+            prefix, output, named, from_, seconds, thresholds, profile, code=code, sources=resolved.sources
+        )
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
         start_training(console, chosen, how, offline, verbose)
@@ -130,9 +137,10 @@ def resume(
         found = lookup.find_run(run, runs_dir)
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}
-        config = resolve(console, [str(found.config)], set_, unset, code, flags, only).config
-        how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code)
-        start_training(console, *lookup.resume_run(found, config, how), offline, verbose)
+        resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
+        prefix, sources = found.name_prefix(), resolved.sources
+        how = TrainOptions(prefix, None, None, from_, seconds, thresholds, code=code, sources=sources)
+        start_training(console, *lookup.resume_run(found, resolved.config, how), offline, verbose)
 
 
 @app.command(cls=Command)
@@ -166,6 +174,9 @@ def evaluate(
         raise typer.Exit(command.evaluate(path, how, console))
 
 
+predict.add_to(app)
+
+
 @app.command("list", cls=Command)
 def list_(
     kind: Annotated[
@@ -173,7 +184,7 @@ def list_(
         typer.Argument(
             metavar="KIND",
             autocompletion=complete("kinds"),
-            help="datasets, models, tasks, optimizers, schedules, augmentations or configs.",
+            help="datasets, models, tasks, optimizers, schedules, augmentations, trackers or configs.",
         ),
     ],
     name: Annotated[
@@ -241,7 +252,7 @@ def main() -> None:
 
         command.prepare()
     ignore_errors("stderr")
-    if sys.argv[1:2] in (["train"], ["resume"]):  # the run goes on without a screen
+    if sys.argv[1:2] in (["train"], ["resume"], ["reproduce"]):  # the run goes on without a screen
         ignore_errors("stdout")
     try:
         app()

@@ -8,7 +8,7 @@ from typer.completion import completion_init, get_completion_script  # type: ign
 
 from tfloop_cli.config.keys import all_paths
 from tfloop_cli.config.precedence import shipped_names
-from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, nearest
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.folder import list_runs
 
@@ -89,7 +89,8 @@ def assignments(incomplete: str) -> list[str]:
 
 def keys(incomplete: str) -> list[str]:
     """Returns the dotted names of all config keys that can be set, with the arguments of all components."""
-    return _matching((path for path in all_paths() if not path.startswith("augment.")), incomplete)
+    lists = tuple(f"{key}." for key in LISTS)
+    return _matching((path for path in all_paths() if not path.startswith(lists)), incomplete)
 
 
 def explained(incomplete: str) -> list[str]:
@@ -105,6 +106,11 @@ def devices(incomplete: str) -> list[str]:
 def splits(incomplete: str) -> list[str]:
     """Returns the usual names of splits."""
     return _matching(["test", "validation", "train"], incomplete)
+
+
+def formats(incomplete: str) -> list[str]:
+    """Returns the values of `tfloop export --format`."""
+    return _matching(["keras", "saved_model", "litert", "onnx", "openvino"], incomplete)
 
 
 def _matching(candidates: Iterable[str], incomplete: str) -> list[str]:

@@ -143,6 +143,14 @@ DryRun = Annotated[
     ),
 ]
 
+Profile = Annotated[
+    int,
+    typer.Option(
+        metavar="STEPS", min=0, show_default=False,
+        help="Profile about STEPS steps: the costliest operations, and a trace for TensorBoard in the run folder.",
+    ),
+]  # fmt: skip
+
 # A run: which one, and how to continue
 Output = Annotated[
     Path | None,

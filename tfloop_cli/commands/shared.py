@@ -97,6 +97,8 @@ def error_handling(console: Console) -> Iterator[None]:
         shown = out_of_memory(error) or user_error(error)
         if shown is None and isinstance(error, OSError) and error.filename:
             shown = disk_error(error)
+        elif shown is None and isinstance(error, FileNotFoundError):  # of `os.getcwd`, the only one without a name
+            shown = TfloopError("the current folder has been removed", hint="change to another folder")
         shown = shown or bug(error)
         console.error(shown)
         if not isinstance(error, TfloopError) and shown.code in (ExitCode.USER_CODE, ExitCode.BUG):
@@ -168,6 +170,9 @@ def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterat
 
 def start_training(console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool) -> None:
     """Loads TensorFlow, trains, and exits with the code of the run."""
+    from tfloop_cli.tracking.children import require_packages
+
+    require_packages(config.tracking)
     with loading_tensorflow(console, offline, verbose):
         from tfloop_cli.commands import train as command
     raise typer.Exit(command.train(config, options, console))

@@ -45,7 +45,7 @@ class Layers:
 
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    suffix = _suffix(argument)
+    suffix = suffix_of(argument)
     return suffix in TABLE_KINDS or suffix == ".npz" or glob.has_magic(argument) or Path(argument).is_dir()
 
 
@@ -104,13 +104,13 @@ def dataset_of(path: str) -> str:
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        return "arrays" if _suffix(path) == ".npz" else "table"
+        return "arrays" if suffix_of(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
     if suffixes.intersection(IMAGE_SUFFIXES):
         return "images"
     found = next((name for suffix, name in ((".npy", "arrays"), (".txt", "text")) if suffix in suffixes), None)
     if found is None:
-        tables = sorted(path.name for path in folder.iterdir() if _suffix(path.name) in TABLE_KINDS)
+        tables = sorted(path.name for path in folder.iterdir() if suffix_of(path.name) in TABLE_KINDS)
         named = f", such as {folder / tables[0]}" if tables else ""
         hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
         raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)
@@ -124,7 +124,7 @@ def _argument_of(dataset: str, path: str) -> str:
     return PRESETS[dataset][1]
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
     """Returns the suffix of a file in lower case, without that of its compression."""
     suffixes: Sequence[str] = [suffix.lower() for suffix in PurePath(path).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
@@ -137,7 +137,7 @@ def _suffixes(folder: Path) -> Iterator[str]:
     left = MAX_FILES
     for _, _, names in os.walk(folder):
         for name in names[:left]:
-            yield _suffix(name)
+            yield suffix_of(name)
         left -= len(names)
         if left <= 0:
             return

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from tfloop_cli.config.precedence import LayerReader, merge, shipped_folder, shipped_names
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import COMPONENT_KEYS
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS
 from tfloop_cli.config.validation import DEFAULTS, Validator
 from tfloop_cli.config.yaml_positions import Node, Source, entries, plant
 from tfloop_cli.config.yaml_scalars import write
@@ -57,7 +57,7 @@ def load(
         TfloopError: with all problems at once, each with its place (exit code 2).
     """
     reader = LayerReader(stdin)
-    defaults = plant(_default_values(), DEFAULTS)
+    defaults = plant(default_values(), DEFAULTS)
     root = defaults
     for layer in [reader.file(name, None, ()) for name in configs]:
         if layer is not None:
@@ -87,7 +87,7 @@ def from_mapping(mapping: Mapping[str, Any], source: str) -> Config:
         TfloopError: with all problems at once (exit code 2).
     """
     validator = Validator()
-    root = merge(plant(_default_values(), DEFAULTS), plant(mapping, Source(source, lines=False)), ())
+    root = merge(plant(default_values(), DEFAULTS), plant(mapping, Source(source, lines=False)), ())
     config, _ = validator.config(root)
     if config is None:
         raise TfloopError(problems=validator.problems)
@@ -125,7 +125,7 @@ def _with_root_place(root: Node) -> Node:
     return replace(root, source=Source("--config", lines=False)) if root.source is DEFAULTS else root
 
 
-def _default_values() -> dict[str, Any]:
+def default_values() -> dict[str, Any]:
     """Returns the defaults of the schema, components by name only; the registries add their arguments."""
     empty = Config(dataset=Component("?"), model=Component("?")).model_dump(mode="json", exclude={"dataset", "model"})
-    return {key: value["name"] if key in COMPONENT_KEYS and key != "augment" else value for key, value in empty.items()}
+    return {key: value["name"] if key in COMPONENT_KEYS and key not in LISTS else value for key, value in empty.items()}

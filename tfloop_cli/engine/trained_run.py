@@ -18,7 +18,7 @@ from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
-from tfloop_cli.engine.tasks import Task, build_task
+from tfloop_cli.engine.tasks import Task, build_task, scores_of
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.runs.checkpoints import Checkpoint, damaged
@@ -96,9 +96,8 @@ class TrainedRun:
         def compute(inputs: Structure) -> tf.Tensor:
             with fast_kernels(settings):
                 ready = self.model_inputs(inputs)
-                found = self.task.probabilities(self.state, ready) if hasattr(self.task, "probabilities") else None
-                found = self.task.predict(self.state, ready) if found is None else found
-            if found is None or found.dtype.is_integer:
+                found = scores_of(self.task, self.state, ready)
+            if found is None:
                 raise TfloopError(
                     f"task `{self.config.task.name}` has no probabilities and no numbers to predict",
                     hint="a task of your own needs `probabilities(state, inputs)`, or `predict` for numbers",

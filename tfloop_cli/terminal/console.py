@@ -126,13 +126,13 @@ class Console:
             done.set()
             thread.join()
 
-    def show_progress(self, text: str, done: int, total: int) -> None:
+    def show_progress(self, text: str, done: int, total: int | None) -> None:
         """Shows how far slow work is: a line with the time left on a terminal, else one line at the start.
 
         Args:
             text: describes the work.
             done: items that are done: 0 in the first call, `total` in the last one, which removes the line.
-            total: all items.
+            total: all items; None if their number is not known before the last call.
         """
         now = time.monotonic()
         if not done:
@@ -140,13 +140,15 @@ class Console:
         if self.quiet or not (self.interactive and self.progress):
             if not done:
                 self.info(f"{text} ...")
-        elif done >= total:
+        elif total is not None and done >= total:
             self._write(self.stderr, "\r\x1b[K", end="")
         elif done and now - self._work_shown >= _SPINNER_SECONDS:
             self._work_shown = now
-            minutes, seconds = divmod(round((now - self._work_started) / done * (total - done)), 60)
+            line = f"{text}: {done:,}"
+            if total is not None:
+                minutes, seconds = divmod(round((now - self._work_started) / done * (total - done)), 60)
+                line += f" of {total:,} ({done / total:.0%}), {minutes}:{seconds:02} left"
             width = shutil.get_terminal_size().columns - 1
-            line = f"{text}: {done:,} of {total:,} ({done / total:.0%}), {minutes}:{seconds:02} left"
             self._write(self.stderr, f"\r{line[:width]}\x1b[K", end="")
 
     def _spin(self, text: str, done: threading.Event) -> None:

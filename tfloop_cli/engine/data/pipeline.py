@@ -15,6 +15,7 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
+from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.limits import limit_splits
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
@@ -24,7 +25,6 @@ from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
 PREFETCHED_BATCHES = 2
-SMALLEST_BATCH, LARGEST_BATCH = 16, 256  # of `batch_size: auto`
 
 
 class Data:
@@ -224,6 +224,24 @@ class Data:
 
         return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
 
+    def raw_examples(self, split: str, positions: np.ndarray) -> tuple[Structure, Structure]:
+        """Returns examples of a split as the dataset has them: inputs and targets, as arrays [len(positions), ...].
+
+        Args:
+            positions: in the split, int64.
+        """
+        source, indices = self._splits[split]
+        batch = tf.data.Dataset.from_tensors(indices[positions]).map(_without_autograph(source.gather, source))
+        with self.explain_errors():
+            inputs, targets, *_ = next(batch.as_numpy_iterator())
+        return inputs, targets
+
+    def descriptions(self, split: str, positions: np.ndarray) -> list[dict[str, Any]]:
+        """Returns what the dataset knows of examples, such as the `name` of a file; [] if it knows nothing."""
+        _, indices = self._splits[split]
+        names = self.names.get("train" if self.run_splits.is_held_out(split) else split)
+        return [] if names is None else [{"name": str(names[index])} for index in indices[positions].tolist()]
+
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
         """A context that replaces TensorFlow's error for a failed read by that of the source.
@@ -261,17 +279,6 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
-
-
-def batch_size_of(config: Config, examples: int) -> int:
-    """Returns the batch size of a config; with "auto" the largest power of 2 up to a 16th of the training examples.
-
-    It is from 16 to 256, so that a small table has several steps per epoch, and a large one is not slow.
-    """
-    if config.batch_size != "auto":
-        return int(config.batch_size)
-    power = 2 ** int(np.log2(max(examples, SMALLEST_BATCH) // 16 or 1))
-    return min(max(power, SMALLEST_BATCH), LARGEST_BATCH, max(examples, 1))
 
 
 def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:
