@@ -102,6 +102,7 @@ ALLOWED: dict[str, list[str]] = {
         "engine.tasks", "engine.training",
     ],
     "engine.learning_rate_test": ["errors", "engine.trial"],
+    "engine.self_test": ["config", "engine.kernels", "engine.trial"],
     "engine.profiling": ["events"],
     "engine.image_grid": [],
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],
