@@ -292,8 +292,8 @@ def test_damaged_image_error_contains_its_path(folder: Path, cache: Path) -> Non
 def test_damaged_image_costs_no_second_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of the decoding names the file."""
     (folder / "train/dog/c.png").write_bytes(b"no image")
-    decode, paths = decoding.Decoder.decode, []
-    monkeypatch.setattr(decoding.Decoder, "decode", lambda self, path: (paths.append(path), decode(self, path))[1])
+    decode, paths = decoding.Decoder._decode, []
+    monkeypatch.setattr(decoding.Decoder, "_decode", lambda self, path: (paths.append(path), decode(self, path))[1])
     with pytest.raises(TfloopError, match=r"c\.png: this image cannot be used"):
         build(folder)
     assert len(paths) == len(set(paths)) == 5

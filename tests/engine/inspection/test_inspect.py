@@ -157,8 +157,8 @@ def test_unreadable_image_is_found_and_the_others_are_used(inspected, tmp_path: 
 
 
 def test_unreadable_images_are_all_named_and_decoded_once(inspected, tmp_path: Path, monkeypatch) -> None:
-    decode, decoded = Decoder.decode, []
-    monkeypatch.setattr(Decoder, "decode", lambda self, path: (decoded.append(path), decode(self, path))[1])
+    decode, decoded = Decoder._decode, []
+    monkeypatch.setattr(Decoder, "_decode", lambda self, path: (decoded.append(path), decode(self, path))[1])
     folder = tmp_path / "images"
     for label in ("a", "b"):
         (folder / label).mkdir(parents=True)
