@@ -312,6 +312,15 @@ def test_damaged_first_image_error_contains_its_path(folder: Path) -> None:
         build(folder)
 
 
+def test_hint_of_a_folder_of_damaged_images_is_not_to_skip_them_if_they_are_skipped(folder: Path) -> None:
+    for name in ("cat/a.PNG", "cat/b.png", "dog/a.jpg", "dog/b.jpeg", "dog/c.png"):
+        (folder / "train" / name).write_bytes(b"no image")
+    message = "split `train`: all of its 5 examples are invalid"
+    with collect_invalid_examples(skip=True), pytest.raises(TfloopError, match=message) as caught:
+        build(folder)
+    assert "on_bad_example" not in str(caught.value)
+
+
 def test_image_removed_during_training_error_contains_its_path(folder: Path, configure, monkeypatch) -> None:
     monkeypatch.setenv("TFLOOP_CACHE_GIB", "0")
     data = Data(build(folder, in_memory="never"), configure())

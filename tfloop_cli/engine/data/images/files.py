@@ -97,6 +97,11 @@ class Scanner:
         entries = self._walk(folder, "", (), deep)
         return [found for entry, name in entries if (found := self._listed(split, entry, name))]
 
+    def may_have_images(self, folder: Path) -> bool:
+        """Whether a folder or one below it has a file that is not ignored by its name."""
+        files = self._walk(folder, "", (), deep=True)
+        return any(Path(entry.name).suffix.lower() not in _TEXT_SUFFIXES for entry, _ in files)
+
     def _walk(
         self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...], deep: bool
     ) -> Iterator[tuple[os.DirEntry[str], str]]:
