@@ -1,7 +1,7 @@
 """What is exported: one Keras model from the inputs of the run's dataset to one output, with everything in between."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 

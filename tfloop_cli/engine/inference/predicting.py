@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from tfloop_cli.engine.data.pipeline import batch_size_of
+from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.inference.inputs import Inputs
 from tfloop_cli.engine.trained_run import TrainedRun
 
