@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import inspect, lr_find, runs
+from tfloop_cli.command_line import inspect, lr_find, report, runs
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -34,6 +34,7 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
+app.add_typer(report.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(config_commands.app, name="config")
 
