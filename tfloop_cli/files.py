@@ -28,8 +28,8 @@ _PATH_ERRORS = {
 }
 
 
-def read_file(path: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
-    """Returns the bytes of a regular file. Never blocks on a pipe, and never reads more than `max_bytes`.
+def read_file(path: Path, max_bytes: int = MAX_JSON_BYTES, start: int = 0) -> bytes:
+    """Returns the bytes of a regular file from `start` on. Never blocks on a pipe.
 
     Raises:
         OSError: the file cannot be read.
@@ -42,7 +42,8 @@ def read_file(path: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
             raise ValueError("it is not a file")
         if status.st_size > max_bytes:
             raise ValueError(f"it has {status.st_size} bytes, more than {max_bytes}")
-        return file.read(status.st_size)
+        file.seek(start)
+        return file.read(max(0, status.st_size - start))
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -30,6 +30,25 @@ def run(machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
     return call
 
 
+def test_profile_names_the_costliest_operations_and_changes_no_weights(
+    machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sets = [part for one in (DATA, "model=linear", "threads=1", "device=cpu") for part in ("--set", one)]
+    profiled, plain = (
+        CliRunner().invoke(app, ["train", *sets, *more, "--batch-size", "16", "--set", "steps_per_execution=2"])
+        for more in (["-o", "profiled", "--profile", "4"], ["-o", "plain"])
+    )
+    assert (profiled.exit_code, plain.exit_code) == (0, 0)
+    assert "profile of 4 steps: profiled/profile" in profiled.stderr
+    kinds = [line.split()[0] for line in profiled.stderr.splitlines() if line.endswith("%")]
+    assert "MatMul" in kinds or "_MklMatMul" in kinds or any("Narrow" in kind for kind in kinds), kinds
+    assert len(kinds) == 10
+    assert list(Path("profiled/profile").rglob("*.xplane.pb"))
+    checksums = {json.loads(Path(run, "summary.json").read_text())["weights_sha256"] for run in ("profiled", "plain")}
+    assert len(checksums) == 1
+
+
 def test_dry_run_forecasts_the_run_and_keeps_nothing(run) -> None:
     code, out, _ = run("train", "--dry-run", "--epochs", "4", "--batch-size", "30", "--json")
     (document,) = map(json.loads, out.splitlines())

@@ -16,7 +16,7 @@ app = typer.Typer(**SETTINGS)
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", autocompletion=complete("runs"), help="Run folders, names of runs, or `last`."),
+        typer.Argument(metavar="RUN...", autocompletion=complete("runs"), help="Run folders, or names of runs."),
     ],
     output: Annotated[
         Path | None,
@@ -55,7 +55,7 @@ def report(
 
         how = command.Options(output, png, importance)
         found = command.read_runs(runs, runs_dir, how)
-        columns = command.unknown_importance(found, how)
+        columns: command.Columns | None = command.unknown_importance(found, how)
         if columns is None:
             with loading_tensorflow(console, True, verbose):
                 from tfloop_cli.commands.column_importance import column_importance

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfloop_cli.commands.opening import open_checkpoint, set_up
+from tfloop_cli.commands.opening import compared_fingerprint, open_checkpoint, run_path, set_up
 from tfloop_cli.engine.checkpoints.storage import restore
-from tfloop_cli.engine.data import Data, build_data
+from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.data.build_context import DATA
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps
@@ -14,8 +14,6 @@ from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions
-from tfloop_cli.runs.checkpoints import Checkpoint
-from tfloop_cli.runs.folder import run_of
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import show_scores
 from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
@@ -67,10 +65,10 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
     state = build_state(task, data, config, checkpoint.manifest["total_steps"])
     require_metrics(options.thresholds, evaluated_metrics(task), split, data.splits)
-    fingerprint = _compared_fingerprint(data, split, checkpoint, console)
+    fingerprint = compared_fingerprint(data, split, checkpoint, console)
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
 
-    facts = {"run": _run_of(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
+    facts = {"run": run_path(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
     console.info(f"evaluating {checkpoint.path} (step {facts['step']:,}, epoch {facts['epoch']})")
     with data.explain_errors():
         evaluation = Evaluator(state, data, task, config).run_with_predictions(split)
@@ -81,31 +79,3 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     show_scores(console, evaluated, scores, () if counts is None else confusions(counts, names), facts)
     require_passed(options.thresholds, split, evaluation.metrics)
     return ExitCode.DONE
-
-
-def _compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console: Console) -> str | None:
-    """Returns the fingerprint of the data if it is that of the run or has changed; None if they cannot be compared.
-
-    Raises:
-        TfloopError: the split is held out of a training split that has changed, so it would have other examples (exit
-            code 4).
-    """
-    if "train" not in data.splits:
-        return None
-    trained = checkpoint.manifest["data"]
-    if data.fingerprint != trained and data.run_splits.is_held_out(split):
-        raise TfloopError(
-            f"the training data has changed since training, so the examples that were held out for `{split}` are not "
-            "known",
-            hint="undo the change, or evaluate other data: `--data FILE_OR_FOLDER`",
-            code=ExitCode.DATA,
-        )
-    if data.fingerprint != trained:
-        console.warn("the data has changed since training: the metrics may not be comparable")
-    return data.fingerprint
-
-
-def _run_of(checkpoint: Checkpoint) -> str | None:
-    """Returns the path of the run folder of a checkpoint; None for a checkpoint that was copied without its run."""
-    run = run_of(checkpoint.path)
-    return str(run) if run.is_run() else None

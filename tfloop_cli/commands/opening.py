@@ -6,11 +6,13 @@ from pathlib import Path
 from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
+from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.trained_run import TrainedRun
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import plugins
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
 from tfloop_cli.runs.code_copies import code_to_load
-from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.folder import RunFolder, run_of
 from tfloop_cli.runs.metadata import trained_config
 from tfloop_cli.terminal.console import Console
 
@@ -64,3 +66,31 @@ def open_trained_run(
     """Returns a trained model for new inputs; see `open_checkpoint` and `set_up` for the arguments."""
     found = open_checkpoint(folder, checkpoint)
     return TrainedRun.load(found, set_up(found, device, code, trust_code, console), console.warn)
+
+
+def compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console: Console) -> str | None:
+    """Returns the fingerprint of the data if it is that of the run or has changed; None if they cannot be compared.
+
+    Raises:
+        TfloopError: the split is held out of a training split that has changed, so it would have other examples (exit
+            code 4).
+    """
+    if "train" not in data.splits:
+        return None
+    trained = checkpoint.manifest["data"]
+    if data.fingerprint != trained and data.run_splits.is_held_out(split):
+        raise TfloopError(
+            f"the training data has changed since training, so the examples that were held out for `{split}` are not "
+            "known",
+            hint="undo the change, or evaluate other data: `--data FILE_OR_FOLDER`",
+            code=ExitCode.DATA,
+        )
+    if data.fingerprint != trained:
+        console.warn("the data has changed since training: the metrics may not be comparable")
+    return data.fingerprint
+
+
+def run_path(checkpoint: Checkpoint) -> str | None:
+    """Returns the path of the run folder of a checkpoint; None for a checkpoint that was copied without its run."""
+    run = run_of(checkpoint.path)
+    return str(run) if run.is_run() else None

@@ -30,6 +30,13 @@ def configs(metavar: str, help_: str) -> Any:
 ConfigArguments = Annotated[
     list[str] | None, configs("CONFIG", "Config files or built-in configs; the same as --config.")
 ]
+TrainSources = Annotated[
+    list[str] | None,
+    configs(
+        "CONFIG|PATH",
+        "Config files or built-in configs, as for --config; or data: a folder, or a .csv, .parquet, .npz, ... file.",
+    ),
+]
 Sources = Annotated[
     list[str] | None,
     configs(
@@ -135,6 +142,14 @@ DryRun = Annotated[
         help="Build everything, train and evaluate a little, and forecast time, memory and disk; nothing is kept.",
     ),
 ]
+
+Profile = Annotated[
+    int,
+    typer.Option(
+        metavar="STEPS", min=0, show_default=False,
+        help="Profile about STEPS steps: the costliest operations, and a trace for TensorBoard in the run folder.",
+    ),
+]  # fmt: skip
 
 # A run: which one, and how to continue
 Output = Annotated[

@@ -15,6 +15,7 @@ from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.records import find_record
 from tfloop_cli.terminal.console import Console
 
+Columns = Importance | LeftOut  # the importance of the columns of a table, or why it is not known
 FILE = "report.html"  # in the folder of the run; of several runs, in the current folder
 
 
@@ -81,9 +82,7 @@ def unknown_importance(runs: Sequence[ReportedRun], options: Options) -> LeftOut
     return why_unknown(runs[0])
 
 
-def write_report(
-    runs: Sequence[ReportedRun], options: Options, importance: Importance | LeftOut, console: Console
-) -> None:
+def write_report(runs: Sequence[ReportedRun], options: Options, importance: Columns, console: Console) -> None:
     """Writes the page and the PNG files, and prints where they are.
 
     Args:

@@ -16,9 +16,10 @@ import typer
 from typer.core import TyperCommand
 
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.terminal.console import CLOSED_PIPE, Console
+from tfloop_cli.terminal.console import Console
 
 if TYPE_CHECKING:
+    from tfloop_cli.config.data_paths import Layers
     from tfloop_cli.config.loading import Resolved
     from tfloop_cli.config.schema import Config
     from tfloop_cli.runs.start import TrainOptions
@@ -91,7 +92,7 @@ def error_handling(console: Console) -> Iterator[None]:
         from tfloop_cli.memory import out_of_memory
         from tfloop_cli.user_code import bug, user_error, user_traceback
 
-        if isinstance(error, SystemExit) and error.code == CLOSED_PIPE:
+        if isinstance(error, SystemExit) and error.code == ExitCode.CLOSED_PIPE:
             raise
         shown = out_of_memory(error) or user_error(error)
         if shown is None and isinstance(error, OSError) and error.filename:
@@ -109,6 +110,19 @@ def error_handling(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:  # before training, or in a command that has nothing to save
         console.info("stopped")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def with_data(
+    arguments: list[str], configs: list[str], dataset: str | None, target: str | None, sets: list[str]
+) -> "Layers":
+    """Returns what arguments, each a config or data, and the options on data mean; see `data_arguments.layers`."""
+    from tfloop_cli.config.data_paths import Layers, is_data
+
+    if dataset or target or any(map(is_data, arguments)):
+        from tfloop_cli.commands import data_arguments  # it loads pyarrow
+
+        return data_arguments.layers(arguments, configs, dataset, target, sets)
+    return Layers([*arguments, *configs], sets)
 
 
 def resolve(
@@ -156,6 +170,9 @@ def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterat
 
 def start_training(console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool) -> None:
     """Loads TensorFlow, trains, and exits with the code of the run."""
+    from tfloop_cli.tracking.children import require_packages
+
+    require_packages(config.tracking)
     with loading_tensorflow(console, offline, verbose):
         from tfloop_cli.commands import train as command
     raise typer.Exit(command.train(config, options, console))

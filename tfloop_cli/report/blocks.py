@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from tfloop_cli.terminal import tables
 
-NONE = "–"  # a cell without a value
+NONE = "-"  # a cell without a value
 
 
 @dataclass(frozen=True)

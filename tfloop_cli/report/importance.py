@@ -73,7 +73,7 @@ def importance_of(run: ReportedRun, predict: Callable[[np.ndarray], np.ndarray])
         for one, order in zip(exchanged, orders, strict=True):
             one[:, features] = inputs[order][:, features]
         increases = [error(scores) - before for scores in _in_chunks(predict, exchanged)]
-        found[column] = _rounded(np.mean(increases)), _rounded(np.std(increases))
+        found[column] = _rounded(float(np.mean(increases))), _rounded(float(np.std(increases)))
     ordered = dict(sorted(found.items(), key=lambda one: (-one[1][0], one[0])))
     return Importance(ordered, name, len(inputs))
 

@@ -1,6 +1,6 @@
 """The section with the examples of the test split that the run predicts worst, and best."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def _rows(
 
 
 def _values(examples: Examples, index: int) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, array in examples.inputs.items():
         values = np.ravel(array[index])[:SHOWN_VALUES]
         found |= {f"{name or 'input'}[{number_}]": f"{value:.4g}" for number_, value in enumerate(values.tolist())}

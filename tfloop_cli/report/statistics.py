@@ -117,7 +117,8 @@ def regression_metrics(targets: np.ndarray, predictions: np.ndarray) -> dict[str
 
 def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns the negative logarithm of the probability of the true class, float64 [examples]."""
-    return -np.log(np.maximum(scores[np.arange(len(labels)), labels].astype(np.float64), TINY))
+    own = scores[np.arange(len(labels)), labels].astype(np.float64)
+    return np.asarray(-np.log(np.maximum(own, TINY)))
 
 
 def ranks_within(scores: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:

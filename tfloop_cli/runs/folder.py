@@ -71,9 +71,19 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def profile(self) -> Path:
+        """The trace of `--profile`, for TensorBoard."""
+        return self.path / "profile"
+
+    @property
     def evaluation(self) -> Path:
         """Targets and outputs of the test split, and some of its examples."""
         return self.path / "evaluation"
+
+    @property
+    def export(self) -> Path:
+        """The model in other formats."""
+        return self.path / "export"
 
     @property
     def code(self) -> Path:
@@ -106,7 +116,7 @@ class RunFolder:
 
     def require_no_links(self) -> None:
         """Raises TfloopError (exit code 2) if a subfolder is a symbolic link: writes would land outside of the run."""
-        for folder in (self.checkpoints, self.samples, self.evaluation, self.code):
+        for folder in (self.checkpoints, self.samples, self.evaluation, self.export, self.code, self.profile):
             if folder.is_symlink():
                 raise TfloopError(f"{folder} is a link", hint="replace it by a folder inside the run folder")
 

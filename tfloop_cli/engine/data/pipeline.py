@@ -15,6 +15,7 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
+from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.limits import limit_splits
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
@@ -24,7 +25,6 @@ from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
 PREFETCHED_BATCHES = 2
-SMALLEST_BATCH, LARGEST_BATCH = 16, 256  # of `batch_size: auto`
 
 
 class Data:
@@ -279,17 +279,6 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
-
-
-def batch_size_of(config: Config, examples: int) -> int:
-    """Returns the batch size of a config; with "auto" the largest power of 2 up to a 16th of the training examples.
-
-    It is from 16 to 256, so that a small table has several steps per epoch, and a large one is not slow.
-    """
-    if config.batch_size != "auto":
-        return int(config.batch_size)
-    power = 2 ** int(np.log2(max(examples, SMALLEST_BATCH) // 16 or 1))
-    return min(max(power, SMALLEST_BATCH), LARGEST_BATCH, max(examples, 1))
 
 
 def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:
