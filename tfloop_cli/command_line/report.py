@@ -60,4 +60,4 @@ def report(
             with loading_tensorflow(console, True, verbose):
                 from tfloop_cli.commands.column_importance import column_importance
             columns = column_importance(found[0], console, code, trust_code)
-        command.write_report(found, how, columns, console)
+        command.show(command.write_report(found, how, columns), console)

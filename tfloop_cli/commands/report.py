@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tfloop_cli.errors import TfloopError, short_path
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_file, write_atomic
 from tfloop_cli.report import page, plots
 from tfloop_cli.report.blocks import LeftOut
 from tfloop_cli.report.importance import PART, Importance, why_unknown
 from tfloop_cli.report.reading import ReportedRun
-from tfloop_cli.runs.documents import SCHEMA
+from tfloop_cli.runs.documents import SCHEMA, Document
 from tfloop_cli.runs.records import find_record
 from tfloop_cli.terminal.console import Console
 
@@ -82,14 +81,16 @@ def unknown_importance(runs: Sequence[ReportedRun], options: Options) -> LeftOut
     return why_unknown(runs[0])
 
 
-def write_report(runs: Sequence[ReportedRun], options: Options, importance: Columns, console: Console) -> None:
-    """Writes the page and the PNG files, and prints where they are.
+def write_report(runs: Sequence[ReportedRun], options: Options, importance: Columns) -> Document:
+    """Writes the page and the PNG files.
 
     Args:
         runs: one, or several to compare.
         options: see `Options`.
         importance: of the columns of a table, or why it is not known.
-        console: prints what was left out, and the path of the page.
+
+    Returns:
+        What `--json` prints: where the files are, and what was left out.
 
     Raises:
         TfloopError: matplotlib is missing (exit code 2), or a disk error (exit code 2 or 75).
@@ -102,22 +103,22 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
         for file, content in files.items():
             write_atomic(file, content)
         write_atomic(path, made.html)
-    for one in made.left_out:
-        console.info(f"left out: {one.part}: {one.why}")
-    if console.json:
-        console.document(_document(runs, path, made, list(files)))
-    for file in files:
-        console.result(short_path(file))
-    console.result(short_path(path))
-
-
-def _document(runs: Sequence[ReportedRun], path: Path, made: page.Page, images: Sequence[Path]) -> dict[str, Any]:
     return {
         "event": "report",
         "schema": SCHEMA,
         "file": str(path),
         "bytes": len(made.html),
         "runs": [str(run.record.run) for run in runs],
-        "images": [str(image) for image in images],
+        "images": list(map(str, files)),
         "left_out": [{"part": one.part, "why": one.why} for one in made.left_out],
     }
+
+
+def show(written: Document, console: Console) -> None:
+    """Prints what `write_report` returns."""
+    for one in written["left_out"]:
+        console.info(f"left out: {one['part']}: {one['why']}")
+    if console.json:
+        console.document(written)
+    for file in (*written["images"], written["file"]):
+        console.result(file)

@@ -54,6 +54,7 @@ class Table:
         rows: cells.
         name: what it shows, for those who do not see it.
         left: number of first columns that are text; the others are numbers.
+        text_last: whether the last column is text, too.
         marked: (row, column) of cells that stand out.
     """
 
@@ -61,6 +62,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     name: str
     left: int = 1
+    text_last: bool = False
     marked: frozenset[tuple[int, int]] = frozenset()
     kind: str = field(default="table", init=False)
 

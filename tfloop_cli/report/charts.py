@@ -108,7 +108,8 @@ def heat_map(counts: np.ndarray, names: Sequence[str]) -> Markup:
     labels = [_shortened(name) for name in names]
     margin = 26 + 7 * max(map(len, labels))
     totals = np.maximum(counts.sum(axis=1), 1)
-    center = margin + classes * cell / 2
+    size = margin + max(classes * cell, 3 * CELL) + 4
+    center = (margin + size) / 2
     turned = f"translate(11 {center:.0f}) rotate(-90)"
     parts = [
         text_element(center, 12, "predicted class"),
@@ -123,7 +124,6 @@ def heat_map(counts: np.ndarray, names: Sequence[str]) -> Markup:
         fraction = counts[row, column] / totals[row]
         parts += _cell(margin + column * cell, margin + row * cell, cell, int(counts[row, column]), float(fraction),
                        row == column, f"{names[row]} as {names[column]}")  # fmt: skip
-    size = margin + classes * cell + 4
     return element(f"confusion matrix of {classes} classes", size, size, parts, "matrix")
 
 

@@ -41,7 +41,7 @@ def _data(run: ReportedRun) -> Section:
     columns = _column_rows(run.encoders)
     if columns:
         header = ("column", "type", "missing", "distinct", "what it becomes")
-        blocks.append(Table(header, columns[:MAX_COLUMNS], "columns of the table", left=1))
+        blocks.append(Table(header, columns[:MAX_COLUMNS], "columns of the table", left=2, text_last=True))
     if len(columns) > MAX_COLUMNS:
         blocks.append(Text(f"{MAX_COLUMNS} of {len(columns):,} columns are shown.", "note"))
     return Section("data", "Data", blocks)
@@ -54,11 +54,10 @@ def _spec_rows(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         several = {"": found} if single else found if isinstance(found, dict) else dict(enumerate(listed(found)))
         for name, one in several.items():
             about = mapping(one)
-            shape = "x".join("?" if length is None else str(length) for length in listed(about.get("shape"))) or "one"
-            names = [str(name_) for name_ in listed(about.get("class_names"))]
-            more = f", {len(names):,} classes: {_names(names)}" if names else ""
-            label = f"{role} {name}".strip()
-            yield label, f"{about.get('dtype') or ''} {shape}{more}".strip()
+            shape = "x".join("?" if length is None else str(length) for length in listed(about.get("shape")))
+            kind, names = about.get("dtype") or "numbers", [str(one) for one in listed(about.get("class_names"))]
+            text = f"{len(names):,} classes: {_names(names)}" if names else f"{kind} {shape or 1}"
+            yield f"{role} {name}".strip(), text
 
 
 def _column_rows(encoders: Mapping[str, Any]) -> list[tuple[str, ...]]:
