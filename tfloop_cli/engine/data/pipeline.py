@@ -54,7 +54,7 @@ class Data:
     def __init__(self, dataset: Dataset, config: Config, *, training: bool = True) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
-        self.names, self.preview = dataset.names, dataset.preview
+        self.names, self.preview, self._describe = dataset.names, dataset.preview, dataset.describe
         self.skipped: Mapping[str, int] = {}
         self.skipped_places: Mapping[str, list[str]] = {}
         self._config = config
@@ -238,11 +238,13 @@ class Data:
             inputs, targets, *_ = next(batch.as_numpy_iterator())
         return inputs, targets
 
-    def descriptions(self, split: str, positions: np.ndarray) -> list[dict[str, Any]]:
-        """Returns what the dataset knows of examples, such as the `name` of a file; [] if it knows nothing."""
-        _, indices = self._splits[split]
-        names = self.names.get("train" if self.run_splits.is_held_out(split) else split)
-        return [] if names is None else [{"name": str(names[index])} for index in indices[positions].tolist()]
+    def descriptions(self, split: str, positions: np.ndarray) -> list[Mapping[str, Any]]:
+        """Returns what the dataset knows of examples: `name`, `row` or `text`; [] if it knows nothing."""
+        indices = self._splits[split][1][positions]
+        split = "train" if self.run_splits.is_held_out(split) else split
+        if (names := self.names.get(split)) is not None:
+            return [{"name": str(names[index])} for index in indices.tolist()]
+        return list(self._describe(split, indices))
 
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
