@@ -355,7 +355,8 @@ def test_checkpoint_of_a_copy_of_the_run_is_recorded(tmp_path: Path) -> None:
     checkpoint.mkdir(parents=True)
     manifest = {
         "schema": 3, "step": 10, "epoch": 1, "best_step": 10, "size": 0, "sha256": "", "weights_sha256": "",
-        "config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 30, "epoch_start": 10, "train_examples": 100,
+        "config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 30, "epoch_start": 10,
+        "train_examples": 100,
     }  # fmt: skip
     (checkpoint / "manifest.json").write_bytes(manifest_bytes(manifest))
     options = TrainOptions("run", checkpoint=str(checkpoint))
