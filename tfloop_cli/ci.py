@@ -110,7 +110,8 @@ class CiReport:
                 found = ElementTree.SubElement(case, "failure", message=_clean(failure), type=threshold.option)
                 found.text = _clean(failure)
         ElementTree.indent(root)
-        return b'<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="utf-8") + b"\n"
+        text = ElementTree.tostring(root, encoding="unicode")
+        return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'.encode()
 
     def _failure(self, threshold: Threshold) -> str | None:
         return threshold.failure(self._evaluated.metrics if self._evaluated else {})
