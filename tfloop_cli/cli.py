@@ -14,6 +14,7 @@ import typer
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
 from tfloop_cli.command_line import evaluate, export, inspect, lr_find, predict, reproduce, runs, setup, track
+from tfloop_cli.command_line import report as report_command
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -33,9 +34,12 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
+app.add_typer(evaluate.app)
 app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
+app.add_typer(predict.app)
+app.add_typer(report_command.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(reproduce.app)
 app.add_typer(setup.app)
@@ -67,6 +71,7 @@ def train(
     max_time: options.MaxTime = None,
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
+    report: options.Report = False,
     junit: options.Junit = None,
     summary: options.Summary = None,
     github_summary: options.GithubSummary = False,
@@ -86,7 +91,7 @@ def train(
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
-        report = report_for("tfloop train", thresholds, junit, summary, github_summary)
+        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
         if from_ and not resume:
             raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
         named = lookup.require_run_or_free(output, resume) if output else None
@@ -105,12 +110,12 @@ def train(
             raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
         how = TrainOptions(
-            prefix, output, named, from_, seconds, thresholds, profile, (report,), code=code, sources=resolved.sources
+            prefix, output, named, from_, seconds, thresholds, profile, (for_ci,), code=code, sources=resolved.sources
         )
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
-        with report:
-            start_training(console, chosen, how, offline, verbose)
+        with for_ci:
+            start_training(console, chosen, how, offline, verbose, report)
 
 
 @app.command(cls=Command)
@@ -124,6 +129,7 @@ def resume(
     max_time: options.MaxTime = None,
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
+    report: options.Report = False,
     junit: options.Junit = None,
     summary: options.Summary = None,
     github_summary: options.GithubSummary = False,
@@ -145,22 +151,18 @@ def resume(
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
-        report = report_for("tfloop train", thresholds, junit, summary, github_summary)
+        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
         found = lookup.find_run(run, runs_dir)
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}
         resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
         prefix, sources = found.name_prefix(), resolved.sources
         how = TrainOptions(
-            prefix, None, None, from_, seconds, thresholds, consumers=(report,), code=code, sources=sources
+            prefix, None, None, from_, seconds, thresholds, consumers=(for_ci,), code=code, sources=sources
         )
         chosen, how = lookup.resume_run(found, resolved.config, how)
-        with report:
-            start_training(console, chosen, how, offline, verbose)
-
-
-evaluate.add_to(app)
-predict.add_to(app)
+        with for_ci:
+            start_training(console, chosen, how, offline, verbose, report)
 
 
 @app.command("list", cls=Command)

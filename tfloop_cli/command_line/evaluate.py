@@ -5,15 +5,13 @@ from pathlib import Path
 import typer
 
 from tfloop_cli.commands import options
-from tfloop_cli.commands.shared import Command, error_handling, loading_tensorflow
+from tfloop_cli.commands.shared import SETTINGS, Command, error_handling, loading_tensorflow
 from tfloop_cli.terminal.console import Console
 
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command to the group of all commands, at this place in `--help`."""
-    app.command(cls=Command)(evaluate)
+app = typer.Typer(**SETTINGS)
 
 
+@app.command(cls=Command)
 def evaluate(
     run: options.RunOrCheckpoint,
     split: options.Split = "test",
