@@ -25,11 +25,13 @@ ENGINE_COMMANDS = {
         "dry_run",
         "lr_find",
         "data_arguments",
+        "export",
     )
 }
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
     "api/run.py", "api/training.py", "api/process.py",
+    *(f"engine/exporting/{name}_file.py" for name in ("litert", "onnx", "openvino")),  # optional packages
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
 }  # fmt: skip
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 60, 4
@@ -51,11 +53,13 @@ ALLOWED: dict[str, list[str]] = {
     "registry": ["errors", "user_code"],
     "config": ["errors", "registry"],
     "runs": ["errors", "events", "data_summary", "hardware", "thresholds", "files", "registry", "config"],
+    "tracking": ["errors", "events", "files", "registry", "runs"],
     "terminal": ["errors", "events", "data_summary", "files", "config", "runs"],
     "engine.kernels": ["hardware"],
     "engine.runtime": ["errors", "hardware", "config", "engine.kernels"],
     "engine.augmentations": ["errors", "registry"],
     "engine.schedules": ["errors", "registry"],
+    "engine.trackers": ["errors", "registry", "tracking"],
     "engine.data": ["errors", "cache_folder", "hardware", "registry", "config"],
     "engine.process_state": [],
     "engine.datasets": ["errors", "registry", "engine.data"],
@@ -89,11 +93,16 @@ ALLOWED: dict[str, list[str]] = {
         "engine.training", "engine.loop", "engine.checkpoints",
     ],
     "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
+    "engine.exporting": [
+        "errors", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data", "engine.models",
+        "engine.tasks", "engine.trained_run",
+    ],
     "engine.trial": [
         "errors", "config", "engine.runtime", "engine.data", "engine.evaluation", "engine.loop", "engine.state",
         "engine.tasks", "engine.training",
     ],
     "engine.learning_rate_test": ["errors", "engine.trial"],
+    "engine.self_test": ["config", "engine.kernels", "engine.trial"],
     "engine.profiling": ["events"],
     "engine.image_grid": [],
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],

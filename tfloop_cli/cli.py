@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup
+from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup, track
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -40,6 +40,7 @@ app.add_typer(predict.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(reproduce.app)
 app.add_typer(setup.app)
+app.add_typer(track.app)
 app.add_typer(config_commands.app, name="config")
 
 
