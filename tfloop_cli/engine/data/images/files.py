@@ -109,6 +109,10 @@ class Scanner:
             if Path(entry.name).suffix.lower() not in _TEXT_SUFFIXES:
                 yield entry.path
 
+    def may_have_images(self, folder: Path) -> bool:
+        """Whether a folder or one below it has a file that is not ignored by its name."""
+        return any(True for _ in self.paths(folder))
+
     def _walk(
         self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...], deep: bool
     ) -> Iterator[tuple[os.DirEntry[str], str]]:
