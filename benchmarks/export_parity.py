@@ -2,9 +2,10 @@
 
     python -m benchmarks.export_parity [--only NAME ...] [--formats FORMAT ...] [--epochs 1] [--folder FOLDER]
 
-Each model is trained briefly by `tfloop train`; with --folder, runs that it has are used again. A classifier passes if
-its probabilities differ by at most 1e-5 in float32, a regressor if its numbers differ by at most 1e-5 of themselves or
-of the deviation of the run's predictions, whichever is larger. For int8 the accuracy is compared. The exit code is 1 if a bar is missed.
+Each model is trained briefly by `tfloop train`; with --folder, runs that it has are used again. In float32 a classifier
+passes if its probabilities differ by at most 1e-5, a regressor if its numbers differ by at most 1e-5 of themselves or
+of the deviation of the run's predictions, whichever is larger. For int8 the accuracy is compared. The exit code is 1 if
+a bar is missed.
 """
 
 import argparse

@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
         2,
         ("wrong command line or config, an unavailable device, or an installation that cannot train (`tfloop doctor`)"),
     )
-    THRESHOLD_FAILED = 3, "a threshold of `--fail-under` or `--fail-over` failed or could not be checked"
+    THRESHOLD_FAILED = 3, "a threshold of `--fail-under`, `--fail-over` or `--max-drop` failed or could not be checked"
     DATA = (
         4,
         "the data is unavailable, cannot be read, or has an invalid example; or `inspect data --strict` has findings",
