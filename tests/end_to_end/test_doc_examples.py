@@ -47,7 +47,7 @@ def run(command: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("extending")
-    assert len(write_files("extending.md", folder)) == 11
+    assert len(write_files("extending.md", folder)) == 12
     return folder
 
 
