@@ -24,7 +24,7 @@ from tfloop_cli.terminal.console import Console
 
 SCHEMA = "tfloop.schema.json"
 DEFAULT_PRESET = "mnist"
-# Names of columns that are usually to be predicted, the likeliest first.
+# Names of columns that are usually to be predicted, the most probable first.
 TARGETS = ("target", "label", "labels", "class", "y", "category", "outcome")
 _FOR_TEXTS = ("text", "text_embeddings")  # presets that need the dataset `text` for a table
 _ARGUMENTS = {"text_embeddings": "dataset.features=ids"}  # what a preset needs of its dataset
