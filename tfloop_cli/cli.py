@@ -13,7 +13,8 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup
+from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup, track
+from tfloop_cli.command_line import report as report_command
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -36,9 +37,12 @@ app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
+app.add_typer(predict.app)
+app.add_typer(report_command.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(reproduce.app)
 app.add_typer(setup.app)
+app.add_typer(track.app)
 app.add_typer(config_commands.app, name="config")
 
 
@@ -66,6 +70,7 @@ def train(
     max_time: options.MaxTime = None,
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
+    report: options.Report = False,
     code: options.Code = [],
     offline: options.Offline = False,
     quiet: options.Quiet = False,
@@ -103,7 +108,7 @@ def train(
         )
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
-        start_training(console, chosen, how, offline, verbose)
+        start_training(console, chosen, how, offline, verbose, report)
 
 
 @app.command(cls=Command)
@@ -117,6 +122,7 @@ def resume(
     max_time: options.MaxTime = None,
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
+    report: options.Report = False,
     code: options.Code = [],
     trust_code: options.TrustCode = False,
     runs_dir: options.RunsDir = Path("runs"),
@@ -140,7 +146,7 @@ def resume(
         resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
         prefix, sources = found.name_prefix(), resolved.sources
         how = TrainOptions(prefix, None, None, from_, seconds, thresholds, code=code, sources=sources)
-        start_training(console, *lookup.resume_run(found, resolved.config, how), offline, verbose)
+        start_training(console, *lookup.resume_run(found, resolved.config, how), offline, verbose, report)
 
 
 @app.command(cls=Command)
@@ -172,9 +178,6 @@ def evaluate(
             from tfloop_cli.commands import evaluate as command
         how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
         raise typer.Exit(command.evaluate(path, how, console))
-
-
-predict.add_to(app)
 
 
 @app.command("list", cls=Command)

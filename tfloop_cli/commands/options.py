@@ -143,6 +143,7 @@ DryRun = Annotated[
     ),
 ]
 
+Report = Annotated[bool, typer.Option("--report", help="Write report.html in the run folder at the end.")]
 Profile = Annotated[
     int,
     typer.Option(

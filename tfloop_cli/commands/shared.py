@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,11 +169,18 @@ def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterat
         gc.enable()
 
 
-def start_training(console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool) -> None:
-    """Loads TensorFlow, trains, and exits with the code of the run."""
+def start_training(
+    console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool, report: bool = False
+) -> None:
+    """Loads TensorFlow, trains, with `report` writes the report of the run, and exits with the code of the run."""
     from tfloop_cli.tracking.children import require_packages
 
     require_packages(config.tracking)
     with loading_tensorflow(console, offline, verbose):
         from tfloop_cli.commands import train as command
+
+        if report:
+            from tfloop_cli.commands.report_at_end import ReportAtEnd
+
+            options = replace(options, consumers=(*options.consumers, ReportAtEnd(console, bool(options.code))))
     raise typer.Exit(command.train(config, options, console))

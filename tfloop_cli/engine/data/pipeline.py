@@ -39,6 +39,7 @@ class Data:
         spec: shape of one example.
         fingerprint, encoders, names, preview: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
+        skipped_places: name of a split -> file and line of each of them, as far as they are known.
         run_splits: what is held out of the training split; see `Splits`.
         batch_size: the number of examples per training step.
 
@@ -53,8 +54,9 @@ class Data:
     def __init__(self, dataset: Dataset, config: Config, *, training: bool = True) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
-        self.names, self.preview = dataset.names, dataset.preview
+        self.names, self.preview, self._describe = dataset.names, dataset.preview, dataset.describe
         self.skipped: Mapping[str, int] = {}
+        self.skipped_places: Mapping[str, list[str]] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment = build_augmentations(() if config.overfit_batches else config.augment, dataset.spec)
@@ -236,11 +238,13 @@ class Data:
             inputs, targets, *_ = next(batch.as_numpy_iterator())
         return inputs, targets
 
-    def descriptions(self, split: str, positions: np.ndarray) -> list[dict[str, Any]]:
-        """Returns what the dataset knows of examples, such as the `name` of a file; [] if it knows nothing."""
-        _, indices = self._splits[split]
-        names = self.names.get("train" if self.run_splits.is_held_out(split) else split)
-        return [] if names is None else [{"name": str(names[index])} for index in indices[positions].tolist()]
+    def descriptions(self, split: str, positions: np.ndarray) -> list[Mapping[str, Any]]:
+        """Returns what the dataset knows of examples: `name`, `row` or `text`; [] if it knows nothing."""
+        indices = self._splits[split][1][positions]
+        split = "train" if self.run_splits.is_held_out(split) else split
+        if (names := self.names.get(split)) is not None:
+            return [{"name": str(names[index])} for index in indices.tolist()]
+        return list(self._describe(split, indices))
 
     @contextmanager
     def explain_errors(self) -> Iterator[None]:

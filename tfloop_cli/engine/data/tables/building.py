@@ -109,16 +109,7 @@ def _encode(
     split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders, rules: SplitRules
 ) -> tuple[Arrays, Kept, list[str]]:
     """Reads a split and encodes it as the training split; also returns notes about it."""
-    target = encoders.target
-    as_text = [column.name for column in encoders.used if column.as_text]
-    as_text += target.names if target.class_names else ()
-    nulls = null_texts(encoders.missing_values)
-    rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
-    rows.require([*target.names, *(column.name for column in encoders.used)])
-    settings = _settings(rows, options, encoders)
-    targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
-    rows, targets = with_target(rows, targets, usable, target.names)
-    rows, targets = with_known_class(rows, targets, target.names[0])
+    rows, targets, settings = usable_rows(split, names, options, encoders)
     values = prepare_rows(rows.table, encoders, settings)
     complete = complete_rows(rows, encoders.columns, values, options.missing)
     if not complete.all():
@@ -135,6 +126,23 @@ def _encode(
         for name, count in unknown.items()
     ]
     return (inputs, _targets(targets)), kept_columns(rows, rules), notes
+
+
+def usable_rows(
+    split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders
+) -> tuple[Rows, np.ndarray, Settings]:
+    """Reads a split: its rows with a usable target of a known class, their targets, and how values are written."""
+    target = encoders.target
+    as_text = [column.name for column in encoders.used if column.as_text]
+    as_text += target.names if target.class_names else ()
+    nulls = null_texts(encoders.missing_values)
+    rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
+    rows.require([*target.names, *(column.name for column in encoders.used)])
+    settings = _settings(rows, options, encoders)
+    targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
+    rows, targets = with_target(rows, targets, usable, target.names)
+    rows, targets = with_known_class(rows, targets, target.names[0])
+    return rows, targets, settings
 
 
 def _fit_target(rows: Rows, options: TableOptions, settings: Settings) -> tuple[Rows, TargetEncoder, np.ndarray]:
