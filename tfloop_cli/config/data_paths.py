@@ -47,7 +47,8 @@ class Layers:
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
     suffix = suffix_of(argument)
-    return suffix in TABLE_KINDS or suffix == ".npz" or glob.has_magic(argument) or Path(argument).is_dir()
+    known = suffix in TABLE_KINDS or suffix in IMAGE_SUFFIXES or suffix in (".npz", ".npy")
+    return known or glob.has_magic(argument) or Path(argument).is_dir()
 
 
 def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
@@ -116,6 +117,13 @@ def dataset_of(path: str) -> str:
         hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
         raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)
     return found
+
+
+def has_folders_of_images(path: str) -> bool:
+    """Whether a folder has folders with images in them: classes, or splits."""
+    root = Path(path).expanduser()
+    folders = (entry for entry in root.iterdir() if entry.is_dir())
+    return any(suffix in IMAGE_SUFFIXES for folder in folders for suffix in _suffixes(folder))
 
 
 def _argument_of(dataset: str, path: str) -> str:
