@@ -96,7 +96,8 @@ def _prediction(run: ReportedRun, outputs: TestOutputs, position: int) -> tuple[
     if run.labels is not None:
         scores, names = outputs.scores[position], run.class_names
         guess = int(scores.argmax())
-        return names[int(run.labels[position])], f"{names[guess]} {float(scores[guess]):.1%}"
+        probability = f"{float(scores[guess]):.1%}" if np.isfinite(scores[guess]) else "(not finite)"
+        return names[int(run.labels[position])], f"{names[guess]} {probability}"
     if run.numbers is None:
         return NONE, NONE
     return _numbers(run.numbers[0][position]), _numbers(run.numbers[1][position])
