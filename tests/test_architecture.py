@@ -20,17 +20,20 @@ ENGINE_COMMANDS = {
         "report_at_end",
         "train",
         "evaluate",
+        "predict",
         "final_evaluation",
         "inspect_data",
         "opening",
         "dry_run",
         "lr_find",
         "data_arguments",
+        "export",
     )
 }
 LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and most runs do not import pyarrow
     "cli.py", "commands/shared.py", "engine/data/choosing.py", "engine/data/images/layout.py",
     "api/run.py", "api/training.py", "api/process.py", "report/plots.py",
+    *(f"engine/exporting/{name}_file.py" for name in ("litert", "onnx", "openvino")),  # optional packages
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
 }  # fmt: skip
 NUMPY_ALONE = {f"{NAME}.engine.evaluation_files"}  # modules of the engine that reports import
@@ -53,11 +56,13 @@ ALLOWED: dict[str, list[str]] = {
     "registry": ["errors", "user_code"],
     "config": ["errors", "registry"],
     "runs": ["errors", "events", "data_summary", "hardware", "thresholds", "files", "registry", "config"],
-    "terminal": ["errors", "events", "data_summary", "files", "runs"],
+    "tracking": ["errors", "events", "files", "registry", "runs"],
+    "terminal": ["errors", "events", "data_summary", "files", "config", "runs"],
     "engine.kernels": ["hardware"],
     "engine.runtime": ["errors", "hardware", "config", "engine.kernels"],
     "engine.augmentations": ["errors", "registry"],
     "engine.schedules": ["errors", "registry"],
+    "engine.trackers": ["errors", "registry", "tracking"],
     "engine.data": ["errors", "cache_folder", "hardware", "registry", "config"],
     "engine.process_state": [],
     "engine.datasets": ["errors", "registry", "engine.data"],
@@ -90,11 +95,17 @@ ALLOWED: dict[str, list[str]] = {
         "errors", "config", "runs", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.training", "engine.loop", "engine.checkpoints",
     ],
+    "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
+    "engine.exporting": [
+        "errors", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data", "engine.models",
+        "engine.tasks", "engine.trained_run",
+    ],
     "engine.trial": [
         "errors", "config", "engine.runtime", "engine.data", "engine.evaluation", "engine.loop", "engine.state",
         "engine.tasks", "engine.training",
     ],
     "engine.learning_rate_test": ["errors", "engine.trial"],
+    "engine.self_test": ["config", "engine.kernels", "engine.trial"],
     "engine.profiling": ["events"],
     "engine.image_grid": [],
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],

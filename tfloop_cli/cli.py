@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup
+from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup, track
 from tfloop_cli.command_line import report as report_command
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
@@ -37,10 +37,12 @@ app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
+app.add_typer(predict.app)
 app.add_typer(report_command.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(reproduce.app)
 app.add_typer(setup.app)
+app.add_typer(track.app)
 app.add_typer(config_commands.app, name="config")
 
 
@@ -176,9 +178,6 @@ def evaluate(
             from tfloop_cli.commands import evaluate as command
         how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
         raise typer.Exit(command.evaluate(path, how, console))
-
-
-predict.add_to(app)
 
 
 @app.command("list", cls=Command)

@@ -22,15 +22,9 @@ class ExitCode(IntEnum):
 
     DONE = 0, "success; also a run that `--max-time` has stopped, if its thresholds passed"
     BUG = 1, "a bug of tfloop; a traceback is printed"
-    USAGE = (
-        2,
-        ("wrong command line or config, an unavailable device, or an installation that cannot train (`tfloop doctor`)"),
-    )
-    THRESHOLD_FAILED = 3, "a threshold of `--fail-under` or `--fail-over` failed or could not be checked"
-    DATA = (
-        4,
-        "the data is unavailable, cannot be read, or has an invalid example; or `inspect data --strict` has findings",
-    )
+    USAGE = 2, "wrong command line or config, or something it needs is unavailable: a device, a package, TensorFlow"
+    THRESHOLD_FAILED = 3, "a check failed or was impossible: a threshold, an exported model, a run that is reproduced"
+    DATA = 4, "data is unavailable, cannot be read or has an invalid example; findings of `inspect data --strict`"
     DIVERGED = 5, "training diverged: a value is NaN or infinite; earlier checkpoints are kept"
     CHECKPOINT = 6, "a checkpoint is missing, damaged, or does not match the model"
     USER_CODE = 7, "user code raised an exception or returned something unusable; its own lines are shown first"
@@ -38,10 +32,7 @@ class ExitCode(IntEnum):
     TRY_AGAIN = 75, "a temporary failure: a disk error, or preemption by SIGUSR1; retry with `--resume`"
     HANGUP = 129, "stopped by SIGHUP (terminal closed); the training state is saved, thresholds are not checked"
     INTERRUPTED = 130, "stopped by SIGINT (Ctrl-C); the training state is saved, thresholds are not checked"
-    CLOSED_PIPE = (
-        141,
-        ("the reader of a pipe has closed it, as `head -1` does; `tfloop train` goes on without a screen"),
-    )
+    CLOSED_PIPE = 141, "the reader of a pipe has closed it, as `head -1` does; `tfloop train` goes on without a screen"
     TERMINATED = 143, "stopped by SIGTERM; the training state is saved, thresholds are not checked"
 
 
@@ -63,9 +54,13 @@ class Problem:
     column: int | None = None
     hint: str | None = None
 
+    @property
+    def place(self) -> str:
+        """File, line and column, as far as they are known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        text = f"{place}: {self.message}" if place else self.message
+        text = f"{self.place}: {self.message}" if self.place else self.message
         return f"{text}\n  {self.hint}" if self.hint else text
 
 

@@ -71,7 +71,7 @@ def export(
     Examples: `tfloop export last --format onnx`; `tfloop export last -f keras -f saved_model`;
     `tfloop export last --format litert --quantize int8 --split test`.
 
-    Exit codes: 2 a package is missing, or the format cannot have this model; 3 over --max-drop; 4 no data; 6 checkpoint.
+    Exit codes: 2 a package is missing, or the format cannot have this model; 3 over --max-drop; 4 data; 6 checkpoint.
     """
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):

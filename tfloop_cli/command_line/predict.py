@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tfloop_cli.commands import options
-from tfloop_cli.commands.shared import Command, error_handling, loading_tensorflow
+from tfloop_cli.commands.shared import SETTINGS, Command, error_handling, loading_tensorflow
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.terminal.console import Console
 
@@ -34,6 +34,10 @@ BatchSize = Annotated[
 ]
 
 
+app = typer.Typer(**SETTINGS)
+
+
+@app.command(cls=Command)
 def predict(
     run: options.RunOrCheckpoint,
     inputs: Inputs = None,
@@ -88,8 +92,3 @@ def predict(
             given, split, output, top, probabilities, keep, batch_size, checkpoint, device, code, trust_code
         )
         raise typer.Exit(command.run(path, how, console))
-
-
-def add_to(app: typer.Typer) -> None:
-    """Adds the command to an app."""
-    app.command(cls=Command)(predict)

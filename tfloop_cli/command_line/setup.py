@@ -61,6 +61,26 @@ def init(
 
 
 @app.command(cls=Command)
+def doctor(
+    speed_test: Annotated[
+        bool, typer.Option("--speed-test/--no-speed-test", help="Measure the speed of training, for about 10 seconds.")
+    ] = True,
+    json: options.Json = False,
+) -> None:
+    """Show what tfloop finds on this machine, and what is wrong; exit with 2 if training is impossible.
+
+    Examples:
+        tfloop doctor
+        tfloop doctor --no-speed-test --json
+    """
+    console = Console(json=json)
+    with error_handling(console):
+        from tfloop_cli.commands import doctor as command
+
+        raise typer.Exit(command.doctor(console, speed_test))
+
+
+@app.command(cls=Command)
 def explain(
     word: Annotated[
         str,

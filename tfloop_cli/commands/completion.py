@@ -71,6 +71,11 @@ def kinds(incomplete: str) -> list[str]:
     return _matching([*(registry.plural for registry in COMPONENT_KEYS.values()), "configs"], incomplete)
 
 
+def trackers(incomplete: str) -> list[str]:
+    """Returns the names of trackers."""
+    return _matching(COMPONENT_KEYS["tracking"].names(), incomplete)
+
+
 def components(incomplete: str, kind: str | None = None) -> list[str]:
     """Returns the names of a kind of `tfloop list`, plural or singular; of all kinds without it."""
     names = {registry.plural: registry.names() for registry in COMPONENT_KEYS.values()} | {"configs": shipped_names()}

@@ -7,13 +7,14 @@ from tfloop_cli.commands.opening import compared_fingerprint, open_checkpoint, r
 from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.data.build_context import DATA
-from tfloop_cli.engine.evaluation import Evaluator
+from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions
+from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import show_scores
 from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
@@ -43,14 +44,31 @@ class Options:
 
 
 def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
-    """Builds the model from the config of a checkpoint, and evaluates it on every example of a split or of other data.
-
-    Examples are encoded as the run's. The training file is read only if the split is held out of it.
+    """Evaluates a run, and prints its metrics, the scores of each class, and the most confused pairs of classes.
 
     Args:
         folder: a run folder or a checkpoint folder.
         options: see `Options`.
         console: prints the scores.
+    """
+    checkpoint, evaluation, class_names = measure(folder, options, console)
+    facts = {"run": run_path(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
+    evaluated = Evaluated(evaluation.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
+    scores, confused = [], []
+    if class_names:
+        counts = confusion_matrix(evaluation.labels, evaluation.predictions, len(class_names))
+        scores, confused = class_scores(counts, class_names), confusions(counts, class_names)
+    show_scores(console, evaluated, scores, confused, facts)
+    require_passed(options.thresholds, evaluation.split, evaluation.metrics)
+    return ExitCode.DONE
+
+
+def measure(folder: Path, options: Options, console: Console) -> tuple[Checkpoint, Evaluation, tuple[str, ...]]:
+    """Builds the model from the config of a checkpoint, and evaluates it on every example of a split or of other data.
+
+    Examples are encoded as the run's. The training file is read only if the split is held out of it.
+
+    Returns the checkpoint, the evaluation, and the names of the classes; no names if it has no predicted classes.
     """
     checkpoint = open_checkpoint(folder, options.checkpoint)
     config = set_up(checkpoint, options.device, options.code, options.trust_code, console)
@@ -68,14 +86,8 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     fingerprint = compared_fingerprint(data, split, checkpoint, console)
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
 
-    facts = {"run": run_path(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
-    console.info(f"evaluating {checkpoint.path} (step {facts['step']:,}, epoch {facts['epoch']})")
+    step, epoch = checkpoint.manifest["step"], checkpoint.manifest["epoch"]
+    console.info(f"evaluating {checkpoint.path} (step {step:,}, epoch {epoch})")
     with data.explain_errors():
         evaluation = Evaluator(state, data, task, config).run_with_predictions(split)
-    evaluated = Evaluated(split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
-    names = () if evaluation.labels is None else data.spec.class_names
-    counts = confusion_matrix(evaluation.labels, evaluation.predictions, len(names)) if names else None
-    scores = () if counts is None else class_scores(counts, names)
-    show_scores(console, evaluated, scores, () if counts is None else confusions(counts, names), facts)
-    require_passed(options.thresholds, split, evaluation.metrics)
-    return ExitCode.DONE
+    return checkpoint, evaluation, () if evaluation.labels is None else data.spec.class_names

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -87,7 +88,10 @@ class PredictionFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is None:
+            if error is not None:
+                with suppress(OSError, pa.ArrowException):
+                    self._close()
+            else:
                 with disk_errors(self.path):
                     self._close()
                     self._file.flush()

@@ -42,7 +42,10 @@ def compare(names: Sequence[str], runs_dir: Path, console: Console) -> None:
         "runs": list(_runs(runs, unicode)),
         "what differs": list(_differences(found)),
         "metrics": list(_metrics(metrics)),
-        **{f"mean and standard deviation: {_who(one)}": list(_statistics(one)) for one in grouped},
+        **{
+            f"mean and standard deviation: {_who(one)}": list(_statistics(one, "±" if unicode else "+/-"))
+            for one in grouped
+        },
     }
     lines = []
     for title, rows in blocks.items():
@@ -135,7 +138,7 @@ def _who(group: Group) -> str:
     return f"runs {runs}, which differ in `seed` alone ({', '.join(map(value_text, group.seeds))})"
 
 
-def _statistics(group: Group) -> Iterator[list[str]]:
+def _statistics(group: Group, sign: str) -> Iterator[list[str]]:
     for key, (mean, deviation, count) in group.metrics.items():
         fewer = "" if count == len(group.runs) else f"({count} runs)"
-        yield [key, f"{number(mean)} ± {number(deviation)}" if count > 1 else number(mean), fewer]
+        yield [key, f"{number(mean)} {sign} {number(deviation)}" if count > 1 else number(mean), fewer]

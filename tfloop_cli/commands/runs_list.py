@@ -20,7 +20,7 @@ from tfloop_cli.runs.columns import (
 from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.filters import parse_filter
 from tfloop_cli.runs.records import RunRecord, list_records
-from tfloop_cli.terminal.cells import columns_text, printable, size, value_text
+from tfloop_cli.terminal.cells import columns_text, printable, size, value_text, width_of
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.sparkline import sparkline
 from tfloop_cli.terminal.tables import duration, number
@@ -98,26 +98,34 @@ def _print(console: Console, columns: Sequence[str], values: Sequence[Sequence[V
     if drop:
         cells = {column: texts for column, texts in cells.items() if any(texts[1:])}
         if console.stdout.isatty():
-            cells = _that_fit(cells, shutil.get_terminal_size().columns)
+            cells = _that_fit(cells, shutil.get_terminal_size().columns, "…" if unicode else "...")
     header, *lines = columns_text(list(cells.values()), left=[column in _LEFT for column in cells])
     console.result("\n".join([console.heading(header), *lines]))
 
 
-def _that_fit(cells: dict[str, list[str]], width: int) -> dict[str, list[str]]:
+def _that_fit(cells: dict[str, list[str]], width: int, cut: str) -> dict[str, list[str]]:
     ranked = [*_DROPPED, *(one for one in reversed(cells) if one not in (*_DROPPED, "name", "status"))]
     for column in ranked:
         if _width(cells) > width:
             cells.pop(column, None)
     excess = _width(cells) - width
     if excess > 0 and "name" in cells:
-        longest = max(max(map(len, cells["name"])) - excess, _MIN_NAME)
-        # The end of a name has date and random digits, which tell runs of one config apart.
-        cells["name"] = [one if len(one) <= longest else f"…{one[1 - longest :]}" for one in cells["name"]]
+        longest = max(max(map(width_of, cells["name"])) - excess, _MIN_NAME)
+        cells["name"] = [_without_start(one, longest, cut) for one in cells["name"]]
     return cells
 
 
+def _without_start(text: str, width: int, cut: str) -> str:
+    """Returns the end of a name, which has date and random digits that tell runs of one config apart."""
+    if width_of(text) <= width:
+        return text
+    while text and width_of(text) + len(cut) > width:
+        text = text[1:]
+    return cut + text
+
+
 def _width(cells: dict[str, list[str]]) -> int:
-    return sum(max(map(len, texts)) + 2 for texts in cells.values()) - 2
+    return sum(max(map(width_of, texts)) + 2 for texts in cells.values()) - 2
 
 
 def cell_text(column: str, value: Value, unicode: bool) -> str:

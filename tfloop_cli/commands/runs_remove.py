@@ -50,7 +50,7 @@ def _find(name: str, runs_dir: Path) -> RunFolder:
 
 def _ask(lines: Sequence[str], total: int, console: Console) -> None:
     """Asks on the terminal; raises TfloopError (exit code 2) if there is none, or if the answer is not yes."""
-    if not sys.stdin.isatty() or console.json:
+    if not is_terminal() or console.json:
         raise TfloopError(
             "`tfloop runs rm` asks before it removes anything", hint="pass `--yes` to remove without asking"
         )
@@ -61,3 +61,8 @@ def _ask(lines: Sequence[str], total: int, console: Console) -> None:
     console.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise TfloopError("nothing was removed")
+
+
+def is_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()

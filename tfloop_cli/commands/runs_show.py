@@ -70,7 +70,7 @@ def document(record: RunRecord) -> dict[str, Any]:
         "reason": record.summary.get("reason"),
         "seconds": record.summary.get("seconds"),
         "evaluations": mapping(record.summary.get("evaluations")),
-        "best": _epoch(mapping(record.summary.get("best")) or record.best),
+        "best": _epoch(record.best),
         "final": _epoch(record.last),
         "curve": curve(record),
         "changed": {

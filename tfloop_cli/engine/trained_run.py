@@ -107,6 +107,14 @@ class TrainedRun:
         signature = map_structure(lambda one: tf.TensorSpec([None, *one.shape], one.dtype), self.spec.inputs)
         return tf.function(compute, input_signature=[signature], autograph=False)
 
+    @cached_property
+    def evaluation_scores(self) -> Callable[[Structure], tf.Tensor]:
+        """Like `scores`, but traced as the evaluation of a split is: equal batches have the same bits.
+
+        With a known batch size, TensorFlow computes some models with other rounding than with any batch size.
+        """
+        return tf.function(self.scores.python_function, reduce_retracing=True, autograph=False)
+
 
 def _spec_of(
     checkpoint: Checkpoint, config: Config, encoders: Mapping[str, Any], warn: Callable[[str], None]

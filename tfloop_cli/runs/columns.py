@@ -34,7 +34,7 @@ FIELDS: dict[str, Callable[[RunRecord], Value]] = {
     "problem": lambda one: one.problem,
     "epochs": lambda one: one.last.get("epoch"),
     "step": lambda one: one.last.get("step"),
-    "best_epoch": lambda one: mapping(one.summary.get("best")).get("epoch"),
+    "best_epoch": lambda one: one.best.get("epoch"),
     "seconds": lambda one: one.summary.get("seconds"),
     "dataset": _component("dataset"),
     "model": _component("model"),
@@ -68,7 +68,7 @@ def value_of(record: RunRecord, column: str) -> Value:
     evaluation = mapping(mapping(record.summary.get("evaluations")).get(split))
     if metric in evaluation:
         return plain(evaluation[metric])
-    return plain(mapping(record.best.get(split)).get(metric))
+    return plain(mapping(record.result.get(split)).get(metric))
 
 
 def plain(value: Value) -> Value:
@@ -105,7 +105,7 @@ def known_columns(records: Iterable[RunRecord]) -> list[str]:
     for one in records:
         splits = {
             **mapping(one.summary.get("evaluations")),
-            **{key: one.best.get(key) for key in ("train", "validation")},
+            **{key: one.result.get(key) for key in ("train", "validation")},
         }
         found |= {f"{split}/{metric}": None for split, metrics in splits.items() for metric in mapping(metrics)}
     return list(found)

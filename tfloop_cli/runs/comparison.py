@@ -77,7 +77,7 @@ def differences(records: Sequence[RunRecord]) -> list[Difference]:
 def metrics_of(record: RunRecord) -> dict[str, float]:
     """Returns the metrics of a run as SPLIT/METRIC: evaluations, then validation and training of the best epoch."""
     splits = {**mapping(record.summary.get("evaluations"))}
-    splits |= {split: record.best.get(split) for split in ("validation", "train") if split not in splits}
+    splits |= {split: record.result.get(split) for split in ("validation", "train") if split not in splits}
     return {
         f"{split}/{name}": value
         for split, metrics in splits.items()

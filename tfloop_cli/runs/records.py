@@ -29,6 +29,7 @@ _STATUS_OF = {"completed": "completed", "early_stopping": "stopped early", "dive
 _SAMPLED_BYTES = 2**18  # of metrics.jsonl; the curve of a longer one is read in places
 _SAMPLES = 64
 _MAX_LINE = 2**16  # bytes of a line of metrics.jsonl, where only some are read
+_SEARCHED_BYTES = 2**25  # of metrics.jsonl, from its end, for the best epoch of a run without a summary
 
 
 class RunRecord:
@@ -103,17 +104,22 @@ class RunRecord:
 
     @cached_property
     def best(self) -> Values:
-        """The best epoch, else the last one: `epoch`, `step`, `train`, `validation`; empty if there is none."""
+        """The best epoch: `epoch`, `step`, `train`, `validation`; empty if there is none."""
         if self.summary:
-            return mapping(self.summary.get("best")) or self.last
-        return next((one for one in reversed(self.epochs) if one.get("best")), self.last)
+            return mapping(self.summary.get("best"))
+        return self._newest(b'"best": true')
 
     @cached_property
     def last(self) -> Values:
         """The last epoch: `epoch`, `step`, `train`, `validation`; empty if there is none."""
         if self.summary:
             return mapping(self.summary.get("final"))
-        return self.epochs[-1] if self.epochs else {}
+        return self._newest(b"")
+
+    @property
+    def result(self) -> Values:
+        """The epoch whose metrics are those of the run: the best one, else the last one."""
+        return self.best or self.last
 
     @cached_property
     def monitored(self) -> str | None:
@@ -170,6 +176,15 @@ class RunRecord:
                 yield from (epoch for line in lines if (epoch := _epoch(line)))
         except (OSError, ValueError):
             return
+
+    def _newest(self, mark: bytes) -> Values:
+        """Returns the newest epoch whose line contains `mark`; of a long history only the end is searched."""
+        try:
+            with open(os.open(self.run.metrics, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                lines = _backwards(file, os.fstat(file.fileno()).st_size)
+                return next((epoch for line in lines if mark in line and (epoch := _epoch(line))), {})
+        except (OSError, ValueError):
+            return {}
 
 
 def list_records(runs_dir: Path) -> list[RunRecord]:
@@ -239,6 +254,26 @@ def _lines_at(file: BinaryIO, size: int, count: int) -> Iterator[bytes]:
         end = file.tell()
     file.seek(max(end, size - _MAX_LINE))
     yield from [line for line in file.readlines()[1:] if b'"event": "epoch"' in line][-1:]
+
+
+def _backwards(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yields the complete lines from the last one on, within the last `_SEARCHED_BYTES`."""
+    begun: bytes | None = None  # the end of a line whose start is in an earlier block; None: it is not complete
+    for position in range(size, max(size - _SEARCHED_BYTES, 0), -_MAX_LINE):
+        start = max(position - _MAX_LINE, 0)
+        file.seek(start)
+        parts = file.read(position - start).split(b"\n")
+        if begun is not None:
+            parts[-1] += begun
+        else:
+            parts.pop()
+        for part in reversed(parts[1:]):
+            yield part + b"\n"
+        begun = parts[0] if parts else None
+        if begun is not None and len(begun) > _MAX_LINE:
+            return
+        if start == 0 and begun is not None:
+            yield begun + b"\n"
 
 
 @functools.cache

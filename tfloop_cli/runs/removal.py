@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfloop_cli.errors import Problem, TfloopError
-from tfloop_cli.files import disk_errors, sync_folder
+from tfloop_cli.files import disk_error, disk_errors, sync_folder
 from tfloop_cli.runs.checkpoints import unused_name
 from tfloop_cli.runs.folder import REMOVED, RunFolder
 from tfloop_cli.runs.locking import is_locked
@@ -43,9 +43,15 @@ def remove_run(run: RunFolder) -> None:
     hidden = unused_name(path.with_name(REMOVED + path.name))
     with run.lock(), disk_errors(path):
         path.rename(hidden)
-    with disk_errors(hidden):
+    try:
         shutil.rmtree(hidden)
         sync_folder(path.parent)
+    except OSError as error:
+        raise TfloopError(
+            f"{run} was renamed to {hidden}, and not all of its files can be removed: {error.strerror}",
+            hint="remove that folder with the permissions of the files' owner",
+            code=disk_error(error).code,
+        ) from error
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:

@@ -39,6 +39,7 @@ class Data:
         spec: shape of one example.
         fingerprint, encoders, names, preview: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
+        skipped_places: name of a split -> file and line of each of them, as far as they are known.
         run_splits: what is held out of the training split; see `Splits`.
         batch_size: the number of examples per training step.
 
@@ -55,6 +56,7 @@ class Data:
         self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
         self.names, self.preview, self._describe = dataset.names, dataset.preview, dataset.describe
         self.skipped: Mapping[str, int] = {}
+        self.skipped_places: Mapping[str, list[str]] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment = build_augmentations(() if config.overfit_batches else config.augment, dataset.spec)

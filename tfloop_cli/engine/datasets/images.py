@@ -109,8 +109,9 @@ def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], pa
     """
     found, channels, notes = survey(paths), encoders.shape[2], list[str]()
     if size == "auto" and found.size is None:
-        failure = Decoder((1, 1, channels)).failure(paths)
-        raise failure or invalid_image(paths[0], "its size cannot be read")
+        failure = Decoder((1, 1, channels)).failure(paths) or invalid_image(paths[0], "its size cannot be read")
+        skip_example("train", failure, len(paths), paths)
+        require_valid_examples("train", 0)
     height, width = found.size if size == "auto" else size
     if size == "auto":
         how = f"other images: {encoders.fit} (key `fit`)"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -25,6 +26,8 @@ class Comparison:
         examples: their number.
         origin: where they come from.
         max_difference: the largest difference of a probability, or of a number in the target's units.
+        relative_difference: of numbers, divided by the number or by the deviation of the run's numbers, whichever is
+            larger; of probabilities `max_difference`.
         equal_classes: fraction of examples with the same most probable class; None for numbers.
         metric: "accuracy" or "r2".
         run_metric, metric_value: of the run and of the exported model; None if the targets are unknown.
@@ -35,6 +38,7 @@ class Comparison:
     examples: int
     origin: str
     max_difference: float
+    relative_difference: float
     equal_classes: float | None
     metric: str
     run_metric: float | None
@@ -46,11 +50,12 @@ class Comparison:
 def run_scores(run: TrainedRun, examples: ExportExamples) -> np.ndarray:
     """Returns what the run computes: probabilities, or numbers in the target's units, [examples, outputs]."""
     count = len(named_values(examples.inputs)[0][1])
-    parts = [
-        run.scores(map_structure(lambda one: tf.constant(one[start : start + BATCH]), examples.inputs))
-        for start in range(0, count, BATCH)
-    ]
-    return np.concatenate(parts)
+    batches = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+    return np.concatenate([run.scores(map_structure(partial(_part, batch), examples.inputs)) for batch in batches])
+
+
+def _part(batch: slice, values: np.ndarray) -> tf.Tensor:
+    return tf.constant(values[batch])
 
 
 def compare(
@@ -79,14 +84,22 @@ def compare(
     found = _softmax(found) if output == "logits" else found
     if found.shape != expected.shape or not np.isfinite(found).all():
         found = np.full(expected.shape, np.nan)
-    about = {"examples": len(expected), "origin": examples.origin, "latency_ms": latency}
-    largest = float(np.max(np.abs(found - expected)))
+    differences = np.abs(found - expected)
+    sizes = np.maximum(np.abs(expected), expected.std(axis=0)) if output == "prediction" else np.ones(1)
+    largest = float(np.max(differences))
+    about = {
+        "examples": len(expected),
+        "origin": examples.origin,
+        "max_difference": largest,
+        "relative_difference": float(np.max(differences / np.where(sizes > 0, sizes, 1))),
+        "latency_ms": latency,
+    }
     if output == "prediction":
         run_metric, value = (
             None if examples.targets is None else r2(examples.targets, one) for one in (expected, found)
         )
         drop = 1 - r2(expected, found) if value is None else (run_metric - value) / max(1, 1 - run_metric)
-        return Comparison(**about, max_difference=largest, equal_classes=None, metric="r2", run_metric=run_metric,
+        return Comparison(**about, equal_classes=None, metric="r2", run_metric=run_metric,
                           metric_value=value, drop=drop)  # fmt: skip
     classes, own = found.argmax(axis=1), expected.argmax(axis=1)
     equal = float(np.mean(classes == own))
@@ -95,7 +108,7 @@ def compare(
     )
     drop = 1 - equal if value is None else run_metric - value
     drop = float("nan") if np.isnan(largest) else drop
-    return Comparison(**about, max_difference=largest, equal_classes=equal, metric="accuracy", run_metric=run_metric,
+    return Comparison(**about, equal_classes=equal, metric="accuracy", run_metric=run_metric,
                       metric_value=value, drop=drop)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Exports a trained run: writes files, runs them in their own runtimes, and keeps those that predict what the run does."""
+"""Exports a trained run: writes files, runs each in its own runtime, and keeps those that predict what the run does."""
 
 import math
 import tempfile
@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfloop_cli.engine.exporting import litert
+from tfloop_cli.engine.exporting import litert_file
 from tfloop_cli.engine.exporting.comparison import Comparison, compare, run_scores
 from tfloop_cli.engine.exporting.examples import ExportExamples, find_examples
 from tfloop_cli.engine.exporting.formats import FORMATS, Format
 from tfloop_cli.engine.exporting.model import ExportModel, build_model
+from tfloop_cli.engine.exporting.plain_layers import float32_policy
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import ExitCode, TfloopError, short_path
 from tfloop_cli.files import disk_errors, sync_folder, write_json
@@ -22,7 +23,7 @@ from tfloop_cli.runs.folder import run_of
 
 MAX_DROP = 0.005
 ROUNDING = 1e-9  # of a difference of two accuracies
-LARGEST_ROUNDING = 1e-4  # of a probability in float32
+LARGEST_ROUNDING = 1e-4  # of a probability, or relative of a number, in float32
 ENCODERS = "encoders.json"
 
 
@@ -75,18 +76,14 @@ class Exporter:
         output: the folder of the files.
         logits: whether the output of a classifier is logits.
         max_drop: the largest drop of the metric; see `compare`.
-        find: returns the examples.
+        examples: to compare on.
     """
 
     run: TrainedRun
     output: Path
     logits: bool
     max_drop: float
-    find: Callable[[], ExportExamples]
-
-    @cached_property
-    def examples(self) -> ExportExamples:
-        return self.find()
+    examples: ExportExamples
 
     @cached_property
     def expected(self) -> np.ndarray:
@@ -108,23 +105,25 @@ class Exporter:
         """
         made = FORMATS[name]
         suffix = "" if quantization == "none" else f"-{quantization}"
+        expected = self.expected  # errors of the run itself come first
         with _staging(self.output) as staging:
             main = staging / made.file
-            self._write(made, main, quantization)
             model = self.plain if made.plain else self.own
-            compute, arrays = made.load(main), model.arrays(self.examples.inputs)
-            found = compare(self.expected, self.examples, arrays, compute, model.output)
+            with _conversion_errors(name), float32_policy():
+                self._write(made, model, main, quantization)
+                compute, arrays = made.load(main), model.arrays(self.examples.inputs)
+                found = compare(expected, self.examples, arrays, compute, model.output)
             path = self.output / f"{main.stem}{suffix}{main.suffix}"
             self._require(found, path)
             size = sum(_size(staging / file) for file in made.files)
             _replace([(staging / file, path.with_suffix(Path(file).suffix)) for file in made.files], staging)
         return Exported(name, quantization, path, size, found)
 
-    def _write(self, made: Format, path: Path, quantization: str) -> None:
+    def _write(self, made: Format, model: ExportModel, path: Path, quantization: str) -> None:
         if quantization == "none":
-            made.write(self.plain if made.plain else self.own, path)
+            made.write(model, path)
         else:
-            litert.write_quantized(self.own, path, quantization, self.own.arrays(self.examples.inputs))
+            litert_file.write_quantized(model, path, quantization, model.arrays(self.examples.inputs))
 
     def _require(self, found: Comparison, path: Path) -> None:
         if found.drop <= self.max_drop + ROUNDING:  # not if it is NaN
@@ -178,14 +177,10 @@ def export(
     """
     _check(formats, quantize)
     folder = _folder(run, output)
-
-    def find() -> ExportExamples:
-        found = find_examples(run, split=split, data=data, warn=listener.warn, progress=listener.progress)
-        if found.origin == "random" and quantize == "int8":
-            raise TfloopError("`--quantize int8` needs real examples", hint="use `--data FILE_OR_FOLDER`")
-        return found
-
-    exporter = Exporter(run, folder, logits, max_drop, find)
+    examples = find_examples(run, split=split, data=data, warn=listener.warn, progress=listener.progress)
+    if examples.targets is None and quantize == "int8":
+        raise TfloopError("`--quantize int8` needs real examples", hint="use `--data FILE_OR_FOLDER`")
+    exporter = Exporter(run, folder, logits, max_drop, examples)
     for line in exporter.own.notes:
         listener.note(line)
     done: list[Exported] = []
@@ -201,13 +196,17 @@ def export(
             _warn_of_rounding(run, done[-1], listener.warn)
             listener.done(done[-1])
     if done and run.encoders and not exporter.own.columns:
-        with disk_errors(folder):
-            write_json(folder / ENCODERS, run.encoders)
-        listener.note(f"{short_path(folder / ENCODERS)} has how the inputs are encoded")
+        _write_encoders(run, folder, listener)
     if failed:
         problems = [problem for error in failed for problem in error.problems]
         raise TfloopError(problems=problems, code=max(error.code for error in failed))
     return done
+
+
+def _write_encoders(run: TrainedRun, folder: Path, listener: Listener) -> None:
+    with disk_errors(folder):
+        write_json(folder / ENCODERS, run.encoders)
+    listener.note(f"{short_path(folder / ENCODERS)} has how the inputs are encoded")
 
 
 def _check(formats: Sequence[str], quantize: str | None) -> None:
@@ -240,8 +239,23 @@ def _folder(run: TrainedRun, output: Path | None) -> Path:
 def _warn_of_rounding(run: TrainedRun, one: Exported, warn: Callable[[str], None]) -> None:
     exact = run.config.precision in ("float32", "float64") and one.quantization == "none"
     found = one.comparison
-    if exact and found.equal_classes is not None and found.max_difference > LARGEST_ROUNDING:
-        warn(f"{one.path}: probabilities differ by up to {found.max_difference:.1g}, more than by rounding")
+    if exact and found.relative_difference > LARGEST_ROUNDING:
+        warn(f"{short_path(one.path)}: it differs by up to {found.max_difference:.1g}, more than by rounding")
+
+
+@contextmanager
+def _conversion_errors(name: str) -> Iterator[None]:
+    """A context of a converter and its runtime: they raise errors of any type for a model that they do not support."""
+    try:
+        yield
+    except (TfloopError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise TfloopError(
+            f"the model cannot be exported as {name}: {lines[0]}",
+            hint="use another format; `--verbose` shows what the converter prints",
+        ) from error
 
 
 @contextmanager

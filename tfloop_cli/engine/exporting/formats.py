@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from tfloop_cli.engine.exporting import keras_file, litert, onnx_file, openvino_file, saved_model
+from tfloop_cli.engine.exporting import keras_file, litert_file, onnx_file, openvino_file, saved_model
 from tfloop_cli.engine.exporting.model import ExportModel
 from tfloop_cli.errors import TfloopError
 
@@ -25,7 +25,7 @@ class Format:
         file: its name, or that of its folder.
         write: writes a model to a path of that name.
         load: returns a function that computes outputs with the format's own runtime.
-        plain: whether the model must have layers of Keras alone.
+        plain: whether the model has layers of Keras alone.
         other_files: further files.
         packages: modules that must be installed.
         extra: of tfloop, that installs them.
@@ -57,7 +57,7 @@ FORMATS = {
     "keras": Format("model.keras", keras_file.write, keras_file.load, plain=True),
     "saved_model": Format("saved_model", saved_model.write, saved_model.load),
     "litert": Format(
-        "model.tflite", litert.write, litert.load, packages=("ai_edge_litert",), extra="export-litert"
+        "model.tflite", litert_file.write, litert_file.load, packages=("ai_edge_litert",), extra="export-litert"
     ),
     "onnx": Format(
         "model.onnx", onnx_file.write, onnx_file.load,
@@ -65,6 +65,7 @@ FORMATS = {
     ),
     "openvino": Format(
         "model.xml", openvino_file.write, openvino_file.load,
+        plain=True,  # its CPU plugin fails for matrices that are broadcast over the members of an ensemble
         other_files=("model.bin",), packages=("openvino", "scipy"), extra="export-openvino",
     ),
 }  # fmt: skip

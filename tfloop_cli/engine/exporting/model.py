@@ -13,7 +13,7 @@ from keras import ops
 from tfloop_cli.engine.data import InputSpec
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values
 from tfloop_cli.engine.exporting import raw_numbers
-from tfloop_cli.engine.exporting.plain_layers import rebuilt
+from tfloop_cli.engine.exporting.plain_layers import float32_policy, rebuilt
 from tfloop_cli.engine.tasks import scores_of
 from tfloop_cli.engine.tasks.target_scale import TargetScale
 from tfloop_cli.engine.trained_run import TrainedRun
@@ -68,12 +68,13 @@ class ExportModel:
 
 
 def input_name(name: str) -> str:
-    """Returns the name of an input in exported models, from its name or its index in the dataset; "" is the only one."""
+    """Returns the name of an input in exported models, from its name or its index in the dataset; "" for one input."""
     if not name:
         return "inputs"
     return re.sub(r"\W", "_", f"input_{name}" if name[0].isdigit() else name)
 
 
+@float32_policy()
 def build_model(run: TrainedRun, *, plain: bool, logits: bool = False) -> ExportModel:
     """Returns the model of a run for export.
 

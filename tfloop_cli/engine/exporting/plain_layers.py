@@ -1,6 +1,7 @@
 """Copies a functional model in float32, with Keras' own layers in place of tfloop's: a file of it needs no tfloop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -21,6 +22,19 @@ from tfloop_cli.engine.models.vit import Position
 
 Tensor = keras.KerasTensor
 POLICIES = {"mixed_bfloat16", "mixed_float16", "float64", "bfloat16", "float16"}  # that become float32
+
+
+@contextmanager
+def float32_policy() -> Iterator[None]:
+    """A context in which new layers and models compute in float32, whatever the precision of the run."""
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        keras.config.set_floatx(floatx)
 
 
 def rebuilt(model: keras.Model, *, plain: bool) -> keras.Model:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,10 +24,11 @@ def endpoint(model: ExportModel) -> tuple[Callable[..., Mapping[str, tf.Tensor]]
 def write(model: ExportModel, path: Path) -> None:
     """Writes a folder with the endpoints `serve` and `serving_default`, and the metadata."""
     function, signature = endpoint(model)
-    archive = keras.export.ExportArchive()
-    archive.track(model.keras_model)
-    archive.add_endpoint("serve", function, input_signature=signature)
-    archive.write_out(path, verbose=False)
+    # Not Keras' ExportArchive, which stores each variable twice. Nor the model itself: LiteRT would keep its variables.
+    exported = tf.Module()
+    exported.values = [one.value for one in model.keras_model.variables]
+    exported.serve = tf.function(function, input_signature=signature, autograph=False)
+    tf.saved_model.save(exported, path, signatures={"serving_default": exported.serve})
     (path / METADATA).parent.mkdir()
     (path / METADATA).write_text(json.dumps(model.facts(), indent=2))
 

@@ -1,19 +1,16 @@
 """Image files as inputs, decoded by all cores ahead of the model."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.images.decoding import Decoder
-from tfloop_cli.engine.data.images.files import Scanner
 from tfloop_cli.engine.inference.inputs import Inputs, objects
 from tfloop_cli.engine.inference.texts import kept_of
 from tfloop_cli.errors import TfloopError
@@ -80,9 +77,3 @@ class ImageInputs:
             except TfloopError as error:
                 found.append(error.problems[0].message)
         return found
-
-
-def images_in(folder: str) -> Iterator[str]:
-    """Yields the paths of the images in a folder and in those below it, in order of their names."""
-    for one in Scanner().images("predict", Path(folder)):
-        yield one.path if os.path.isabs(folder) else os.path.relpath(one.path)  # noqa: PTH117

@@ -44,7 +44,7 @@ class Inputs:
             if isinstance(self.values, TextSource):
                 yield self.values.gather(tf.range(start, stop, dtype=tf.int64))[0]
             else:
-                yield map_structure(lambda one, first=start, last=stop: one[first:last], self.values)
+                yield map_structure(lambda one, a=start, b=stop: tf.convert_to_tensor(one[a:b]), self.values)
 
 
 def chunk_rows(batch_size: int, limit: int = ROWS_AT_ONCE) -> int:

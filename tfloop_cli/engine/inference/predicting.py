@@ -55,7 +55,7 @@ def predict(run: TrainedRun, inputs: Iterable[Inputs], batch_size: int | None = 
     """
     size = batch_size or default_batch_size(run)
     for chunk in inputs:
-        found = [np.asarray(run.scores(batch)) for batch in chunk.batches(size)]
+        found = [np.asarray(run.evaluation_scores(batch)) for batch in chunk.batches(size)]
         scores = np.concatenate(found) if found else np.zeros((0, run.spec.outputs), np.float32)
         yield _checked(chunk, scores)
 

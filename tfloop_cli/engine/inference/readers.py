@@ -12,13 +12,15 @@ import numpy as np
 from tfloop_cli.config.data_paths import TABLE_KINDS, suffix_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
+from tfloop_cli.engine.data.images.files import Scanner
 from tfloop_cli.engine.data.spec import InputSpec
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
+from tfloop_cli.engine.data.texts.reading import is_text_file
 from tfloop_cli.engine.inference.arrays import ArrayInputs
-from tfloop_cli.engine.inference.images import ImageInputs, images_in
+from tfloop_cli.engine.inference.images import ImageInputs
 from tfloop_cli.engine.inference.inputs import Inputs
 from tfloop_cli.engine.inference.tables import TableInputs
 from tfloop_cli.engine.inference.texts import TextInputs
@@ -127,7 +129,7 @@ class InputFiles:
         for kind, group in groupby(self.files, lambda one: one[0]):
             paths, reader = [path for _, path in group], self.reader
             if kind in ("image", "image folder") and reader.images:
-                names = paths if kind == "image" else (one for path in paths for one in images_in(path))
+                names = paths if kind == "image" else (one for path in paths for one in Scanner().paths(Path(path)))
                 yield from reader.images.read(names, batch_size)
             elif kind == "array" and reader.arrays:
                 yield from reader.arrays.read(paths, batch_size, several)
@@ -211,5 +213,4 @@ def _texts(texts: TextInputs, kind: str, paths: Sequence[str], batch_size: int, 
 
 
 def _texts_in(folder: str) -> list[str]:
-    found = sorted(Path(folder).rglob("*.txt"))
-    return [str(one) for one in found if not any(part.startswith((".", "__")) for part in one.parts)]
+    return [str(file) for file in sorted(Path(folder).rglob("*.txt")) if is_text_file(file, Path(folder))]

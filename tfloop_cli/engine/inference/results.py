@@ -58,7 +58,7 @@ class ResultColumns:
 
     def check_kept(self, keep: Sequence[str]) -> None:
         """Raises TfloopError (exit code 2) if a column to keep has the name of one of the result."""
-        if twice := sorted({*self.names, "error"} & set(keep)):
+        if twice := sorted({*self.names, "error", "event"} & set(keep)):
             raise TfloopError(
                 f"`--keep {twice[0]}`: the result has a column of this name", hint="rename it in the data"
             )

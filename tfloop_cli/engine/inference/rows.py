@@ -18,7 +18,7 @@ import pyarrow.parquet as arrow_parquet
 
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.csv_reading import null_texts, records, sample_of
-from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detect
+from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detect, single_byte_encoding
 from tfloop_cli.engine.data.tables.excel_reading import read_excel
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.json_reading import read_json_array, table_of, to_utf8
@@ -28,7 +28,6 @@ CSV_BLOCK = 4 * 2**20  # bytes that are parsed at once
 JSON_BLOCK = 8 * 2**20
 ROWS = 2**16  # of a batch of other files
 SLOW_ROWS = 4096  # of rows that Python's csv module reads
-LOST = "\ufffd"  # stands for bytes that are not in the encoding
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ class RowReader:
         yield from self._python_csv(file, dialect, done)
 
     def _dialect(self, file: TableFile) -> Dialect:
-        dialect = detect(sample_of(file), file.name, self.options, self.targets, self.trained)
+        dialect = detect(sample_of(file), file.name, self.options, [*self.targets, *self.wanted], self.trained)
         if not dialect.names:
             refuse(file.name, None, "it has no rows")
         if not dialect.has_header and len(dialect.names) == len(self.columns):  # the columns before the target moved
@@ -170,17 +169,24 @@ class RowReader:
     def _python_csv(self, file: TableFile, dialect: Dialect, skipped: int) -> Iterator[ReadRows]:
         """Yields the rows after the first `skipped` ones, all as text."""
         cells = len(dialect.names)
-        found = islice((row for _, row in records(file, dialect, errors="replace")), skipped, None)
-        while rows := list(islice(found, SLOW_ROWS)):
+        found = islice((row for _, row in records(file, dialect, errors="surrogateescape")), skipped, None)
+        while rows := [self._decoded(row) for row in islice(found, SLOW_ROWS)]:
             errors = {}
             for number, row in enumerate(rows):
                 if len(row) != cells:
                     errors[number] = f"the row has {len(row)} cell(s), and the file has {cells} columns"
-                elif any(LOST in cell for cell in row):
+                elif not all(map(_is_text, row)):
                     errors[number] = f"its text is not {dialect.encoding}"
             kept = [[None] * cells if number in errors else row for number, row in enumerate(rows)]
             columns = [pa.array(column, pa.string()) for column in zip(*kept, strict=True)]
             yield ReadRows(pa.table(columns, list(dialect.names)), errors, dialect.decimal)
+
+    def _decoded(self, row: list[str]) -> list[str]:
+        """Returns a row as training reads a file that is not UTF-8, which its beginning may not show."""
+        if not self.options.guesses_encoding or all(map(_is_text, row)):
+            return row
+        content = [cell.encode("utf-8", "surrogateescape") for cell in row]
+        return [cell.decode(single_byte_encoding(b"".join(content))) for cell in content]
 
     def _json_lines(self, file: TableFile) -> Iterator[ReadRows]:
         with file.open() as stream:
@@ -230,6 +236,11 @@ def _blocks(stream: pa.NativeFile) -> Iterator[bytes]:
             whole, rest = b"", rest
     if rest.strip():
         yield rest
+
+
+def _is_text(cell: str) -> bool:
+    """Whether all bytes of a cell were in the encoding."""
+    return cell.isascii() or not any("\udc80" <= character <= "\udcff" for character in cell)
 
 
 def _are(names: Sequence[str]) -> str:

@@ -97,23 +97,31 @@ class TableInputs:
     def _encoded(self, rows: ReadRows, names: np.ndarray) -> Inputs:
         encoders = self._strict
         settings = Settings(encoders.missing_values, encoders.exact_categories, rows.decimal)
-        errors, values = dict(rows.errors), {}
+        errors, values, missing = dict(rows.errors), {}, {}
         for encoder in encoders.used:
-            column = rows.table.column(encoder.name)
-            column = _without_nested(column, encoder.name, errors)
+            column = _without_nested(rows.table.column(encoder.name), encoder.name, errors)
             values[encoder.name] = found = prepare(column, encoder, settings)
+            missing[encoder.name] = found.missing
             if encoder.name not in self._lenient:
                 _find_wrong(column, encoder, found, settings, errors)
-            if self.missing != "impute":
-                for number in np.flatnonzero(found.missing):
-                    errors.setdefault(int(number), f"column `{encoder.name}`: the value is missing")
-            elif not encoder.indicator and (count := int(found.missing.sum()) - len(rows.errors)) > 0:
-                self.unmarked[encoder.name] += count
+        self._note_missing(missing, errors)
         inputs, unknown = encode_rows(values, encoders, rows.table.num_rows)
         self.unknown.update(unknown)
         if errors:
             inputs = np.delete(inputs, list(errors), axis=0)
         return Inputs(names, inputs, errors, rows.table.select(list(self.keep)) if self.keep else None)
+
+    def _note_missing(self, missing: Mapping[str, np.ndarray], errors: dict[int, str]) -> None:
+        """Counts missing values that no column marks, or adds their rows to the errors if the run has none of them."""
+        readable = np.ones(len(next(iter(missing.values()))), bool)
+        readable[list(errors)] = False
+        for encoder in self.encoders.used:
+            numbers = np.flatnonzero(missing[encoder.name] & readable)
+            if self.missing != "impute":
+                for number in numbers.tolist():
+                    errors.setdefault(number, f"column `{encoder.name}`: the value is missing")
+            elif len(numbers) and not encoder.indicator:
+                self.unmarked[encoder.name] += len(numbers)
 
 
 def _has(record: Mapping[str, Any], name: str) -> bool:

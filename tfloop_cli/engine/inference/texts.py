@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,14 @@ class TextInputs:
     def __post_init__(self) -> None:
         wanted = [self.encoders.text, *self.keep]
         self.rows = RowReader(
-            self.options, self.encoders.dialect, self.encoders.target.names, (), wanted, (), wanted, MISSING_VALUES
+            self.options,
+            self.encoders.dialect,
+            self.encoders.target.names,
+            [self.encoders.text],
+            wanted,
+            (),
+            wanted,
+            MISSING_VALUES,
         )
 
     def read(self, files: Sequence[TableFile], batch_size: int, several: bool = False) -> Iterator[Inputs]:
@@ -67,7 +73,8 @@ class TextInputs:
     def _content(self, path: str) -> tuple[str, str]:
         """Returns the text in a file, and why it cannot be used; "" if it can."""
         try:
-            return to_utf8(Path(path).read_bytes(), self.options.encoding).decode(), ""
+            with TableFile(path, "text").open() as stream:
+                return to_utf8(stream.read(), self.options.encoding).decode(), ""
         except UnicodeDecodeError as error:
             return "", f"it is not a text: {wrong_byte(error)}"
         except (OSError, UnicodeError) as error:

@@ -1,6 +1,6 @@
 """TensorBoard's event files, without TensorFlow: records of protocol buffers, each with two checksums (CRC-32C).
 
-Sources: tensorflow/core/lib/io/record_writer.cc, tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto.
+Sources in TensorFlow: core/lib/io/record_writer.cc, core/util/event.proto, core/framework/summary.proto.
 """
 
 import struct

@@ -38,7 +38,7 @@ class TensorBoard:
         number = 1 + max([_number(file) for file in earlier], default=0)
         # TensorBoard reads the files of a folder in the order of their names, and has the old one in memory.
         name = f"events.out.tfevents.{int(time.time()):010d}.{number:06d}{suffix}"
-        self._file = open(folder / name, "xb", buffering=0)
+        self._file = open(folder / name, "xb", buffering=0)  # noqa: SIM115
         lines = [f"| {key} | {value} |" for key, value in run.params.items()]
         config = "\n".join(["| key | value |", "| --- | --- |", *lines])
         self._file.write(record(version_event(run.started)) + record(text_event(run.started, "config", config)))

@@ -51,7 +51,7 @@ class WandbTracker:
         )  # fmt: skip
         self._run: Any = wandb.init(
             id=run.id, name=run.name, project=self._project, entity=self._entity, mode=self._mode, resume="allow",
-            config=dict(run.params), dir=str(run.folder), settings=settings,
+            config=dict(run.params), allow_val_change=True, dir=str(run.folder), settings=settings,
         )  # fmt: skip
         self._first_step = int(self._run.starting_step or 0)
         if self._mode == "offline":

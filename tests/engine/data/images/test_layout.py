@@ -45,6 +45,45 @@ def test_splits_have_every_usual_name(tmp_path: Path, train: str, validation: st
     assert layout.notes == []
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("seg_train", "seg_test"), ("training_set", "test_set"), ("train-images", "Test images"), ("trainset", "testset"),
+     ("train2017", "test2017"), ("myTrainData", "myTestData")],
+)  # fmt: skip
+def test_splits_are_found_within_names(tmp_path: Path, train: str, test: str) -> None:
+    layout = find(write(tmp_path, f"{train}/a/1.png", f"{train}/b/2.png", f"{test}/a/3.png", "other/4.png"))
+    assert found(layout) == {"train": [("a/1.png", "a"), ("b/2.png", "b")], "test": [("a/3.png", "a")]}
+    assert layout.notes[-1] == f"splits by the names of the folders: train is `{train}`, test is `{test}`"
+    assert layout.notes[0].startswith("not used: `other`")
+
+
+@pytest.mark.parametrize("names", [("freight_train", "bus"), ("test_a", "test_b"), ("train_a", "train_b", "test_a")])
+def test_classes_may_contain_the_name_of_a_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    layout = find(write(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert [label for _, label in found(layout)["train"]] == sorted(names)
+
+
+def test_split_folder_in_a_folder_of_its_name_is_entered(tmp_path: Path) -> None:
+    layout = find(
+        write(tmp_path, "seg_train/seg_train/a/1.png", "seg_test/seg_test/a/2.png", "seg_pred/seg_pred/3.png")
+    )
+    assert found(layout) == {"train": [("a/1.png", "a")], "test": [("a/2.png", "a")]}
+
+
+def test_folders_without_images_are_no_classes(tmp_path: Path) -> None:
+    write(tmp_path, "images/train/a/1.png", "images/val/a/2.png", "labels/train/a/1.txt", "labels/val/a/2.txt")
+    layout = find(tmp_path)
+    assert found(layout) == {"train": [("a/1.png", "a")], "validation": [("a/2.png", "a")]}
+    assert layout.notes[0] == "the images are in its only subfolder of images, `images`; not used: `labels`"
+
+
+def test_splits_below_classes_are_reported(tmp_path: Path) -> None:
+    layout = find(write(tmp_path, "a/train/1.png", "a/test/2.png", "b/train/1.png"))
+    assert [label for _, label in found(layout)["train"]] == ["a", "a", "b"]
+    (note,) = layout.notes
+    assert note == "`test`, `train` in each class are not used as splits: these are train/CLASS, test/CLASS"
+
+
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
     write(tmp_path, "train/a/1.png", "val/a/1.png", "dev/a/1.png")
     with pytest.raises(TfloopError, match="`dev` and `val` are both the validation split") as caught:

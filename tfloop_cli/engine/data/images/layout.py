@@ -18,7 +18,7 @@ from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, Scanner
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.split_names import split_folders
+from tfloop_cli.engine.data.split_names import split_folders, split_of
 from tfloop_cli.errors import TfloopError
 
 
@@ -96,11 +96,22 @@ def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool, t
     if found := split_folders(root, [one.name for one in folders], training, may_have_no_train=flat):
         if unused := [folder.name for folder in folders if folder not in found.values()]:
             notes.append(f"not used: {_listing(unused)}, beside {_listing([one.name for one in found.values()])}")
-        return found
-    if len(folders) == 1 and not flat and scanner.folders(folders[0]):  # as a zip file unpacks
-        notes.append(f"the images are in its only subfolder, `{folders[0].name}`")
-        return _split_folders(folders[0], scanner, notes, flat, training)
+        if named := [f"{split} is `{one.name}`" for split, one in found.items() if not split_of(one.name)]:
+            notes.append(f"splits by the names of the folders: {', '.join(named)}")
+        return {split: _inner(folder, scanner) for split, folder in found.items()}
+    used = folders if len(folders) < 2 or flat else [one for one in folders if scanner.may_have_images(one)]
+    if len(used) == 1 and not flat and scanner.folders(used[0]):  # as a zip file unpacks
+        rest = [one.name for one in folders if one not in used]
+        beside = f"; not used: {_listing(rest)}" if rest else ""
+        notes.append(f"the images are in its only subfolder{' of images' if rest else ''}, `{used[0].name}`{beside}")
+        return _split_folders(used[0], scanner, notes, flat, training)
     return {"train": root}
+
+
+def _inner(folder: Path, scanner: Scanner) -> Path:
+    """Returns the folder of a split, or its only subfolder if that has the same name, as some archives unpack."""
+    inner = scanner.folders(folder)
+    return Path(inner[0].path) if len(inner) == 1 and inner[0].name == folder.name else folder
 
 
 def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> list[Listed]:
@@ -109,6 +120,11 @@ def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> 
     for kind in scanner.folders(folder):
         images = scanner.images(split, Path(kind.path))
         found += [replace(one, name=f"{kind.name}/{one.name}", label=composed(kind.name)) for one in images]
+    inner = {one.name.split("/")[1] for one in found}
+    if len(inner) > 1 and "train" in map(split_of, inner) and all(map(split_of, inner)):
+        notes.append(
+            f"{_listing(sorted(inner))} in each class are not used as splits: these are train/CLASS, test/CLASS"
+        )
     if loose := scanner.images(split, folder, deep=False):
         notes.append(
             f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} outside of the folders of classes in "
