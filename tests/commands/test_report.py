@@ -127,7 +127,7 @@ def test_report_of_a_trained_run(finished, report, tmp_path) -> None:
     page = Page(folder / "report.html")
     assert page.sections == [
         "result", "curves", "classes", "confusion", "calibration", "mistakes", "data", "config", "environment", "again",
-        "left-out",
+        "omitted",
     ]  # fmt: skip
     test = finished.read("summary.json")["evaluations"]["test"]
     assert page.row("test")[1:] == [f"{test['loss']:.4f}", f"{test['accuracy']:.4f}", "50"]
@@ -155,7 +155,7 @@ def test_json_document(finished, report, tmp_path) -> None:
     (document,) = map(json.loads, out.splitlines())
     assert code == 0
     assert document["bytes"] == (tmp_path / "page.html").stat().st_size
-    assert document["left_out"] == [{"part": "Importance of columns", "why": "the data is no table"}]
+    assert document["omitted"] == [{"part": "Importance of columns", "why": "the data is no table"}]
     assert {"event", "schema", "file", "runs", "images"} <= set(document)
 
 
@@ -226,7 +226,7 @@ def test_data_is_escaped(report, tmp_path) -> None:
 def test_interrupted_run(report, tmp_path, reason) -> None:
     run = write_run(tmp_path / "run", reason=reason)
     code, _, err = report(run)
-    assert (code, "left out: Test split: it was not evaluated" in err) == (0, True)
+    assert (code, "omitted: Test split: it was not evaluated" in err) == (0, True)
     page = Page(run / "report.html")
     assert "The run" in page.text
     assert page.sections[:2] == ["result", "curves"]
@@ -278,7 +278,7 @@ def test_large_images_fit(report, tmp_path) -> None:
     assert len(page.bytes) < 500_000
 
 
-def test_damaged_files_are_left_out(report, tmp_path) -> None:
+def test_damaged_files_are_omitted(report, tmp_path) -> None:
     run = with_outputs(write_run(tmp_path / "run"), [0, 1], np.eye(2, dtype=np.float32))
     (run / "evaluation" / "test.npz").write_bytes(b"PK")
     (run / "summary.json").write_text("{")

@@ -121,7 +121,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Omitted:
     """A part that the page does not have, and why."""
 
     part: str

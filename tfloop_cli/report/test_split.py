@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import Figure, Figures, LeftOut, Section, Table, Text, number
+from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions, most_confused
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import calibration_error, reliability, roc
@@ -13,16 +13,16 @@ from tfloop_cli.report.statistics import calibration_error, reliability, roc
 MAX_MATRIX, MAX_ROWS, MAX_NUMBERS = 30, 300, 4  # classes of the matrix and of the table; numbers of a target
 
 
-def test_sections(run: ReportedRun) -> Iterator[Section | LeftOut]:
+def test_sections(run: ReportedRun) -> Iterator[Section | Omitted]:
     """Yields the sections that suit the outputs of a run, or why there are none."""
     if run.outputs is None:
-        yield LeftOut("Test split", _why_no_outputs(run))
+        yield Omitted("Test split", _why_no_outputs(run))
     elif run.labels is not None and not np.isnan(run.outputs.scores).any():
         yield from _of_classes(run, run.labels, run.outputs.scores)
     elif run.numbers is not None:
         yield _residuals(run, *run.numbers)
     else:
-        yield LeftOut("Test split", "its outputs are neither finite probabilities of classes nor numbers")
+        yield Omitted("Test split", "its outputs are neither finite probabilities of classes nor numbers")
 
 
 def _why_no_outputs(run: ReportedRun) -> str:
@@ -33,7 +33,7 @@ def _why_no_outputs(run: ReportedRun) -> str:
     return f"{run.record.run.evaluation.name}/ is missing or damaged, or the task has neither probabilities nor numbers"
 
 
-def _of_classes(run: ReportedRun, labels: np.ndarray, scores: np.ndarray) -> Iterator[Section | LeftOut]:
+def _of_classes(run: ReportedRun, labels: np.ndarray, scores: np.ndarray) -> Iterator[Section | Omitted]:
     names = run.class_names
     counts = confusion_matrix(labels, scores.argmax(axis=1), len(names))
     yield _class_table(counts, names)
@@ -75,18 +75,18 @@ def _matrix(counts: np.ndarray, names: object) -> Section:
     return Section("confusion", "Confusion matrix", [*blocks, pairs] if rows else blocks)
 
 
-def _roc(scores: np.ndarray, positive: np.ndarray, name: str) -> Section | LeftOut:
+def _roc(scores: np.ndarray, positive: np.ndarray, name: str) -> Section | Omitted:
     if positive.all() or not positive.any():
-        return LeftOut("ROC", "the test split has one class only")
+        return Omitted("ROC", "the test split has one class only")
     false_rate, true_rate, area = roc(scores, positive)
     figure = Figure("ROC", charts.roc_curve(false_rate, true_rate, name))
     return Section("roc", "ROC", [Text(f"Area under the curve (AUC) of class {name}: {area:.4f}."), Figures([figure])])
 
 
-def _residuals(run: ReportedRun, targets: np.ndarray, predictions: np.ndarray) -> Section | LeftOut:
+def _residuals(run: ReportedRun, targets: np.ndarray, predictions: np.ndarray) -> Section | Omitted:
     finite = np.isfinite(targets).all(axis=1) & np.isfinite(predictions).all(axis=1)
     if not finite.any():
-        return LeftOut("Residuals", "no prediction is finite")
+        return Omitted("Residuals", "no prediction is finite")
     figures, count = [], targets.shape[1]
     for number_, name in zip(range(min(count, MAX_NUMBERS)), target_names(run, count), strict=False):
         true, guess = targets[finite, number_], predictions[finite, number_]
