@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs, write_examples, write_outputs
-from tfloop_cli.report.statistics import calibration_error, reliability, roc, wilson
+from tfloop_cli.report.statistics import bootstrap, calibration_error, mean_interval, reliability, roc, wilson
 
 VOID = {"meta", "img", "br"}
 
@@ -178,6 +178,13 @@ def test_scores_of_classes(report, tmp_path) -> None:
 def test_wilson_interval() -> None:
     assert wilson(0, 10) == pytest.approx((0.0, 0.27753), abs=1e-5)
     assert wilson(50, 100) == pytest.approx((0.40383, 0.59617), abs=1e-5)
+
+
+def test_bootstrap_of_a_mean_is_its_interval() -> None:
+    for size in (2_000, 200_000):  # of the second, fewer examples are drawn
+        values = np.random.default_rng(1).normal(size=size)
+        low, high = bootstrap(size, lambda drawn: np.array([values[drawn].mean()]))
+        assert (low[0], high[0]) == pytest.approx(mean_interval(values), abs=0.3 * 1.96 / np.sqrt(size))
 
 
 def test_area_under_the_curve_with_ties() -> None:

@@ -166,4 +166,5 @@ def finite(values: Iterable[object]) -> list[float]:
 
 
 def _shortened(text: str, limit: int = MAX_LABEL) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Returns a name without its middle if it is long: many names differ at the end."""
+    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2) :]}"

@@ -1,6 +1,6 @@
 """The sections about the test split: classes, confusion matrix, calibration, ROC, residuals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Table, T
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions, most_confused
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import calibration_error, reliability, roc
+from tfloop_cli.runs.records import listed, mapping
 
 MAX_MATRIX, MAX_ROWS, MAX_NUMBERS = 30, 300, 4  # classes of the matrix and of the table; numbers of a target
 
@@ -28,7 +29,7 @@ def test_sections(run: ReportedRun) -> Iterator[Section | Omitted]:
 def _why_no_outputs(run: ReportedRun) -> str:
     if run.record.config_value("save_evaluation") is False:
         return "the run does not keep its outputs (`save_evaluation: false`)"
-    if "test" not in (run.record.summary.get("evaluations") or {}):
+    if "test" not in mapping(run.record.summary.get("evaluations")):
         return "it was not evaluated"
     return f"{run.record.run.evaluation.name}/ is missing or damaged, or the task has neither probabilities nor numbers"
 
@@ -52,8 +53,8 @@ def _of_classes(run: ReportedRun, labels: np.ndarray, scores: np.ndarray) -> Ite
         yield _roc(scores[:, 1], labels == 1, names[1])
 
 
-def _class_table(counts: np.ndarray, names: object) -> Section:
-    scores = class_scores(counts, names)  # type: ignore[arg-type]
+def _class_table(counts: np.ndarray, names: Sequence[str]) -> Section:
+    scores = class_scores(counts, names)
     shown = scores if len(scores) <= MAX_ROWS else sorted(scores, key=lambda one: (one.f1 == one.f1, one.f1))[:MAX_ROWS]
     rows = [(one.name, *map(number, (one.precision, one.recall, one.f1, one.support))) for one in shown]
     known = [one.f1 for one in scores if one.f1 == one.f1]
@@ -64,8 +65,7 @@ def _class_table(counts: np.ndarray, names: object) -> Section:
     return Section("classes", "Classes", [Text(note), table])
 
 
-def _matrix(counts: np.ndarray, names: object) -> Section:
-    labels = [str(name) for name in names]  # type: ignore[attr-defined]
+def _matrix(counts: np.ndarray, labels: Sequence[str]) -> Section:
     chosen = most_confused(counts, MAX_MATRIX)
     some = f" The {MAX_MATRIX} most confused of {len(labels):,} classes are shown." if len(labels) > MAX_MATRIX else ""
     figure = Figure("", charts.heat_map(counts[np.ix_(chosen, chosen)], [labels[index] for index in chosen]))
@@ -102,7 +102,7 @@ def _residuals(run: ReportedRun, targets: np.ndarray, predictions: np.ndarray) -
 
 def target_names(run: ReportedRun, count: int) -> list[str]:
     """Returns what the numbers of a target are called."""
-    names = (run.encoders.get("target") or {}).get("names") if isinstance(run.encoders.get("target"), dict) else None
-    if isinstance(names, list) and len(names) == count:
+    names = listed(mapping(run.encoders.get("target")).get("names"))
+    if len(names) == count:
         return [str(name) for name in names]
     return ["target"] if count == 1 else [f"target {number + 1}" for number in range(count)]
