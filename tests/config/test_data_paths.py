@@ -48,6 +48,15 @@ def test_folder_without_known_files_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "message"), [("a.zip", "an archive"), ("a.tar.gz", "an archive"), ("a.png", "one image")]
+)
+def test_archive_or_image_is_no_data(name: str, message: str) -> None:
+    assert is_data(name)
+    with pytest.raises(TfloopError, match=f"{name}: this is {message}"):
+        data_layers(name, None, None, preset=True)
+
+
+@pytest.mark.parametrize(
     ("arguments", "layers"),
     [
         (("a b.csv", None, "price", True), (["tabular"], ["dataset={\"name\": \"table\", \"train\": \"a b.csv\"}",

@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif",
 )  # fmt: skip
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
     "images": ("images", "path"),
     "table": ("tabular", "train"),
@@ -30,7 +31,11 @@ MAX_FILES = 1000  # of a folder that decide what it contains
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
     suffix = _suffix(argument)
-    return suffix in TABLE_KINDS or suffix == ".npz" or glob.has_magic(argument) or Path(argument).is_dir()
+    return (
+        suffix in (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz")
+        or glob.has_magic(argument)
+        or Path(argument).is_dir()
+    )
 
 
 def data_layers(path: str | None, dataset: str | None, target: str | None, preset: bool) -> tuple[list[str], list[str]]:
@@ -71,10 +76,14 @@ def dataset_of(path: str) -> str:
     """Returns the dataset that reads a file or a folder: `images`, `table`, `text` or `arrays`.
 
     Raises:
-        TfloopError: a folder has none of their files (exit code 2).
+        TfloopError: a folder has none of their files, or the file is an image or an archive (exit code 2).
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
+        if _suffix(path) in ARCHIVE_SUFFIXES:
+            raise TfloopError(f"{path}: this is an archive", hint="unpack it, and name the folder or the file in it")
+        if _suffix(path) in IMAGE_SUFFIXES:
+            raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
         return "arrays" if _suffix(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
     if suffixes.intersection(IMAGE_SUFFIXES):
