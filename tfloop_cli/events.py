@@ -4,9 +4,9 @@ The generator `fit` yields them; checkpoints, recorder and display consume them.
 while an event is handled, so a checkpoint that is taken then is exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 Metrics = Mapping[str, float]  # name of a metric -> its value, a mean over examples or a function of a sum over them
 
@@ -134,3 +134,19 @@ class RunEnded:
 
 
 Event = RunStarted | Progress | EpochDone | Evaluated | Stopped | RunEnded
+
+
+class Consumer(Protocol):
+    """What records, saves, draws or shows events."""
+
+    def handle(self, event: Event) -> None: ...
+
+
+def to_each(*consumers: Consumer) -> Callable[[Event], None]:
+    """Returns a function that passes an event to each consumer, in order."""
+
+    def emit(event: Event) -> None:
+        for consumer in consumers:
+            consumer.handle(event)
+
+    return emit

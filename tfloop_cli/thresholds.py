@@ -116,7 +116,7 @@ def exit_code(
     return code
 
 
-def parse_seconds(text: str | None) -> float:
+def parse_seconds(text: str | None, option: str = "--max-time") -> float:
     """Parses a duration (90, 90s, 30m or 1.5h) into seconds; None is infinite.
 
     Raises:
@@ -127,5 +127,5 @@ def parse_seconds(text: str | None) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not match:
         message = "must be a duration, such as 90s, 30m or 1.5h"
-        raise TfloopError(problems=[Problem(message, file=f"--max-time {text}")])
+        raise TfloopError(problems=[Problem(message, file=f"{option} {text}")])
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

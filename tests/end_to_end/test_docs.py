@@ -387,7 +387,7 @@ def test_architecture_has_every_package() -> None:
     text = section("architecture.md", "Packages")
     for path in (ROOT / "tfloop_cli").iterdir():
         if path.name not in ("__init__.py", "__pycache__", "assets"):
-            name = f"{path.name}/" if path.is_dir() else path.name if path.name in text else path.stem
+            name = f"{path.name}/" if path.is_dir() else path.name if f"`{path.name}" in text else path.stem
             assert f"`{name}" in text, name
 
 

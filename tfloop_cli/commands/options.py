@@ -30,6 +30,13 @@ def configs(metavar: str, help_: str) -> Any:
 ConfigArguments = Annotated[
     list[str] | None, configs("CONFIG", "Config files or built-in configs; the same as --config.")
 ]
+TrainSources = Annotated[
+    list[str] | None,
+    configs(
+        "CONFIG|PATH",
+        "Config files or built-in configs, as for --config; or data: a folder, or a .csv, .parquet, .npz, ... file.",
+    ),
+]
 Sources = Annotated[
     list[str] | None,
     configs(
@@ -91,6 +98,11 @@ Epochs = Annotated[str | None, shortcut("epochs=N")]
 BatchSize = Annotated[str | None, shortcut("batch_size=N")]
 Device = Annotated[str | None, shortcut("device=DEVICE", " auto, cpu, gpu or gpu:N.", "devices")]
 Seed = Annotated[str | None, shortcut("seed=N")]
+LimitTrainBatches = Annotated[str | None, shortcut("limit_train_batches=N", " the batches in an epoch.")]
+LimitValidationBatches = Annotated[str | None, shortcut("limit_validation_batches=N")]
+OverfitBatches = Annotated[
+    str | None, shortcut("overfit_batches=N", " train and validate on few examples; the loss should approach 0.")
+]
 Name = Annotated[str | None, shortcut("name=NAME", " the name of the run folder.")]
 
 Run = Annotated[
@@ -122,6 +134,23 @@ Checkpoint = Annotated[
 EvaluationDevice = Annotated[
     str, typer.Option(metavar="DEVICE", autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
 ]
+
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Build everything, train and evaluate a little, and forecast time, memory and disk; nothing is kept.",
+    ),
+]
+
+Report = Annotated[bool, typer.Option("--report", help="Write report.html in the run folder at the end.")]
+Profile = Annotated[
+    int,
+    typer.Option(
+        metavar="STEPS", min=0, show_default=False,
+        help="Profile about STEPS steps: the costliest operations, and a trace for TensorBoard in the run folder.",
+    ),
+]  # fmt: skip
 
 # A run: which one, and how to continue
 Output = Annotated[

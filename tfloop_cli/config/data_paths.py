@@ -4,6 +4,7 @@ import glob
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from tfloop_cli.errors import TfloopError
@@ -28,44 +29,68 @@ PRESETS = {  # dataset -> the built-in config that suits it, and the argument th
 MAX_FILES = 1000  # of a folder that decide what it contains
 
 
+@dataclass(frozen=True)
+class Layers:
+    """What configs, data and options of the command line mean for `loading.load`.
+
+    Attributes:
+        configs: the configs, or the built-in config that suits the data.
+        sets: the `--set` assignments, with those that name the data.
+        name: what the name of a run begins with, from that of the data; None if it is that of a config.
+    """
+
+    configs: list[str]
+    sets: list[str]
+    name: str | None = None
+
+
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    suffix = _suffix(argument)
-    return (
-        suffix in (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz")
-        or glob.has_magic(argument)
-        or Path(argument).is_dir()
-    )
+    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz")
+    return suffix_of(argument) in known or glob.has_magic(argument) or Path(argument).is_dir()
 
 
-def data_layers(path: str | None, dataset: str | None, target: str | None, preset: bool) -> tuple[list[str], list[str]]:
-    """Returns the configs and the `--set` assignments for data on the command line.
+def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
+    """Returns the `--set` assignments for data on the command line.
 
     Args:
         path: of the data, as typed; None if a config names it.
-        dataset: the name of the dataset; None to choose it by the files.
+        dataset: the name of the dataset; None for that of the config.
         target: the column to predict, or a YAML list of columns; None for what the config or the file says.
-        preset: whether to begin with the built-in config that suits the data.
 
     Raises:
-        TfloopError: a folder has no data that is known (exit code 2).
+        TfloopError: the dataset does not read a path (exit code 2).
     """
-    name = dataset or (dataset_of(path) if path else None)
-    values = {"name": name} if name else {}
-    if path and name:
-        values[_argument_of(name, path)] = path
+    values = {"name": dataset} if dataset else {}
+    if path and dataset:
+        values[_argument_of(dataset, path)] = path
     sets = [f"dataset={json.dumps(values, ensure_ascii=False)}"] if values else []
     if target:
         quoted = target if target.startswith("[") else json.dumps(target, ensure_ascii=False)
         sets.append(f"dataset.target={quoted}")
-    return [PRESETS.get(name, ("tabular",))[0]] if preset and name else [], sets
+    return sets
+
+
+def preset_of(dataset: str | None) -> str:
+    """Returns the built-in config that suits a dataset."""
+    return PRESETS.get(dataset or "", ("tabular",))[0]
+
+
+def name_of(path: str) -> str | None:
+    """Returns the name of data, without its suffixes; None for a pattern."""
+    if glob.has_magic(path) and not Path(path).exists():
+        return None
+    name = Path(path).expanduser().resolve().name
+    while (suffix := PurePath(name).suffix.lower()) in TABLE_KINDS or suffix in COMPRESSED or suffix == ".npz":
+        name = PurePath(name).stem
+    return name
 
 
 def lacks_target(sets: Sequence[str], configs: Sequence[str]) -> bool:
     """Whether data on the command line is a table, and nothing names the column to predict.
 
     Args:
-        sets: of `data_layers`, and those of the user.
+        sets: of `data_sets`, and those of the user.
         configs: of the user; one of them may name the column.
     """
     named = any(text.startswith("dataset.target=") or "target:" in text for text in sets)
@@ -80,17 +105,19 @@ def dataset_of(path: str) -> str:
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        if _suffix(path) in ARCHIVE_SUFFIXES:
+        if suffix_of(path) in ARCHIVE_SUFFIXES:
             raise TfloopError(f"{path}: this is an archive", hint="unpack it, and name the folder or the file in it")
-        if _suffix(path) in IMAGE_SUFFIXES:
+        if suffix_of(path) in IMAGE_SUFFIXES:
             raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
-        return "arrays" if _suffix(path) == ".npz" else "table"
+        return "arrays" if suffix_of(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
     if suffixes.intersection(IMAGE_SUFFIXES):
         return "images"
     found = next((name for suffix, name in ((".npy", "arrays"), (".txt", "text")) if suffix in suffixes), None)
     if found is None:
-        hint = "name the file of a table, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
+        tables = sorted(path.name for path in folder.iterdir() if suffix_of(path.name) in TABLE_KINDS)
+        named = f", such as {folder / tables[0]}" if tables else ""
+        hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
         raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)
     return found
 
@@ -102,7 +129,7 @@ def _argument_of(dataset: str, path: str) -> str:
     return PRESETS[dataset][1]
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
     """Returns the suffix of a file in lower case, without that of its compression."""
     suffixes: Sequence[str] = [suffix.lower() for suffix in PurePath(path).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
@@ -115,7 +142,7 @@ def _suffixes(folder: Path) -> Iterator[str]:
     left = MAX_FILES
     for _, _, names in os.walk(folder):
         for name in names[:left]:
-            yield _suffix(name)
+            yield suffix_of(name)
         left -= len(names)
         if left <= 0:
             return

@@ -248,6 +248,12 @@ class TrainState:
         self.epoch.assign(epoch)
         self.epoch_start.assign(self.step)
 
+    def keep_ema_weights(self) -> None:
+        """Makes the EMA weights, if the run has an EMA, the weights of the models. Training cannot go on from there."""
+        for name, optimizer in self.optimizers.items():
+            for variable, average in zip(self.models[name].trainable_variables, optimizer.ema, strict=False):
+                variable.assign(average)
+
     @contextmanager
     def use_ema_weights(self) -> Iterator[None]:
         """A context in which the models have the EMA weights, if the run has an EMA."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -55,6 +56,16 @@ def data_document(summary: DataSummary) -> Document:
     values = asdict(replace(summary, thumbnails=()))
     del values["thumbnails"]
     return {"event": "data", "schema": SCHEMA} | values
+
+
+def prediction_document(row: Mapping[str, Any]) -> Document:
+    """Returns the prediction for one input as plain data under stable names."""
+    return {"event": "prediction"} | dict(row)
+
+
+def predictions_document(**facts: Any) -> Document:
+    """Returns what is said at the end about all predictions."""
+    return {"event": "predictions", "schema": SCHEMA} | facts
 
 
 def read_epoch(line: bytes) -> EpochDone | None:

@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from tfloop_cli.config.schema import Best, Config, EarlyStoppingConfig
+from tfloop_cli.config.schema import Config
+from tfloop_cli.config.sections import Best, EarlyStoppingConfig
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, evaluated_metrics
 from tfloop_cli.errors import TfloopError

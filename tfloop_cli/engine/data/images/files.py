@@ -98,10 +98,21 @@ class Scanner:
         entries = self._walk(folder, "", (), deep)
         return [found for entry, name in entries if (found := self._listed(split, entry, name))]
 
+    def paths(self, folder: Path) -> Iterator[str]:
+        """Yields the paths of the files in a folder by name, with those of its subfolders, but for texts.
+
+        Unlike `images`, a file that is no image is one of them, and nothing is kept.
+
+        Raises:
+            TfloopError: a folder cannot be read (exit code 4).
+        """
+        for entry, _ in self._walk(folder, "", (), True):
+            if Path(entry.name).suffix.lower() not in _TEXT_SUFFIXES:
+                yield entry.path
+
     def may_have_images(self, folder: Path) -> bool:
         """Whether a folder or one below it has a file that is not ignored by its name."""
-        files = self._walk(folder, "", (), deep=True)
-        return any(Path(entry.name).suffix.lower() not in _TEXT_SUFFIXES for entry, _ in files)
+        return any(True for _ in self.paths(folder))
 
     def _walk(
         self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...], deep: bool

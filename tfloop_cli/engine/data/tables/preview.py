@@ -31,7 +31,7 @@ def first_rows(
         return []
     file = find_files(names)[0]
     try:
-        return [{name: _text(value) for name, value in row.items()} for row in _rows(file, options, targets, count)]
+        return [{name: cell_text(value) for name, value in row.items()} for row in _rows(file, options, targets, count)]
     except (OSError, ValueError, pa.ArrowException):  # the file has changed since the data was read
         return []
 
@@ -58,7 +58,8 @@ def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], coun
         return rows
 
 
-def _text(value: object) -> str:
+def cell_text(value: object) -> str:
+    """Returns a value of a cell as text; a missing one is empty."""
     if isinstance(value, float):
         return f"{value:.10g}"
     return "" if value is None else str(value)
