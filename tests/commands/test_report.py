@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs, write_examples, write_outputs
+from tfloop_cli.report.pictures import png
 from tfloop_cli.report.statistics import bootstrap, calibration_error, mean_interval, reliability, roc, wilson
 
 VOID = {"meta", "img", "br"}
@@ -283,6 +284,18 @@ def test_large_images_fit(report, tmp_path) -> None:
     page = Page(run / "report.html")
     assert sum(one.startswith("data:image/png") for one in page.references) == 24
     assert len(page.bytes) < 500_000
+
+
+def test_samples_of_a_generative_task(report, tmp_path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "samples").mkdir()
+    for number in (1, 2):
+        (run / "samples" / f"epoch-000{number}.png").write_bytes(png(np.full((4, 4, 1), number, np.uint8)))
+    assert report(run)[0] == 0
+    page = Page(run / "report.html")
+    assert "samples" in page.sections
+    assert "epoch-0002.png" in page.text
+    assert "mistakes" not in page.sections
 
 
 def test_damaged_files_are_omitted(report, tmp_path) -> None:
