@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif",
 )  # fmt: skip
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
     "images": ("images", "path"),
     "table": ("tabular", "train"),
@@ -46,8 +47,8 @@ class Layers:
 
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    suffix = suffix_of(argument)
-    return suffix in TABLE_KINDS or suffix == ".npz" or glob.has_magic(argument) or Path(argument).is_dir()
+    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz", ".npy")
+    return suffix_of(argument) in known or glob.has_magic(argument) or Path(argument).is_dir()
 
 
 def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
@@ -101,10 +102,14 @@ def dataset_of(path: str) -> str:
     """Returns the dataset that reads a file or a folder: `images`, `table`, `text` or `arrays`.
 
     Raises:
-        TfloopError: a folder has none of their files (exit code 2).
+        TfloopError: a folder has none of their files, or the file is an image or an archive (exit code 2).
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
+        if suffix_of(path) in ARCHIVE_SUFFIXES:
+            raise TfloopError(f"{path}: this is an archive", hint="unpack it, and name the folder or the file in it")
+        if suffix_of(path) in IMAGE_SUFFIXES:
+            raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
         return "arrays" if suffix_of(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
     if suffixes.intersection(IMAGE_SUFFIXES):
@@ -116,6 +121,13 @@ def dataset_of(path: str) -> str:
         hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
         raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)
     return found
+
+
+def has_folders_of_images(path: str) -> bool:
+    """Whether a folder has folders with images in them: classes, or splits."""
+    root = Path(path).expanduser()
+    folders = (entry for entry in root.iterdir() if entry.is_dir())
+    return any(suffix in IMAGE_SUFFIXES for folder in folders for suffix in _suffixes(folder))
 
 
 def _argument_of(dataset: str, path: str) -> str:
