@@ -38,7 +38,7 @@ def require_packages(components: Sequence[Component]) -> None:
     """Raises TfloopError if a tracker cannot be used: a package is missing, or an argument is refused (exit code 2)."""
     problems = []
     for component in components:
-        packages = trackers.build(component).packages
+        packages = getattr(trackers.build(component), "packages", {})
         if any(find_spec(module) is None for module in packages):
             command = f"pip install {' '.join(dict.fromkeys(packages.values()))}"
             problems.append(Problem(f"the tracker `{component.name}` needs packages that are missing: `{command}`"))
