@@ -53,6 +53,15 @@ def test_folder_of_tables_names_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "message"), [("a.zip", "an archive"), ("a.tar.gz", "an archive"), ("a.png", "one image")]
+)
+def test_archive_or_image_is_no_data(name: str, message: str) -> None:
+    assert is_data(name)
+    with pytest.raises(TfloopError, match=f"{name}: this is {message}"):
+        dataset_of(name)
+
+
+@pytest.mark.parametrize(
     ("arguments", "sets"),
     [
         (("a b.csv", "table", "price"), ["dataset={\"name\": \"table\", \"train\": \"a b.csv\"}",

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from tfloop_cli.errors import TfloopError
 
+DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
 TABLE_KINDS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
@@ -19,6 +20,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif",
 )  # fmt: skip
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
     "images": ("images", "path"),
     "table": ("tabular", "train"),
@@ -45,9 +47,8 @@ class Layers:
 
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    suffix = suffix_of(argument)
-    known = suffix in TABLE_KINDS or suffix in IMAGE_SUFFIXES or suffix in (".npz", ".npy")
-    return known or glob.has_magic(argument) or Path(argument).is_dir()
+    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz", ".npy")
+    return suffix_of(argument) in known or glob.has_magic(argument) or Path(argument).is_dir()
 
 
 def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
@@ -101,10 +102,14 @@ def dataset_of(path: str) -> str:
     """Returns the dataset that reads a file or a folder: `images`, `table`, `text` or `arrays`.
 
     Raises:
-        TfloopError: a folder has none of their files (exit code 2).
+        TfloopError: a folder has none of their files, or the file is an image or an archive (exit code 2).
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
+        if suffix_of(path) in ARCHIVE_SUFFIXES:
+            raise TfloopError(f"{path}: this is an archive", hint="unpack it, and name the folder or the file in it")
+        if suffix_of(path) in IMAGE_SUFFIXES:
+            raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
         return "arrays" if suffix_of(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
     if suffixes.intersection(IMAGE_SUFFIXES):

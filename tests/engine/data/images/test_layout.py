@@ -21,7 +21,7 @@ def write(root: Path, *names: str, content: bytes = PNG) -> Path:
 
 
 def find(root: Path, labels: Path | None = None, pattern: str | None = None) -> Layout:
-    return find_images(root, labels, ("file", "label"), pattern)
+    return find_images(root, labels, ("file", "label", "split"), pattern)
 
 
 def found(layout: Layout) -> dict[str, list[tuple[str, str]]]:
@@ -191,6 +191,63 @@ def test_table_of_labels_in_latin_1_is_noted_without_a_key(tmp_path: Path) -> No
     layout = find(tmp_path, tmp_path / "a.csv")
     assert found(layout) == {"train": [("1.png", "größe"), ("2.png", "x")]}
     assert layout.notes == [f"{tmp_path}/a.csv: not UTF-8, read as cp1252"]
+
+
+@pytest.mark.parametrize(
+    "written", [r"sub\1.png", r".\sub\1.png", r"C:\data\sub\1.png", "/home/other/sub/1.png", " sub/1.png ", "sub/1"]
+)
+def test_paths_of_another_machine_are_found(tmp_path: Path, written: str) -> None:
+    write(tmp_path, "sub/1.png", "1.png")  # the more parts agree, the better
+    table = tmp_path / "labels.csv"
+    table.write_text(f'file,label\n"{written}",a\n')
+    layout = find(tmp_path, table)
+    assert [one.path for one in layout.splits["train"]] == [str(tmp_path / "sub/1.png")]
+    moved = f"1 paths of another folder in the table: their last parts are in {tmp_path.name}/"
+    assert (moved in layout.notes) == written.startswith(("C:", "/"))
+
+
+def test_column_of_splits_is_used(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{number}.png" for number in range(4)))
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label,split\n0.png,a,Train\n1.png,b,train\n2.png,a,val\n3.png,b,test\n")
+    layout = find(tmp_path, table)
+    assert found(layout) == {
+        "train": [("0.png", "a"), ("1.png", "b")], "validation": [("2.png", "a")], "test": [("3.png", "b")],
+    }  # fmt: skip
+    assert layout.notes == ["splits by the column `split` of the table (key `split_column`)"]
+    table.write_text("file,label,split\n0.png,a,Train\n1.png,b,other\n")
+    assert list(find(tmp_path, table).splits) == ["train"]
+
+
+def test_numbers_of_many_values_are_no_classes(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{number}.png" for number in range(12)))
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,label", *(f"{number}.png,{number / 4}" for number in range(12))]))
+    with pytest.raises(TfloopError, match="the column `label` has 12 different numbers, which are no classes"):
+        find(tmp_path, table)
+    table.write_text("\n".join(["file,label", *(f"{number}.png,{number % 2 / 2}" for number in range(12))]))
+    assert {label for _, label in found(find(tmp_path, table))["train"]} == {"0.0", "0.5"}
+
+
+def test_table_beside_images_without_classes_is_suggested(tmp_path: Path) -> None:
+    write(tmp_path, "images/1.png")
+    (tmp_path / "train.csv").write_text("file,label\n")
+    assert "if `train.csv` has the classes of the images: `--set dataset.labels=train.csv`" in find(tmp_path).notes
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("a.zip", "unpack it, and name the folder"),
+        ("a.csv", "--set dataset.labels=a.csv"),
+        ("a.png", "images belong in"),
+    ],
+)
+def test_file_in_place_of_a_folder_is_an_error_with_a_hint(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(TfloopError, match="this is a file, not a folder of images") as caught:
+        find(tmp_path / name)
+    assert hint in str(caught.value)
 
 
 def test_missing_column_of_a_table_is_named(tmp_path: Path) -> None:

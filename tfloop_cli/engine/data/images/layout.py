@@ -21,6 +21,8 @@ from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.split_names import split_folders, split_of
 from tfloop_cli.errors import TfloopError
 
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+
 
 @dataclass
 class Layout:
@@ -39,7 +41,7 @@ class Layout:
     columns: list[str] = field(default_factory=list)
 
 
-def find_images(root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], pattern: str | None) -> Layout:
     """Lists the images in a folder, and finds their classes; only those of the splits that are needed.
 
     Other data (see `BuildContext.data`) is one split, whatever its folders are called.
@@ -47,7 +49,7 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
     Args:
         root: the folder.
         labels: a table of paths and classes; None: folders or `pattern`.
-        columns: names of its columns: paths, classes.
+        columns: names of its columns: paths, classes, splits.
         pattern: a regular expression with a group `label`, which is searched for in each path; None: folders.
 
     Raises:
@@ -58,11 +60,9 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
     if labels:
         if pattern:
             raise TfloopError("`labels` and `label_pattern` are both set", hint="remove one of them")
-        split = DATA if context.data else "train"
-        layout.folders[split] = root
         from tfloop_cli.engine.data.images.label_table import read_label_table
 
-        layout.splits[split] = read_label_table(layout, split, labels, columns)
+        read_label_table(layout, root, DATA if context.data else "train", labels, columns)
     else:
         found = {DATA: root}
         if not context.data:
@@ -71,6 +71,13 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
             if not layout.splits:
                 layout.folders = folders
                 _list_images(layout, pattern, scanner)
+    tables = [
+        path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
+    ]
+    if tables and len({one.label for one in layout.splits.get("train", ())}) < 2:
+        layout.notes.append(
+            f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
+        )
     if scanner.ignored:
         names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
         layout.notes.append(f"ignored files and folders: {names}")
