@@ -13,7 +13,7 @@ import typer
 
 from tfloop_cli import __version__
 from tfloop_cli.command_line import config as config_commands
-from tfloop_cli.command_line import export, inspect, lr_find, predict, reproduce, runs, setup, track
+from tfloop_cli.command_line import evaluate, export, inspect, lr_find, predict, reproduce, runs, setup, track
 from tfloop_cli.command_line import report as report_command
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
@@ -34,6 +34,7 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
+app.add_typer(evaluate.app)
 app.add_typer(export.app)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(lr_find.app)
@@ -71,6 +72,9 @@ def train(
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
     report: options.Report = False,
+    junit: options.Junit = None,
+    summary: options.Summary = None,
+    github_summary: options.GithubSummary = False,
     code: options.Code = [],
     offline: options.Offline = False,
     quiet: options.Quiet = False,
@@ -81,11 +85,13 @@ def train(
     """Train a model, evaluate it on the test split, and write a run folder."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
+        from tfloop_cli.ci import report_for
         from tfloop_cli.runs import lookup
         from tfloop_cli.runs.start import TrainOptions
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
+        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
         if from_ and not resume:
             raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
         named = lookup.require_run_or_free(output, resume) if output else None
@@ -104,11 +110,12 @@ def train(
             raise typer.Exit(command.dry_run(chosen, console))
         prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
         how = TrainOptions(
-            prefix, output, named, from_, seconds, thresholds, profile, code=code, sources=resolved.sources
+            prefix, output, named, from_, seconds, thresholds, profile, (for_ci,), code=code, sources=resolved.sources
         )
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
-        start_training(console, chosen, how, offline, verbose, report)
+        with for_ci:
+            start_training(console, chosen, how, offline, verbose, report)
 
 
 @app.command(cls=Command)
@@ -123,6 +130,9 @@ def resume(
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
     report: options.Report = False,
+    junit: options.Junit = None,
+    summary: options.Summary = None,
+    github_summary: options.GithubSummary = False,
     code: options.Code = [],
     trust_code: options.TrustCode = False,
     runs_dir: options.RunsDir = Path("runs"),
@@ -135,49 +145,24 @@ def resume(
     """Continue a run with its own config, or show its result if it is finished."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
+        from tfloop_cli.ci import report_for
         from tfloop_cli.runs import lookup
         from tfloop_cli.runs.start import TrainOptions
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
+        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
         found = lookup.find_run(run, runs_dir)
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}
         resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
         prefix, sources = found.name_prefix(), resolved.sources
-        how = TrainOptions(prefix, None, None, from_, seconds, thresholds, code=code, sources=sources)
-        start_training(console, *lookup.resume_run(found, resolved.config, how), offline, verbose, report)
-
-
-@app.command(cls=Command)
-def evaluate(
-    run: options.RunOrCheckpoint,
-    split: options.Split = "test",
-    data: options.EvaluationData = None,
-    checkpoint: options.Checkpoint = None,
-    device: options.EvaluationDevice = "auto",
-    fail_under: options.FailUnder = [],
-    fail_over: options.FailOver = [],
-    code: options.Code = [],
-    trust_code: options.TrustCode = False,
-    runs_dir: options.RunsDir = Path("runs"),
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    json: options.Json = False,
-) -> None:
-    """Evaluate a run on a split or on other data: loss, accuracy, one row per class, the most confused classes."""
-    console = Console(quiet=quiet, verbose=verbose, json=json)
-    with error_handling(console):
-        from tfloop_cli.runs import folder
-        from tfloop_cli.thresholds import parse_thresholds
-
-        thresholds = parse_thresholds(fail_under, fail_over)
-        path = folder.find(run, runs_dir, console.warn)
-        with loading_tensorflow(console, offline, verbose):
-            from tfloop_cli.commands import evaluate as command
-        how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
-        raise typer.Exit(command.evaluate(path, how, console))
+        how = TrainOptions(
+            prefix, None, None, from_, seconds, thresholds, consumers=(for_ci,), code=code, sources=sources
+        )
+        chosen, how = lookup.resume_run(found, resolved.config, how)
+        with for_ci:
+            start_training(console, chosen, how, offline, verbose, report)
 
 
 @app.command("list", cls=Command)

@@ -81,6 +81,7 @@ class EpochDone:
         retraces: how often the training step was retraced since the first epoch of this process, because a batch had
             another shape or dtype. Each takes as long as the first compilation.
         skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite`.
+        learning_rate: of the next update, with warm-up and schedule; None for several optimizers.
     """
 
     epoch: int
@@ -93,6 +94,7 @@ class EpochDone:
     best: bool = False
     retraces: int = 0
     skipped_batches: int = 0
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ _PATH_ERRORS = {
     errno.EACCES,
     errno.EPERM,
     errno.EEXIST,
+    errno.EISDIR,
     errno.ENOTDIR,
     errno.ENAMETOOLONG,
     errno.ELOOP,

@@ -63,8 +63,7 @@ def test_predictions_are_those_of_the_model(run: Run) -> None:
     assert np.allclose(found, probabilities, atol=1e-6)
     accuracy = np.mean([row["prediction"] == str(label) for row, label in zip(rows, LABELS[200:], strict=True)])
     assert accuracy == pytest.approx(run.metrics["accuracy"])
-    raw = run.raw_model()({"inputs": INPUTS[200:]})
-    assert np.allclose(raw["probabilities"], probabilities, atol=1e-6)
+    assert np.allclose(run.raw_model()(INPUTS[200:]), probabilities, atol=1e-6)
 
 
 def test_loaded_run_is_evaluated_on_arrays(run: Run) -> None:
@@ -82,9 +81,9 @@ def test_export_returns_the_files(run: Run) -> None:
 
     (path,) = run.export("keras")
     assert path == run.path.resolve() / "export" / "model.keras"
-    outputs = keras.saving.load_model(path, compile=False)({"inputs": INPUTS[:3]})
+    outputs = keras.saving.load_model(path, compile=False)(INPUTS[:3])
     assert np.allclose(
-        outputs["probabilities"],
+        outputs,
         [list(row.values())[-2:] for row in run.predict(INPUTS[:3], probabilities=True)],
         atol=1e-6,
     )

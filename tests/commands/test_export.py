@@ -56,11 +56,11 @@ for folder in map(Path, sys.argv[1:]):
     expected = np.load(folder / "expected.npy")
     serve = tf.saved_model.load(folder / "saved_model")
     outputs = serve.signatures["serving_default"](**{name: tf.constant(one) for name, one in inputs.items()})
-    others = keras.saving.load_model(folder / "model.keras", compile=False)(inputs)
-    for (name, output), other in zip(outputs.items(), others.values(), strict=True):
-        assert name in ("probabilities", "prediction"), name
-        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(other, expected, rtol=1e-5, atol=1e-5)
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    assert list(outputs) == model.output_names == ["prediction" if folder.name == "numbers" else "probabilities"]
+    output = model(inputs if len(inputs) > 1 else inputs["inputs"])
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs[model.output_names[0]], expected, rtol=1e-5, atol=1e-5)
 assert [name for name in sys.modules if name.startswith("tfloop")] == ["tfloop_cli"]
 """
 
@@ -177,12 +177,14 @@ def test_head_of_model(trainer, tmp_path: Path, units: int, activation: str, log
         assert found.equal_classes == 1
 
 
-def test_run_in_bfloat16_is_exported_in_float32(trainer, tmp_path: Path) -> None:
-    run = trained(trainer(**MODELS["vit"], precision="bfloat16"))
+@pytest.mark.parametrize(("precision", "limit"), [("bfloat16", 0.1), ("float64", 1e-5)])
+def test_other_precision_is_exported_in_float32(trainer, tmp_path: Path, precision: str, limit: float) -> None:
+    run = trained(trainer(**MODELS["vit"], precision=precision))
     made = build_model(run[0], plain=True)
     assert {layer.compute_dtype for layer in made.keras_model._flatten_layers() if layer.weights} == {"float32"}
-    assert made.notes == ["the run computes in bfloat16, the exported models in float32"]
-    assert 0 < exporter(run, tmp_path).export("keras", "none").comparison.max_difference < 0.1
+    assert made.notes == [f"the run computes in {precision}, the exported models in float32"]
+    for format_ in ("keras", "saved_model"):
+        assert 0 < exporter(run, tmp_path).export(format_, "none").comparison.max_difference < limit
 
 
 def test_model_with_layers_of_the_user(trainer, tmp_path: Path) -> None:
@@ -322,6 +324,16 @@ def test_wrong_options(call, arguments: tuple[str, ...], message: str) -> None:
     code, _, err = call(*arguments)
     assert code == 2
     assert message in err
+
+
+def test_what_is_no_exported_model_is_not_replaced(call, tmp_path: Path) -> None:
+    for folder in ("saved_model", "model.keras"):
+        (tmp_path / "out" / folder).mkdir(parents=True)
+        (tmp_path / "out" / folder / "letter.txt").write_text("mine")
+        code, _, err = call("--format", folder.removeprefix("model."))
+        assert code == 2
+        assert f"{folder} exists, and is no exported model" in err
+        assert (tmp_path / "out" / folder / "letter.txt").read_text() == "mine"
 
 
 def test_output_that_is_a_file(call, tmp_path: Path) -> None:

@@ -207,6 +207,19 @@ def test_large_file_is_read_in_chunks_and_a_wrong_cell_far_inside_is_found(
     assert [row["prediction"] for row in rows[19_001:]] == [row["prediction"] for row in rows[41:240]]
 
 
+def test_file_with_a_single_column_has_no_separator(predict: Callable) -> None:
+    Path("new.csv").write_text("text\nthe cold sea\na warm rose\n\na cold sea\n")
+    assert [row["prediction"] for row in predict("text", "new.csv", "--json").rows] == ["blue", "red", "blue"]
+    from tfloop_cli.engine.data.tables.dialect import DialectOptions
+    from tfloop_cli.engine.data.tables.files import find_files
+    from tfloop_cli.engine.inference.rows import RowReader
+
+    Path("new.csv").write_text("day\n2024-01-02 10:00:00\n2024-01-03 11:30:00\n")
+    reader = RowReader(DialectOptions(), {"decimal": ".", "header": True}, ["views"], ["day"], [], [], ["day"])
+    (rows,) = reader.read(find_files("new.csv")[0])
+    assert str(rows.table["day"][1].as_py()) == "2024-01-03 11:30:00"
+
+
 def test_several_files_name_the_rows(predict: Callable, tiny_runs: TinyRuns) -> None:
     rows = rows_of(tiny_runs.cwd / "table.csv")
     write_rows("a.csv", rows[:2])
@@ -241,6 +254,7 @@ def test_json_lines_of_a_table(predict: Callable, tiny_runs: TinyRuns, expected:
     row = rows_of(tiny_runs.cwd / "table.csv")[number - 1]
     good = row | {"size": int(row["size"]), "paid": None}
     lines = [good, "no", good | {"paid": [1]}, {"size": 1}, good | {"paid": None}]
+    assert predict("table", "-", stdin="{}\n").documents[0]["error"] == "there is no `size`, `kind`, `day`, `paid`"
     result = predict("table", "-", "--keep", "id", stdin="\n".join(map(json.dumps, lines)) + "\n\n{\n")
     assert result.code == 4
     first, *others = result.documents
@@ -296,6 +310,7 @@ def test_image_files_folders_patterns_and_lines(predict: Callable, tiny_runs: Ti
     columns = "input prediction probability prediction_2 probability_2 probability_blue probability_red error"
     assert " ".join(rows[0]) == columns
     Path("bad.png").write_bytes(b"no image")
+    assert predict("images", "bad.png").code == 4
     result = predict("images", f"{folder}/red/*0.png", "bad.png", "--json")
     assert (result.code, len(result.rows)) == (4, 5)
     assert result.rows[0]["input"] == f"{folder}/red/00.png"

@@ -73,6 +73,22 @@ def test_folder_of_images_is_trained(folder: Path) -> None:
     assert config.dataset.arguments["path"] == str(folder / "photos")
 
 
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        ("a,b\n", 2, "`--target COLUMN`, one of `a`, `b`\n"),
+        ('a,b,c\n1,2\n"3,4\n5', 2, "`--target COLUMN`, one of `a`, `b`, `c`\n"),
+        ("", 4, "data.csv: there is no table in this file\n"),
+    ],
+)
+def test_missing_target_of_a_broken_file(folder: Path, content: str, code: int, message: str) -> None:
+    Path("data.csv").write_text(content)
+    found, out, err = tfloop("train", "data.csv")
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
 def test_missing_target_names_the_columns(folder: Path) -> None:
     for name, separator in (("a.csv", ","), ("b.tsv", "\t")):
         table(name, separator)
@@ -90,6 +106,7 @@ def test_missing_target_names_the_columns(folder: Path) -> None:
         (("--target", "price"), "no data is given"),
         (("--dataset", "mnist"), "no data is given"),
         (("c.csv", "--target", "price"), "c.csv: it cannot be read: this file does not exist"),
+        (("a.png",), "`.png` files cannot be read"),
         (("empty",), "there are no images, no texts and no arrays in this folder"),
         (("a.csv", "--dataset", "mnist"), "the dataset `mnist` does not read a file"),
         (("run",), "run is a run folder and not data\n  to continue it: `tfloop resume run`"),
@@ -98,12 +115,13 @@ def test_missing_target_names_the_columns(folder: Path) -> None:
 def test_wrong_data(folder: Path, arguments: tuple[str, ...], message: str) -> None:
     table("a.csv")
     table("b.csv")
+    Path("a.png").touch()
     Path("empty").mkdir()
     Path("run").mkdir()
     Path("run", "config.yaml").touch()
     Path("run", "meta.json").touch()
     code, out, err = tfloop("train", *arguments)
-    assert (code, out) == (4 if "c.csv" in arguments else 2, "")
+    assert (code, out) == (4 if "cannot be read" in message else 2, "")
     assert message in err
     assert not Path("runs").exists()
 

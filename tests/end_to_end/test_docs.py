@@ -332,7 +332,7 @@ EVENTS = {
         run="", step=0, config={}, epochs=1, steps_per_epoch=1, examples_per_epoch=1, metrics=(),
         skipped_examples={"train": 1},
     ),
-    "epoch": EpochDone(1, 1, {}, {}, 1.0, 1.0, 1.0, retraces=1, skipped_batches=1),
+    "epoch": EpochDone(1, 1, {}, {}, 1.0, 1.0, 1.0, retraces=1, skipped_batches=1, learning_rate=0.1),
     "evaluation": Evaluated("test", 1, {}, ""),
     "end": RunEnded("completed", "", "", "", 1.0),
 }  # fmt: skip

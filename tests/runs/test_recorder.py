@@ -160,3 +160,15 @@ def test_history_has_empty_cells_for_missing_metrics(tmp_path: Path, warnings: l
         "1,10,3.0,1000.0,0.5,,",
         "2,20,3.0,1000.0,0.5,1.0,1.0",
     ]
+
+
+def test_history_has_the_learning_rate(tmp_path: Path, warnings: list[str]) -> None:
+    """Of 0, at the end of a schedule, too; NaN is left out, so that the epoch can be read again."""
+    recorder = Recorder(RunFolder(tmp_path), warnings.append)
+    for number, rate in enumerate((0.5, 0.0, NAN), 1):
+        recorder.handle(EpochDone(number, 10, {"loss": 0.5}, None, 2.5, 0.5, 1000.0, learning_rate=rate))
+    written = (tmp_path / "history.csv").read_text()
+    assert [line.split(",")[4] for line in written.splitlines()] == ["learning_rate", "0.5", "0.0", ""]
+    recorder = Recorder(RunFolder(tmp_path), warnings.append)
+    assert [one.learning_rate for one in recorder.restore_history(3)] == [0.5, 0.0, None]
+    assert (tmp_path / "history.csv").read_text() == written

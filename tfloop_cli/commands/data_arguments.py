@@ -19,8 +19,8 @@ from tfloop_cli.config.data_paths import (
 from tfloop_cli.config.loading import load
 from tfloop_cli.engine.data.array_files import find_arrays
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.preview import first_rows
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.engine.data.tables.preview import column_names, first_rows
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.folder import RunFolder
 
 _OF_ROWS = ("table", "text")  # datasets that read the same files
@@ -45,7 +45,7 @@ def layers(
         TfloopError: data is named twice, a folder has none that is known, or the column to predict is not named (exit
             code 2); a table cannot be read (4).
     """
-    paths = [one for one in arguments if is_data(one)]
+    paths = [one for one in arguments if is_data(one) or (dataset and Path(one).is_file() and not Path(one).suffix)]
     configs = [*(one for one in arguments if one not in paths), *configs]
     if len(paths) > 1:
         raise TfloopError(f"data is named twice: {paths[0]} and {paths[1]}", hint="several files are a pattern")
@@ -83,23 +83,24 @@ def preset_of_data(path: str | None, dataset: str) -> str:
 
 
 def columns(path: str) -> list[str]:
-    """Returns the names of the columns of a table; [] if its first row cannot be read.
+    """Returns the names of the columns of a table.
 
     Raises:
-        TfloopError: the file cannot be read (exit code 4).
+        TfloopError: the file cannot be read, or has no columns (exit code 4).
     """
-    return list(next(iter(_rows(path, 1)), {}))
+    if found := column_names(path):
+        return found
+    raise TfloopError(f"{path}: there is no table in this file", hint="is it empty?", code=ExitCode.DATA)
 
 
 def unknown_target(path: str) -> TfloopError:
     """Returns the error for a table without a column to predict: it names the columns.
 
     Raises:
-        TfloopError: the file cannot be read (exit code 4).
+        TfloopError: the file cannot be read, or has no columns (exit code 4).
     """
-    found = columns(path)
-    names = f" of {', '.join(f'`{name}`' for name in found)}" if found else ""
-    return TfloopError(f"{path}: which column is to be predicted?", hint=f"`--target COLUMN`, one{names}")
+    names = ", ".join(f"`{name}`" for name in columns(path))
+    return TfloopError(f"{path}: which column is to be predicted?", hint=f"`--target COLUMN`, one of {names}")
 
 
 def _require_data(path: str) -> None:

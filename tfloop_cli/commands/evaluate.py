@@ -1,23 +1,24 @@
 """`tfloop evaluate`: evaluates the weights of a run on a split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfloop_cli.commands.opening import compared_fingerprint, open_checkpoint, run_path, set_up
+from tfloop_cli.config.data_paths import DATA
 from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import build_data
-from tfloop_cli.engine.data.build_context import DATA
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.events import Evaluated
+from tfloop_cli.events import Consumer, Evaluated, to_each
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import show_scores
-from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
+from tfloop_cli.thresholds import Threshold, check_document, require_metrics, require_passed
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Options:
         thresholds: limits for the metrics of the split.
         code: the user's own modules.
         trust_code: whether to run the copies of such modules in the run folder.
+        consumers: get the metrics before the thresholds are checked.
     """
 
     split: str = "test"
@@ -41,6 +43,7 @@ class Options:
     thresholds: list[Threshold] = field(default_factory=list)
     code: list[Path] = field(default_factory=list)
     trust_code: bool = False
+    consumers: Sequence[Consumer] = ()
 
 
 def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
@@ -54,6 +57,9 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     checkpoint, evaluation, class_names = measure(folder, options, console)
     facts = {"run": run_path(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
     evaluated = Evaluated(evaluation.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
+    to_each(*options.consumers)(evaluated)
+    if options.thresholds:
+        facts["checks"] = [check_document(one, evaluation.metrics) for one in options.thresholds]
     scores, confused = [], []
     if class_names:
         counts = confusion_matrix(evaluation.labels, evaluation.predictions, len(class_names))

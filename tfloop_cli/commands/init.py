@@ -9,13 +9,18 @@ from typing import Any
 
 import tfloop_cli
 from tfloop_cli.commands.config import schema
-from tfloop_cli.commands.data_arguments import columns, preset_of_data, suitable_dataset, unknown_target
+from tfloop_cli.commands.data_arguments import (
+    columns,
+    preset_of_data,
+    suitable_dataset,
+    unknown_target,
+)
 from tfloop_cli.commands.list import config_descriptions
-from tfloop_cli.config.data_paths import data_sets
+from tfloop_cli.config.data_paths import data_sets, has_folders_of_images
 from tfloop_cli.config.loading import Resolved, load, shipped_names
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.template import template
-from tfloop_cli.errors import TfloopError, short_path
+from tfloop_cli.errors import ExitCode, TfloopError, short_path
 from tfloop_cli.files import disk_errors, read_json, write_atomic
 from tfloop_cli.registry import Component
 from tfloop_cli.registry.argument_types import branches
@@ -24,7 +29,7 @@ from tfloop_cli.terminal.console import Console
 
 SCHEMA = "tfloop.schema.json"
 DEFAULT_PRESET = "mnist"
-# Names of columns that are usually to be predicted, the likeliest first.
+# Names of columns that are usually to be predicted, the most probable first.
 TARGETS = ("target", "label", "labels", "class", "y", "category", "outcome")
 _FOR_TEXTS = ("text", "text_embeddings")  # presets that need the dataset `text` for a table
 _ARGUMENTS = {"text_embeddings": "dataset.features=ids"}  # what a preset needs of its dataset
@@ -109,6 +114,9 @@ def _with_data(options: Options, console: Console) -> Options:
     dataset = options.dataset or suitable_dataset(options.data, options.target)
     if options.dataset is None and dataset == "table" and options.preset in _FOR_TEXTS:
         dataset = "text"
+    if dataset == "images" and not has_folders_of_images(options.data):
+        hint = "one folder per class: CLASS/, or train/CLASS/; or a config with `labels` or `label_pattern` of `images`"
+        raise TfloopError(f"{options.data}: there are no folders with images in it", hint=hint, code=ExitCode.DATA)
     target = options.target
     if dataset == "table" and target is None:
         target = _choose_target(options.data, console)
@@ -127,7 +135,7 @@ def _choose_target(path: str, console: Console) -> str:
     if chosen := next((likely[name] for name in TARGETS if name in likely), None):
         console.note(f"target: `{chosen}`, by its name; `--target COLUMN` names another column")
         return chosen
-    if not found or not _is_terminal(console):
+    if not _is_terminal(console):
         raise unknown_target(path)
     return _ask(path, found, console)
 

@@ -92,6 +92,29 @@ FailUnder = Annotated[
     list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is under X: accuracy=0.97.")
 ]
 FailOver = Annotated[list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is over X: loss=0.2.")]
+Junit = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML file for CI: one test case per threshold.")
+]
+Summary = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Append the metrics and thresholds to a file, as a Markdown table.")
+]
+GithubSummary = Annotated[
+    bool, typer.Option("--github-summary", help="The same for the file in GITHUB_STEP_SUMMARY, in GitHub Actions.")
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN|FILE", autocompletion=complete("runs"),
+        help="Compare with another run, or with what `tfloop evaluate --json` printed; needs --tolerance.",
+    ),
+]  # fmt: skip
+Tolerances = Annotated[
+    list[str],
+    typer.Option(
+        "--tolerance", metavar="METRIC=X",
+        help="Exit with 3 if the metric is worse than that of --baseline by more than X: accuracy=0.005.",
+    ),
+]  # fmt: skip
 
 # Shortcuts for keys of the config; None if not given.
 Epochs = Annotated[str | None, shortcut("epochs=N")]

@@ -7,14 +7,14 @@ from pathlib import Path
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_file, write_atomic
 from tfloop_cli.report import page, plots
-from tfloop_cli.report.blocks import LeftOut
+from tfloop_cli.report.blocks import Omitted
 from tfloop_cli.report.importance import PART, Importance, why_unknown
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.runs.documents import SCHEMA, Document
 from tfloop_cli.runs.records import find_record
 from tfloop_cli.terminal.console import Console
 
-Columns = Importance | LeftOut  # the importance of the columns of a table, or why it is not known
+Columns = Importance | Omitted  # the importance of the columns of a table, or why it is not known
 FILE = "report.html"  # in the folder of the run; of several runs, in the current folder
 
 
@@ -72,12 +72,12 @@ def require_report(path: Path) -> None:
         raise TfloopError(f"{path} exists, and is no report of tfloop", hint="use another name: `--output FILE`")
 
 
-def unknown_importance(runs: Sequence[ReportedRun], options: Options) -> LeftOut | None:
+def unknown_importance(runs: Sequence[ReportedRun], options: Options) -> Omitted | None:
     """Returns why the importance of columns is not computed; None if it needs the model."""
     if len(runs) > 1 or not options.importance:
-        return LeftOut(PART, "it was not asked for")
+        return Omitted(PART, "it was not asked for")
     if not runs[0].record.run.has_checkpoint():
-        return LeftOut(PART, "the run has no checkpoint")
+        return Omitted(PART, "the run has no checkpoint")
     return why_unknown(runs[0])
 
 
@@ -90,7 +90,7 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
         importance: of the columns of a table, or why it is not known.
 
     Returns:
-        What `--json` prints: where the files are, and what was left out.
+        What `--json` prints: where the files are, and what was omitted.
 
     Raises:
         TfloopError: matplotlib is missing (exit code 2), or a disk error (exit code 2 or 75).
@@ -110,14 +110,14 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
         "bytes": len(made.html),
         "runs": [str(run.record.run) for run in runs],
         "images": list(map(str, files)),
-        "left_out": [{"part": one.part, "why": one.why} for one in made.left_out],
+        "omitted": [{"part": one.part, "why": one.why} for one in made.omitted],
     }
 
 
 def show(written: Document, console: Console) -> None:
     """Prints what `write_report` returns."""
-    for one in written["left_out"]:
-        console.info(f"left out: {one['part']}: {one['why']}")
+    for one in written["omitted"]:
+        console.info(f"omitted: {one['part']}: {one['why']}")
     if console.json:
         console.document(written)
     for file in (*written["images"], written["file"]):

@@ -5,7 +5,7 @@ from pathlib import Path
 from tfloop_cli.commands import report
 from tfloop_cli.commands.column_importance import column_importance
 from tfloop_cli.events import FINISHED, Event, RunEnded
-from tfloop_cli.report.blocks import LeftOut
+from tfloop_cli.report.blocks import Omitted
 from tfloop_cli.report.importance import PART
 from tfloop_cli.terminal.console import Console
 
@@ -34,9 +34,9 @@ class ReportAtEnd:
         runs = report.read_runs([folder], Path(folder).parent, options)
         importance: report.Columns | None = report.unknown_importance(runs, options)
         if importance is None and reason not in (*FINISHED, "max_time"):
-            importance = LeftOut(PART, f"the run was stopped by {reason}")
+            importance = Omitted(PART, f"the run was stopped by {reason}")
         if importance is None and self._has_code:
-            importance = LeftOut(PART, f"`tfloop report {folder} --trust-code` computes it")
+            importance = Omitted(PART, f"`tfloop report {folder} --trust-code` computes it")
         written = report.write_report(runs, options, importance or column_importance(runs[0], self._console))
         if self._console.json:
             self._console.document(written)

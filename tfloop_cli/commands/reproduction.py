@@ -126,7 +126,7 @@ def _weights(found: Outcome) -> str:
         return f"they differ at step {step:,}: sha256 {before[:_SHORT]} before, {now[:_SHORT]} now"
     if not found.weights:
         return "not compared, since there are no checkpoints of the same step"
-    return f"the same bits at step {', '.join(f'{step:,}' for step in dict.fromkeys(one[0] for one in found.weights))}"
+    return f"the same bits at step {', '.join(f'{step:,}' for step in sorted({one[0] for one in found.weights}))}"
 
 
 def _change(difference: Difference) -> str:

@@ -72,7 +72,7 @@ def trackers_of(run: RunFolder, to: Sequence[str]) -> tuple[Component, ...]:
         try:
             config = yaml.safe_load(read_file(run.config))
         except (ValueError, yaml.YAMLError):
-            config = None
+            raise TfloopError(f"{run.config} is damaged", hint=f"`tfloop runs show {run}` shows what is left") from None
     own = config.get("tracking", []) if isinstance(config, dict) else []
     if not to and not own:
         raise TfloopError("the config of the run has no trackers", hint="choose one: `--to tensorboard`")

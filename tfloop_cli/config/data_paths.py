@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from tfloop_cli.errors import TfloopError
 
+DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
 TABLE_KINDS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
@@ -46,7 +47,7 @@ class Layers:
 
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz")
+    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz", ".npy")
     return suffix_of(argument) in known or glob.has_magic(argument) or Path(argument).is_dir()
 
 
@@ -120,6 +121,13 @@ def dataset_of(path: str) -> str:
         hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
         raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)
     return found
+
+
+def has_folders_of_images(path: str) -> bool:
+    """Whether a folder has folders with images in them: classes, or splits."""
+    root = Path(path).expanduser()
+    folders = (entry for entry in root.iterdir() if entry.is_dir())
+    return any(suffix in IMAGE_SUFFIXES for folder in folders for suffix in _suffixes(folder))
 
 
 def _argument_of(dataset: str, path: str) -> str:

@@ -56,7 +56,7 @@ def _given(resolved: Resolved) -> dict[str, Any]:
 def _short(key: str, value: Any) -> Any:
     """Returns a component as people write it: in the order of its arguments, and as its name if it has none.
 
-    The arguments of a component in a list have no source; those with their defaults are left out.
+    The arguments of a component in a list have no source; those with their defaults are omitted.
     """
     if not isinstance(value, Mapping):
         return [_short(key, _without_defaults(key, one)) for one in value]

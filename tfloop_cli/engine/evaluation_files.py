@@ -117,11 +117,9 @@ def read_examples(folder: Path) -> Examples | None:
     """Returns the content of `examples.npz` and `examples.jsonl`; None if the former is missing or damaged."""
     arrays = _read(folder / EXAMPLES)
     inputs, targets, positions = _several("inputs", arrays), _several("targets", arrays), arrays.get("positions")
-    if (
-        positions is None
-        or not inputs
-        or any(len(one) != len(positions) for one in (*inputs.values(), *targets.values()))
-    ):
+    if positions is None or positions.ndim != 1 or positions.dtype != np.int64 or positions.min(initial=0) < 0:
+        return None
+    if not inputs or any(len(one) != len(positions) for one in (*inputs.values(), *targets.values())):
         return None
     described = _descriptions(folder / DESCRIPTIONS)
     about = [described.get(position, {}) for position in positions.tolist()]
@@ -154,9 +152,13 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays in a file; none if it is missing or damaged."""
+    """Returns the arrays in a file; none if it is missing or damaged, or needs more memory than a file of tfloop."""
     try:
-        with np.load(io.BytesIO(read_file(path, 4 * MAX_BYTES)), allow_pickle=False) as file:
+        content = io.BytesIO(read_file(path, 4 * MAX_BYTES))
+        with zipfile.ZipFile(content) as archive:
+            if sum(one.file_size for one in archive.infolist()) > 4 * MAX_BYTES:
+                return {}
+        with np.load(content, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError):
         return {}

@@ -94,8 +94,7 @@ def fit(
         data: training batches by index, and the validation split.
         task: the training step and the metrics.
         config: epochs, steps_per_execution, compile, on_nonfinite.
-        best_metric: finds the best epoch.
-        early_stopping: decides when to stop before the last epoch.
+        best_metric, early_stopping: find the best epoch, and decide when to stop before the last one.
         train_steps: of the same run, traced or not; None to create them.
 
     Yields:
@@ -140,6 +139,7 @@ def fit(
             best=is_best,
             retraces=guard.traces - traces,
             skipped_batches=int(state.skipped_steps[0]),
+            learning_rate=state.learning_rate(),
         )
         started = time.perf_counter()
     yield Stopped("early_stopping" if early_stopping.should_stop(state) else "completed", int(state.step))

@@ -121,7 +121,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Omitted:
     """A part that the page does not have, and why."""
 
     part: str
@@ -132,4 +132,4 @@ def number(value: Any) -> str:
     """Returns a number as a text; a dash for what is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == float("inf"):
         return NONE
-    return f"{value:,}" if isinstance(value, int) else tables.number(value)
+    return f"{value:,}" if isinstance(value, int) else tables.number(value + 0.0)  # no -0

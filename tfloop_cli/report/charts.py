@@ -109,10 +109,9 @@ def heat_map(counts: np.ndarray, names: Sequence[str]) -> Markup:
     margin = 26 + 7 * max(map(len, labels))
     totals = np.maximum(counts.sum(axis=1), 1)
     size = margin + max(classes * cell, 3 * CELL) + 4
-    center = (margin + size) / 2
-    turned = f"translate(11 {center:.0f}) rotate(-90)"
+    turned = f"translate(11 {margin + classes * cell / 2:.0f}) rotate(-90)"
     parts = [
-        text_element(center, 12, "predicted class"),
+        text_element((margin + size) / 2, 12, "predicted class"),
         tag("text", "true class", text_anchor="middle", transform=turned),
     ]
     for index, (label, name) in enumerate(zip(labels, names, strict=True)):
@@ -124,7 +123,7 @@ def heat_map(counts: np.ndarray, names: Sequence[str]) -> Markup:
         fraction = counts[row, column] / totals[row]
         parts += _cell(margin + column * cell, margin + row * cell, cell, int(counts[row, column]), float(fraction),
                        row == column, f"{names[row]} as {names[column]}")  # fmt: skip
-    return element(f"confusion matrix of {classes} classes", size, size, parts, "matrix")
+    return element(f"confusion matrix of {classes} classes", size, margin + classes * cell + 4, parts, "matrix")
 
 
 def _cell(x: float, y: float, size: float, count: int, fraction: float, correct: bool, name: str) -> list[Markup]:
@@ -167,4 +166,5 @@ def finite(values: Iterable[object]) -> list[float]:
 
 
 def _shortened(text: str, limit: int = MAX_LABEL) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Returns a name without its middle if it is long: many names differ at the end."""
+    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2) :]}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import NONE, Figure, Figures, LeftOut, Section, Table, Text, number
+from tfloop_cli.report.blocks import NONE, Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.charts import Line
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.results import metric_names, points_of, test_intervals
@@ -17,7 +17,7 @@ MAX_VALUE, MAX_NAME = 60, 28  # characters
 _LOWER_IS_BETTER = ("loss", "error", "rmse", "mae", "mse")
 
 
-def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | LeftOut]:
+def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitted]:
     """Yields the sections."""
     records, names = [run.record for run in runs], run_names([run.record for run in runs])
     yield _metrics(runs, names)
@@ -77,7 +77,7 @@ def _seeds(found: Sequence[Group], names: Sequence[str]) -> Section:
     return Section("seeds", "Runs that differ in seed alone", blocks)
 
 
-def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> Section | LeftOut:
+def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> Section | Omitted:
     epochs = [record.epochs for record in records]
     figures = []
     for metric in dict.fromkeys(name for one in epochs for name in metric_names(one)):
@@ -89,7 +89,7 @@ def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> Section | Lef
         ]
         legend = [(line.style, line.name) for line in lines]
         figures.append(Figure(f"{split}/{metric}", charts.curves(f"{split}/{metric}", lines), legend))
-    return Section("curves", "Curves", [Figures(figures)]) if figures else LeftOut("Curves", "no run has an epoch")
+    return Section("curves", "Curves", [Figures(figures)]) if figures else Omitted("Curves", "no run has an epoch")
 
 
 def _differences(found: Sequence[Difference], names: Sequence[str]) -> Section:

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tfloop_cli.report.blocks import NONE, Code, LeftOut, Section, Table, Text
+from tfloop_cli.report.blocks import NONE, Code, Omitted, Section, Table, Text
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.config_defaults import changed_keys
@@ -14,7 +14,7 @@ from tfloop_cli.terminal.cells import value_text
 MAX_COLUMNS, MAX_NAMES, MAX_VALUE = 200, 20, 120  # columns of a table, names of classes, characters of a value
 
 
-def fact_sections(run: ReportedRun) -> Iterator[Section | LeftOut]:
+def fact_sections(run: ReportedRun) -> Iterator[Section | Omitted]:
     """Yields the sections."""
     yield _data(run)
     yield _config(run.record)
@@ -79,10 +79,10 @@ def _column_rows(encoders: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _config(record: RunRecord) -> Section | LeftOut:
+def _config(record: RunRecord) -> Section | Omitted:
     config, changed = flat(record.config), changed_keys(record.config)
     if not config:
-        return LeftOut("Config", "config.yaml is missing or damaged")
+        return Omitted("Config", "config.yaml is missing or damaged")
     sources = mapping(record.metadata.get("sources"))
     rows, defaults = [], []
     for key, value in config.items():
@@ -95,10 +95,10 @@ def _config(record: RunRecord) -> Section | LeftOut:
     return Section("config", "Config", [Text(f"{len(rows)} keys are not the default.", "note"), table])
 
 
-def _environment(record: RunRecord) -> Section | LeftOut:
+def _environment(record: RunRecord) -> Section | Omitted:
     metadata = record.metadata
     if not metadata:
-        return LeftOut("Environment", "meta.json is missing or damaged")
+        return Omitted("Environment", "meta.json is missing or damaged")
     rows = [(name, str(version)) for name, version in mapping(metadata.get("versions")).items() if version]
     for key in ("host", "platform", "cpu", "cores", "device", "threads", "git_commit", "started"):
         if metadata.get(key) is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfloop_cli.engine.evaluation_files import evenly_spaced
-from tfloop_cli.report.blocks import LeftOut
+from tfloop_cli.report.blocks import Omitted
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import cross_entropy
 from tfloop_cli.runs.records import listed, mapping
@@ -40,14 +40,14 @@ def column_features(run: ReportedRun) -> dict[str, list[int]]:
     return found
 
 
-def why_unknown(run: ReportedRun) -> LeftOut | None:
+def why_unknown(run: ReportedRun) -> Omitted | None:
     """Returns why the importance of columns cannot be computed, without the model; None if it can."""
     if not column_features(run):
-        return LeftOut(PART, "the data is no table")
+        return Omitted(PART, "the data is no table")
     if run.examples is None or set(run.examples.inputs) != {""}:
-        return LeftOut(PART, "the run keeps no examples")
+        return Omitted(PART, "the run keeps no examples")
     if run.labels is None and run.numbers is None:
-        return LeftOut(PART, "the run has neither probabilities of classes nor numbers")
+        return Omitted(PART, "the run has neither probabilities of classes nor numbers")
     return None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs
-from tfloop_cli.report.blocks import NONE, Example, Gallery, LeftOut, Section, Table, Text, number
+from tfloop_cli.report.blocks import NONE, Example, Gallery, Omitted, Section, Table, Text, number
 from tfloop_cli.report.pictures import data_uris
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.runs.records import Values, mapping
@@ -16,10 +16,10 @@ MAX_TEXT, MAX_CELL, MAX_COLUMNS = 400, 40, 12  # characters of a text and of a c
 SHOWN_VALUES = 8  # of an input that is neither an image nor described
 
 
-def mistakes_section(run: ReportedRun) -> Section | LeftOut:
+def mistakes_section(run: ReportedRun) -> Section | Omitted:
     """Returns the worst and the best predictions of the kept examples, by their loss."""
     if run.outputs is None or run.examples is None or run.loss is None or not len(run.examples.positions):
-        return LeftOut("Worst and best predictions", "the run keeps no examples with a loss")
+        return Omitted("Worst and best predictions", "the run keeps no examples with a loss")
     loss = run.loss[run.examples.positions]
     order = np.argsort(-np.where(np.isnan(loss), np.inf, loss), kind="stable")
     worst, best = order[:WORST], order[::-1][:BEST]
@@ -96,7 +96,8 @@ def _prediction(run: ReportedRun, outputs: TestOutputs, position: int) -> tuple[
     if run.labels is not None:
         scores, names = outputs.scores[position], run.class_names
         guess = int(scores.argmax())
-        return names[int(run.labels[position])], f"{names[guess]} {float(scores[guess]):.1%}"
+        probability = f"{float(scores[guess]):.1%}" if np.isfinite(scores[guess]) else "(not finite)"
+        return names[int(run.labels[position])], f"{names[guess]} {probability}"
     if run.numbers is None:
         return NONE, NONE
     return _numbers(run.numbers[0][position]), _numbers(run.numbers[1][position])

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from tfloop_cli import __version__
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import Figure, Figures, LeftOut, Section, Text
+from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Text
 from tfloop_cli.report.comparison import comparison_sections
 from tfloop_cli.report.facts import fact_sections
 from tfloop_cli.report.importance import PART, REPEATS, Importance
@@ -32,14 +32,14 @@ class Page:
 
     Attributes:
         html: UTF-8.
-        left_out: parts that it does not have.
+        omitted: parts that it does not have.
     """
 
     html: bytes
-    left_out: Sequence[LeftOut]
+    omitted: Sequence[Omitted]
 
 
-def one_run(run: ReportedRun, importance: Importance | LeftOut) -> Page:
+def one_run(run: ReportedRun, importance: Importance | Omitted) -> Page:
     """Returns the report of a run.
 
     Args:
@@ -59,8 +59,8 @@ def several_runs(runs: Sequence[ReportedRun]) -> Page:
     return _page(f"{len(runs)} runs", [run.record.name for run in runs], lines, list(comparison_sections(runs)))
 
 
-def _importance(importance: Importance | LeftOut) -> Section | LeftOut:
-    if isinstance(importance, LeftOut):
+def _importance(importance: Importance | Omitted) -> Section | Omitted:
+    if isinstance(importance, Omitted):
         return importance
     shown = dict(list(importance.columns.items())[:MAX_BARS])
     text = Text(
@@ -82,12 +82,12 @@ def _facts(record: RunRecord) -> list[str]:
     return [*filter(None, facts), *([duration(seconds)] if isinstance(seconds, int | float) else [])]
 
 
-def _page(title: str, facts: Sequence[str], status: Sequence[Text], parts: Sequence[Section | LeftOut]) -> Page:
+def _page(title: str, facts: Sequence[str], status: Sequence[Text], parts: Sequence[Section | Omitted]) -> Page:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    left_out = [part for part in parts if isinstance(part, LeftOut)]
+    omitted = [part for part in parts if isinstance(part, Omitted)]
     values: dict[str, Any] = {
         "mark": Markup(MARK.decode()),
         "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
@@ -95,8 +95,8 @@ def _page(title: str, facts: Sequence[str], status: Sequence[Text], parts: Seque
         "facts": facts,
         "status": status,
         "sections": [part for part in parts if isinstance(part, Section)],
-        "left_out": left_out,
+        "omitted": omitted,
         "version": __version__,
     }
     html = environment.get_template("report.html").render(values)
-    return Page(html.encode("utf-8", "backslashreplace"), left_out)
+    return Page(html.encode("utf-8", "backslashreplace"), omitted)

@@ -35,6 +35,7 @@ def plots(run: ReportedRun) -> dict[str, bytes]:
                     axes.plot(*zip(*points, strict=True), label=split, color=COLORS[split], marker=".")
             axes.set_title(metric)
             axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend()
         found["curves"] = _png(figure)

@@ -33,7 +33,7 @@ class ReportedRun:
 
     @classmethod
     def read(cls, record: RunRecord) -> "ReportedRun":
-        """Reads a run folder; what is missing or damaged is left out."""
+        """Reads a run folder; what is missing or damaged is omitted."""
         outputs, examples = read_outputs(record.run.evaluation), read_examples(record.run.evaluation)
         if outputs is None or (examples and examples.positions.max(initial=0) >= len(outputs.scores)):
             examples = None

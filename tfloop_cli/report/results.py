@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import Card, Cards, Figure, Figures, LeftOut, Section, Table, Text, number
+from tfloop_cli.report.blocks import Card, Cards, Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.charts import Line
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import bootstrap, mean_interval, ranks_within, regression_metrics, wilson
@@ -60,11 +60,11 @@ def test_intervals(run: ReportedRun) -> dict[str, tuple[float, float]]:
     return {name: interval for name, (value, interval) in found.items() if _agrees(metrics.get(name), value)}
 
 
-def curves_section(run: ReportedRun) -> Section | LeftOut:
+def curves_section(run: ReportedRun) -> Section | Omitted:
     """Returns one chart per metric, with a line per split."""
     epochs = run.record.epochs
     if not epochs:
-        return LeftOut("Curves", "the run has no epoch yet")
+        return Omitted("Curves", "the run has no epoch yet")
     best = run.record.best.get("epoch") if len(epochs) > 1 else None
     figures = []
     for metric in metric_names(epochs):

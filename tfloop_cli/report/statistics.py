@@ -8,7 +8,7 @@ import numpy as np
 
 BINS = 10  # of confidence
 Z = 1.959964  # of a 95% interval of the normal distribution
-SEED, RESAMPLES, MIN_RESAMPLES, MAX_DRAWN = 0, 1000, 100, 20_000_000  # of the bootstrap
+SEED, RESAMPLES, MIN_RESAMPLES, MAX_DRAWN, MAX_TOTAL = 0, 1000, 200, 50_000, 10_000_000  # of the bootstrap
 TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -89,14 +89,17 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
 def bootstrap(examples: int, value: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the 95% intervals (percentile bootstrap) of functions of a set of examples: two arrays [functions].
 
+    Of a large set, fewer examples are drawn, and the deviations are scaled to its size.
+
     Args:
         examples: of the set.
-        value: receives positions of examples, drawn with replacement, int [examples]; returns [functions].
+        value: receives positions of examples, drawn with replacement, int [drawn]; returns [functions].
     """
-    generator = np.random.default_rng(SEED)
-    count = min(RESAMPLES, max(MIN_RESAMPLES, MAX_DRAWN // examples))
-    drawn = [value(generator.integers(examples, size=examples)) for _ in range(count)]
-    low, high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0)
+    generator, size = np.random.default_rng(SEED), min(examples, MAX_DRAWN)
+    count = min(RESAMPLES, max(MIN_RESAMPLES, MAX_TOTAL // size))
+    whole = value(np.arange(examples))
+    drawn = np.array([value(generator.integers(examples, size=size)) for _ in range(count)])
+    low, high = np.quantile(whole + (drawn - whole) * math.sqrt(size / examples), [0.025, 0.975], axis=0)
     return low, high
 
 

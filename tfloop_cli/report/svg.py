@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 360, 230  # of a chart, pixels
-LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 38  # margins
+LEFT, RIGHT, TOP, BOTTOM = 54, 18, 10, 38  # margins
 TICKS = 5
 
 

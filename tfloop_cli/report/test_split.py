@@ -1,39 +1,40 @@
 """The sections about the test split: classes, confusion matrix, calibration, ROC, residuals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import Figure, Figures, LeftOut, Section, Table, Text, number
+from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions, most_confused
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import calibration_error, reliability, roc
+from tfloop_cli.runs.records import listed, mapping
 
 MAX_MATRIX, MAX_ROWS, MAX_NUMBERS = 30, 300, 4  # classes of the matrix and of the table; numbers of a target
 
 
-def test_sections(run: ReportedRun) -> Iterator[Section | LeftOut]:
+def test_sections(run: ReportedRun) -> Iterator[Section | Omitted]:
     """Yields the sections that suit the outputs of a run, or why there are none."""
     if run.outputs is None:
-        yield LeftOut("Test split", _why_no_outputs(run))
+        yield Omitted("Test split", _why_no_outputs(run))
     elif run.labels is not None and not np.isnan(run.outputs.scores).any():
         yield from _of_classes(run, run.labels, run.outputs.scores)
     elif run.numbers is not None:
         yield _residuals(run, *run.numbers)
     else:
-        yield LeftOut("Test split", "its outputs are neither finite probabilities of classes nor numbers")
+        yield Omitted("Test split", "its outputs are neither finite probabilities of classes nor numbers")
 
 
 def _why_no_outputs(run: ReportedRun) -> str:
     if run.record.config_value("save_evaluation") is False:
         return "the run does not keep its outputs (`save_evaluation: false`)"
-    if "test" not in (run.record.summary.get("evaluations") or {}):
+    if "test" not in mapping(run.record.summary.get("evaluations")):
         return "it was not evaluated"
     return f"{run.record.run.evaluation.name}/ is missing or damaged, or the task has neither probabilities nor numbers"
 
 
-def _of_classes(run: ReportedRun, labels: np.ndarray, scores: np.ndarray) -> Iterator[Section | LeftOut]:
+def _of_classes(run: ReportedRun, labels: np.ndarray, scores: np.ndarray) -> Iterator[Section | Omitted]:
     names = run.class_names
     counts = confusion_matrix(labels, scores.argmax(axis=1), len(names))
     yield _class_table(counts, names)
@@ -52,8 +53,8 @@ def _of_classes(run: ReportedRun, labels: np.ndarray, scores: np.ndarray) -> Ite
         yield _roc(scores[:, 1], labels == 1, names[1])
 
 
-def _class_table(counts: np.ndarray, names: object) -> Section:
-    scores = class_scores(counts, names)  # type: ignore[arg-type]
+def _class_table(counts: np.ndarray, names: Sequence[str]) -> Section:
+    scores = class_scores(counts, names)
     shown = scores if len(scores) <= MAX_ROWS else sorted(scores, key=lambda one: (one.f1 == one.f1, one.f1))[:MAX_ROWS]
     rows = [(one.name, *map(number, (one.precision, one.recall, one.f1, one.support))) for one in shown]
     known = [one.f1 for one in scores if one.f1 == one.f1]
@@ -64,8 +65,7 @@ def _class_table(counts: np.ndarray, names: object) -> Section:
     return Section("classes", "Classes", [Text(note), table])
 
 
-def _matrix(counts: np.ndarray, names: object) -> Section:
-    labels = [str(name) for name in names]  # type: ignore[attr-defined]
+def _matrix(counts: np.ndarray, labels: Sequence[str]) -> Section:
     chosen = most_confused(counts, MAX_MATRIX)
     some = f" The {MAX_MATRIX} most confused of {len(labels):,} classes are shown." if len(labels) > MAX_MATRIX else ""
     figure = Figure("", charts.heat_map(counts[np.ix_(chosen, chosen)], [labels[index] for index in chosen]))
@@ -75,18 +75,18 @@ def _matrix(counts: np.ndarray, names: object) -> Section:
     return Section("confusion", "Confusion matrix", [*blocks, pairs] if rows else blocks)
 
 
-def _roc(scores: np.ndarray, positive: np.ndarray, name: str) -> Section | LeftOut:
+def _roc(scores: np.ndarray, positive: np.ndarray, name: str) -> Section | Omitted:
     if positive.all() or not positive.any():
-        return LeftOut("ROC", "the test split has one class only")
+        return Omitted("ROC", "the test split has one class only")
     false_rate, true_rate, area = roc(scores, positive)
     figure = Figure("ROC", charts.roc_curve(false_rate, true_rate, name))
     return Section("roc", "ROC", [Text(f"Area under the curve (AUC) of class {name}: {area:.4f}."), Figures([figure])])
 
 
-def _residuals(run: ReportedRun, targets: np.ndarray, predictions: np.ndarray) -> Section | LeftOut:
+def _residuals(run: ReportedRun, targets: np.ndarray, predictions: np.ndarray) -> Section | Omitted:
     finite = np.isfinite(targets).all(axis=1) & np.isfinite(predictions).all(axis=1)
     if not finite.any():
-        return LeftOut("Residuals", "no prediction is finite")
+        return Omitted("Residuals", "no prediction is finite")
     figures, count = [], targets.shape[1]
     for number_, name in zip(range(min(count, MAX_NUMBERS)), target_names(run, count), strict=False):
         true, guess = targets[finite, number_], predictions[finite, number_]
@@ -102,7 +102,7 @@ def _residuals(run: ReportedRun, targets: np.ndarray, predictions: np.ndarray) -
 
 def target_names(run: ReportedRun, count: int) -> list[str]:
     """Returns what the numbers of a target are called."""
-    names = (run.encoders.get("target") or {}).get("names") if isinstance(run.encoders.get("target"), dict) else None
-    if isinstance(names, list) and len(names) == count:
+    names = listed(mapping(run.encoders.get("target")).get("names"))
+    if len(names) == count:
         return [str(name) for name in names]
     return ["target"] if count == 1 else [f"target {number + 1}" for number in range(count)]

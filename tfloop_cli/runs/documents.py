@@ -36,7 +36,7 @@ def document(event: Event) -> Document | None:
                 "validation_seconds": event.validation_seconds,
                 "examples_per_second": event.examples_per_second,
                 "best": event.best,
-            } | {name: count for name in ("retraces", "skipped_batches") if (count := getattr(event, name))}
+            } | _rare(event)
         case Evaluated():
             return {
                 "event": "evaluation",
@@ -49,6 +49,14 @@ def document(event: Event) -> Document | None:
             return {"event": "end"} | asdict(event)
         case _:
             return None
+
+
+def _rare(event: EpochDone) -> Document:
+    """Returns what only some epochs have. A learning rate that is NaN would be null, which `read_epoch` refuses."""
+    found: Document = {name: count for name in ("retraces", "skipped_batches") if (count := getattr(event, name))}
+    if event.learning_rate is not None and math.isfinite(event.learning_rate):
+        found["learning_rate"] = event.learning_rate
+    return found
 
 
 def data_document(summary: DataSummary) -> Document:

@@ -50,7 +50,7 @@ def _row(epoch: EpochDone) -> dict[str, Any]:
         "seconds": epoch.train_seconds + epoch.validation_seconds,
         "examples_per_second": epoch.examples_per_second,
     }
-    if recorded.get("learning_rate") is not None:
+    if "learning_rate" in recorded:
         row["learning_rate"] = recorded["learning_rate"]
     for split in ("train", "validation"):
         row |= {f"{split}/{name}": value for name, value in (recorded[split] or {}).items()}

@@ -66,8 +66,7 @@ def text(
     dialect = DialectOptions(separator, header, decimal, encoding, quote, comment, free_text=True)
     dialect.check()
     context = build_context()
-    if classes == "auto" and context.numbers:
-        classes = False
+    classes = False if classes == "auto" and context.numbers else classes
     targets = (target,) if isinstance(target, str) else tuple(target or ())
     options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
     fitted = TextEncoders.from_json(context.encoders) if context.encoders else None

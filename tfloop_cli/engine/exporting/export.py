@@ -1,6 +1,7 @@
 """Exports a trained run: writes files, runs each in its own runtime, and keeps those that predict what the run does."""
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,8 @@ class Exporter:
         made = FORMATS[name]
         suffix = "" if quantization == "none" else f"-{quantization}"
         expected = self.expected  # errors of the run itself come first
+        for file in made.files:
+            _require_place(self.output / file, is_folder=not Path(file).suffix)
         with _staging(self.output) as staging:
             main = staging / made.file
             model = self.plain if made.plain else self.own
@@ -267,13 +270,24 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 def _replace(files: Sequence[tuple[Path, Path]], staging: Path) -> None:
     """Moves files and folders to their places, and what is there to `staging`."""
-    for number, (source, target) in enumerate(files):
-        if source.is_dir() and target.is_dir() and not target.is_symlink():  # a folder cannot be replaced at once
-            if any(target.iterdir()) and not (target / "saved_model.pb").is_file():
-                raise TfloopError(f"{target} exists, and is no SavedModel", hint="use another `--output`")
-            target.rename(staging / f"replaced-{number}")
-        source.replace(target)
+    for source, target in files:
+        replaced = staging / f"replaced-{target.name}"
+        if source.is_dir() and target.is_dir():  # a folder cannot be replaced at once
+            target.rename(replaced)
+        try:
+            source.replace(target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(target)
+            raise
         sync_folder(target.parent)
+
+
+def _require_place(path: Path, is_folder: bool) -> None:
+    """Raises TfloopError if something is there that an export must not replace (exit code 2)."""
+    is_older = (path / "saved_model.pb").is_file() or (path.is_dir() and not any(path.iterdir()))
+    if os.path.lexists(path) and not (is_older if is_folder else path.is_file()):
+        raise TfloopError(f"{short_path(path)} exists, and is no exported model", hint="use another `--output`")
 
 
 def _size(path: Path) -> int:

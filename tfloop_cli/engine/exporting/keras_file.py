@@ -1,4 +1,4 @@
-"""A Keras file: `keras.saving.load_model(path)` returns a model whose output is a dict with one entry."""
+"""A Keras file, for `keras.saving.load_model(path)`."""
 
 import json
 import zipfile
@@ -32,7 +32,7 @@ def load(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
     model = keras.saving.load_model(path, compile=False)
 
     def compute(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        (output,) = model(dict(inputs), training=False).values()
-        return output.numpy()
+        (single, *others) = inputs.values()
+        return model(dict(inputs) if others else single, training=False).numpy()
 
     return compute

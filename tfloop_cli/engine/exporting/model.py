@@ -29,7 +29,7 @@ class ExportModel:
     """A model to export.
 
     Attributes:
-        keras_model: inputs are a dict by name; the output has the name `output`, float32 [batch, classes or numbers].
+        keras_model: returns the output, float32 [batch, classes or numbers]; several inputs are a dict by name.
         output: what the output is.
         class_names: in the order of the output; empty for numbers.
         columns: the numbers of the only input, if it is a row of a table as it is in the file.
@@ -97,7 +97,8 @@ def build_model(run: TrainedRun, *, plain: bool, logits: bool = False) -> Export
     output: Output = ("logits" if logits else "probabilities") if names else "prediction"
     code, scores = _scores(run, raw, output, plain)
     scores = keras.layers.Identity(name=output, dtype="float32")(scores)
-    model = keras.Model(inputs, {output: scores}, name="tfloop_export")
+    (single, *others) = inputs.values()
+    model = keras.Model(inputs if others else single, scores, name="tfloop_export")
     return ExportModel(model, output, names, columns, code, _notes(run, columns))
 
 
@@ -118,7 +119,7 @@ def _model_input(values: keras.KerasTensor, spec: InputSpec, run: TrainedRun) ->
         return keras.layers.Rescaling(1 / 255, dtype="float32")(values)
     if values.dtype == "uint8" and not spec.is_image:
         return ops.cast(values, "int32")
-    return values if values.dtype.startswith("int") or values.dtype == "float32" else ops.cast(values, "float32")
+    return values if "int" in values.dtype and values.dtype != "uint8" else ops.cast(values, "float32")
 
 
 def _scores(run: TrainedRun, inputs: Structure, output: Output, plain: bool) -> tuple[str, keras.KerasTensor]:
@@ -198,6 +199,6 @@ def _notes(run: TrainedRun, columns: list[Any]) -> list[str]:
         notes.append(f"inputs are encoded rows, since not all columns are numbers for float32 ({others})")
     elif run.encoders.get("dataset") == "text":
         notes.append("inputs are ids, not texts")
-    if run.config.precision not in ("float32", "float64"):
+    if run.config.precision != "float32":
         notes.append(f"the run computes in {run.config.precision}, the exported models in float32")
     return notes

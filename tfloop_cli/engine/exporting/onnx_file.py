@@ -28,6 +28,8 @@ def write(model: ExportModel, path: Path) -> None:
     _add_handlers()
     function, signature = endpoint(model)
     made, _ = tf2onnx.convert.from_function(tf.function(function, autograph=False), signature, opset=OPSET)
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
     for key, value in model.facts().items():
         entry = made.metadata_props.add()
         entry.key, entry.value = key, json.dumps(value)

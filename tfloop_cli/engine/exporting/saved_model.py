@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,13 +13,11 @@ from tfloop_cli.engine.exporting.model import ExportModel
 METADATA = "assets.extra/tfloop.json"  # TensorFlow's folder for files of the user
 
 
-def endpoint(model: ExportModel) -> tuple[Callable[..., Mapping[str, tf.Tensor]], list[tf.TensorSpec | dict]]:
+def endpoint(model: ExportModel) -> tuple[Callable[..., Mapping[str, tf.Tensor]], list[Any]]:
     """Returns the exported function, and its signature: one tensor, or a dict of several by name."""
     signature = model.signature
-    if len(signature) > 1:
-        return lambda inputs: model.keras_model(inputs, training=False), [signature]
-    ((name, only),) = signature.items()
-    return lambda inputs: model.keras_model({name: inputs}, training=False), [only]
+    only = signature if len(signature) > 1 else next(iter(signature.values()))
+    return lambda inputs: {model.output: model.keras_model(inputs, training=False)}, [only]
 
 
 def write(model: ExportModel, path: Path) -> None:

@@ -57,11 +57,11 @@ def predict(run: TrainedRun, inputs: Iterable[Inputs], batch_size: int | None = 
     for chunk in inputs:
         found = [np.asarray(run.evaluation_scores(batch)) for batch in chunk.batches(size)]
         scores = np.concatenate(found) if found else np.zeros((0, run.spec.outputs), np.float32)
-        yield _checked(chunk, scores)
+        yield _checked(chunk, scores.reshape(len(scores), int(np.prod(scores.shape[1:]))))
 
 
 def _checked(chunk: Inputs, scores: np.ndarray) -> Predictions:
-    finite = np.isfinite(scores).all(axis=tuple(range(1, scores.ndim)))
+    finite = np.isfinite(scores).all(axis=1)
     if finite.all():
         return Predictions(chunk.names, scores, chunk.errors, chunk.kept)
     usable = np.delete(np.arange(len(chunk)), list(chunk.errors))

@@ -65,7 +65,7 @@ class ResultColumns:
 
     def table(self, predictions: Predictions) -> pa.Table:
         """Returns one row per input; cells of an input with an error are null, and `error` says why."""
-        usable, scores = predictions.usable, predictions.scores.reshape(len(predictions.scores), -1)
+        usable, scores = predictions.usable, predictions.scores
         columns: list[Any] = [pa.array(predictions.names)]
         if self.class_names:
             columns += self._classes(scores, usable)

@@ -7,7 +7,7 @@ module reads the rest of the file, row by row, so that only that row is an error
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -133,11 +133,15 @@ class RowReader:
         yield from self._python_csv(file, dialect, done)
 
     def _dialect(self, file: TableFile) -> Dialect:
-        dialect = detect(sample_of(file), file.name, self.options, [*self.targets, *self.wanted], self.trained)
+        sample, options, known = sample_of(file), self.options, [*self.targets, *self.wanted]
+        first = sample.partition(b"\n")[0].strip().strip(b'"').decode("utf-8", "replace").removeprefix("\ufeff")
+        if options.separator == "auto" and first in known:  # the only column: what is in its cells separates nothing
+            options = replace(options, separator=",")
+        dialect = detect(sample, file.name, options, known, self.trained)
         if not dialect.names:
             refuse(file.name, None, "it has no rows")
         if not dialect.has_header and len(dialect.names) == len(self.columns):  # the columns before the target moved
-            dialect = Dialect(**{**vars(dialect), "names": tuple(self.columns)})
+            dialect = replace(dialect, names=tuple(self.columns))
         if twice := [name for name in dialect.names if dialect.names.count(name) > 1]:
             refuse(file.name, 1, f"two columns are called `{twice[0]}`")
         return dialect

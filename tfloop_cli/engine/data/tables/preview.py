@@ -36,6 +36,22 @@ def first_rows(
         return []
 
 
+def column_names(name: str) -> list[str]:
+    """Returns the names of the columns of a file; [] if it has none, or none that can be read.
+
+    Raises:
+        TfloopError: there is no such file, or it is of another type (exit code 4).
+    """
+    file, options = find_files(name)[0], DialectOptions()
+    if file.kind != "csv":
+        return list(next(iter(first_rows([name], options, (), 1)), {}))
+    try:
+        sample = sample_of(file)
+        return list(detect(sample, file.name, options, ()).names) if sample.strip() else []
+    except (OSError, ValueError, pa.ArrowException):
+        return []
+
+
 def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], count: int) -> Iterable[Mapping[str, Any]]:
     if file.kind == "csv":
         dialect = detect(sample_of(file), file.name, options, targets)
