@@ -64,11 +64,9 @@ def predict(
     error in its row, and the exit code is 4.
 
     Examples:
-    tfloop predict last photos/ --top 3
-
-    tfloop predict last new.csv --output predictions.csv --keep id
-
-    echo '{"text": "well done"}' | tfloop predict last -
+        tfloop predict last photos/ --top 3
+        tfloop predict last new.csv --output predictions.csv --keep id
+        echo '{"text": "well done"}' | tfloop predict last -
     """
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
