@@ -82,7 +82,13 @@ def train(
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> None:
-    """Train a model, evaluate it on the test split, and write a run folder."""
+    """Train a model, evaluate it on the test split, and write a run folder.
+
+    Examples:
+        tfloop train mnist.yaml --epochs 2
+        tfloop train houses.csv --target price
+        tfloop train photos --set model=resnet
+    """
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
         from tfloop_cli.ci import report_for
