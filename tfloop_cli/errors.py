@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     DONE = 0, "success; also a run that `--max-time` has stopped, if its thresholds passed"
     BUG = 1, "a bug of tfloop; a traceback is printed"
     USAGE = 2, "wrong command line or config, or something it needs is unavailable: a device, a package, TensorFlow"
-    THRESHOLD_FAILED = 3, "a check failed or was impossible: threshold, baseline, exported model, run that is reproduced"
+    THRESHOLD_FAILED = 3, "a check failed or was impossible: threshold, baseline, exported model, reproduced run"
     DATA = 4, "data is unavailable, cannot be read or has an invalid example; findings of `inspect data --strict`"
     DIVERGED = 5, "training diverged: a value is NaN or infinite; earlier checkpoints are kept"
     CHECKPOINT = 6, "a checkpoint is missing, damaged, or does not match the model"
