@@ -157,7 +157,7 @@ def resume(
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
-        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
+        for_ci = report_for("tfloop resume", thresholds, junit, summary, github_summary)
         found = lookup.find_run(run, runs_dir)
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}
