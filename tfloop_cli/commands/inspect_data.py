@@ -9,6 +9,7 @@ from tfloop_cli.data_summary import DataSummary
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.files import file_names, find_splits
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.image_grid import grid, png
 from tfloop_cli.engine.inspection import ImageRows, image_rows, inspect, thumbnails
@@ -66,7 +67,7 @@ def unknown_target(path: str) -> TfloopError:
     Raises:
         TfloopError: the file cannot be read (exit code 4).
     """
-    rows = first_rows([path], DialectOptions(), (), 1)
+    rows = first_rows(file_names(find_splits(Path(path))["train"]), DialectOptions(), (), 1)
     names = f" of {', '.join(f'`{name}`' for name in rows[0])}" if rows else ""
     return TfloopError(f"{path}: which column is to be predicted?", hint=f"`--target COLUMN`, one{names}")
 

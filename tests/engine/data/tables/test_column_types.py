@@ -24,7 +24,7 @@ def fit(values: object, name: str = "x", declared: str | None = None, settings: 
 def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndarray, int]:
     out = np.full((len(values), encoder.width), np.nan, np.float32)
     unknown = encode(prepare(pa.chunked_array([pa.array(values)]), encoder, SETTINGS), encoder, out)
-    return out, unknown
+    return out, int(np.sum(unknown))
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:
+def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> np.ndarray | None:
     """Encodes one column.
 
     Args:
@@ -87,7 +87,7 @@ def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:
         out: receives the features, float32 [rows, encoder.width].
 
     Returns:
-        The number of values that training does not have, if the column is a category.
+        Which values training does not have, bool [rows], if the column is a category.
     """
     if encoder.kind == "category":
         return _encode_category(values, encoder, out)
@@ -104,7 +104,7 @@ def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:
             out[:, number] = values.values == float(level)
     if encoder.indicator:
         out[:, -1] = missing
-    return 0
+    return None
 
 
 def standardized(numbers: np.ndarray, scale: Scale) -> np.ndarray:
@@ -166,7 +166,7 @@ def date_parts(days: np.ndarray) -> Mapping[str, np.ndarray]:
     return {name: np.where(missing, np.nan, part) for name, part in parts.items()}
 
 
-def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> int:
+def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> np.ndarray:
     texts = words.texts
     known = pc.fill_null(pc.index_in(texts, pa.array(encoder.levels, pa.string())), -1).to_numpy(zero_copy_only=False)
     levels = words.take(known.astype(np.int32), -1)
@@ -178,7 +178,7 @@ def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> i
     else:
         for number in range(out.shape[1]):
             out[:, number] = levels == number
-    return int(np.count_nonzero((levels < 0) & ~missing))
+    return (levels < 0) & ~missing
 
 
 def _encode_text(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> None:
