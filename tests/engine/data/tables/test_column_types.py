@@ -217,3 +217,12 @@ def test_numbers_constant_but_for_rounding_do_not_explode() -> None:
     numbers = np.array([0.1 + 0.2, 0.3] * 10)
     assert scale_of(numbers).width == 0
     assert not standardized(numbers, scale_of(numbers)).any()
+
+
+def test_whole_numbers_that_are_dates_are_dates() -> None:
+    encoder, _ = fit([19580329, 20240229, None, 19990101])
+    assert (encoder.kind, encoder.form, encoder.missing) == ("date", "yearmonthday", 1)
+    assert "dates are written yearmonthday" in encoder.note
+    assert encoder.parts[:2] == ("days", "year")
+    assert fit([19580329, 20240230, 19990101])[0].kind == "number"  # no leap day
+    assert fit([1990.5, 2000.0, 2010.0])[0].kind == "number"
