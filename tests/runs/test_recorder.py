@@ -119,3 +119,20 @@ def test_incomplete_line_is_removed_after_full_disk(tmp_path: Path, warnings: li
     assert not run.metrics.read_bytes().endswith(b"\n")
     recorder.handle(epoch(3, 1.0))
     assert [one["epoch"] for one in documents(run)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("best_step", "best"), [(20, 2), (-1, None)])
+def test_summary_of_a_resumed_run_has_the_best_epoch_of_its_state(
+    tmp_path: Path, warnings: list[str], best_step: int, best: int | None
+) -> None:
+    """With `checkpoint.best: null`, or another metric, it had the epoch that was the best one before."""
+    run = RunFolder(tmp_path)
+    first = Recorder(run, warnings.append)
+    for event in EVENTS[:5]:
+        first.handle(event)
+    resumed = Recorder(run, warnings.append)
+    history = resumed.restore_history(3, best_step)
+    assert [event.epoch for event in history if event.best] == ([1, 2] if best else [])
+    resumed.handle(ENDED)
+    found = json.loads(run.summary.read_text())["best"]
+    assert (found and found["epoch"]) == best

@@ -74,7 +74,7 @@ def settle_splits(
 ) -> Config:
     """Prints what is held out of the training split. If the task cannot evaluate it, "auto" holds out nothing.
 
-    Returns the config with the batch size, and the number of epochs that `max_steps` allows.
+    Returns the config with the batch size.
 
     Args:
         task: it may have no `eval_step`; a note of `complete_setup` says so.
@@ -92,11 +92,21 @@ def settle_splits(
     if config.batch_size == "auto":
         note(f"batch size: {data.batch_size}, for {data.examples('train'):,} training examples (key `batch_size`)")
         config = config.model_copy(update={"batch_size": data.batch_size})
-    return limit_epochs(config, data, note)
+    return config
 
 
-def limit_epochs(config: Config, data: Data, note: Callable[[str], None]) -> Config:
-    """Returns the config with the number of epochs that `max_steps` allows, and prints a note if it is smaller."""
+def limit_epochs(config: Config, data: Data, position: tuple[int, int], note: Callable[[str], None]) -> Config:
+    """Returns the config with the number of epochs that `max_steps` allows; then `data.first_step` knows the run.
+
+    Args:
+        config: of the run.
+        data: with its final splits and batch size.
+        position: the epoch at which the run continues, and its first step; earlier epochs may have had another length,
+            since data can change. (0, 0) for a new run.
+        note: prints a message if there are fewer epochs.
+    """
+    if position[0] <= config.epochs:
+        data.continue_at(*position)
     if data.epochs >= config.epochs:
         return config
     note(
