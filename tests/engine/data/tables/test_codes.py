@@ -39,6 +39,13 @@ def test_smooth_numbers_are_no_codes(effect: np.ndarray, classes: int) -> None:
     assert edges_of(effect, classes=classes) == ()
 
 
+def test_counts_whose_variance_grows_are_no_codes() -> None:
+    """Large ones are rare, and their targets vary more than those of all rows together."""
+    random = np.random.default_rng(0)
+    numbers = np.floor(random.exponential(6, 5000))
+    assert code_edges(numbers, random.poisson(numbers**2 / 4 + 0.1).astype(float), 0, SCALE) == ()
+
+
 def test_values_that_hardly_repeat_are_no_codes() -> None:
     numbers = np.arange(400.0) // 4
     targets = np.random.default_rng(0).normal(size=100)[numbers.astype(int)]

@@ -29,13 +29,13 @@ class _Means:
         values: distinct numbers in ascending order, [values].
         counts: rows of each, [values].
         means: mean targets, [values, targets]: of classes their shares.
-        variance: of a row's targets around the mean of its value, summed over the targets.
+        squares: squared distances of the rows from the mean of their value, summed over rows and targets, [values].
     """
 
     values: np.ndarray
     counts: np.ndarray
     means: np.ndarray
-    variance: float
+    squares: np.ndarray
 
 
 def with_edges(encoder: ColumnEncoder, values: Values | None, targets: np.ndarray, classes: int) -> ColumnEncoder:
@@ -79,21 +79,29 @@ def _means(values: np.ndarray, codes: np.ndarray, counts: np.ndarray, targets: n
     if classes:
         shares = np.bincount(codes * classes + targets, minlength=size * classes).reshape(size, classes)
         means = shares / counts[:, np.newaxis]
-        squares = float(len(codes) - (counts @ means**2).sum())
-    else:
-        columns = np.asarray(targets, np.float64).reshape(len(codes), -1).T
-        columns = [(one - one.mean()) / (one.std() or 1.0) for one in columns]
-        means = np.stack([np.bincount(codes, one, minlength=size) / counts for one in columns], axis=1)
-        squares = sum(float(((one - means[codes, number]) ** 2).sum()) for number, one in enumerate(columns))
-    return _Means(values, counts, means, max(squares / max(len(codes) - size, 1), ROUNDING))
+        return _Means(values, counts, means, counts * (1 - (means**2).sum(axis=1)))
+    columns = np.asarray(targets, np.float64).reshape(len(codes), -1).T
+    columns = [(one - one.mean()) / (one.std() or 1.0) for one in columns]
+    means = np.stack([np.bincount(codes, one, minlength=size) / counts for one in columns], axis=1)
+    distances = sum((one - means[codes, number]) ** 2 for number, one in enumerate(columns))
+    return _Means(values, counts, means, np.bincount(codes, distances, minlength=size))
 
 
 def _is_irregular(found: _Means) -> bool:
-    """Whether the means differ from the lines through their neighbours by more than chance."""
+    """Whether the means differ from the lines through their neighbours by more than chance.
+
+    The variance of each value is that of its rows and its neighbours' rows: it may depend on the number.
+    """
     values, counts, means = found.values, found.counts, found.means
     with np.errstate(over="ignore", invalid="ignore"):
-        share = ((values[2:] - values[1:-1]) / (values[2:] - values[:-2]))[:, np.newaxis]
-    differences = means[1:-1] - share * means[:-2] - (1 - share) * means[2:]
-    chance = 1 / counts[1:-1] + share[:, 0] ** 2 / counts[:-2] + (1 - share[:, 0]) ** 2 / counts[2:]
-    ratio = float(np.mean((differences**2).sum(axis=1) / (found.variance * chance)))
-    return ratio > MIN_RATIO and (ratio - 1) * np.sqrt(len(values) / SPREAD) > MIN_DEVIATIONS
+        share = (values[2:] - values[1:-1]) / (values[2:] - values[:-2])
+    lines = share[:, np.newaxis] * means[:-2] + (1 - share[:, np.newaxis]) * means[2:]
+    differences = ((means[1:-1] - lines) ** 2).sum(axis=1)
+    differences /= 1 / counts[1:-1] + share**2 / counts[:-2] + (1 - share) ** 2 / counts[2:]
+    freedom = np.convolve(counts, np.ones(3), "valid") - 3
+    variances = np.convolve(found.squares, np.ones(3), "valid") / np.maximum(freedom, 1)
+    known = freedom >= 3
+    if known.sum() < MIN_VALUES // 2:
+        return False
+    ratio = differences[known].sum() / max(variances[known].sum(), ROUNDING)
+    return bool(ratio > MIN_RATIO and (ratio - 1) * np.sqrt(known.sum() / SPREAD) > MIN_DEVIATIONS)
