@@ -159,14 +159,23 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         state.notes += [line] if isinstance(line, str) else []
     if not task.eval_step:
         unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
-        if undone := data.run_splits.undone:
-            keys = " and ".join(f"`{split}: auto`" for split in undone)
-            unused = (
-                f"; {keys} hold{'s' if len(undone) == 1 else ''} out none of the {data.examples('train'):,} examples"
-            )
+        if data.run_splits.undone:
+            unused = f"; {_undone(data)}"
         state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
     for text in state.notes:
         note(text)
+
+
+def _undone(data: Data) -> str:
+    """Returns what happens to splits that "auto" does not hold out, since the task has no `eval_step`.
+
+    The task was built for the encoders, which are not fitted anew.
+    """
+    undone = data.run_splits.undone
+    keys, others = (" and ".join(f"`{split}: {size}`" for split in undone) for size in ("auto", "0"))
+    held = f"{keys} hold{'s' if len(undone) == 1 else ''} out none of the {data.examples('train'):,} examples"
+    fitted = f", but encoders were fitted without them; with {others} they are fitted to all"
+    return held + fitted * (data.encoders is not None)
 
 
 def _name_metrics(state: TrainState, task: Task) -> None:
