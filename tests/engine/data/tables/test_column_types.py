@@ -118,6 +118,8 @@ def test_infinite_numbers_are_missing() -> None:
         ("rownames", [*range(50, 100)], "an id: every row has another one"),
         ("time", [1, 2, 3], None),
         ("user_id", [*range(100, 150)], "an id: every row has another one"),
+        ("user_id", [*range(100, 150), 100, 101], "an id: 50 in 52 rows; `columns: {user_id: number}` uses it"),
+        ("user_id", [*range(100, 150)] * 2, None),
         ("paid", [*range(100, 150)], None),
         ("x", [7, 7, 7], "all values are equal"),
         ("x", [0.1 + 0.2, 0.3, 0.3], "all values are equal but for rounding"),

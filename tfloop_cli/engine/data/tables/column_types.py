@@ -5,8 +5,8 @@ The rule, in this order:
 1. `columns: {NAME: TYPE}` decides.
 2. No value at all, or one value in all rows: ignored.
 3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
-   `Unnamed: 0` or similar: the row number, ignored. Distinct whole numbers in such a column, or in one called like an
-   id: ignored.
+   `Unnamed: 0` or similar: the row number, ignored. Whole numbers that mostly are distinct in such a column, or in one
+   called like an id: ignored.
 4. Numbers (at least 95% of the values; words among them are missing), with separators of thousands, with % or with a
    currency if all values have it: numbers.
 5. Dates, if all values have one form, such as 2024-02-29 or 20240229.
@@ -109,8 +109,9 @@ def _infer(
         if _ROW_NUMBER.fullmatch(name) and len(numbers) > 2 and _is_constant(numbers - positions, (0, 1)):
             return _ignored(encoder, "the row number", len(numbers)), None
         is_id = matches_code(name) or (_ROW_NUMBER.fullmatch(name) and name != "column_1")
-        if is_id and len(numbers) > FEW_WORDS and len(np.unique(numbers)) == len(numbers):
-            return _ignored(encoder, "an id: every row has another one", len(numbers)), None
+        if is_id and len(numbers) > FEW_WORDS and 2 * (distinct := len(np.unique(numbers))) > len(numbers):
+            more = "every row has another one" if distinct == len(numbers) else f"{distinct:,} in {len(numbers):,} rows"
+            return _ignored(encoder, f"an id: {more}; `columns: {{{name}: number}}` uses it", distinct), None
     return encoder, values
 
 
