@@ -6,23 +6,21 @@ The times are those of TensorFlow's profiler, summed over all threads.
 """
 
 import argparse
-import collections
 import os
 import tempfile
 import time
 from pathlib import Path
-from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfloop_cli.config.loading import load
 from tfloop_cli.engine import loop, runtime
 from tfloop_cli.engine.data import build_data
+from tfloop_cli.engine.profiling import milliseconds_by_kind
 from tfloop_cli.engine.training.setup import create_state
 from tfloop_cli.registry import models, tasks
 
 import tensorflow as tf  # isort: skip
-from tensorflow.tsl.profiler.protobuf import xplane_pb2  # isort: skip
 
 
 def main() -> None:
@@ -38,8 +36,8 @@ def main() -> None:
     task = tasks.build(config.task, data.spec)
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, 1)
     # The profiler does not support the single-threaded executor.
-    with mock.patch.object(loop, "suits_single_thread", return_value=False):
-        run, batches = loop.compile_steps(task, state, config), data.batch_iterator(0, 10 * options.steps)
+    run = loop.compile_steps(task, state, config, single_threaded=False)
+    batches = data.batch_iterator(0, 10 * options.steps)
     options.steps = min(options.steps, data.steps_per_epoch)
     count = tf.constant(options.steps, tf.int64)
     batches.set_epoch(0)
@@ -56,19 +54,6 @@ def main() -> None:
     print(f"{unprofiled:.2f} ms per step without the profiler")
     for name, milliseconds in spent.most_common(25):
         print(f"{milliseconds / options.steps:8.3f} ms  {name}")
-
-
-def milliseconds_by_kind(path: Path) -> collections.Counter[str]:
-    """Returns the milliseconds per kind of operation over all threads; nested operations count in their parents too."""
-    space = xplane_pb2.XSpace()
-    space.ParseFromString(path.read_bytes())
-    spent: collections.Counter[str] = collections.Counter()
-    for plane in space.planes:
-        for line in plane.lines:
-            for event in line.events:
-                kind = plane.event_metadata[event.metadata_id].name.rpartition(":")[2] or "?"
-                spent[kind] += event.duration_ps / 1e9
-    return spent
 
 
 if __name__ == "__main__":

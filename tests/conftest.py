@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tiny_runs import TinyRuns
 
 from tfloop_cli.events import EpochDone, Event
 
@@ -236,3 +237,9 @@ def rerun(shell: Shell, finished: Finished) -> Finished:
     arguments = ("--config", finished.folder / "config.yaml", "--output", "again", "--json", "-q")
     process = shell.run("train", *arguments, "--fail-under", "accuracy=1.01", cwd=finished.cwd)
     return Finished(process, finished.cwd, finished.cwd / "again")
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(machine: None, tmp_path_factory: pytest.TempPathFactory) -> TinyRuns:
+    """A small trained run for each kind of data: `tiny_runs("table")` is a run folder."""
+    return TinyRuns(tmp_path_factory.mktemp("tiny"))

@@ -8,6 +8,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfloop_cli.api.run import Run as Run
+    from tfloop_cli.api.run import load as load
+    from tfloop_cli.api.training import train as train
     from tfloop_cli.engine.data import ArraySource as ArraySource
     from tfloop_cli.engine.data import Dataset as Dataset
     from tfloop_cli.engine.data import DataSpec as DataSpec
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from tfloop_cli.registry import optimizers as optimizers
     from tfloop_cli.registry import schedules as schedules
     from tfloop_cli.registry import tasks as tasks
+    from tfloop_cli.registry import trackers as trackers
     from tfloop_cli.registry.argument_types import Description as Description
     from tfloop_cli.registry.argument_types import ExclusiveFraction as ExclusiveFraction
     from tfloop_cli.registry.argument_types import Fraction as Fraction
@@ -41,10 +45,11 @@ if TYPE_CHECKING:
     from tfloop_cli.registry.argument_types import PositiveFloat as PositiveFloat
     from tfloop_cli.registry.argument_types import PositiveInt as PositiveInt
     from tfloop_cli.registry.argument_types import Probability as Probability
+    from tfloop_cli.tracking.tracker import TrackedRun as TrackedRun
 
 __version__ = "0.1.0"
 
-REGISTRIES = ("augmentations", "datasets", "models", "optimizers", "schedules", "tasks")
+REGISTRIES = ("augmentations", "datasets", "models", "optimizers", "schedules", "tasks", "trackers")
 ARGUMENT_TYPES = (
     "Description", "ExclusiveFraction", "Fraction", "FractionBelowOne", "NonNegativeFloat", "NonNegativeInt",
     "NonPositiveFloat", "OnResume", "PositiveFloat", "PositiveInt", "Probability",
@@ -70,6 +75,9 @@ PUBLIC = {
     "TrainState": "tfloop_cli.engine.state",
     **dict.fromkeys(("Batch", "MetricValues", "SumMetric", "Task"), "tfloop_cli.engine.tasks"),
     **dict.fromkeys(("ExitCode", "TfloopError"), "tfloop_cli.errors"),
+    **dict.fromkeys(("Run", "load"), "tfloop_cli.api.run"),
+    "train": "tfloop_cli.api.training",
+    "TrackedRun": "tfloop_cli.tracking.tracker",
 }
 
 

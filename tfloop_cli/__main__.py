@@ -15,7 +15,7 @@ def restart_with_huge_pages() -> None:
     Training uses tens of megabytes per step, and pages of 2 MiB need fewer address translations (see
     docs/optimization-notes.md). A user's own GLIBC_TUNABLES is not changed; other C libraries ignore the variable.
     """
-    if sys.platform == "linux" and sys.argv[1:2] == ["train"] and "GLIBC_TUNABLES" not in os.environ:
+    if sys.platform == "linux" and sys.argv[1:2] in (["train"], ["reproduce"]) and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = HUGE_PAGES
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 

@@ -1,7 +1,7 @@
 """The command line: parses options and calls one function of a command.
 
 Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
-once. Only `train`, `resume`, `evaluate` and `inspect` load TensorFlow, after everything else was validated.
+once. Only `train`, `resume`, `evaluate`, `predict` and `inspect` load TensorFlow, after everything else was validated.
 """
 
 import os
@@ -11,7 +11,10 @@ from typing import Annotated
 
 import typer
 
-from tfloop_cli import __version__, inspect_cli
+from tfloop_cli import __version__
+from tfloop_cli.command_line import config as config_commands
+from tfloop_cli.command_line import evaluate, export, inspect, lr_find, predict, reproduce, runs, setup, track
+from tfloop_cli.command_line import report as report_command
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import (
     SETTINGS,
@@ -21,6 +24,7 @@ from tfloop_cli.commands.shared import (
     loading_tensorflow,
     resolve,
     start_training,
+    with_data,
 )
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.terminal.console import Console
@@ -30,15 +34,25 @@ DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop 
 
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
-config_app = typer.Typer(help="Show, check and describe configs.", **SETTINGS)
-app.add_typer(inspect_cli.app, name="inspect")
-app.add_typer(config_app, name="config")
+app.add_typer(evaluate.app)
+app.add_typer(export.app)
+app.add_typer(inspect.app, name="inspect")
+app.add_typer(lr_find.app)
+app.add_typer(predict.app)
+app.add_typer(report_command.app)
+app.add_typer(runs.app, name="runs")
+app.add_typer(reproduce.app)
+app.add_typer(setup.app)
+app.add_typer(track.app)
+app.add_typer(config_commands.app, name="config")
 
 
 @app.command(cls=Command)
 def train(
-    configs: options.ConfigArguments = None,
+    sources: options.TrainSources = None,
     config: options.Configs = [],
+    dataset: options.DatasetName = None,
+    target: options.Target = None,
     set_: options.Sets = [],
     unset: options.Unsets = [],
     epochs: options.Epochs = None,
@@ -46,12 +60,21 @@ def train(
     device: options.Device = None,
     seed: options.Seed = None,
     name: options.Name = None,
+    limit_train_batches: options.LimitTrainBatches = None,
+    limit_validation_batches: options.LimitValidationBatches = None,
+    overfit_batches: options.OverfitBatches = None,
+    dry_run: options.DryRun = False,
+    profile: options.Profile = 0,
     output: options.Output = None,
     resume: options.Resume = False,
     from_: options.From = None,
     max_time: options.MaxTime = None,
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
+    report: options.Report = False,
+    junit: options.Junit = None,
+    summary: options.Summary = None,
+    github_summary: options.GithubSummary = False,
     code: options.Code = [],
     offline: options.Offline = False,
     quiet: options.Quiet = False,
@@ -61,25 +84,38 @@ def train(
 ) -> None:
     """Train a model, evaluate it on the test split, and write a run folder."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
-    config = [*(configs or []), *config]
     with error_handling(console):
+        from tfloop_cli.ci import report_for
         from tfloop_cli.runs import lookup
         from tfloop_cli.runs.start import TrainOptions
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
+        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
         if from_ and not resume:
             raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
         named = lookup.require_run_or_free(output, resume) if output else None
-        if named and not config:
-            config = [str(named.config)]
+        if (dataset or target) and not (sources or config):
+            raise TfloopError("no data is given", hint="name a data file or a folder, or a config")
+        given = with_data(sources or [], config, dataset, target, set_)
+        config = given.configs or ([str(named.config)] if named else [])
         flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
-        chosen = resolve(console, config, set_, unset, code, flags).config
-        prefix = lookup.prefix_of(chosen, config)
-        how = TrainOptions(prefix, output, named, from_, seconds, thresholds, code)
+        flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
+        flags |= {"limit_validation_batches": limit_validation_batches}
+        resolved = resolve(console, config, given.sets, unset, code, flags)
+        chosen = resolved.config
+        if dry_run:
+            with loading_tensorflow(console, offline, verbose):
+                from tfloop_cli.commands import dry_run as command
+            raise typer.Exit(command.dry_run(chosen, console))
+        prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
+        how = TrainOptions(
+            prefix, output, named, from_, seconds, thresholds, profile, (for_ci,), code=code, sources=resolved.sources
+        )
         if resume:
             chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
-        start_training(console, chosen, how, offline, verbose)
+        with for_ci:
+            start_training(console, chosen, how, offline, verbose, report)
 
 
 @app.command(cls=Command)
@@ -93,6 +129,10 @@ def resume(
     max_time: options.MaxTime = None,
     fail_under: options.FailUnder = [],
     fail_over: options.FailOver = [],
+    report: options.Report = False,
+    junit: options.Junit = None,
+    summary: options.Summary = None,
+    github_summary: options.GithubSummary = False,
     code: options.Code = [],
     trust_code: options.TrustCode = False,
     runs_dir: options.RunsDir = Path("runs"),
@@ -105,48 +145,24 @@ def resume(
     """Continue a run with its own config, or show its result if it is finished."""
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
+        from tfloop_cli.ci import report_for
         from tfloop_cli.runs import lookup
         from tfloop_cli.runs.start import TrainOptions
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
+        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
         found = lookup.find_run(run, runs_dir)
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}
-        config = resolve(console, [str(found.config)], set_, unset, code, flags, only).config
-        how = TrainOptions(found.name_prefix(), None, None, from_, seconds, thresholds, code)
-        start_training(console, *lookup.resume_run(found, config, how), offline, verbose)
-
-
-@app.command(cls=Command)
-def evaluate(
-    run: options.RunOrCheckpoint,
-    split: options.Split = "test",
-    data: options.EvaluationData = None,
-    checkpoint: options.Checkpoint = None,
-    device: options.EvaluationDevice = "auto",
-    fail_under: options.FailUnder = [],
-    fail_over: options.FailOver = [],
-    code: options.Code = [],
-    trust_code: options.TrustCode = False,
-    runs_dir: options.RunsDir = Path("runs"),
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    json: options.Json = False,
-) -> None:
-    """Evaluate a run on a split or on other data: loss, accuracy, one row per class, the most confused classes."""
-    console = Console(quiet=quiet, verbose=verbose, json=json)
-    with error_handling(console):
-        from tfloop_cli.runs import folder
-        from tfloop_cli.thresholds import parse_thresholds
-
-        thresholds = parse_thresholds(fail_under, fail_over)
-        path = folder.find(run, runs_dir, console.warn)
-        with loading_tensorflow(console, offline, verbose):
-            from tfloop_cli.commands import evaluate as command
-        how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code)
-        raise typer.Exit(command.evaluate(path, how, console))
+        resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
+        prefix, sources = found.name_prefix(), resolved.sources
+        how = TrainOptions(
+            prefix, None, None, from_, seconds, thresholds, consumers=(for_ci,), code=code, sources=sources
+        )
+        chosen, how = lookup.resume_run(found, resolved.config, how)
+        with for_ci:
+            start_training(console, chosen, how, offline, verbose, report)
 
 
 @app.command("list", cls=Command)
@@ -156,7 +172,7 @@ def list_(
         typer.Argument(
             metavar="KIND",
             autocompletion=complete("kinds"),
-            help="datasets, models, tasks, optimizers, schedules, augmentations or configs.",
+            help="datasets, models, tasks, optimizers, schedules, augmentations, trackers or configs.",
         ),
     ],
     name: Annotated[
@@ -204,59 +220,6 @@ def completion(
         console.result(command.script(shell))
 
 
-@config_app.command(cls=Command)
-def show(
-    configs: options.ConfigArguments = None,
-    config: options.Configs = [],
-    set_: options.Sets = [],
-    unset: options.Unsets = [],
-    sources: Annotated[bool, typer.Option("--sources", help="Print the source of each value.")] = False,
-    code: options.Code = [],
-) -> None:
-    """Print the resolved config with all defaults."""
-    console = Console()
-    with error_handling(console):
-        from tfloop_cli.commands import config as command
-
-        resolved = resolve(console, [*(configs or []), *config], set_, unset, code, {})
-        console.result(command.show(resolved, sources))
-
-
-@config_app.command(cls=Command)
-def check(
-    configs: options.ConfigArguments = None,
-    config: options.Configs = [],
-    set_: options.Sets = [],
-    unset: options.Unsets = [],
-    code: options.Code = [],
-    json: options.Json = False,
-) -> None:
-    """Report all errors of a config at once; exit with 2 if there are any."""
-    console = Console(json=json)
-    with error_handling(console):
-        from tfloop_cli.commands import config as command
-
-        resolved = resolve(console, [*(configs or []), *config], set_, unset, code, {})
-        console.result(command.check(resolved, console.warn))
-
-
-@config_app.command(cls=Command)
-def schema(
-    draft: Annotated[str, typer.Option(metavar="DRAFT", help="The JSON Schema draft: 2020-12 or 07.")] = "2020-12",
-    code: options.Code = [],
-) -> None:
-    """Print a JSON Schema of config files, for editors."""
-    console = Console()
-    with error_handling(console):
-        from tfloop_cli.commands import config as command
-        from tfloop_cli.registry import plugins
-
-        if draft not in ("2020-12", "07"):
-            raise TfloopError(f"unknown draft `{draft}`", hint="use 2020-12 or 07")
-        plugins.load(code, console.warn)
-        console.result(command.schema(draft))
-
-
 @app.callback(invoke_without_command=True, help=DESCRIPTION)
 def about(
     context: typer.Context,
@@ -277,7 +240,7 @@ def main() -> None:
 
         command.prepare()
     ignore_errors("stderr")
-    if sys.argv[1:2] in (["train"], ["resume"]):  # the run goes on without a screen
+    if sys.argv[1:2] in (["train"], ["resume"], ["reproduce"]):  # the run goes on without a screen
         ignore_errors("stdout")
     try:
         app()

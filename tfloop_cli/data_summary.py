@@ -53,6 +53,7 @@ class Finding:
         message: one sentence.
         split, column: where, if it is one place.
         count: number of examples, if it is about some.
+        places: file and line of each example that cannot be read or used, as far as they are known.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Finding:
     split: str | None = None
     column: str | None = None
     count: int | None = None
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

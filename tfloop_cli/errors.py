@@ -7,21 +7,33 @@ from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """The exit code of a tfloop process."""
+    """The exit code of a tfloop process.
 
-    DONE = 0
-    BUG = 1
-    USAGE = 2  # wrong command line or config, or an unavailable device
-    THRESHOLD_FAILED = 3
-    DATA = 4
-    DIVERGED = 5
-    CHECKPOINT = 6
-    USER_CODE = 7  # an exception in user code, or a result of it that cannot be used
-    OUT_OF_MEMORY = 8
-    TRY_AGAIN = 75  # EX_TEMPFAIL: a temporary failure of the disk, or preemption; nothing is lost
-    HANGUP = 129
-    INTERRUPTED = 130
-    TERMINATED = 143
+    Attributes:
+        meaning: as `tfloop explain` and docs/commands.md have it.
+    """
+
+    meaning: str
+
+    def __new__(cls, number: int, meaning: str) -> "ExitCode":
+        code = int.__new__(cls, number)
+        code._value_, code.meaning = number, meaning
+        return code
+
+    DONE = 0, "success; also a run that `--max-time` has stopped, if its thresholds passed"
+    BUG = 1, "a bug of tfloop; a traceback is printed"
+    USAGE = 2, "wrong command line or config, or something it needs is unavailable: a device, a package, TensorFlow"
+    THRESHOLD_FAILED = 3, "a check failed or was impossible: a threshold, an exported model, a run that is reproduced"
+    DATA = 4, "data is unavailable, cannot be read or has an invalid example; findings of `inspect data --strict`"
+    DIVERGED = 5, "training diverged: a value is NaN or infinite; earlier checkpoints are kept"
+    CHECKPOINT = 6, "a checkpoint is missing, damaged, or does not match the model"
+    USER_CODE = 7, "user code raised an exception or returned something unusable; its own lines are shown first"
+    OUT_OF_MEMORY = 8, "out of memory; the message names the tensor and the keys that need less"
+    TRY_AGAIN = 75, "a temporary failure: a disk error, or preemption by SIGUSR1; retry with `--resume`"
+    HANGUP = 129, "stopped by SIGHUP (terminal closed); the training state is saved, thresholds are not checked"
+    INTERRUPTED = 130, "stopped by SIGINT (Ctrl-C); the training state is saved, thresholds are not checked"
+    CLOSED_PIPE = 141, "the reader of a pipe has closed it, as `head -1` does; `tfloop train` goes on without a screen"
+    TERMINATED = 143, "stopped by SIGTERM; the training state is saved, thresholds are not checked"
 
 
 @dataclass(frozen=True)
@@ -42,9 +54,13 @@ class Problem:
     column: int | None = None
     hint: str | None = None
 
+    @property
+    def place(self) -> str:
+        """File, line and column, as far as they are known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        text = f"{place}: {self.message}" if place else self.message
+        text = f"{self.place}: {self.message}" if self.place else self.message
         return f"{text}\n  {self.hint}" if self.hint else text
 
 

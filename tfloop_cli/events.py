@@ -4,9 +4,9 @@ The generator `fit` yields them; checkpoints, recorder and display consume them.
 while an event is handled, so a checkpoint that is taken then is exact.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 Metrics = Mapping[str, float]  # name of a metric -> its value, a mean over examples or a function of a sum over them
 
@@ -81,6 +81,7 @@ class EpochDone:
         retraces: how often the training step was retraced since the first epoch of this process, because a batch had
             another shape or dtype. Each takes as long as the first compilation.
         skipped_batches: in the whole run so far, because of non-finite values; see `on_nonfinite`.
+        learning_rate: of the next update, with warm-up and schedule; None for several optimizers.
     """
 
     epoch: int
@@ -93,6 +94,7 @@ class EpochDone:
     best: bool = False
     retraces: int = 0
     skipped_batches: int = 0
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,3 +136,19 @@ class RunEnded:
 
 
 Event = RunStarted | Progress | EpochDone | Evaluated | Stopped | RunEnded
+
+
+class Consumer(Protocol):
+    """What records, saves, draws or shows events."""
+
+    def handle(self, event: Event) -> None: ...
+
+
+def to_each(*consumers: Consumer) -> Callable[[Event], None]:
+    """Returns a function that passes an event to each consumer, in order."""
+
+    def emit(event: Event) -> None:
+        for consumer in consumers:
+            consumer.handle(event)
+
+    return emit

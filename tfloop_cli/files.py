@@ -20,6 +20,7 @@ _PATH_ERRORS = {
     errno.EACCES,
     errno.EPERM,
     errno.EEXIST,
+    errno.EISDIR,
     errno.ENOTDIR,
     errno.ENAMETOOLONG,
     errno.ELOOP,
@@ -28,8 +29,8 @@ _PATH_ERRORS = {
 }
 
 
-def read_file(path: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
-    """Returns the bytes of a regular file. Never blocks on a pipe, and never reads more than `max_bytes`.
+def read_file(path: Path, max_bytes: int = MAX_JSON_BYTES, start: int = 0) -> bytes:
+    """Returns the bytes of a regular file from `start` on. Never blocks on a pipe.
 
     Raises:
         OSError: the file cannot be read.
@@ -42,7 +43,8 @@ def read_file(path: Path, max_bytes: int = MAX_JSON_BYTES) -> bytes:
             raise ValueError("it is not a file")
         if status.st_size > max_bytes:
             raise ValueError(f"it has {status.st_size} bytes, more than {max_bytes}")
-        return file.read(status.st_size)
+        file.seek(start)
+        return file.read(max(0, status.st_size - start))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -54,8 +56,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Writes a file durably. After a crash, the file has either its old or its new content, complete.
+
+    Args:
+        path: of the file; replaced if it exists.
+        data: its content.
+        durable: whether to wait for the disk. False suits a file that can be written again from another one: readers
+            see the old or the new content too, but a power failure may lose both.
 
     Raises:
         OSError: the disk failed; the old file is unchanged.
@@ -64,13 +72,15 @@ def write_atomic(path: Path, data: bytes) -> None:
     try:
         with open(staging, "xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(staging, path)
     except BaseException:
         staging.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -2,7 +2,10 @@
 
 import os
 import platform
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_NO_LIMIT = 2**60  # bytes: control groups of version 1 have a number for "no limit"
 
 
 def cpu() -> tuple[str, list[str]]:
@@ -26,3 +29,43 @@ def all_cores() -> int:
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Returns the number of cores whose time the control group of this process may use; None without a limit."""
+    quotas = []
+    for folder in _control_groups(root, "cpu"):
+        quota, _, period = _read(folder / "cpu.max").partition(" ")  # version 2
+        if not quota:  # version 1
+            quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota.isdecimal() and period.isdecimal() and int(period):
+            quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Returns the limit of the control group of this process in bytes; None without one."""
+    limits = []
+    for folder in _control_groups(root, "memory"):
+        text = _read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes")
+        if text.isdecimal() and int(text) < _NO_LIMIT:
+            limits.append(int(text))
+    return min(limits, default=None)
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yields the folders of this process's control group and of those above it, versions 2 and 1."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / (controller if controllers else "")
+        group = PurePosixPath(path)
+        yield from (mount / str(one).lstrip("/") for one in (group, *group.parents))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

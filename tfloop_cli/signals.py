@@ -1,10 +1,12 @@
 """Ctrl-C and other signals: the first one stops the training after the current step, the second one at once."""
 
+import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Self
@@ -13,8 +15,9 @@ from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import EpochDone, Event, Progress, Stopped
 
 _STOPPING = "stopping after this step; a second signal stops at once"
+_STOPPING_PROGRAM = "stopping after this step"
 _NOTHING_TO_SAVE = "stopped; there is nothing new to save yet"
-_CODES = {
+CODES = {
     signal.SIGHUP: ExitCode.HANGUP,  # the terminal went away
     signal.SIGINT: ExitCode.INTERRUPTED,
     signal.SIGTERM: ExitCode.TERMINATED,
@@ -26,16 +29,50 @@ def exit_on_signals() -> None:
     """Lets a signal end the process at once, with its exit code and no traceback: nothing needs saving yet."""
     for number in _handled():
         signal.signal(number, _exit)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _CODES)  # `__main__` blocks them
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, CODES)  # `__main__` blocks them
+
+
+class SignalError(BaseException):
+    """A signal was received in `raise_on_signals`.
+
+    Args:
+        code: the exit code for it.
+    """
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
+    """A context in which the first signal raises `SignalError`, so that temporary files are removed.
+
+    Python handles signals in the main thread only: in another thread, the context does nothing.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for one in before:
+            signal.signal(one, _exit)
+        raise SignalError(CODES[signal.Signals(number)])
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handle) for number in _handled()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _handled() -> list[signal.Signals]:
     """Returns the signals to handle: not a SIGHUP that is ignored, which is what `nohup` does."""
-    return [one for one in _CODES if one != signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
+    return [one for one in CODES if one != signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
-    os._exit(_CODES[signal.Signals(number)])
+    os._exit(CODES[signal.Signals(number)])
 
 
 @dataclass(frozen=True)
@@ -59,15 +96,17 @@ class Interrupts:
         notify: prints what happens next; called in a thread.
         idle: whether there is nothing new to save yet, so that the first signal may end the process at once.
             Compiling the first step takes seconds.
+        ends_process: whether a signal may end the process; in a Python program it only stops the training.
 
     Attributes:
         signal: the first signal that was received, else None. The loop checks it after every call.
         idle: as above; `until_stopped` resets it.
     """
 
-    def __init__(self, notify: Callable[[str], None], *, idle: bool = False) -> None:
+    def __init__(self, notify: Callable[[str], None], *, idle: bool = False, ends_process: bool = True) -> None:
         self.signal: StopSignal | None = None
-        self.idle = idle
+        self.idle = idle and ends_process
+        self._ends_process = ends_process
         self._notify = notify
         self._thread: threading.Thread | None = None
         self._notifier: threading.Thread | None = None
@@ -109,16 +148,18 @@ class Interrupts:
     def _watch(self) -> None:
         while received := os.read(self._reader, 1):
             number = received[0]
-            if number not in _CODES:  # another Python signal handler also writes to the pipe
+            if number not in CODES:  # another Python signal handler also writes to the pipe
                 continue
             if self.signal is not None:
-                if number == signal.SIGHUP:  # a terminal that closes sends several: the shell's and the system's
+                if (
+                    number == signal.SIGHUP or not self._ends_process
+                ):  # a terminal that closes sends several: the shell's and the system's
                     continue
-                os._exit(_CODES[signal.Signals(number)])
+                os._exit(CODES[signal.Signals(number)])
             name = signal.Signals(number).name
-            self.signal = StopSignal(name, _CODES[signal.Signals(number)])
+            self.signal = StopSignal(name, CODES[signal.Signals(number)])
             # Printed in a thread: a terminal paused by Ctrl-S, or a full pipe, must not block the second signal.
-            line = _NOTHING_TO_SAVE if self.idle else _STOPPING
+            line = _NOTHING_TO_SAVE if self.idle else _STOPPING if self._ends_process else _STOPPING_PROGRAM
             self._notifier = threading.Thread(target=self._notify, args=[f"{name}: {line}"], daemon=True)
             self._notifier.start()
             if self.idle:
@@ -132,7 +173,7 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
 
 def _reset_in_child() -> None:
     """Resets the handlers in a forked child (such as a user's worker pool), and detaches it from our watcher."""
-    for number in _CODES:
+    for number in CODES:
         if signal.getsignal(number) in (_do_nothing, _exit):
             signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
@@ -141,17 +182,22 @@ def _reset_in_child() -> None:
 os.register_at_fork(after_in_child=_reset_in_child)
 
 
-def until_stopped(events: Iterator[Event], interrupts: Interrupts, deadline: float) -> Iterator[Event]:
+def until_stopped(
+    events: Iterator[Event], interrupts: Interrupts, deadline: float, last_epoch: int | None = None
+) -> Iterator[Event]:
     """Yields events until a signal arrives or the deadline passes; then yields `Stopped` as the last event.
 
     Args:
         events: of the training loop; the training state does not change between two of them.
         interrupts: an entered context.
         deadline: seconds on the monotonic clock.
+        last_epoch: the deadline passes after this epoch; None for no such epoch.
     """
     for event in events:
         interrupts.idle = False
         yield event
+        if isinstance(event, EpochDone) and event.epoch == last_epoch:
+            deadline = -math.inf
         if isinstance(event, Progress | EpochDone) and (interrupts.signal or time.monotonic() > deadline):
             yield Stopped(interrupts.reason, event.step)
             return

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
@@ -13,7 +14,7 @@ class Threshold:
     """A limit for a metric.
 
     Attributes:
-        option: the option that set it: "--fail-under" or "--fail-over".
+        option: the option that set it: "--fail-under" or "--fail-over"; in a subclass another one.
         metric: name of the metric.
         limit: the lowest allowed value; with --fail-over, the highest.
     """
@@ -22,15 +23,30 @@ class Threshold:
     metric: str
     limit: float
 
+    @property
+    def is_lower(self) -> bool:
+        """Whether the limit is the lowest allowed value."""
+        return self.option == "--fail-under"
+
+    @property
+    def typed(self) -> str:
+        """The option with its value."""
+        return f"{self.option} {self.metric}={self.limit:g}"
+
+    @property
+    def rule(self) -> str:
+        """What is checked: "accuracy >= 0.97"."""
+        return f"{self.metric} {'>=' if self.is_lower else '<='} {self.limit:g}"
+
     def failure(self, metrics: Mapping[str, float]) -> str | None:
         """Returns a message with the distance to the limit if the threshold failed; None if it passed.
 
         A threshold fails if its metric is NaN, or was not evaluated.
         """
         if self.metric not in metrics:
-            return f"{self.metric} was not evaluated: `{self.option} {self.metric}={self.limit:g}` could not be checked"
+            return f"{self.metric} was not evaluated: `{self.typed}` could not be checked"
         value = metrics[self.metric]
-        if self.option == "--fail-under":
+        if self.is_lower:
             failed, side = not value >= self.limit, "under"
         else:
             failed, side = not value <= self.limit, "over"
@@ -38,14 +54,16 @@ class Threshold:
         return f"{self.metric} {value:.6g} is {side} {self.limit:g}{distance}" if failed else None
 
 
-def parse_thresholds(fail_under: Iterable[str], fail_over: Iterable[str]) -> list[Threshold]:
-    """Parses the values of `--fail-under` and `--fail-over`.
+def parse_thresholds(
+    fail_under: Iterable[str], fail_over: Iterable[str], option: str = "--fail-under", example: str = "accuracy=0.97"
+) -> list[Threshold]:
+    """Parses the values of `--fail-under` and `--fail-over`; or of another `option` in place of the first.
 
     Raises:
         TfloopError: a value is not METRIC=NUMBER (exit code 2).
     """
     thresholds = []
-    for option, texts in (("--fail-under", fail_under), ("--fail-over", fail_over)):
+    for name, texts in ((option, fail_under), ("--fail-over", fail_over)):
         for text in texts:
             metric, _, number = text.partition("=")
             try:
@@ -53,9 +71,9 @@ def parse_thresholds(fail_under: Iterable[str], fail_over: Iterable[str]) -> lis
             except ValueError:
                 limit = math.nan
             if not metric.strip() or not math.isfinite(limit):
-                problem = "must be METRIC=NUMBER, such as accuracy=0.97"
-                raise TfloopError(problems=[Problem(problem, file=f"{option} {text}")])
-            thresholds.append(Threshold(option, metric.strip(), limit))
+                problem = f"must be METRIC=NUMBER, such as {example}"
+                raise TfloopError(problems=[Problem(problem, file=f"{name} {text}")])
+            thresholds.append(Threshold(name, metric.strip(), limit))
     return thresholds
 
 
@@ -70,7 +88,7 @@ def require_metrics(thresholds: Iterable[Threshold], metrics: Sequence[str], spl
     """
     problems = []
     for threshold in thresholds:
-        place = f"{threshold.option} {threshold.metric}={threshold.limit:g}"
+        place = threshold.typed
         if split not in splits:
             hint = f"the dataset has {', '.join(f'`{name}`' for name in splits)}"
             problems.append(Problem(f"the dataset has no split `{split}` to check it on", file=place, hint=hint))
@@ -88,6 +106,11 @@ def require_passed(thresholds: Iterable[Threshold], split: str, metrics: Mapping
     if failures:
         problems = [Problem(f"{split} {failure}") for failure in failures]
         raise TfloopError(problems=problems, code=ExitCode.THRESHOLD_FAILED)
+
+
+def check_document(threshold: Threshold, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Returns the result of a threshold as plain data: metric, rule, and the reason if it failed."""
+    return {"metric": threshold.metric, "rule": threshold.rule, "failure": threshold.failure(metrics)}
 
 
 def exit_code(
@@ -116,7 +139,7 @@ def exit_code(
     return code
 
 
-def parse_seconds(text: str | None) -> float:
+def parse_seconds(text: str | None, option: str = "--max-time") -> float:
     """Parses a duration (90, 90s, 30m or 1.5h) into seconds; None is infinite.
 
     Raises:
@@ -127,5 +150,5 @@ def parse_seconds(text: str | None) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not match:
         message = "must be a duration, such as 90s, 30m or 1.5h"
-        raise TfloopError(problems=[Problem(message, file=f"--max-time {text}")])
+        raise TfloopError(problems=[Problem(message, file=f"{option} {text}")])
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

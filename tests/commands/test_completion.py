@@ -80,7 +80,7 @@ def test_unknown_shell_suggests_nearest() -> None:
 
 
 def test_commands_and_options_are_completed(complete) -> None:
-    assert complete("tfloop tr") == ["train"]
+    assert complete("tfloop tr") == ["train", "track"]
     assert complete("tfloop config ") == ["show", "check", "schema"]
     assert complete("tfloop train --ep") == ["--epochs"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tfloop_cli.config.data_paths import data_layers, dataset_of, is_data, lacks_target
+from tfloop_cli.config.data_paths import data_sets, dataset_of, is_data, lacks_target, name_of
 from tfloop_cli.errors import TfloopError
 
 
@@ -52,25 +52,42 @@ def test_folder_without_known_files_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "layers"),
+    ("name", "message"), [("a.zip", "an archive"), ("a.tar.gz", "an archive"), ("a.png", "one image")]
+)
+def test_archive_or_image_is_no_data(name: str, message: str) -> None:
+    assert is_data(name)
+    with pytest.raises(TfloopError, match=f"{name}: this is {message}"):
+        dataset_of(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sets"),
     [
-        (("a b.csv", None, "price", True), (["tabular"], ["dataset={\"name\": \"table\", \"train\": \"a b.csv\"}",
-                                                          "dataset.target=\"price\""])),
-        (("a.csv", "text", "kind", True), (["text"], ["dataset={\"name\": \"text\", \"train\": \"a.csv\"}",
-                                                       "dataset.target=\"kind\""])),
-        (("a.npz", None, None, False), ([], ["dataset={\"name\": \"arrays\", \"path\": \"a.npz\"}"])),
-        ((None, "mnist", None, True), (["tabular"], ["dataset={\"name\": \"mnist\"}"])),
-        ((None, None, "[a, b]", True), ([], ["dataset.target=[a, b]"])),
-        ((None, None, None, True), ([], [])),
+        (("a b.csv", "table", "price"), ["dataset={\"name\": \"table\", \"train\": \"a b.csv\"}",
+                                         "dataset.target=\"price\""]),
+        (("a.csv", "text", "kind"), ["dataset={\"name\": \"text\", \"train\": \"a.csv\"}",
+                                     "dataset.target=\"kind\""]),
+        (("a.npz", "arrays", None), ["dataset={\"name\": \"arrays\", \"path\": \"a.npz\"}"]),
+        ((None, "mnist", None), ["dataset={\"name\": \"mnist\"}"]),
+        ((None, None, "[a, b]"), ["dataset.target=[a, b]"]),
+        ((None, None, None), []),
     ],
 )  # fmt: skip
-def test_layers_of_data(arguments: tuple, layers: tuple[list[str], list[str]]) -> None:
-    assert data_layers(*arguments) == layers
+def test_assignments_of_data(arguments: tuple, sets: list[str]) -> None:
+    assert data_sets(*arguments) == sets
 
 
 def test_dataset_that_reads_no_file_is_an_error() -> None:
     with pytest.raises(TfloopError, match="the dataset `mnist` does not read a file"):
-        data_layers("a.csv", "mnist", None, preset=True)
+        data_sets("a.csv", "mnist", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a b.csv", "a b"), ("x/data.v2.csv.gz", "data.v2"), ("photos/", "photos"), ("a/*.csv", None), ("d.npz", "d")],
+)
+def test_name_of_data(path: str, name: str | None) -> None:
+    assert name_of(path) == name
 
 
 @pytest.mark.parametrize(
@@ -86,5 +103,5 @@ def test_dataset_that_reads_no_file_is_an_error() -> None:
 def test_table_without_a_target(
     path: str, target: str | None, sets: list[str], configs: list[str], lacks: bool
 ) -> None:
-    own = data_layers(path, None, target, preset=True)[1]
+    own = data_sets(path, dataset_of(path), target)
     assert lacks_target([*own, *sets], configs) == lacks

@@ -9,7 +9,7 @@ import pytest
 from tfloop_cli.commands.config import schema
 from tfloop_cli.config.loading import load, to_mapping
 from tfloop_cli.config.precedence import shipped_folder, shipped_names
-from tfloop_cli.config.suggestions import COMPONENT_KEYS
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS
 from tfloop_cli.config.yaml_positions import Source, parse
 from tfloop_cli.registry.declarations import Declaration
 
@@ -59,9 +59,9 @@ COMPONENTS = [
 def test_schema_accepts_component_as_name_and_as_mapping(validator: Any, key: str, declaration: Declaration) -> None:
     mapping = {"name": declaration.name, **declaration.defaults(), **required_arguments(declaration)}
     for value in (declaration.name, mapping):
-        validator.validate(GOOD | {key: [value] if key == "augment" else value})
+        validator.validate(GOOD | {key: [value] if key in LISTS else value})
     wrong = mapping | {"unknown_argument": 1}
-    assert not validator.is_valid(GOOD | {key: [wrong] if key == "augment" else wrong})
+    assert not validator.is_valid(GOOD | {key: [wrong] if key in LISTS else wrong})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_schema_has_descriptions_of_components_and_arguments(
     validator: Any, key: str, declaration: Declaration
 ) -> None:
     component = validator.schema["properties"][key]
-    choices = (component["items"] if key == "augment" else component)["oneOf"]
+    choices = (component["items"] if key in LISTS else component)["oneOf"]
     (mapping,) = (one for one in choices if one.get("properties", {}).get("name") == {"const": declaration.name})
     assert mapping["description"] == declaration.summary
     descriptions = {name: one.get("description", "") for name, one in mapping["properties"].items() if name != "name"}

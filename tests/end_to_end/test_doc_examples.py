@@ -1,4 +1,4 @@
-"""The examples in docs/extending.md and docs/getting-started.md are run from the text of the pages."""
+"""The examples in docs/extending.md, docs/getting-started.md and docs/python.md are run from the text of the pages."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def run(command: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("extending")
-    assert len(write_files("extending.md", folder)) == 11
+    assert len(write_files("extending.md", folder)) == 12
     return folder
 
 
@@ -95,3 +95,14 @@ def test_getting_started_commands_run_in_order(tmp_path: Path) -> None:
         outputs[command] = run(short, tmp_path)
     assert float(re.search(r"accuracy (0\.\d+)", outputs["tfloop train mnist.yaml"])[1]) > 0.94
     assert "precision" in outputs["tfloop evaluate last"]
+
+
+@pytest.mark.parametrize("name", ["digits.py", "arrays.py"])
+def test_python_example_runs(name: str, tmp_path: Path) -> None:
+    assert write_files("python.md", tmp_path) == ["digits.py", "arrays.py"]
+    environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
+    done = subprocess.run(
+        [sys.executable, name], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "accuracy" in done.stdout

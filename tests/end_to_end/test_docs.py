@@ -332,7 +332,7 @@ EVENTS = {
         run="", step=0, config={}, epochs=1, steps_per_epoch=1, examples_per_epoch=1, metrics=(),
         skipped_examples={"train": 1},
     ),
-    "epoch": EpochDone(1, 1, {}, {}, 1.0, 1.0, 1.0, retraces=1, skipped_batches=1),
+    "epoch": EpochDone(1, 1, {}, {}, 1.0, 1.0, 1.0, retraces=1, skipped_batches=1, learning_rate=0.1),
     "evaluation": Evaluated("test", 1, {}, ""),
     "end": RunEnded("completed", "", "", "", 1.0),
 }  # fmt: skip
@@ -387,7 +387,7 @@ def test_architecture_has_every_package() -> None:
     text = section("architecture.md", "Packages")
     for path in (ROOT / "tfloop_cli").iterdir():
         if path.name not in ("__init__.py", "__pycache__", "assets"):
-            name = f"{path.name}/" if path.is_dir() else path.name if path.name in text else path.stem
+            name = f"{path.name}/" if path.is_dir() else path.name if f"`{path.name}" in text else path.stem
             assert f"`{name}" in text, name
 
 

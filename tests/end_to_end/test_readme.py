@@ -22,7 +22,8 @@ def commands(app: typer.Typer, prefix: str = "tfloop") -> dict[str, typer.models
     """Returns every command by what a user types: "tfloop config show"."""
     found = {f"{prefix} {one.name or one.callback.__name__}": one for one in app.registered_commands}
     for group in app.registered_groups:
-        found |= commands(group.typer_instance, f"{prefix} {group.name}")
+        named = isinstance(group.name, str)  # the commands of a group without a name are at the top level
+        found |= commands(group.typer_instance, f"{prefix} {group.name}" if named else prefix)
     return found
 
 

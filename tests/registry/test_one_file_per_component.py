@@ -111,6 +111,28 @@ def new_augmentation(*, offset: Fraction = 0.1):
     LOG
     return lambda images, seed: images + offset
 ''',
+    "trackers": '''\
+from tfloop_cli import trackers
+
+
+@trackers.register("new_tracker")
+class NewTracker:
+    """A new tracker."""
+
+    packages = {}
+
+    def __init__(self, *, suffix: str = "txt"):
+        LOG
+
+    def start(self, run):
+        return "nowhere"
+
+    def log(self, step, metrics, time):
+        """Not kept."""
+
+    def finish(self, status):
+        """Nothing is open."""
+''',
 }
 
 CONFIG = {
@@ -120,6 +142,7 @@ CONFIG = {
     "optimizer": "new_optimizer",
     "schedule": {"name": "new_schedule", "factor": 1.0},
     "augment": ["new_augmentation"],
+    "tracking": ["new_tracker"],
     "epochs": 1,
     "batch_size": 8,
     "device": "cpu",

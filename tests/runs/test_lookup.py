@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.run_folders import write_run
 from tfloop_cli.cli import app
-from tfloop_cli.config.loading import dump
+from tfloop_cli.config.loading import dump, load
 from tfloop_cli.config.schema import Config
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.files import write_json
 from tfloop_cli.hardware import all_cores
 from tfloop_cli.runs import checkpoints
+from tfloop_cli.runs.checkpoints import manifest_bytes
 from tfloop_cli.runs.code_copies import copy_code
 from tfloop_cli.runs.folder import RunFolder
-from tfloop_cli.runs.lookup import choose_run
+from tfloop_cli.runs.lookup import choose_run, resume_run
 from tfloop_cli.runs.metadata import load_metadata
 from tfloop_cli.runs.start import TrainOptions, open_run
 from tfloop_cli.terminal.console import Console
@@ -345,3 +347,18 @@ def test_run_folder_is_looked_at_once(tfloop, monkeypatch: pytest.MonkeyPatch) -
     for _ in range(2):
         tfloop("train exp.yaml -o here --resume")
     assert calls == [Path("here")] * 2
+
+
+def test_checkpoint_of_a_copy_of_the_run_is_recorded(tmp_path: Path) -> None:
+    run, copy = (RunFolder(write_run(tmp_path / name, meta={"run_id": "one"})) for name in ("run", "copy"))
+    checkpoint = copy.checkpoints / "step-00000010"
+    checkpoint.mkdir(parents=True)
+    manifest = {
+        "schema": 3, "step": 10, "epoch": 1, "best_step": 10, "size": 0, "sha256": "", "weights_sha256": "",
+        "config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 30, "epoch_start": 10,
+        "train_examples": 100,
+    }  # fmt: skip
+    (checkpoint / "manifest.json").write_bytes(manifest_bytes(manifest))
+    options = TrainOptions("run", checkpoint=str(checkpoint))
+    _, chosen = resume_run(run, load([str(run.config)]).config, options)
+    assert chosen.started_from == {"run": str(copy.path), "run_id": "one", "checkpoint": "step-00000010"}

@@ -136,3 +136,56 @@ def test_summary_of_a_resumed_run_has_the_best_epoch_of_its_state(
     resumed.handle(ENDED)
     found = json.loads(run.summary.read_text())["best"]
     assert (found and found["epoch"]) == best
+
+
+def test_history_has_one_row_per_epoch(tmp_path: Path, warnings: list[str]) -> None:
+    run = RunFolder(tmp_path)
+    recorder = Recorder(run, warnings.append)
+    recorder.restore_history(0, -1)
+    assert run.history.read_text() == "epoch,step,seconds,examples_per_second\n"
+    for event in EVENTS:
+        recorder.handle(event)
+    assert run.history.read_text().splitlines() == [
+        "epoch,step,seconds,examples_per_second,train/loss,validation/loss",
+        "1,10,3.0,1000.25,0.5,0.25",
+        "2,20,3.0,1000.25,0.25,0.125",
+        "3,30,3.0,1000.25,nan,nan",
+    ]
+
+
+def test_history_of_a_resumed_run_has_each_epoch_once(tmp_path: Path, warnings: list[str]) -> None:
+    run = RunFolder(tmp_path)
+    first = Recorder(run, warnings.append)
+    for event in EVENTS:
+        first.handle(event)
+    uninterrupted = run.history.read_bytes()
+    second = Recorder(run, warnings.append)
+    second.restore_history(1, 10)
+    assert len(run.history.read_text().splitlines()) == 2
+    for event in EVENTS[3:]:
+        second.handle(event)
+    assert run.history.read_bytes() == uninterrupted
+    assert list(tmp_path.glob(".*.tmp")) == []
+
+
+def test_history_has_empty_cells_for_missing_metrics(tmp_path: Path, warnings: list[str]) -> None:
+    recorder = Recorder(RunFolder(tmp_path), warnings.append)
+    recorder.handle(EpochDone(1, 10, {"loss": 0.5}, None, 2.5, 0.5, 1000.0))
+    recorder.handle(EpochDone(2, 20, {"loss": 0.5, "a, b": 1.0}, {"loss": 1.0}, 2.5, 0.5, 1000.0))
+    assert (tmp_path / "history.csv").read_text().splitlines() == [
+        'epoch,step,seconds,examples_per_second,train/loss,"train/a, b",validation/loss',
+        "1,10,3.0,1000.0,0.5,,",
+        "2,20,3.0,1000.0,0.5,1.0,1.0",
+    ]
+
+
+def test_history_has_the_learning_rate(tmp_path: Path, warnings: list[str]) -> None:
+    """Of 0, at the end of a schedule, too; NaN is left out, so that the epoch can be read again."""
+    recorder = Recorder(RunFolder(tmp_path), warnings.append)
+    for number, rate in enumerate((0.5, 0.0, NAN), 1):
+        recorder.handle(EpochDone(number, 10, {"loss": 0.5}, None, 2.5, 0.5, 1000.0, learning_rate=rate))
+    written = (tmp_path / "history.csv").read_text()
+    assert [line.split(",")[4] for line in written.splitlines()] == ["learning_rate", "0.5", "0.0", ""]
+    recorder = Recorder(RunFolder(tmp_path), warnings.append)
+    assert [one.learning_rate for one in recorder.restore_history(3, -1)] == [0.5, 0.0, None]
+    assert (tmp_path / "history.csv").read_text() == written

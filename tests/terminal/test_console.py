@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
-from tfloop_cli.terminal.console import CLOSED_PIPE, Console
+from tfloop_cli.terminal.console import Console
 
 ERROR = TfloopError(
     code=ExitCode.DATA,
@@ -173,7 +173,7 @@ def test_closed_pipe_ends_process_quietly(redirection: str) -> None:
         capture_output=True,
         text=True,
     )
-    assert completed.returncode == CLOSED_PIPE
+    assert completed.returncode == ExitCode.CLOSED_PIPE
     assert set(completed.stdout + completed.stderr) <= set("xy\n")
 
 

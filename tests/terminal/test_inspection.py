@@ -78,9 +78,34 @@ def test_document_has_everything_but_thumbnails(shown) -> None:
         "name": "test", "examples": 300, "classes": {"a": 300, "b": 0}, "targets": None, "repeated": 0,
     }  # fmt: skip
     assert document["findings"] == [
-        {"kind": "missing_class", "message": EVENT.findings[0].message, "split": "test", "column": None, "count": 1}
+        {
+            "kind": "missing_class",
+            "message": EVENT.findings[0].message,
+            "split": "test",
+            "column": None,
+            "count": 1,
+            "places": [],
+        }
     ]
     assert "thumbnails" not in document
+
+
+@pytest.mark.parametrize(
+    ("count", "known", "last"),
+    [
+        (12, 12, "  - and 2 more: all are in the document of `--json`"),
+        (30, 12, "  - and 20 more"),  # some are not known
+        (10, 10, "  - 9.png"),
+        (5, 1, "- train: skipped"),  # its message has it
+    ],
+)
+def test_ten_places_of_a_finding_are_shown(shown, count: int, known: int, last: str) -> None:
+    places = tuple(f"{number}.png" for number in range(known))
+    out = shown(replace(EVENT, findings=(Finding("", "train: skipped", "train", count=count, places=places),)))
+    lines = out.partition("1 finding\n")[2].splitlines()
+    assert lines[:1] == ["- train: skipped"]
+    assert lines[1:11] == ([f"  - {number}.png" for number in range(10)] if known > 1 else [])
+    assert lines[-1] == last
 
 
 def test_wide_examples_are_turned(shown) -> None:

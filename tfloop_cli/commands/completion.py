@@ -6,10 +6,10 @@ from pathlib import Path
 
 from typer.completion import completion_init, get_completion_script  # type: ignore[attr-defined]
 
+from tfloop_cli.config.keys import all_paths
 from tfloop_cli.config.precedence import shipped_names
-from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest, nested_fields
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, nearest
+from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.folder import list_runs
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -71,6 +71,11 @@ def kinds(incomplete: str) -> list[str]:
     return _matching([*(registry.plural for registry in COMPONENT_KEYS.values()), "configs"], incomplete)
 
 
+def trackers(incomplete: str) -> list[str]:
+    """Returns the names of trackers."""
+    return _matching(COMPONENT_KEYS["tracking"].names(), incomplete)
+
+
 def components(incomplete: str, kind: str | None = None) -> list[str]:
     """Returns the names of a kind of `tfloop list`, plural or singular; of all kinds without it."""
     names = {registry.plural: registry.names() for registry in COMPONENT_KEYS.values()} | {"configs": shipped_names()}
@@ -88,15 +93,14 @@ def assignments(incomplete: str) -> list[str]:
 
 
 def keys(incomplete: str) -> list[str]:
-    """Returns the dotted names of all config keys, with the arguments of all components."""
-    found = []
-    for key, field in Config.model_fields.items():
-        found.append(key)
-        found += [f"{key}.{inner}" for inner in nested_fields(field.annotation)]
-        if key in COMPONENT_KEYS and key != "augment":
-            arguments = {one.name for item in COMPONENT_KEYS[key].declarations() for one in item.parameters}
-            found += [f"{key}.{name}" for name in sorted(arguments)]
-    return _matching(found, incomplete)
+    """Returns the dotted names of all config keys that can be set, with the arguments of all components."""
+    lists = tuple(f"{key}." for key in LISTS)
+    return _matching((path for path in all_paths() if not path.startswith(lists)), incomplete)
+
+
+def explained(incomplete: str) -> list[str]:
+    """Returns what `tfloop explain` explains: keys and, after a digit, exit codes."""
+    return _matching([*all_paths(), *(str(int(code)) for code in ExitCode)], incomplete)
 
 
 def devices(incomplete: str) -> list[str]:
@@ -107,6 +111,11 @@ def devices(incomplete: str) -> list[str]:
 def splits(incomplete: str) -> list[str]:
     """Returns the usual names of splits."""
     return _matching(["test", "validation", "train"], incomplete)
+
+
+def formats(incomplete: str) -> list[str]:
+    """Returns the values of `tfloop export --format`."""
+    return _matching(["keras", "saved_model", "litert", "onnx", "openvino"], incomplete)
 
 
 def _matching(candidates: Iterable[str], incomplete: str) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from tfloop_cli.config.loading import Resolved, dump, to_mapping
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import COMPONENT_KEYS
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS
 from tfloop_cli.config.warnings import config_warnings
 from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.registry import Component, Registry, datasets
@@ -57,7 +57,7 @@ def schema_mapping() -> dict[str, Any]:
     for key, registry in COMPONENT_KEYS.items():
         about = {"description": made["properties"][key]["description"]}
         default = Config.model_fields[key].default
-        if key == "augment":
+        if key in LISTS:
             made["properties"][key] = {
                 **about,
                 "type": "array",

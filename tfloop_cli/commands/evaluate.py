@@ -1,31 +1,24 @@
 """`tfloop evaluate`: evaluates the weights of a run on a split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from tfloop_cli.config.loading import from_mapping
-from tfloop_cli.engine import runtime
+from tfloop_cli.commands.opening import compared_fingerprint, open_checkpoint, run_path, set_up
+from tfloop_cli.config.data_paths import DATA
 from tfloop_cli.engine.checkpoints.storage import restore
-from tfloop_cli.engine.data import Data, build_data
-from tfloop_cli.engine.data.build_context import DATA
+from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.tasks import build_task, evaluated_metrics
 from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.events import Evaluated
-from tfloop_cli.registry import plugins
-from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
-from tfloop_cli.runs.code_copies import code_to_load
-from tfloop_cli.runs.folder import RunFolder, run_of
-from tfloop_cli.runs.metadata import trained_config
+from tfloop_cli.events import Consumer, Evaluated, to_each
+from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions
+from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.terminal.console import Console
-from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
-from tfloop_cli.thresholds import Threshold, require_metrics, require_passed
-
-MOST_CONFUSED = 10  # pairs of classes
+from tfloop_cli.terminal.scores import show_scores
+from tfloop_cli.thresholds import Threshold, check_document, require_metrics, require_passed
 
 
 @dataclass(frozen=True)
@@ -40,6 +33,7 @@ class Options:
         thresholds: limits for the metrics of the split.
         code: the user's own modules.
         trust_code: whether to run the copies of such modules in the run folder.
+        consumers: get the metrics before the thresholds are checked.
     """
 
     split: str = "test"
@@ -49,30 +43,41 @@ class Options:
     thresholds: list[Threshold] = field(default_factory=list)
     code: list[Path] = field(default_factory=list)
     trust_code: bool = False
+    consumers: Sequence[Consumer] = ()
 
 
 def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
-    """Builds the model from the config of a checkpoint, and evaluates it on every example of a split or of other data.
-
-    Examples are encoded as the run's. The training file is read only if the split is held out of it.
+    """Evaluates a run, and prints its metrics, the scores of each class, and the most confused pairs of classes.
 
     Args:
         folder: a run folder or a checkpoint folder.
         options: see `Options`.
         console: prints the scores.
     """
-    checkpoint = Checkpoint.open(
-        folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, options.checkpoint)
-    )
-    copies = RunFolder(checkpoint.path.resolve().parent.parent).code
-    code, only = code_to_load(copies, checkpoint.manifest, options.code, options.trust_code)
-    plugins.load(code, console.warn, only)
-    trained, changes = trained_config(checkpoint), {"device": options.device}
-    if trained.get("kernels") == "native":
-        changes["kernels"] = "auto"  # this machine may not have the C++ operations
-    config = from_mapping(trained | changes, str(checkpoint.path))
-    with console.quiet_stderr():
-        config = runtime.setup(config, console.note)
+    checkpoint, evaluation, class_names = measure(folder, options, console)
+    facts = {"run": run_path(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
+    evaluated = Evaluated(evaluation.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
+    to_each(*options.consumers)(evaluated)
+    if options.thresholds:
+        facts["checks"] = [check_document(one, evaluation.metrics) for one in options.thresholds]
+    scores, confused = [], []
+    if class_names:
+        counts = confusion_matrix(evaluation.labels, evaluation.predictions, len(class_names))
+        scores, confused = class_scores(counts, class_names), confusions(counts, class_names)
+    show_scores(console, evaluated, scores, confused, facts)
+    require_passed(options.thresholds, evaluation.split, evaluation.metrics)
+    return ExitCode.DONE
+
+
+def measure(folder: Path, options: Options, console: Console) -> tuple[Checkpoint, Evaluation, tuple[str, ...]]:
+    """Builds the model from the config of a checkpoint, and evaluates it on every example of a split or of other data.
+
+    Examples are encoded as the run's. The training file is read only if the split is held out of it.
+
+    Returns the checkpoint, the evaluation, and the names of the classes; no names if it has no predicted classes.
+    """
+    checkpoint = open_checkpoint(folder, options.checkpoint)
+    config = set_up(checkpoint, options.device, options.code, options.trust_code, console)
     encoders, split = checkpoint.encoders() or {}, DATA if options.data else options.split
     how = {"split": split, "other": options.data, "progress": console.show_progress}
     data = build_data(config, console.warn, encoders or None, **how)
@@ -84,73 +89,11 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
     state = build_state(task, data, config, checkpoint.manifest["total_steps"])
     require_metrics(options.thresholds, evaluated_metrics(task), split, data.splits)
-    fingerprint = _compared_fingerprint(data, split, checkpoint, console)
+    fingerprint = compared_fingerprint(data, split, checkpoint, console)
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
 
-    facts = {"run": _run_of(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
-    console.info(f"evaluating {checkpoint.path} (step {facts['step']:,}, epoch {facts['epoch']})")
+    step, epoch = checkpoint.manifest["step"], checkpoint.manifest["epoch"]
+    console.info(f"evaluating {checkpoint.path} (step {step:,}, epoch {epoch})")
     with data.explain_errors():
         evaluation = Evaluator(state, data, task, config).run_with_predictions(split)
-    evaluated = Evaluated(split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
-    names = () if evaluation.labels is None else data.spec.class_names
-    counts = confusion_matrix(evaluation, len(names))
-    show_scores(console, evaluated, class_scores(counts, names), confusions(counts, names), facts)
-    require_passed(options.thresholds, split, evaluation.metrics)
-    return ExitCode.DONE
-
-
-def _compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console: Console) -> str | None:
-    """Returns the fingerprint of the data if it is that of the run or has changed; None if they cannot be compared.
-
-    Raises:
-        TfloopError: the split is held out of a training split that has changed, so it would have other examples (exit
-            code 4).
-    """
-    if "train" not in data.splits:
-        return None
-    trained = checkpoint.manifest["data"]
-    if data.fingerprint != trained and data.run_splits.is_held_out(split):
-        raise TfloopError(
-            f"the training data has changed since training, so the examples that were held out for `{split}` are not "
-            "known",
-            hint="undo the change, or evaluate other data: `--data FILE_OR_FOLDER`",
-            code=ExitCode.DATA,
-        )
-    if data.fingerprint != trained:
-        console.warn("the data has changed since training: the metrics may not be comparable")
-    return data.fingerprint
-
-
-def _run_of(checkpoint: Checkpoint) -> str | None:
-    """Returns the path of the run folder of a checkpoint; None for a checkpoint that was copied without its run."""
-    run = run_of(checkpoint.path)
-    return str(run) if run.is_run() else None
-
-
-def confusion_matrix(evaluation: Evaluation, classes: int) -> np.ndarray:
-    """Returns how often each true class (row) was predicted as each class (column): int64 [classes, classes]."""
-    counts = np.zeros((classes, classes), np.int64)
-    if evaluation.labels is None:
-        return counts[:0, :0]
-    np.add.at(counts, (evaluation.labels, evaluation.predictions), 1)
-    return counts
-
-
-def class_scores(counts: np.ndarray, names: tuple[str, ...]) -> list[ClassScore]:
-    """Returns precision, recall and F1 of each class, NaN if the denominator is 0."""
-    correct, support, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall, f1 = correct / predicted, correct / support, 2 * correct / (support + predicted)
-    rows = zip(names, precision.tolist(), recall.tolist(), f1.tolist(), support.tolist(), strict=False)
-    return [ClassScore(*row) for row in rows]
-
-
-def confusions(counts: np.ndarray, names: tuple[str, ...]) -> list[Confusion]:
-    """Returns the most confused pairs of classes, the most frequent first."""
-    wrong = counts - np.diag(np.diag(counts))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
-    pairs = [divmod(int(position), len(counts)) for position in order if wrong.flat[position]]
-    return [
-        Confusion(names[true], names[guess], int(wrong[true, guess]), float(wrong[true, guess] / counts[true].sum()))
-        for true, guess in pairs
-    ]
+    return checkpoint, evaluation, () if evaluation.labels is None else data.spec.class_names

@@ -2,6 +2,7 @@
 
 from tfloop_cli.commands.resumed_run import announce_result
 from tfloop_cli.config.schema import Config
+from tfloop_cli.events import to_each
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.metadata import save_dataset
@@ -42,8 +43,9 @@ def show_result(
     announce_result(run, config, checkpoint, options.changes, console)
     save_dataset(run, config)
     evaluated, ended = events
+    emit = to_each(*options.consumers, display)
     if evaluated:
-        display.handle(evaluated)
-    display.handle(ended)
+        emit(evaluated)
+    emit(ended)
     require_passed(options.thresholds, "test", evaluated.metrics if evaluated else {})
     return True

@@ -8,9 +8,6 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.data_summary import DataSummary
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.data import build_data
-from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.files import file_names, find_splits
-from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.image_grid import grid, png
 from tfloop_cli.engine.inspection import ImageRows, image_rows, inspect, thumbnails
 from tfloop_cli.engine.inspection.images import PER_ROW
@@ -59,17 +56,6 @@ def inspect_data(config: Config, options: Options, console: Console) -> ExitCode
         images = image_rows(data, config)
     show_data(console, summary if images is None else _with_images(summary, images, options.output, console))
     return ExitCode.DATA if options.strict and summary.findings else ExitCode.DONE
-
-
-def unknown_target(path: str) -> TfloopError:
-    """Returns the error for a table without a column to predict: it names the columns.
-
-    Raises:
-        TfloopError: the file cannot be read (exit code 4).
-    """
-    rows = first_rows(file_names(find_splits(Path(path))["train"]), DialectOptions(), (), 1)
-    names = f" of {', '.join(f'`{name}`' for name in rows[0])}" if rows else ""
-    return TfloopError(f"{path}: which column is to be predicted?", hint=f"`--target COLUMN`, one{names}")
 
 
 def _with_images(summary: DataSummary, images: ImageRows, output: Path | None, console: Console) -> DataSummary:

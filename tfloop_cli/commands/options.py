@@ -30,6 +30,13 @@ def configs(metavar: str, help_: str) -> Any:
 ConfigArguments = Annotated[
     list[str] | None, configs("CONFIG", "Config files or built-in configs; the same as --config.")
 ]
+TrainSources = Annotated[
+    list[str] | None,
+    configs(
+        "CONFIG|PATH",
+        "Config files or built-in configs, as for --config; or data: a folder, or a .csv, .parquet, .npz, ... file.",
+    ),
+]
 Sources = Annotated[
     list[str] | None,
     configs(
@@ -85,12 +92,40 @@ FailUnder = Annotated[
     list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is under X: accuracy=0.97.")
 ]
 FailOver = Annotated[list[str], typer.Option(metavar="METRIC=X", help="Exit with 3 if the metric is over X: loss=0.2.")]
+Junit = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a JUnit XML file for CI: one test case per threshold.")
+]
+Summary = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Append the metrics and thresholds to a file, as a Markdown table.")
+]
+GithubSummary = Annotated[
+    bool, typer.Option("--github-summary", help="The same for the file in GITHUB_STEP_SUMMARY, in GitHub Actions.")
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RUN|FILE", autocompletion=complete("runs"),
+        help="Compare with another run, or with what `tfloop evaluate --json` printed; needs --tolerance.",
+    ),
+]  # fmt: skip
+Tolerances = Annotated[
+    list[str],
+    typer.Option(
+        "--tolerance", metavar="METRIC=X",
+        help="Exit with 3 if the metric is worse than that of --baseline by more than X: accuracy=0.005.",
+    ),
+]  # fmt: skip
 
 # Shortcuts for keys of the config; None if not given.
 Epochs = Annotated[str | None, shortcut("epochs=N")]
 BatchSize = Annotated[str | None, shortcut("batch_size=N")]
 Device = Annotated[str | None, shortcut("device=DEVICE", " auto, cpu, gpu or gpu:N.", "devices")]
 Seed = Annotated[str | None, shortcut("seed=N")]
+LimitTrainBatches = Annotated[str | None, shortcut("limit_train_batches=N", " the batches in an epoch.")]
+LimitValidationBatches = Annotated[str | None, shortcut("limit_validation_batches=N")]
+OverfitBatches = Annotated[
+    str | None, shortcut("overfit_batches=N", " train and validate on few examples; the loss should approach 0.")
+]
 Name = Annotated[str | None, shortcut("name=NAME", " the name of the run folder.")]
 
 Run = Annotated[
@@ -122,6 +157,23 @@ Checkpoint = Annotated[
 EvaluationDevice = Annotated[
     str, typer.Option(metavar="DEVICE", autocompletion=complete("devices"), help="auto, cpu, gpu or gpu:N.")
 ]
+
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Build everything, train and evaluate a little, and forecast time, memory and disk; nothing is kept.",
+    ),
+]
+
+Report = Annotated[bool, typer.Option("--report", help="Write report.html in the run folder at the end.")]
+Profile = Annotated[
+    int,
+    typer.Option(
+        metavar="STEPS", min=0, show_default=False,
+        help="Profile about STEPS steps: the costliest operations, and a trace for TensorBoard in the run folder.",
+    ),
+]  # fmt: skip
 
 # A run: which one, and how to continue
 Output = Annotated[

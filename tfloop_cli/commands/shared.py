@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ import typer
 from typer.core import TyperCommand
 
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.terminal.console import CLOSED_PIPE, Console
+from tfloop_cli.terminal.console import Console
 
 if TYPE_CHECKING:
+    from tfloop_cli.config.data_paths import Layers
     from tfloop_cli.config.loading import Resolved
     from tfloop_cli.config.schema import Config
     from tfloop_cli.runs.start import TrainOptions
@@ -32,8 +34,17 @@ SETTINGS: dict[str, Any] = {  # of each group of commands
 }
 
 
+EXAMPLES = "\n\nExamples:\n"  # in a docstring
+
+
 class Command(TyperCommand):
-    """A command that answers an unknown option with the `--set` that does it, or with the nearest option."""
+    """A command that answers an unknown option with the `--set` that does it, or with the nearest option.
+
+    The lines of `Examples:` at the end of its docstring stay lines in `--help`.
+    """
+
+    def __init__(self, *args: Any, help: str | None = None, **others: Any) -> None:
+        super().__init__(*args, help=help and help.replace(EXAMPLES, f"\n\n\b{EXAMPLES[1:]}"), **others)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         json = "--json" in args
@@ -82,11 +93,13 @@ def error_handling(console: Console) -> Iterator[None]:
         from tfloop_cli.memory import out_of_memory
         from tfloop_cli.user_code import bug, user_error, user_traceback
 
-        if isinstance(error, SystemExit) and error.code == CLOSED_PIPE:
+        if isinstance(error, SystemExit) and error.code == ExitCode.CLOSED_PIPE:
             raise
         shown = out_of_memory(error) or user_error(error)
         if shown is None and isinstance(error, OSError) and error.filename:
             shown = disk_error(error)
+        elif shown is None and isinstance(error, FileNotFoundError):  # of `os.getcwd`, the only one without a name
+            shown = TfloopError("the current folder has been removed", hint="change to another folder")
         shown = shown or bug(error)
         console.error(shown)
         if not isinstance(error, TfloopError) and shown.code in (ExitCode.USER_CODE, ExitCode.BUG):
@@ -98,6 +111,19 @@ def error_handling(console: Console) -> Iterator[None]:
     except KeyboardInterrupt:  # before training, or in a command that has nothing to save
         console.info("stopped")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def with_data(
+    arguments: list[str], configs: list[str], dataset: str | None, target: str | None, sets: list[str]
+) -> "Layers":
+    """Returns what arguments, each a config or data, and the options on data mean; see `data_arguments.layers`."""
+    from tfloop_cli.config.data_paths import Layers, is_data
+
+    if dataset or target or any(map(is_data, arguments)):
+        from tfloop_cli.commands import data_arguments  # it loads pyarrow
+
+        return data_arguments.layers(arguments, configs, dataset, target, sets)
+    return Layers([*arguments, *configs], sets)
 
 
 def resolve(
@@ -143,8 +169,18 @@ def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterat
         gc.enable()
 
 
-def start_training(console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool) -> None:
-    """Loads TensorFlow, trains, and exits with the code of the run."""
+def start_training(
+    console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool, report: bool = False
+) -> None:
+    """Loads TensorFlow, trains, with `report` writes the report of the run, and exits with the code of the run."""
+    from tfloop_cli.tracking.children import require_packages
+
+    require_packages(config.tracking)
     with loading_tensorflow(console, offline, verbose):
         from tfloop_cli.commands import train as command
+
+        if report:
+            from tfloop_cli.commands.report_at_end import ReportAtEnd
+
+            options = replace(options, consumers=(*options.consumers, ReportAtEnd(console, bool(options.code))))
     raise typer.Exit(command.train(config, options, console))

@@ -5,10 +5,12 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from tfloop_cli.errors import TfloopError
 
+DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
 TABLE_KINDS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
@@ -19,6 +21,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif",
 )  # fmt: skip
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
     "images": ("images", "path"),
     "table": ("tabular", "train"),
@@ -34,40 +37,68 @@ _SHARD = re.compile(r"-\d+-of-\d+")  # ends the name of one of several files of 
 MAX_FILES = 1000  # of a folder that decide what it contains
 
 
+@dataclass(frozen=True)
+class Layers:
+    """What configs, data and options of the command line mean for `loading.load`.
+
+    Attributes:
+        configs: the configs, or the built-in config that suits the data.
+        sets: the `--set` assignments, with those that name the data.
+        name: what the name of a run begins with, from that of the data; None if it is that of a config.
+    """
+
+    configs: list[str]
+    sets: list[str]
+    name: str | None = None
+
+
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    suffix = _suffix(argument)
-    return suffix in TABLE_KINDS or suffix == ".npz" or glob.has_magic(argument) or Path(argument).is_dir()
+    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz", ".npy")
+    return suffix_of(argument) in known or glob.has_magic(argument) or Path(argument).is_dir()
 
 
-def data_layers(path: str | None, dataset: str | None, target: str | None, preset: bool) -> tuple[list[str], list[str]]:
-    """Returns the configs and the `--set` assignments for data on the command line.
+def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
+    """Returns the `--set` assignments for data on the command line.
 
     Args:
         path: of the data, as typed; None if a config names it.
-        dataset: the name of the dataset; None to choose it by the files.
+        dataset: the name of the dataset; None for that of the config.
         target: the column to predict, or a YAML list of columns; None for what the config or the file says.
-        preset: whether to begin with the built-in config that suits the data.
 
     Raises:
-        TfloopError: a folder has no data that is known (exit code 2).
+        TfloopError: the dataset does not read a path (exit code 2).
     """
-    name = dataset or (dataset_of(path) if path else None)
-    values = {"name": name} if name else {}
-    if path and name:
-        values[_argument_of(name, path)] = path
+    values = {"name": dataset} if dataset else {}
+    if path and dataset:
+        values[_argument_of(dataset, path)] = path
     sets = [f"dataset={json.dumps(values, ensure_ascii=False)}"] if values else []
     if target:
         quoted = target if target.startswith("[") else json.dumps(target, ensure_ascii=False)
         sets.append(f"dataset.target={quoted}")
-    return [PRESETS.get(name, ("tabular",))[0]] if preset and name else [], sets
+    return sets
+
+
+def preset_of(dataset: str | None) -> str:
+    """Returns the built-in config that suits a dataset."""
+    return PRESETS.get(dataset or "", ("tabular",))[0]
+
+
+def name_of(path: str) -> str | None:
+    """Returns the name of data, without its suffixes; None for a pattern."""
+    if glob.has_magic(path) and not Path(path).exists():
+        return None
+    name = Path(path).expanduser().resolve().name
+    while (suffix := PurePath(name).suffix.lower()) in TABLE_KINDS or suffix in COMPRESSED or suffix == ".npz":
+        name = PurePath(name).stem
+    return name
 
 
 def lacks_target(sets: Sequence[str], configs: Sequence[str]) -> bool:
     """Whether data on the command line is a table, and nothing names the column to predict.
 
     Args:
-        sets: of `data_layers`, and those of the user.
+        sets: of `data_sets`, and those of the user.
         configs: of the user; one of them may name the column.
     """
     named = any(text.startswith("dataset.target=") or "target:" in text for text in sets)
@@ -78,11 +109,15 @@ def dataset_of(path: str) -> str:
     """Returns the dataset that reads a file or a folder: `images`, `table`, `text` or `arrays`.
 
     Raises:
-        TfloopError: a folder has none of their files (exit code 2).
+        TfloopError: a folder has none of their files, or the file is an image or an archive (exit code 2).
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        return "arrays" if _suffix(path) == ".npz" else "table"
+        if suffix_of(path) in ARCHIVE_SUFFIXES:
+            raise TfloopError(f"{path}: this is an archive", hint="unpack it, and name the folder or the file in it")
+        if suffix_of(path) in IMAGE_SUFFIXES:
+            raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
+        return "arrays" if suffix_of(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
     tables = split_tables(folder)
     if suffixes.intersection(IMAGE_SUFFIXES):
@@ -109,10 +144,17 @@ def split_tables(folder: Path) -> dict[str, list[Path]]:
     """
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if _suffix(path.name) in TABLE_KINDS.keys() - {".txt"} and path.is_file() and not path.name.startswith("."):
+        if suffix_of(path.name) in TABLE_KINDS.keys() - {".txt"} and path.is_file() and not path.name.startswith("."):
             stem = _SHARD.sub("", path.name.split(".")[0])
             found.setdefault(split_of(stem) or "", []).append(path)
     return found
+
+
+def has_folders_of_images(path: str) -> bool:
+    """Whether a folder has folders with images in them: classes, or splits."""
+    root = Path(path).expanduser()
+    folders = (entry for entry in root.iterdir() if entry.is_dir())
+    return any(suffix in IMAGE_SUFFIXES for folder in folders for suffix in _suffixes(folder))
 
 
 def _argument_of(dataset: str, path: str) -> str:
@@ -122,7 +164,7 @@ def _argument_of(dataset: str, path: str) -> str:
     return PRESETS[dataset][1]
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
     """Returns the suffix of a file in lower case, without that of its compression."""
     suffixes: Sequence[str] = [suffix.lower() for suffix in PurePath(path).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
@@ -135,7 +177,7 @@ def _suffixes(folder: Path) -> Iterator[str]:
     left = MAX_FILES
     for _, _, names in os.walk(folder):
         for name in names[:left]:
-            yield _suffix(name)
+            yield suffix_of(name)
         left -= len(names)
         if left <= 0:
             return

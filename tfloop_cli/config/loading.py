@@ -9,16 +9,16 @@ from typing import Any, TextIO
 
 from tfloop_cli.config.precedence import LayerReader, merge, shipped_folder, shipped_names
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import COMPONENT_KEYS
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS
 from tfloop_cli.config.validation import DEFAULTS, Validator
 from tfloop_cli.config.yaml_positions import Node, Source, entries, plant
 from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import Component
 
-__all__ = ["Resolved", "dump", "from_mapping", "load", "shipped_folder", "shipped_names", "to_mapping"]
+__all__ = ["Resolved", "dump", "entry", "from_mapping", "load", "shipped_folder", "shipped_names", "to_mapping"]
 
-_LINE_LENGTH = 100  # `dump` breaks a mapping that would be longer
+_LINE_LENGTH = 100  # `entry` breaks a mapping that would be longer
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def load(
         TfloopError: with all problems at once, each with its place (exit code 2).
     """
     reader = LayerReader(stdin)
-    defaults = plant(_default_values(), DEFAULTS)
+    defaults = plant(default_values(), DEFAULTS)
     root = defaults
     for layer in [reader.file(name, None, ()) for name in configs]:
         if layer is not None:
@@ -87,7 +87,7 @@ def from_mapping(mapping: Mapping[str, Any], source: str) -> Config:
         TfloopError: with all problems at once (exit code 2).
     """
     validator = Validator()
-    root = merge(plant(_default_values(), DEFAULTS), plant(mapping, Source(source, lines=False)), ())
+    root = merge(plant(default_values(), DEFAULTS), plant(mapping, Source(source, lines=False)), ())
     config, _ = validator.config(root)
     if config is None:
         raise TfloopError(problems=validator.problems)
@@ -101,16 +101,17 @@ def to_mapping(config: Config) -> dict[str, Any]:
 
 def dump(config: Config) -> str:
     """Returns YAML with all defaults; loading it gives the same config."""
-    lines = []
-    for key, value in to_mapping(config).items():
-        line = f"{key}: {write(value)}"
-        if len(line) <= _LINE_LENGTH or not isinstance(value, dict | list):
-            lines.append(line)
-        elif isinstance(value, dict):
-            lines += [f"{key}:", *(f"  {write(inner)}: {write(one)}" for inner, one in value.items())]
-        else:
-            lines += [f"{key}:", *(f"  - {write(one)}" for one in value)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(line for key, value in to_mapping(config).items() for line in entry(key, value)) + "\n"
+
+
+def entry(key: str, value: Any) -> list[str]:
+    """Returns the lines of YAML for one top-level key."""
+    line = f"{key}: {write(value)}"
+    if len(line) <= _LINE_LENGTH or not isinstance(value, dict | list):
+        return [line]
+    if isinstance(value, dict):
+        return [f"{key}:", *(f"  {write(inner)}: {write(one)}" for inner, one in value.items())]
+    return [f"{key}:", *(f"  - {write(one)}" for one in value)]
 
 
 def _arguments(sets: Sequence[str], flags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -124,7 +125,7 @@ def _with_root_place(root: Node) -> Node:
     return replace(root, source=Source("--config", lines=False)) if root.source is DEFAULTS else root
 
 
-def _default_values() -> dict[str, Any]:
+def default_values() -> dict[str, Any]:
     """Returns the defaults of the schema, components by name only; the registries add their arguments."""
     empty = Config(dataset=Component("?"), model=Component("?")).model_dump(mode="json", exclude={"dataset", "model"})
-    return {key: value["name"] if key in COMPONENT_KEYS and key != "augment" else value for key, value in empty.items()}
+    return {key: value["name"] if key in COMPONENT_KEYS and key not in LISTS else value for key, value in empty.items()}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, nearest
 from tfloop_cli.config.validation import DEFAULTS
 from tfloop_cli.config.yaml_positions import MAX_BYTES, Node, Source, YamlError, map_text, parse
 from tfloop_cli.config.yaml_scalars import resolve
@@ -213,7 +213,7 @@ def merge(below: Node, above: Node, path: tuple[str, ...]) -> Node:
     Arguments that were given without a name are kept, so that `--set optimizer.learning_rate=1 --set optimizer=sgd` is
     the same in either order. If the new component has no such argument, that is an error.
     """
-    if len(path) == 1 and path[0] in COMPONENT_KEYS and path[0] != "augment":
+    if len(path) == 1 and path[0] in COMPONENT_KEYS and path[0] not in LISTS:
         below = _named(below)
         if isinstance(below.value, dict) and _replaces(below.value, above.value):
             kept = {key: node for key, node in below.value.items() if key != "name" and not node.with_name}

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     Strict,
@@ -18,18 +17,16 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from tfloop_cli.config.sections import STRICT, CheckpointConfig, EarlyStoppingConfig
 from tfloop_cli.registry import Component
 from tfloop_cli.registry.argument_types import (
     Description,
     ExclusiveFraction,
-    NonNegativeFloat,
     NonNegativeInt,
     OnResume,
     PositiveFloat,
     PositiveInt,
 )
-
-STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 def _component(value: Any) -> Any:
@@ -66,65 +63,6 @@ RunName = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"),
     Description("a name of at most 100 letters, digits, `_`, `-` and `.` that does not begin with `-` or `.`"),
 ]
-_MODE = (
-    "Whether lower (`min`) or higher (`max`) values are better. null: for the task's default metric, the task decides; "
-    "for another one its name: `max` if it is `r2` or contains `accuracy`, `auc`, `f1`, `precision` or `recall`, `min` "
-    "if it is `rmse`, `mae` or `mse` or contains `loss` or `error`; with any other name, null is an error."
-)
-
-
-class Best(BaseModel):
-    """How to choose the best checkpoint."""
-
-    model_config = STRICT
-
-    metric: str | None = Field(
-        default=None,
-        description="The validation metric to compare; null: the task's default metric. If epochs are equal, the one "
-        "with the lower validation loss is the best, then the later one.",
-    )
-    mode: Literal["min", "max"] | None = Field(default=None, description=_MODE)
-
-
-class CheckpointConfig(BaseModel):
-    """When to save checkpoints, and which to keep."""
-
-    model_config = STRICT
-
-    every_epochs: PositiveInt = Field(
-        default=1, description="Save after every N epochs. The last epoch is always saved."
-    )
-    every_steps: PositiveInt | None = Field(
-        default=None, description="Also save after every N training steps; null: only after epochs."
-    )
-    every_seconds: PositiveFloat | None = Field(
-        default=None, description="Also save N seconds after the last save; null: only after epochs."
-    )
-    keep: PositiveInt = Field(default=1, description="The number of newest checkpoints to keep, besides the best one.")
-    best: Annotated[Best | None, OnResume.CHANGES_REST] = Field(
-        default=Best(), description="How to choose the best checkpoint; null: no best checkpoint is kept."
-    )
-
-
-class EarlyStoppingConfig(BaseModel):
-    """When to stop training before all epochs are completed."""
-
-    model_config = STRICT
-
-    metric: Annotated[str | None, OnResume.CHANGES_REST] = Field(
-        default=None,
-        description="The validation metric to monitor; null: the task's default metric, whatever "
-        "`checkpoint.best.metric` is.",
-    )
-    mode: Annotated[Literal["min", "max"] | None, OnResume.CHANGES_REST] = Field(default=None, description=_MODE)
-    patience_epochs: PositiveInt = Field(
-        default=5, description="The number of epochs without improvement after which training stops."
-    )
-    min_delta: NonNegativeFloat = Field(
-        default=0.0,
-        description="An improvement of the metric must be larger than this (absolute). With 0, a lower validation loss "
-        "at an equal metric is an improvement too.",
-    )
 
 
 class Config(BaseModel):
@@ -187,7 +125,7 @@ class Config(BaseModel):
     )
     validation: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
         default="auto",
-        description="The validation split, which is evaluated after each epoch: likewise. Numbers and fractions of "
+        description="The validation split, which is evaluated after each epoch: as `test`. Numbers and fractions of "
         "both are those of the dataset's whole training split. For a model with `members` (an ensemble), auto holds "
         "out nothing: the training examples are divided into one fold per member, and each member is trained without "
         "its fold and validated on it (not with `split_by`).",
@@ -204,6 +142,21 @@ class Config(BaseModel):
     )
     drop_remainder: Annotated[bool, OnResume.REFUSED] = Field(
         default=False, description="Whether to drop the last batch of an epoch if it is smaller."
+    )
+    limit_train_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="For a quick look: the largest number of training batches in an epoch; the next epoch has others. "
+        "null: all.",
+    )
+    limit_validation_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="For a quick look: the validation split is limited to this number of batches, taken evenly from "
+        "it. null: all.",
+    )
+    overfit_batches: Annotated[PositiveInt | None, OnResume.REFUSED] = Field(
+        default=None,
+        description="To see whether a model can learn at all: it is trained and validated on the examples of this "
+        "number of batches, without augmentations. The loss should approach 0. null: off.",
     )
     scale_uint8: Annotated[Literal["auto"] | bool, OnResume.REFUSED] = Field(
         default="auto",
@@ -267,9 +220,24 @@ class Config(BaseModel):
         default=None,
         description="When to stop because a validation metric has stopped improving; null: all epochs are trained.",
     )
+    save_evaluation: Annotated[bool, OnResume.FREE] = Field(
+        default=True,
+        description="Whether the run keeps the targets and outputs of the test split, and up to 200 of its examples, "
+        "for `tfloop report`.",
+    )
     runs_dir: Annotated[str, StringConstraints(min_length=1), OnResume.FREE] = Field(
         default="runs",
         description="The parent folder of all run folders; a relative path counts from the current folder.",
+    )
+    tracking: Annotated[
+        tuple[ComponentField, ...],
+        Strict(False),
+        Description("list of names, or of mappings with `name` and arguments"),
+        OnResume.FREE,
+    ] = Field(
+        default=(),
+        description="Experiment trackers that receive the run while it trains, such as `[tensorboard, mlflow]`. They "
+        "are written by other processes: one that fails or hangs does not slow down the training.",
     )
     name: Annotated[RunName | None, OnResume.FREE] = Field(
         default=None,

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.registry import Registry, augmentations, datasets, models, optimizers, schedules, tasks
+from tfloop_cli.registry import Registry, augmentations, datasets, models, optimizers, schedules, tasks, trackers
 from tfloop_cli.registry.declarations import Declaration
 
 # Config key -> the registry of its components.
@@ -19,7 +19,9 @@ COMPONENT_KEYS: Mapping[str, Registry] = {
     "optimizer": optimizers,
     "schedule": schedules,
     "augment": augmentations,
+    "tracking": trackers,
 }
+LISTS = ("augment", "tracking")  # the keys of them whose value is a list of components
 # Former names of arguments of components; `steps_per_call` is in `SYNONYMS`.
 RENAMED_ARGUMENTS: Mapping[tuple[str, str], Mapping[str, str]] = {
     **{("datasets", name): {"label": "target", "labels": "target"} for name in ("arrays", "table", "text", "tfds")},
@@ -62,8 +64,12 @@ SYNONYMS: Mapping[str, str] = {
     "save_every": "checkpoint.every_epochs",
     "scheduler": "schedule",
     "steps_per_call": "steps_per_execution",
+    "logger": "tracking",
+    "loggers": "tracking",
+    "report_to": "tracking",
     "test_size": "test",
     "test_split": "test",
+    "trackers": "tracking",
     "val_split": "validation",
     "validation_split": "validation",
     "warmup": "warmup_steps",

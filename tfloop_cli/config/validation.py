@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Strict, StringConstraints, TypeAdapt
 from typing_extensions import TypedDict
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import COMPONENT_KEYS, argument_hint, key_hint, nearest
+from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, argument_hint, key_hint, nearest
 from tfloop_cli.config.yaml_positions import Node, Source, found, plant
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.registry import Component, Registry
@@ -49,11 +49,11 @@ class Validator:
             node = root.value.get(key)
             if node is None:
                 continue
-            if key == "augment" and isinstance(node.value, list):
+            if key in LISTS and isinstance(node.value, list):
                 items = [self._component(f"{key}[{index}]", inner, registry) for index, inner in enumerate(node.value)]
                 values[key] = [component for component, _ in items]
                 filled[key] = replace(node, value=[inner for _, inner in items])
-            elif key != "augment":
+            elif key not in LISTS:
                 values[key], filled[key] = self._component(key, node, registry)
         if all(root.value.get(key) is not None and root.value[key].value is not None for key in ("group", "split_by")):
             self.add(root.value["split_by"], "`group` and `split_by` exclude each other", "remove one of them")

@@ -12,6 +12,7 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.data.structures import is_several
 from tfloop_cli.engine.graph_failures import explain_graph_errors
+from tfloop_cli.engine.kept_outputs import KeptOutputs
 from tfloop_cli.engine.kernels import fast_kernels
 from tfloop_cli.engine.runtime import kernel_settings
 from tfloop_cli.engine.state import TrainState
@@ -64,13 +65,16 @@ class Evaluator:
         data: its splits.
         task: the evaluation step.
         config: device, kernels, threads, compile.
+        kept: collects targets and outputs of a pass; None for metrics alone.
 
     Attributes:
         available: whether the task has an evaluation step; otherwise there is nothing to run.
     """
 
-    def __init__(self, state: TrainState, data: Data, task: Task, config: Config) -> None:
-        self._state, self._data = state, data
+    def __init__(
+        self, state: TrainState, data: Data, task: Task, config: Config, kept: KeptOutputs | None = None
+    ) -> None:
+        self._state, self._data, self._kept = state, data, kept
         settings, autograph = kernel_settings(config), uses_autograph(task)
 
         def compiled(step: Callable[..., Any]) -> tf.types.experimental.PolymorphicFunction:
@@ -84,7 +88,7 @@ class Evaluator:
 
         self.available = task.eval_step is not None
         self._task = task
-        self._measure = compiled(task.eval_step)
+        self._measure = compiled(kept.evaluate if kept else task.eval_step)
         self._predict = compiled(task.predict)
         self._generators: list[tf.Variable] | None = None  # known when `_measure` is traced
 
@@ -114,6 +118,9 @@ class Evaluator:
             variable.assign(value)
         with explain_graph_errors(self._task, self._task.eval_step, self._state, lambda: [batch]):
             values = self._measure(batch)
+        if self._kept:
+            values, scores = values
+            self._kept.add(batch, scores)
         draws[:] = [variable.numpy() for variable in self._generators]
         for variable, value in zip(self._generators, training, strict=True):
             variable.assign(value)

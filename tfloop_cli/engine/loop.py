@@ -36,12 +36,15 @@ class TrainSteps:
     Args:
         state, data, task, config: see `fit`.
         warn: prints a line for each operation whose state is not saved.
+        profiled: whether TensorFlow's profiler will be used; it does not support the single-threaded executor.
     """
 
     def __init__(
-        self, state: TrainState, data: Data, task: Task, config: Config, warn: Callable[[str], None] = lambda line: None
-    ) -> None:
+        self, state: TrainState, data: Data, task: Task, config: Config,
+        warn: Callable[[str], None] = lambda line: None, *, profiled: bool = False,
+    ) -> None:  # fmt: skip
         self._state, self._data, self._task, self._config, self._warn = state, data, task, config, warn
+        self._profiled = profiled
         self._traced: tuple[InnerLoop, BatchIterator] | None = None
 
     def trace(self) -> None:
@@ -56,7 +59,7 @@ class TrainSteps:
         if not self._traced:
             self._state.require_finite()
             batches = self._data.batch_iterator(0)
-            inner_loop = compile_steps(self._task, self._state, self._config)
+            inner_loop = compile_steps(self._task, self._state, self._config, single_threaded=not self._profiled)
             graph = inner_loop.get_concrete_function(batches.batches, tf.TensorSpec([], tf.int64)).graph
             self._state.add_others(captured_variables(graph), temporary=batches.variables)
             lines = unsaved_states(graph, own_iterators=0 if batches.variables else 1)
@@ -91,8 +94,7 @@ def fit(
         data: training batches by index, and the validation split.
         task: the training step and the metrics.
         config: epochs, steps_per_execution, compile, on_nonfinite.
-        best_metric: finds the best epoch.
-        early_stopping: decides when to stop before the last epoch.
+        best_metric, early_stopping: find the best epoch, and decide when to stop before the last one.
         train_steps: of the same run, traced or not; None to create them.
 
     Yields:
@@ -137,12 +139,13 @@ def fit(
             best=is_best,
             retraces=guard.traces - traces,
             skipped_batches=int(state.skipped_steps[0]),
+            learning_rate=state.learning_rate(),
         )
         started = time.perf_counter()
     yield Stopped("early_stopping" if early_stopping.should_stop(state) else "completed", int(state.step))
 
 
-def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
+def compile_steps(task: Task, state: TrainState, config: Config, *, single_threaded: bool = True) -> InnerLoop:
     """Returns the inner loop, (batches, count) -> bool: `count` training steps in one call of a compiled function.
 
     `batches` yields (inputs, targets); `count` is int64 []. The result is whether all values are still finite, bool [].
@@ -174,7 +177,7 @@ def compile_steps(task: Task, state: TrainState, config: Config) -> InnerLoop:
             return in_graph(batches, count)
 
     # AutoGraph and the loss scale of float16 need nested functions, which the single-threaded executor cannot run.
-    single_threaded = config.device == "cpu" and not (xla or autograph or config.precision == "float16")
+    single_threaded &= config.device == "cpu" and not (xla or autograph or config.precision == "float16")
     if single_threaded and suits_single_thread(state, use_native=settings.native_threads > 0):
         return SingleThreadedExecutor(trace)
     return tf.function(trace, autograph=False)

@@ -37,7 +37,7 @@ def start_event(
         config=to_mapping(config),
         epochs=max(data.epochs, int(state.epoch)),
         steps_per_epoch=data.steps_per_epoch,
-        examples_per_epoch=data.examples("train"),
+        examples_per_epoch=min(data.examples("train"), data.steps_per_epoch * data.batch_size),
         metrics=state.metrics,
         facts={
             "dataset": f"{config.dataset.name} ({sizes}{skipped})",

@@ -92,6 +92,12 @@ class TrainState:
         """The optimizer of a task with one model."""
         return self.optimizers["model"]
 
+    def learning_rate(self) -> float | None:
+        """Returns the learning rate of the next update, with warm-up and schedule; None for several optimizers."""
+        rates = [optimizer.inner.learning_rate for optimizer in self.optimizers.values()]
+        # Through text: as a float, the float32 of 0.001 would be 0.0010000000474974513.
+        return float(str(tf.convert_to_tensor(rates[0]).numpy())) if len(rates) == 1 else None
+
     def variables(self) -> dict[str, tf.Variable]:
         """Returns the variables that a checkpoint contains, by their names in it.
 
@@ -247,6 +253,12 @@ class TrainState:
         self.metric_sums.assign(tf.zeros_like(self.metric_sums))
         self.epoch.assign(epoch)
         self.epoch_start.assign(self.step)
+
+    def keep_ema_weights(self) -> None:
+        """Makes the EMA weights, if the run has an EMA, the weights of the models. Training cannot go on from there."""
+        for name, optimizer in self.optimizers.items():
+            for variable, average in zip(self.models[name].trainable_variables, optimizer.ema, strict=False):
+                variable.assign(average)
 
     @contextmanager
     def use_ema_weights(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Registries of components: models, datasets, tasks, optimizers, schedules, augmentations."""
+"""Registries of components: models, datasets, tasks, optimizers, schedules, augmentations, trackers."""
 
 from tfloop_cli.registry.registry import (
     REGISTRIES,
@@ -11,6 +11,7 @@ from tfloop_cli.registry.registry import (
     optimizers,
     schedules,
     tasks,
+    trackers,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "optimizers",
     "schedules",
     "tasks",
+    "trackers",
 ]

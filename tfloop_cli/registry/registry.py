@@ -1,4 +1,4 @@
-"""Components by name: models, datasets, tasks, optimizers, schedules, augmentations.
+"""Components by name: models, datasets, tasks, optimizers, schedules, augmentations, trackers.
 
     @models.register("conv_net")
     def conv_net(spec: DataSpec, *, filters: list[PositiveInt] = [32]) -> keras.Model:
@@ -90,6 +90,7 @@ class Registry:
         | optimizers | none | a Keras optimizer |
         | schedules | total_steps | Multiplier |
         | augmentations | none | a function (inputs, seed) -> inputs |
+        | trackers | none | Tracker |
 
         Raises:
             TfloopError: the name is taken, or an argument is called `name`.
@@ -273,7 +274,8 @@ tasks = Registry("task", "tasks")
 optimizers = Registry("optimizer", "optimizers", KerasOptimizers())
 schedules = Registry("schedule", "schedules")
 augmentations = Registry("augmentation", "augmentations")
+trackers = Registry("tracker", "trackers")
 
 REGISTRIES: Mapping[str, Registry] = {
-    one.plural: one for one in (datasets, models, tasks, optimizers, schedules, augmentations)
+    one.plural: one for one in (datasets, models, tasks, optimizers, schedules, augmentations, trackers)
 }

@@ -11,11 +11,16 @@ def _is_dataset(result: Any) -> bool:
     return all(hasattr(result, attribute) for attribute in ("spec", "splits", "fingerprint"))
 
 
+def _is_tracker(result: Any) -> bool:
+    return all(callable(getattr(result, method, None)) for method in ("start", "log", "finish"))
+
+
 # Kind -> what tells a usable result, what it is, and what to do. Models, optimizers and tasks need more than that.
 _RESULTS: Mapping[str, tuple[Callable[[Any], bool], str, str]] = {
     "dataset": (_is_dataset, "a Dataset", "return a Dataset, or the result of `from_arrays`"),
     "schedule": (callable, "a function", "return a function of the step, float32 [], to a multiplier, float32 []"),
     "augmentation": (callable, "a function", "return a function of (inputs, seed) to inputs of the same shape"),
+    "tracker": (_is_tracker, "a tracker", "return an object with the methods `start`, `log` and `finish`"),
 }
 
 

@@ -51,7 +51,8 @@ class Checkpoint:
             content = read_file(path / MANIFEST)
             manifest = json.loads(content)
             if manifest["schema"] != SCHEMA:
-                raise ValueError(f"its schema is {manifest['schema']!r}, and this version of tfloop reads {SCHEMA}")
+                found = f"{manifest['schema']!r}, of tfloop {manifest['versions']['tfloop']}"
+                raise ValueError(f"its schema is {found}, and this version of tfloop reads {SCHEMA}")
             del manifest["checksum"]
             if manifest_bytes(manifest) != content:
                 raise ValueError("its checksum is wrong")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -35,7 +36,7 @@ def document(event: Event) -> Document | None:
                 "validation_seconds": event.validation_seconds,
                 "examples_per_second": event.examples_per_second,
                 "best": event.best,
-            } | {name: count for name in ("retraces", "skipped_batches") if (count := getattr(event, name))}
+            } | _rare(event)
         case Evaluated():
             return {
                 "event": "evaluation",
@@ -50,11 +51,29 @@ def document(event: Event) -> Document | None:
             return None
 
 
+def _rare(event: EpochDone) -> Document:
+    """Returns what only some epochs have. A learning rate that is NaN would be null, which `read_epoch` refuses."""
+    found: Document = {name: count for name in ("retraces", "skipped_batches") if (count := getattr(event, name))}
+    if event.learning_rate is not None and math.isfinite(event.learning_rate):
+        found["learning_rate"] = event.learning_rate
+    return found
+
+
 def data_document(summary: DataSummary) -> Document:
     """Returns what was found in data as plain data under stable names."""
     values = asdict(replace(summary, thumbnails=()))
     del values["thumbnails"]
     return {"event": "data", "schema": SCHEMA} | values
+
+
+def prediction_document(row: Mapping[str, Any]) -> Document:
+    """Returns the prediction for one input as plain data under stable names."""
+    return {"event": "prediction"} | dict(row)
+
+
+def predictions_document(**facts: Any) -> Document:
+    """Returns what is said at the end about all predictions."""
+    return {"event": "predictions", "schema": SCHEMA} | facts
 
 
 def read_epoch(line: bytes) -> EpochDone | None:

@@ -1,7 +1,5 @@
 """Run folders: the names of the files in them, how they are created, found and locked."""
 
-import errno
-import fcntl
 import os
 import re
 import secrets
@@ -12,14 +10,14 @@ from datetime import datetime
 from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
-from typing import TextIO
 
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_json, sync_folder, utc
 from tfloop_cli.runs.checkpoints import MANIFEST, is_checkpoint
+from tfloop_cli.runs.locking import acquire_lock
 
-_NO_LOCK_SUPPORT = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # some cluster filesystems have no locks
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # see `write_atomic`
+REMOVED = ".removed-"  # prefix of a run folder that is being deleted
 _STAMP = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{4}$|-\d+$")  # what `create` appends to a name prefix
 
 
@@ -48,6 +46,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def history(self) -> Path:
+        """The epochs of the history as a table: one row per epoch (CSV)."""
+        return self.path / "history.csv"
+
+    @property
     def summary(self) -> Path:
         """Final and best metrics, and why the run ended (JSON)."""
         return self.path / "summary.json"
@@ -66,6 +69,21 @@ class RunFolder:
     def samples(self) -> Path:
         """Images that a generative task makes."""
         return self.path / "samples"
+
+    @property
+    def profile(self) -> Path:
+        """The trace of `--profile`, for TensorBoard."""
+        return self.path / "profile"
+
+    @property
+    def evaluation(self) -> Path:
+        """Targets and outputs of the test split, and some of its examples."""
+        return self.path / "evaluation"
+
+    @property
+    def export(self) -> Path:
+        """The model in other formats."""
+        return self.path / "export"
 
     @property
     def code(self) -> Path:
@@ -98,7 +116,7 @@ class RunFolder:
 
     def require_no_links(self) -> None:
         """Raises TfloopError (exit code 2) if a subfolder is a symbolic link: writes would land outside of the run."""
-        for folder in (self.checkpoints, self.samples, self.code):
+        for folder in (self.checkpoints, self.samples, self.evaluation, self.export, self.code, self.profile):
             if folder.is_symlink():
                 raise TfloopError(f"{folder} is a link", hint="replace it by a folder inside the run folder")
 
@@ -118,13 +136,13 @@ class RunFolder:
             file = open(descriptor, "a+", encoding="utf-8")  # noqa: SIM115
         with file:
             with disk_errors(self.path):
-                _acquire_lock(file, self.path)
+                acquire_lock(file, self.path)
                 self._remove_temporary_files()
             yield
 
     def _remove_temporary_files(self) -> None:
         """Removes what the writes of a killed process left. Only the holder of the lock writes into the folder."""
-        for folder in (self.path, self.code, self.samples):
+        for folder in (self.path, self.code, self.samples, self.evaluation):
             for file in folder.glob(".*.tmp"):
                 if _TEMPORARY.fullmatch(file.name):
                     file.unlink(missing_ok=True)
@@ -230,26 +248,9 @@ def list_runs(runs_dir: Path) -> list[RunFolder]:
         entries = list(runs_dir.iterdir()) if os.path.lexists(runs_dir) else []
     for run in map(RunFolder, entries):
         with suppress(OSError):  # a run of another user, or one that was just removed
-            if run.is_run():
+            if run.is_run() and not run.path.name.startswith(REMOVED):
                 found.append((run.started(), run.path.name, run))
     return [run for *_, run in sorted(found, key=lambda one: one[:2], reverse=True)]
-
-
-def _acquire_lock(file: TextIO, run: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise TfloopError(
-            f"{run}: another tfloop process is training in this folder ({file.read().strip() or 'just starting'})",
-            hint="wait until it ends, stop it, or use another folder for this run",
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LOCK_SUPPORT:
-            raise
-    file.truncate(0)
-    file.write(f"pid {os.getpid()} on {os.uname().nodename}\n")
-    file.flush()
 
 
 def _empty_folder(path: Path) -> Path:

@@ -18,7 +18,7 @@ from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint, list_checkpoints, step_of
 from tfloop_cli.runs.code_copies import code_to_load
 from tfloop_cli.runs.folder import RunFolder
-from tfloop_cli.runs.metadata import load_metadata
+from tfloop_cli.runs.metadata import load_metadata, origin
 from tfloop_cli.runs.resume import (
     changed_decisions,
     reconcile,
@@ -134,6 +134,9 @@ def resume_run(run: RunFolder, config: Config, options: TrainOptions) -> tuple[C
                 hint=resume_hint(str(path)),
                 code=ExitCode.CHECKPOINT,
             )
+        if not path.resolve().is_relative_to(run.path.resolve()):  # of a copy of the run
+            copied = origin(folder.run_of(path.resolve()))
+            options = replace(options, started_from={**copied, "checkpoint": path.name})
     config, changes = reconcile(run, config)
     return config, replace(options, resume=run, changes=changes, name_prefix=run.name_prefix())
 
@@ -151,8 +154,10 @@ def choose_run(config: Config, options: TrainOptions, facts: Mapping[str, Any], 
 
     Raises:
         TfloopError: `--from` was given, and none of the candidates can be continued (exit code 6); the config cannot
-            be used for the named run (exit code 2).
+            be used for the named run (exit code 2); the run to reproduce had other data (exit code 4).
     """
+    if options.reproduces:
+        _require_same_data(options.reproduces, facts)
     if options.resume:
         require_same_decisions(options.resume, config, facts["decisions"])
     if options.candidates is None:
@@ -166,6 +171,19 @@ def choose_run(config: Config, options: TrainOptions, facts: Mapping[str, Any], 
     _require_no_checkpoint(options, reasons[0])
     warn(f"no run with this config and data to resume: starting a new one; {reasons[0]}")
     return options
+
+
+def _require_same_data(run: RunFolder, facts: Mapping[str, Any]) -> None:
+    before = load_metadata(run)
+    if before.get("data", facts["data"]) == facts["data"]:
+        return
+    counts = f"{before.get('train_examples')} training examples then, {facts['train_examples']} now"
+    raise TfloopError(
+        f"the data has changed since {run} was trained: the fingerprint was {str(before['data'])[:12]} and is "
+        f"{facts['data'][:12]} ({counts})",
+        hint=f"`--set dataset.KEY=VALUE` if it was moved; `tfloop train {run.config}` trains on the data as it is",
+        code=ExitCode.DATA,
+    )
 
 
 def prefix_of(config: Config, files: Sequence[str]) -> str:

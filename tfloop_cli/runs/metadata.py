@@ -15,6 +15,7 @@ import tfloop_cli
 from tfloop_cli.config.loading import dump, load, to_mapping
 from tfloop_cli.config.on_resume import differences
 from tfloop_cli.config.schema import Config
+from tfloop_cli.config.validation import DEFAULTS
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_json, utc, write_atomic, write_json
 from tfloop_cli.hardware import cpu
@@ -141,6 +142,10 @@ def save_metadata(
         again |= {"step": step, "changes": _changes(run, config, before, facts)}
         now["resumed"] = [*(earlier if isinstance(earlier, list) else []), again] if before else []
         now["started"] = before.get("started", now["started"])
+        now["sources"] = _sources(run, options, before)
+        now["started_from"] = options.started_from or before.get("started_from")
+        if options.reproduces:
+            now["reproduces"] = origin(options.reproduces)
         write_atomic(run.config, dump(config).encode())
         write_json(run.metadata, now)
         if encoders is not None:
@@ -170,6 +175,18 @@ def trained_config(checkpoint: Checkpoint) -> dict[str, Any]:
     except TfloopError:  # damaged, or deleted: a checkpoint has what is needed
         return config
     return config | {"dataset": dataset}
+
+
+def origin(run: RunFolder) -> dict[str, str]:
+    """Returns how meta.json names another run: its folder and its id."""
+    return {"run": str(run.path.resolve()), "run_id": str(load_metadata(run).get("run_id"))}
+
+
+def _sources(run: RunFolder, options: TrainOptions, before: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the sources of config keys that are not defaults; keys of a resumed run keep theirs unless given anew."""
+    earlier, own = before.get("sources"), f"{run.config}:"
+    given = {key: one for key, one in options.sources.items() if one != DEFAULTS.label and not one.startswith(own)}
+    return {**(earlier if isinstance(earlier, dict) else {}), **given}
 
 
 def _changes(

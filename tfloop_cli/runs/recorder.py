@@ -1,4 +1,4 @@
-"""Records events in metrics.jsonl and summary.json."""
+"""Records events in metrics.jsonl, history.csv and summary.json."""
 
 import os
 import time
@@ -12,6 +12,7 @@ from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 from tfloop_cli.files import disk_errors, json_text, read_file, write_atomic, write_json
 from tfloop_cli.runs.documents import SCHEMA, Document, document, read_epoch
 from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.history import HistoryTable
 
 MAX_HISTORY_BYTES = 2**30  # of metrics.jsonl
 
@@ -37,6 +38,7 @@ class Recorder:
         self._started = None if run.is_run() else (time.monotonic(), str(run))
         self._unwritten = b""
         self._valid_bytes = run.metrics.stat().st_size if run.metrics.exists() else 0
+        self._table = HistoryTable()
         self._final: Document | None = None
         self._best: Document | None = None
         self._evaluations: dict[str, Any] = {}
@@ -61,8 +63,8 @@ class Recorder:
         """Reads the history of a resumed run, and removes what will be recorded again.
 
         Args:
-            epochs: the epochs that the checkpoint has completed. Later lines are removed, and so is summary.json,
-                since the run has not ended.
+            epochs: the epochs that the checkpoint has completed. Later lines are removed, and so are summary.json and
+                the files in evaluation/, since the run has not ended.
             best_step: the step of the best epoch; negative if the best one is chosen anew, or not at all.
 
         Returns:
@@ -85,7 +87,11 @@ class Recorder:
             self._warn(f"{self._run.metrics} is damaged: the epochs after {len(history)} are missing")
         with disk_errors(self._run.metrics):
             self._run.summary.unlink(missing_ok=True)
+            for file in self._run.evaluation.glob("*"):  # of earlier weights
+                file.unlink(missing_ok=True)
             write_atomic(self._run.metrics, b"".join(kept))
+            self._table = HistoryTable(history)
+            write_atomic(self._run.history, self._table.csv())
         self._valid_bytes = sum(map(len, kept))
         return history
 
@@ -111,6 +117,9 @@ class Recorder:
             case Evaluated():
                 self._evaluations[event.split] = {"examples": event.examples, **event.metrics}
         self._append(recorded, durably=isinstance(event, EpochDone | RunEnded))
+        if isinstance(event, EpochDone):
+            self._table.add(event)
+            self._write_history()
         if isinstance(event, RunEnded):
             self._started = None
             self._write_summary(recorded)
@@ -133,6 +142,13 @@ class Recorder:
                     os.fsync(file.fileno())
                 self._valid_bytes = file.tell()
             self._unwritten = b""
+        except OSError as error:
+            self._report(error)
+
+    def _write_history(self) -> None:
+        try:
+            # Not durable: a resumed run writes it again from metrics.jsonl, which is.
+            write_atomic(self._run.history, self._table.csv(), durable=False)
         except OSError as error:
             self._report(error)
 

@@ -16,11 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, TextIO
 
-from tfloop_cli.errors import Problem, TfloopError
+from tfloop_cli.errors import ExitCode, Problem, TfloopError
 from tfloop_cli.files import disk_errors, json_text
 from tfloop_cli.terminal.streams import descriptor_of, discard, never_failing
-
-CLOSED_PIPE = 141  # 128 + SIGPIPE: the exit code of any program that writes to a closed pipe
 
 _BOLD, _DIM, _YELLOW = "1", "2", "33"  # ANSI codes
 _SPINNER_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -128,13 +126,13 @@ class Console:
             done.set()
             thread.join()
 
-    def show_progress(self, text: str, done: int, total: int) -> None:
+    def show_progress(self, text: str, done: int, total: int | None) -> None:
         """Shows how far slow work is: a line with the time left on a terminal, else one line at the start.
 
         Args:
             text: describes the work.
             done: items that are done: 0 in the first call, `total` in the last one, which removes the line.
-            total: all items.
+            total: all items; None if their number is not known before the last call.
         """
         now = time.monotonic()
         if not done:
@@ -142,13 +140,15 @@ class Console:
         if self.quiet or not (self.interactive and self.progress):
             if not done:
                 self.info(f"{text} ...")
-        elif done >= total:
+        elif total is not None and done >= total:
             self._write(self.stderr, "\r\x1b[K", end="")
         elif done and now - self._work_shown >= _SPINNER_SECONDS:
             self._work_shown = now
-            minutes, seconds = divmod(round((now - self._work_started) / done * (total - done)), 60)
+            line = f"{text}: {done:,}"
+            if total is not None:
+                minutes, seconds = divmod(round((now - self._work_started) / done * (total - done)), 60)
+                line += f" of {total:,} ({done / total:.0%}), {minutes}:{seconds:02} left"
             width = shutil.get_terminal_size().columns - 1
-            line = f"{text}: {done:,} of {total:,} ({done / total:.0%}), {minutes}:{seconds:02} left"
             self._write(self.stderr, f"\r{line[:width]}\x1b[K", end="")
 
     def _spin(self, text: str, done: threading.Event) -> None:
@@ -201,7 +201,7 @@ class Console:
             stream.flush()
         except BrokenPipeError:
             discard(stream)
-            raise SystemExit(CLOSED_PIPE) from None
+            raise SystemExit(int(ExitCode.CLOSED_PIPE)) from None
         except OSError:
             discard(stream)
             with disk_errors(Path("stdout")):

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
-from tfloop_cli.data_summary import DataSummary, InputSummary, SplitSummary
+from tfloop_cli.data_summary import DataSummary, Finding, InputSummary, SplitSummary
 from tfloop_cli.runs.documents import data_document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import MAX_WIDTH
@@ -13,6 +13,7 @@ from tfloop_cli.terminal.tables import MAX_ROWS, aligned, cut, data_table, numbe
 
 MAX_CLASSES = 20  # that are shown
 MAX_CELL = 40  # characters of a cell of an example
+MAX_PLACES = 10  # of a finding
 
 
 def show_data(console: Console, summary: DataSummary) -> None:
@@ -48,6 +49,18 @@ def _show_findings(console: Console, summary: DataSummary) -> None:
     console.result(console.heading("no findings" if not count else f"{count} finding{'' if count == 1 else 's'}"))
     for finding in summary.findings:
         console.result(f"- {finding.message}")
+        for line in _place_lines(finding):
+            console.result(f"  - {line}")
+
+
+def _place_lines(finding: Finding) -> list[str]:
+    """Returns the first places of a finding, and how many more there are; nothing if its message has the only one."""
+    shown = list(finding.places[:MAX_PLACES]) if len(finding.places) > 1 else []
+    left = (finding.count or 0) - len(shown)
+    if not shown or left <= 0:
+        return shown
+    known = ": all are in the document of `--json`" if finding.count == len(finding.places) else ""
+    return [*shown, f"and {left:,} more{known}"]
 
 
 def _tables(summary: DataSummary, width: int) -> Iterator[tuple[str, list[str]]]:

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, from_arrays
 from tfloop_cli.engine.data import hold_out as module
+from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.data.folds import divide
-from tfloop_cli.engine.data.pipeline import batch_size_of
 
 ENSEMBLE = {"name": "tabular_ensemble", "members": 4}
 

@@ -292,8 +292,8 @@ def test_damaged_image_error_contains_its_path(folder: Path, cache: Path) -> Non
 def test_damaged_image_costs_no_second_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of the decoding names the file."""
     (folder / "train/dog/c.png").write_bytes(b"no image")
-    decode, paths = decoding.Decoder.decode, []
-    monkeypatch.setattr(decoding.Decoder, "decode", lambda self, path: (paths.append(path), decode(self, path))[1])
+    decode, paths = decoding.Decoder._decode, []
+    monkeypatch.setattr(decoding.Decoder, "_decode", lambda self, path: (paths.append(path), decode(self, path))[1])
     with pytest.raises(TfloopError, match=r"c\.png: this image cannot be used"):
         build(folder)
     assert len(paths) == len(set(paths)) == 5
@@ -310,6 +310,15 @@ def test_damaged_first_image_error_contains_its_path(folder: Path) -> None:
     (folder / "train/cat/a.PNG").write_bytes(b"no image")
     with pytest.raises(TfloopError, match=r"a\.PNG: this image cannot be used: Unknown image file format"):
         build(folder)
+
+
+def test_hint_of_a_folder_of_damaged_images_is_not_to_skip_them_if_they_are_skipped(folder: Path) -> None:
+    for name in ("cat/a.PNG", "cat/b.png", "dog/a.jpg", "dog/b.jpeg", "dog/c.png"):
+        (folder / "train" / name).write_bytes(b"no image")
+    message = "split `train`: all of its 5 examples are invalid"
+    with collect_invalid_examples(skip=True), pytest.raises(TfloopError, match=message) as caught:
+        build(folder)
+    assert "on_bad_example" not in str(caught.value)
 
 
 def test_image_removed_during_training_error_contains_its_path(folder: Path, configure, monkeypatch) -> None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.data_summary import DataSummary, Finding, InputSummary
 from tfloop_cli.engine.data import Data, Dataset, DataSpec, build_data, from_arrays
+from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.tables import table_cache
 from tfloop_cli.engine.datasets import table
 from tfloop_cli.engine.inspection import inspect, scanning
@@ -153,6 +154,24 @@ def test_unreadable_image_is_found_and_the_others_are_used(inspected, tmp_path: 
     (found,) = event.findings
     assert (found.kind, found.split, found.count) == ("invalid_examples", "train", 1)
     assert "broken.png: this image cannot be used" in found.message
+
+
+def test_unreadable_images_are_all_named_and_decoded_once(inspected, tmp_path: Path, monkeypatch) -> None:
+    decode, decoded = Decoder._decode, []
+    monkeypatch.setattr(Decoder, "_decode", lambda self, path: (decoded.append(path), decode(self, path))[1])
+    folder = tmp_path / "images"
+    for label in ("a", "b"):
+        (folder / label).mkdir(parents=True)
+        for number in range(20):
+            content = tf.io.encode_png(random.integers(0, 256, (8, 8, 3), np.uint8)).numpy()
+            (folder / label / f"{number:02}.png").write_bytes(content if number % 3 or label == "b" else b"x")
+    dataset = {"name": "images", "path": str(folder)}
+    for first in (True, False):  # then from the cache
+        (found,) = inspected(dataset=dataset, test=0, batch_size=4).findings
+        assert (found.kind, found.count) == ("invalid_examples", 7)
+        assert found.places == tuple(str(folder / "a" / f"{number:02}.png") for number in range(0, 20, 3))
+        assert len(decoded) == (41 if first else 1)  # the first invalid one once more: why it is
+        decoded.clear()
 
 
 def test_rows_without_a_target_are_found(inspected, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import keras
 import pytest
 
 from tfloop_cli.config.loading import from_mapping
-from tfloop_cli.config.schema import Best, EarlyStoppingConfig
+from tfloop_cli.config.sections import Best, EarlyStoppingConfig
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping, Monitor, monitor_of
 from tfloop_cli.errors import ExitCode, TfloopError

@@ -52,7 +52,7 @@ class RetracedSteps:
 def test_retrace_is_counted_from_its_epoch_on(trainer, monkeypatch) -> None:
     run, compile_steps = trainer(epochs=4), loop.compile_steps
     steps = run.data.steps_per_epoch
-    monkeypatch.setattr(loop, "compile_steps", lambda *arguments: RetracedSteps(compile_steps(*arguments), steps))
+    monkeypatch.setattr(loop, "compile_steps", lambda *arguments, **_: RetracedSteps(compile_steps(*arguments), steps))
     assert [epoch.retraces for epoch in run.fit()] == [0, 0, 1, 1]
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-from tfloop_cli.config.schema import CheckpointConfig
+from tfloop_cli.config.sections import CheckpointConfig
 from tfloop_cli.engine.checkpoints.changes import apply_changes, has_new_learning_rate, require_same_epochs
 from tfloop_cli.engine.checkpoints.storage import ModelMismatchError, restore, write_checkpoint
 from tfloop_cli.engine.snapshot import Snapshot

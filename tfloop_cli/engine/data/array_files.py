@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -49,6 +50,27 @@ class StoredArray:
                 return _native(arrays[self.member.removesuffix(".npy")])
         except _READ_ERRORS as error:
             self.refuse(f"it cannot be read: {error}", error)
+
+    @classmethod
+    def of(cls, path: Path) -> "StoredArray":
+        """Returns the array in an .npy file; raises TfloopError (exit code 4) if it cannot be read."""
+        return _describe(path, "")
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Returns some rows; the file is not mapped for longer, so that memory does not grow with what was read."""
+        if self.offset is None:
+            return self._whole[start:stop]
+        rows = stop - start
+        try:
+            count = rows * int(np.prod(self.shape[1:], dtype=np.int64))
+            offset = self.offset + start * (count // max(rows, 1)) * self.dtype.itemsize
+            return np.fromfile(self.path, self.dtype, count, offset=offset).reshape((rows, *self.shape[1:]))
+        except _READ_ERRORS as error:
+            self.refuse(f"it cannot be read: {error}", error)
+
+    @cached_property
+    def _whole(self) -> np.ndarray:
+        return self.read()
 
     def map(self) -> np.ndarray:
         """Returns the array; its values are read from the file when they are used, if that is possible."""

@@ -56,7 +56,7 @@ def build_data(
             f"`on_bad_example: skip` is not supported by the dataset `{config.dataset.name}`",
             hint="remove `on_bad_example` from the config",
         )
-    data.skipped = found.counts
+    data.skipped, data.skipped_places = found.counts, found.places
     for message in found.messages():
         warn(message)
     return data

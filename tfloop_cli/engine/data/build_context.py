@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tfloop_cli.config.data_paths import DATA as DATA
 from tfloop_cli.engine.data.choosing import SplitRules
-
-DATA = "data"  # the name of the split that `BuildContext.data` is
 
 
 @dataclass(frozen=True)

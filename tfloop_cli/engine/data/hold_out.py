@@ -34,6 +34,8 @@ class Splits:
         held_out: those that are held out of the training split.
         folds: of the training split, if an ensemble is validated in folds; else None.
         undone: names of those that "auto" held out, before `undo_auto`.
+        overfits: whether the training split is the few examples of `overfit_batches`, which nothing is added to.
+        limits: a line for the user for each limit of the config; see `limit_splits`.
         missing_classes, shared_groups: (name of a split, what is wrong with it) for each warning.
     """
 
@@ -41,6 +43,8 @@ class Splits:
     held_out: list[Choice] = field(default_factory=list)
     folds: Folds | None = None
     undone: list[str] = field(default_factory=list)
+    overfits: bool = False
+    limits: list[str] = field(default_factory=list)
     missing_classes: list[tuple[str, str]] = field(default_factory=list)
     shared_groups: list[tuple[str, str]] = field(default_factory=list)
 
@@ -53,7 +57,7 @@ class Splits:
     def notes(self) -> list[str]:
         """One line for each split that was chosen for the user."""
         notes = [_note(one) for one in self.held_out if one.auto or one.rule.kind in ("group", "time")]
-        return notes + ([self.folds.note] if self.folds else [])
+        return notes + ([self.folds.note] if self.folds else []) + self.limits
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -94,8 +98,9 @@ class Splits:
         undone = [one for one in self.held_out if one.auto]
         for one in undone:
             source, indices = self.examples["train"]
-            del self.examples[one.split]
-            self.examples["train"] = (source, np.sort(np.concatenate([indices, one.indices])))
+            self.examples.pop(one.split, None)
+            if not self.overfits:
+                self.examples["train"] = (source, np.sort(np.concatenate([indices, one.indices])))
             self.held_out.remove(one)
         self.undone = [one.split for one in undone]
         self.missing_classes = [one for one in self.missing_classes if one[0] not in self.undone]

@@ -5,7 +5,7 @@ of the step, and a resumed run has the same batches. The builder of a dataset ca
 `build_data` decides what happens.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,6 +14,8 @@ from typing import TypeVar
 from tfloop_cli.errors import ExitCode, TfloopError
 
 Item = TypeVar("Item")
+MAX_PLACES = 10_000  # of invalid examples of a split that are remembered
+Skipped = tuple[int, str, Sequence[str]]  # number of examples, what is wrong with the first one, places
 
 
 @dataclass
@@ -24,12 +26,14 @@ class InvalidExamples:
         skip: whether invalid examples are skipped; otherwise the first one is an error.
         counts: name of a split -> number of skipped examples.
         reasons: name of a split -> what is wrong with the first of them.
+        places: name of a split -> file and line of each that is known, at most `MAX_PLACES`.
         supported: whether the dataset's builder supports skipping.
     """
 
     skip: bool
     counts: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    places: dict[str, list[str]] = field(default_factory=dict)
     supported: bool = False
 
     def messages(self) -> list[str]:
@@ -64,43 +68,47 @@ def skips_invalid_examples() -> bool:
     return current.skip
 
 
-def skip_example(split: str, error: TfloopError, count: int = 1) -> None:
+def skip_example(split: str, error: TfloopError, count: int = 1, places: Sequence[str] = ()) -> None:
     """Counts an invalid example of a split if such examples are skipped; otherwise raises `error`.
 
     Args:
         split: the name of the split.
         error: what is wrong with the example.
         count: number of examples, if there are several.
+        places: where they are, if they are known; else that of the error.
     """
     if not skips_invalid_examples():
         raise error
-    count_skipped(split, error, count)
+    count_skipped(split, error, count, places)
 
 
-def count_skipped(split: str, error: TfloopError, count: int) -> None:
+def count_skipped(split: str, error: TfloopError, count: int, places: Sequence[str] = ()) -> None:
     """Counts examples that are left out whether or not invalid examples are skipped: rows without a target.
 
     Args:
         split: the name of the split.
         error: what is wrong with the first of them.
         count: their number.
+        places: see `skip_example`.
     """
     current = _CURRENT.get()
     if current is not None:
         current.counts[split] = current.counts.get(split, 0) + count
         current.reasons.setdefault(split, str(error).splitlines()[0])
+        known = current.places.setdefault(split, [])
+        known += (places or [error.problems[0].place or current.reasons[split]])[: MAX_PLACES - len(known)]
 
 
-def skipped_examples() -> dict[str, tuple[int, str]]:
-    """Returns what was skipped so far: name of a split -> number of examples, what is wrong with the first one."""
-    current = _CURRENT.get()
-    return {split: (count, current.reasons[split]) for split, count in current.counts.items()} if current else {}
+def skipped_examples() -> dict[str, Skipped]:
+    """Returns what was skipped so far in each split."""
+    current = _CURRENT.get() or InvalidExamples(skip=False)
+    return {split: (count, current.reasons[split], current.places[split]) for split, count in current.counts.items()}
 
 
-def restore_skipped(skipped: Mapping[str, tuple[int, str]]) -> None:
+def restore_skipped(skipped: Mapping[str, Skipped]) -> None:
     """Counts what was skipped when data was read that is now in the cache."""
-    for split, (count, reason) in skipped.items():
-        count_skipped(split, TfloopError(reason), count)
+    for split, (count, reason, *places) in skipped.items():  # older versions of tfloop stored no places
+        count_skipped(split, TfloopError(reason), count, *places)
 
 
 def keep_valid(split: str, items: Iterable[Item], check: Callable[[Item], object]) -> list[Item]:

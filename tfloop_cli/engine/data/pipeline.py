@@ -15,14 +15,16 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_dataset import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
+from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
+from tfloop_cli.engine.data.limits import limit_splits
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
+from tfloop_cli.engine.data.spec_json import spec_to_json
 from tfloop_cli.engine.data.splits import epoch_order
 from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
 PREFETCHED_BATCHES = 2
-SMALLEST_BATCH, LARGEST_BATCH = 16, 256  # of `batch_size: auto`
 
 
 class Data:
@@ -37,6 +39,7 @@ class Data:
         spec: shape of one example.
         fingerprint, encoders, names, preview: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
+        skipped_places: name of a split -> file and line of each of them, as far as they are known.
         run_splits: what is held out of the training split; see `Splits`.
         batch_size: the number of examples per training step.
 
@@ -51,15 +54,18 @@ class Data:
     def __init__(self, dataset: Dataset, config: Config, *, training: bool = True) -> None:
         self.spec: DataSpec = dataset.spec
         self.fingerprint, self.encoders = dataset.fingerprint, dataset.encoders
-        self.names, self.preview = dataset.names, dataset.preview
+        self.names, self.preview, self._describe = dataset.names, dataset.preview, dataset.describe
         self.skipped: Mapping[str, int] = {}
+        self.skipped_places: Mapping[str, list[str]] = {}
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
-        self._augment = build_augmentations(config.augment, dataset.spec)
+        self._augment = build_augmentations(() if config.overfit_batches else config.augment, dataset.spec)
         self.run_splits = split_dataset(dataset, config, training=training)
         self._splits = self.run_splits.examples
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
         self.batch_size = batch_size_of(config, self.examples("train"))
+        if "train" in self._splits:
+            limit_splits(self.run_splits, config, self.batch_size)
         if not self.steps_per_epoch and "train" in self._splits:
             raise TfloopError(
                 f"`batch_size` is {self.batch_size}, and there are only {self.examples('train')} training examples: "
@@ -92,7 +98,7 @@ class Data:
     def facts(self) -> dict[str, Any]:
         """What metadata contains about the data."""
         facts = {"data": self.fingerprint, "train_examples": self.examples("train"), "decisions": self.decisions}
-        return facts | self.run_splits.facts
+        return facts | {"spec": spec_to_json(self.spec)} | self.run_splits.facts
 
     @property
     def decisions(self) -> dict[str, Any]:
@@ -108,9 +114,10 @@ class Data:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of training batches in an epoch, a smaller last one included unless the config drops it."""
+        """The number of training batches in an epoch: a smaller last one counts unless the config drops it."""
         whole, rest = divmod(self.examples("train"), self.batch_size)
-        return whole + (rest > 0 and not self._config.drop_remainder)
+        steps = whole + (rest > 0 and not self._config.drop_remainder)
+        return min(steps, self._config.limit_train_batches or steps)
 
     @property
     def epochs(self) -> int:
@@ -220,6 +227,26 @@ class Data:
 
         return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
 
+    def raw_examples(self, split: str, positions: np.ndarray) -> tuple[Structure, Structure]:
+        """Returns examples of a split as the dataset has them: inputs and targets, as arrays [len(positions), ...].
+
+        Args:
+            positions: in the split, int64.
+        """
+        source, indices = self._splits[split]
+        batch = tf.data.Dataset.from_tensors(indices[positions]).map(_without_autograph(source.gather, source))
+        with self.explain_errors():
+            inputs, targets, *_ = next(batch.as_numpy_iterator())
+        return inputs, targets
+
+    def descriptions(self, split: str, positions: np.ndarray) -> list[Mapping[str, Any]]:
+        """Returns what the dataset knows of examples: `name`, `row` or `text`; [] if it knows nothing."""
+        indices = self._splits[split][1][positions]
+        split = "train" if self.run_splits.is_held_out(split) else split
+        if (names := self.names.get(split)) is not None:
+            return [{"name": str(names[index])} for index in indices.tolist()]
+        return list(self._describe(split, indices))
+
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
         """A context that replaces TensorFlow's error for a failed read by that of the source.
@@ -257,17 +284,6 @@ class Data:
         options.deterministic = True
         options.autotune.enabled = False  # fixed settings are the same in every run
         return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
-
-
-def batch_size_of(config: Config, examples: int) -> int:
-    """Returns the batch size of a config; with "auto" the largest power of 2 up to a 16th of the training examples.
-
-    It is from 16 to 256, so that a small table has several steps per epoch, and a large one is not slow.
-    """
-    if config.batch_size != "auto":
-        return int(config.batch_size)
-    power = 2 ** int(np.log2(max(examples, SMALLEST_BATCH) // 16 or 1))
-    return min(max(power, SMALLEST_BATCH), LARGEST_BATCH, max(examples, 1))
 
 
 def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:

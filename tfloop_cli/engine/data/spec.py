@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -237,6 +237,8 @@ class Dataset:
         names: what messages call the examples of a split, such as their files, [examples]; splits may lack them.
         preview: returns the first training examples as they are in the file, at most as many as asked for: name of a
             column -> its text. For `tfloop inspect data`.
+        describe: returns what examples are in the file, from the name of their split and their indices in its source,
+            int64: `row` (name of a column -> its text) or `text`. [] if that is not known, or expensive. For reports.
     """
 
     spec: DataSpec
@@ -246,3 +248,4 @@ class Dataset:
     columns: Columns = field(default_factory=dict)
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     preview: Callable[[int], Sequence[Mapping[str, str]]] = lambda count: ()
+    describe: Callable[[str, np.ndarray], Sequence[Mapping[str, Any]]] = lambda split, indices: ()

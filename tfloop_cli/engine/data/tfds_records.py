@@ -155,7 +155,8 @@ def valid_example_indices(split: Split, example: Example) -> np.ndarray:
         flags = rows.array if rows is not None else np.concatenate(list(blocks()))
     for index in np.flatnonzero(flags == 0):
         reason = found.reasons.get(split.name, f"split `{split.name}`: example {index} is invalid")
-        skip_example(split.name, TfloopError(reason, code=ExitCode.DATA))
+        error = TfloopError(reason, code=ExitCode.DATA)
+        skip_example(split.name, error, places=[f"split `{split.name}`: example {index}"])
     require_valid_examples(split.name, int(flags.sum()))
     return np.flatnonzero(flags)
 

@@ -37,6 +37,7 @@ def images(
     labels: Annotated[Path | None, OnResume.CHANGES_REST] = None,
     file_column: str = "file",
     target: str = "label",
+    split_column: str = "split",
     label_pattern: str | None = None,
     size: Literal["auto"] | tuple[PositiveInt, PositiveInt] = "auto",
     fit: Literal["crop", "pad", "stretch"] = "pad",
@@ -58,6 +59,7 @@ def images(
             are classes.
         file_column: the column of `labels` with paths, relative to the folder or to the table.
         target: the column of `labels` with classes.
+        split_column: the column of `labels` with `train`, `validation` or `test`, if there is one.
         label_pattern: a regular expression that finds the class in the path of an image, as its group `label`, such as
             `(?P<label>[a-z]+)_[0-9]+`; null: the folders are classes.
         size: height and width to which all images are resized; auto: the size of the images if all have the same, else
@@ -70,7 +72,7 @@ def images(
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
     """
-    layout = _layout(path, labels, (file_column, target), label_pattern)
+    layout = _layout(path, labels, (file_column, target, split_column), label_pattern)
     if document := build_context().encoders:
         encoders = ImageEncoders.from_json(document)
         splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
@@ -82,7 +84,7 @@ def images(
     return _dataset(encoders, splits, short_path(path), in_memory)
 
 
-def _layout(path: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+def _layout(path: Path, labels: Path | None, columns: tuple[str, str, str], pattern: str | None) -> Layout:
     """Returns the images of the dataset, or of other data: a table of paths and labels, or a folder."""
     other = build_context().data
     if other is None:
@@ -109,8 +111,9 @@ def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], pa
     """
     found, channels, notes = survey(paths), encoders.shape[2], list[str]()
     if size == "auto" and found.size is None:
-        failure = Decoder((1, 1, channels)).failure(paths)
-        raise failure or invalid_image(paths[0], "its size cannot be read")
+        failure = Decoder((1, 1, channels)).failure(paths) or invalid_image(paths[0], "its size cannot be read")
+        skip_example("train", failure, len(paths), paths)
+        require_valid_examples("train", 0)
     height, width = found.size if size == "auto" else size
     if size == "auto":
         how = f"other images: {encoders.fit} (key `fit`)"
@@ -151,6 +154,7 @@ def _classes(layout: Layout) -> tuple[str, ...]:
     found = class_names(one.label for one in layout.splits["train"])
     if not found:
         hint = "each class has its own folder: train/CLASS/, or CLASS/; else use `labels` or `label_pattern`"
+        hint = "; ".join([hint, *(note for note in layout.notes if note.startswith("if "))])
         refuse(str(layout.folders["train"]), None, "it has no folders with images", hint=hint)
     return found
 

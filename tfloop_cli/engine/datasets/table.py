@@ -13,6 +13,7 @@ from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.engine.data.tables.building import Arrays, Kept, TableOptions, build_splits
+from tfloop_cli.engine.data.tables.describing import describe_rows
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits
@@ -101,7 +102,8 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
             document, arrays, kept = found
             restore_skipped(document["skipped"])
             dataset = _dataset(TableEncoders.from_json(document["encoders"]), arrays, kept, document["fingerprint"])
-            return replace(dataset, preview=preview)
+            describe = partial(describe_rows, files, options, dataset.encoders)
+            return replace(dataset, preview=preview, describe=describe)
     cache, _ = _cached(files, as_numbers)
     encoders, arrays, kept = build_splits(files, as_numbers, encoders, context.rules)
     names = (encoders.target.class_names, tuple(encoders.spec_columns()))  # equal arrays may mean other things
@@ -109,7 +111,8 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
     if not context.encoders:
         document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
         cache.save(document, arrays, kept)
-    return replace(_dataset(encoders, arrays, kept, fingerprint), preview=preview)
+    describe = partial(describe_rows, files, options, encoders)
+    return replace(_dataset(encoders, arrays, kept, fingerprint), preview=preview, describe=describe)
 
 
 def _splits(paths: dict[str, Path | list[Path]]) -> dict[str, Path | list[Path]]:

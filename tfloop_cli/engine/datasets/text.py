@@ -11,7 +11,7 @@ from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.files import file_names
 from tfloop_cli.engine.data.text_source import text_dataset
-from tfloop_cli.engine.data.texts.building import TextOptions, build_texts
+from tfloop_cli.engine.data.texts.building import TextOptions, build_texts, describe_texts
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
 from tfloop_cli.engine.data.texts.reading import Columns, find_splits, first_texts
 from tfloop_cli.registry import datasets
@@ -66,8 +66,7 @@ def text(
     dialect = DialectOptions(separator, header, decimal, encoding, quote, comment, free_text=True)
     dialect.check()
     context = build_context()
-    if classes == "auto" and context.numbers:
-        classes = False
+    classes = False if classes == "auto" and context.numbers else classes
     targets = (target,) if isinstance(target, str) else tuple(target or ())
     options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
     fitted = TextEncoders.from_json(context.encoders) if context.encoders else None
@@ -78,7 +77,8 @@ def text(
     dataset = text_dataset(splits, names, encoders.vocabulary, (names, encoders.words), encoders)
     shown = Columns(encoders.text, encoders.target.names)
     preview = partial(first_texts, files.get("train", file_names(train)), shown, dialect)
-    return replace(dataset, columns=columns_of(columns), preview=preview)
+    describe = partial(describe_texts, files, options, encoders)
+    return replace(dataset, columns=columns_of(columns), preview=preview, describe=describe)
 
 
 def _paths(train: Path | list[Path], test: Path | list[Path] | None, training: bool) -> dict[str, Path | list[Path]]:

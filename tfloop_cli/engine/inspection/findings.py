@@ -21,7 +21,7 @@ def invalid_examples(data: Data, messages: Sequence[str]) -> list[Finding]:
         messages: what `build_data` warned of.
     """
     return [
-        Finding("invalid_examples", message, split, count=count)
+        Finding("invalid_examples", message, split, count=count, places=tuple(data.skipped_places[split]))
         for (split, count), message in zip(data.skipped.items(), messages, strict=True)
     ]
 

@@ -60,8 +60,9 @@ def input_summaries(data: Data, scale_uint8: bool | Literal["auto"]) -> tuple[In
 def _moments(values: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Returns count, sum and sum of squares: float64 [3, channels] of images, else [3, 1]."""
     channels = values.shape[-1] if spec.is_image and len(spec.shape) > 2 else 1
-    flat = values.reshape(-1, channels).astype(np.float64)
-    return np.stack([np.full(channels, len(flat)), flat.sum(axis=0), np.square(flat).sum(axis=0)])
+    sums = values.sum(axis=0, dtype=np.float64), np.einsum("i...,i...->...", values, values, dtype=np.float64)
+    count = np.full(channels, values.size // channels)
+    return np.stack([count, *(one.reshape(-1, channels).sum(axis=0) for one in sums)])
 
 
 def _input_summary(name: str, spec: InputSpec, moments: list[np.ndarray]) -> InputSummary:

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.data import DataSpec
+from tfloop_cli.engine.data.structures import Structure
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks.task import Batch, MetricValues, SumMetric, Task
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -71,6 +72,9 @@ class CompleteTask:
     def predict(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
         return self._task.predict(state, inputs) if hasattr(self._task, "predict") else None
 
+    def probabilities(self, state: TrainState, inputs: tf.Tensor) -> tf.Tensor | None:
+        return self._task.probabilities(state, inputs) if hasattr(self._task, "probabilities") else None
+
     def samples(self, state: TrainState) -> np.ndarray | None:
         return self._task.samples(state) if hasattr(self._task, "samples") else None
 
@@ -128,6 +132,16 @@ class CompleteTask:
 def evaluated_metrics(task: Task) -> tuple[str, ...]:
     """Returns the names of the metrics that an evaluation has; none if the task has no `eval_step`."""
     return task.metrics if task.eval_step else ()
+
+
+def scores_of(task: Task, state: TrainState, inputs: Structure) -> tf.Tensor | None:
+    """Returns the probability of each class, [batch, classes], or numbers in the targets' own units, [batch, numbers].
+
+    None if the task predicts neither.
+    """
+    found = task.probabilities(state, inputs) if hasattr(task, "probabilities") else None
+    found = task.predict(state, inputs) if found is None else found
+    return None if found is None or found.dtype.is_integer else found
 
 
 def sum_metrics_of(task: Task) -> Mapping[str, SumMetric]:

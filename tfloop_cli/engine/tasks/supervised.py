@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -47,6 +47,9 @@ class Supervised:
     sum_metrics: Mapping[str, SumMetric] = field(default_factory=dict, kw_only=True)
     head: Head | None = field(default=None, init=False)
     ensemble: Ensemble | None = field(default=None, init=False)
+    # The last outputs in a graph, and what they were computed from: graph, folds, inputs.
+    _traced: tuple[Any, ...] = field(default=(), init=False, repr=False, compare=False)
+    _traced_outputs: tf.Tensor | None = field(default=None, init=False, repr=False, compare=False)
 
     models = ("model",)
 
@@ -79,10 +82,25 @@ class Supervised:
         """Like that of `Task`; of an ensemble with the members that count only, see `Folds.weights`."""
         return tf.argmax(self.logits(self._outputs(state, inputs, weights)), axis=-1) if self.classes else None
 
+    def probabilities(self, state: TrainState, inputs: Structure) -> tf.Tensor | None:
+        """Returns the probability of each class, float [batch, classes]; None if the targets are numbers."""
+        if not self.classes:
+            return None
+        logits = self.logits(self._outputs(state, inputs, None))
+        return tf.nn.softmax(logits if logits.dtype == tf.float64 else tf.cast(logits, tf.float32))
+
     def _outputs(self, state: TrainState, inputs: Structure, weights: tf.Tensor | None) -> tf.Tensor:
+        """Returns the model's outputs; in one graph, metrics and probabilities of a batch share them."""
+        folds = weights if self.ensemble and weights is not None and weights.shape.rank > 1 else None
+        of = (tf.compat.v1.get_default_graph(), folds, *tf.nest.flatten(inputs))
+        if len(of) == len(self._traced) and all(one is other for one, other in zip(of, self._traced, strict=True)):
+            return self._traced_outputs
         if self.ensemble and weights is not None:
-            return self.ensemble.predictions(inputs, weights)
-        return state.model(inputs, training=False)
+            outputs = self.ensemble.predictions(inputs, weights)
+        else:
+            outputs = state.model(inputs, training=False)
+        self._traced, self._traced_outputs = (of, outputs) if tf.inside_function() else ((), None)
+        return outputs
 
     def _train_members(
         self, ensemble: Ensemble, inputs: Structure, targets: tf.Tensor, weights: tf.Tensor | None

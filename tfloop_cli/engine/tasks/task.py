@@ -48,6 +48,8 @@ class Task(Protocol):
 
     - `sum_metrics`: name of a metric -> `SumMetric`, for metrics that are no means over examples.
     - `saved_variables`: name -> variable that is part of the training state, whether the training step uses it or not.
+    - `probabilities(state, inputs)`: returns the probability of each class, float [batch, classes], for
+      `tfloop predict` and `tfloop export`; None if there are no classes.
     - `prepare(data)`: called before the first step; a restored checkpoint replaces what it sets in `saved_variables`.
       It may return a line for the user.
     """

@@ -3,24 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from tfloop_cli.config.schema import Best, Config, EarlyStoppingConfig
+from tfloop_cli.config.schema import Config
+from tfloop_cli.config.sections import Best, EarlyStoppingConfig
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, evaluated_metrics
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import Metrics
-
-# The name of a metric -> its mode.
-NAMES = {"rmse": "min", "mae": "min", "mse": "min", "r2": "max"}
-# A word in the name of a metric -> its mode.
-MODES = {
-    "accuracy": "max",
-    "auc": "max",
-    "f1": "max",
-    "precision": "max",
-    "recall": "max",
-    "loss": "min",
-    "error": "min",
-}
+from tfloop_cli.metric_modes import mode_of
 
 
 @dataclass(frozen=True)
@@ -142,8 +131,8 @@ def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) 
         key: the config key of `config`, for messages.
 
     Raises:
-        TfloopError: the task has no such metric, or the name of the metric does not contain exactly one mode of `MODES`
-            and the config has no mode (exit code 2).
+        TfloopError: the task has no such metric; or the config has no mode, and the name of the metric does not contain
+            exactly one of `metric_modes.MODES` (exit code 2).
     """
     if config is None or (config.metric is None and task.monitor is None):
         return None
@@ -154,21 +143,13 @@ def monitor_of(config: Best | EarlyStoppingConfig | None, task: Task, key: str) 
             f"`{key}.metric`: the task has no metric `{metric}`",
             hint=_metrics_hint(task, "its metrics are"),
         )
-    mode = config.mode or (default_mode if metric == default_metric else _mode_of(metric))
+    mode = config.mode or (default_mode if metric == default_metric else mode_of(metric))
     if mode is None:
         raise TfloopError(
             f"`{key}.mode` is missing: the name of the metric `{metric}` does not show if higher values are better",
             hint=f"set `{key}.mode` to `max` or `min`",
         )
     return Monitor(metric, mode)
-
-
-def _mode_of(metric: str) -> str | None:
-    """Returns the mode that the name of a metric shows; None if it shows none, or both."""
-    if metric in NAMES:
-        return NAMES[metric]
-    modes = {mode for word, mode in MODES.items() if word in metric.lower()}
-    return modes.pop() if len(modes) == 1 else None
 
 
 def _metrics_hint(task: Task, text: str) -> str:

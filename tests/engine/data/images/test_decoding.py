@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfloop_cli.engine.data.images import pixels
+from tfloop_cli.engine.data.images import decoding, pixels
 from tfloop_cli.engine.data.images.decoding import Background, Decoder, Fit
 from tfloop_cli.engine.data.images.formats import describe, format_of
 from tfloop_cli.engine.data.images.pixels import oriented
@@ -221,6 +221,25 @@ def test_extreme_aspect_ratios_are_resized(tmp_path: Path) -> None:
     content = tf.io.encode_png(np.zeros((1, 300, 3), np.uint8)).numpy()
     for fit in ("crop", "pad", "stretch"):
         assert decode(content, tmp_path, (7, 5), fit=fit).shape == (7, 5, 3)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_images_of_a_block_equal_those_decoded_alone(tmp_path: Path, fit: str, monkeypatch) -> None:
+    """Those of one size are resized together."""
+    random, paths = np.random.default_rng(0), []
+    for number, shape in enumerate([(9, 12, 3), (20, 11, 3), (6, 7, 3), (9, 12, 3), (20, 11, 3), (9, 12, 3)]):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Path(paths[-1]).write_bytes(tf.io.encode_png(random.integers(0, 256, shape, np.uint8)).numpy())
+    Path(paths[4]).write_bytes(b"no image")
+    decoder = Decoder((6, 7, 3), fit)
+    valid = [0, 1, 2, 3, 5]
+    expected = np.stack([decoder.decode(paths[number]) for number in valid])
+    for waiting in (2**20, 700):  # bytes: all images, or two
+        monkeypatch.setattr(decoding, "MAX_WAITING", waiting)
+        ((found, hashes),) = decoder.blocks(paths, skip=True)
+        np.testing.assert_array_equal(found[valid], expected)
+        assert hashes.astype(bool).tolist() == [True, True, True, True, False, True]
+        assert not found[4].any()
 
 
 def write_sizes(folder: Path, *sizes: tuple[int, int]) -> list[str]:

@@ -21,7 +21,7 @@ def write(root: Path, *names: str, content: bytes = PNG) -> Path:
 
 
 def find(root: Path, labels: Path | None = None, pattern: str | None = None) -> Layout:
-    return find_images(root, labels, ("file", "label"), pattern)
+    return find_images(root, labels, ("file", "label", "split"), pattern)
 
 
 def found(layout: Layout) -> dict[str, list[tuple[str, str]]]:
@@ -43,6 +43,45 @@ def test_splits_have_every_usual_name(tmp_path: Path, train: str, validation: st
     layout = find(tmp_path)
     assert found(layout) == {"train": [("a/1.png", "a")], "validation": [("a/2.png", "a")], "test": [("a/3.png", "a")]}
     assert layout.notes == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("seg_train", "seg_test"), ("training_set", "test_set"), ("train-images", "Test images"), ("trainset", "testset"),
+     ("train2017", "test2017"), ("myTrainData", "myTestData")],
+)  # fmt: skip
+def test_splits_are_found_within_names(tmp_path: Path, train: str, test: str) -> None:
+    layout = find(write(tmp_path, f"{train}/a/1.png", f"{train}/b/2.png", f"{test}/a/3.png", "other/4.png"))
+    assert found(layout) == {"train": [("a/1.png", "a"), ("b/2.png", "b")], "test": [("a/3.png", "a")]}
+    assert layout.notes[-1] == f"splits by the names of the folders: train is `{train}`, test is `{test}`"
+    assert layout.notes[0].startswith("not used: `other`")
+
+
+@pytest.mark.parametrize("names", [("freight_train", "bus"), ("test_a", "test_b"), ("train_a", "train_b", "test_a")])
+def test_classes_may_contain_the_name_of_a_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    layout = find(write(tmp_path, *(f"{name}/1.png" for name in names)))
+    assert [label for _, label in found(layout)["train"]] == sorted(names)
+
+
+def test_split_folder_in_a_folder_of_its_name_is_entered(tmp_path: Path) -> None:
+    layout = find(
+        write(tmp_path, "seg_train/seg_train/a/1.png", "seg_test/seg_test/a/2.png", "seg_pred/seg_pred/3.png")
+    )
+    assert found(layout) == {"train": [("a/1.png", "a")], "test": [("a/2.png", "a")]}
+
+
+def test_folders_without_images_are_no_classes(tmp_path: Path) -> None:
+    write(tmp_path, "images/train/a/1.png", "images/val/a/2.png", "labels/train/a/1.txt", "labels/val/a/2.txt")
+    layout = find(tmp_path)
+    assert found(layout) == {"train": [("a/1.png", "a")], "validation": [("a/2.png", "a")]}
+    assert layout.notes[0] == "the images are in its only subfolder of images, `images`; not used: `labels`"
+
+
+def test_splits_below_classes_are_reported(tmp_path: Path) -> None:
+    layout = find(write(tmp_path, "a/train/1.png", "a/test/2.png", "b/train/1.png"))
+    assert [label for _, label in found(layout)["train"]] == ["a", "a", "b"]
+    (note,) = layout.notes
+    assert note == "`test`, `train` in each class are not used as splits: these are train/CLASS, test/CLASS"
 
 
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
@@ -152,6 +191,63 @@ def test_table_of_labels_in_latin_1_is_noted_without_a_key(tmp_path: Path) -> No
     layout = find(tmp_path, tmp_path / "a.csv")
     assert found(layout) == {"train": [("1.png", "größe"), ("2.png", "x")]}
     assert layout.notes == [f"{tmp_path}/a.csv: not UTF-8, read as cp1252"]
+
+
+@pytest.mark.parametrize(
+    "written", [r"sub\1.png", r".\sub\1.png", r"C:\data\sub\1.png", "/home/other/sub/1.png", " sub/1.png ", "sub/1"]
+)
+def test_paths_of_another_machine_are_found(tmp_path: Path, written: str) -> None:
+    write(tmp_path, "sub/1.png", "1.png")  # the more parts agree, the better
+    table = tmp_path / "labels.csv"
+    table.write_text(f'file,label\n"{written}",a\n')
+    layout = find(tmp_path, table)
+    assert [one.path for one in layout.splits["train"]] == [str(tmp_path / "sub/1.png")]
+    moved = f"1 paths of another folder in the table: their last parts are in {tmp_path.name}/"
+    assert (moved in layout.notes) == written.startswith(("C:", "/"))
+
+
+def test_column_of_splits_is_used(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{number}.png" for number in range(4)))
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label,split\n0.png,a,Train\n1.png,b,train\n2.png,a,val\n3.png,b,test\n")
+    layout = find(tmp_path, table)
+    assert found(layout) == {
+        "train": [("0.png", "a"), ("1.png", "b")], "validation": [("2.png", "a")], "test": [("3.png", "b")],
+    }  # fmt: skip
+    assert layout.notes == ["splits by the column `split` of the table (key `split_column`)"]
+    table.write_text("file,label,split\n0.png,a,Train\n1.png,b,other\n")
+    assert list(find(tmp_path, table).splits) == ["train"]
+
+
+def test_numbers_of_many_values_are_no_classes(tmp_path: Path) -> None:
+    write(tmp_path, *(f"{number}.png" for number in range(12)))
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,label", *(f"{number}.png,{number / 4}" for number in range(12))]))
+    with pytest.raises(TfloopError, match="the column `label` has 12 different numbers, which are no classes"):
+        find(tmp_path, table)
+    table.write_text("\n".join(["file,label", *(f"{number}.png,{number % 2 / 2}" for number in range(12))]))
+    assert {label for _, label in found(find(tmp_path, table))["train"]} == {"0.0", "0.5"}
+
+
+def test_table_beside_images_without_classes_is_suggested(tmp_path: Path) -> None:
+    write(tmp_path, "images/1.png")
+    (tmp_path / "train.csv").write_text("file,label\n")
+    assert "if `train.csv` has the classes of the images: `--set dataset.labels=train.csv`" in find(tmp_path).notes
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("a.zip", "unpack it, and name the folder"),
+        ("a.csv", "--set dataset.labels=a.csv"),
+        ("a.png", "images belong in"),
+    ],
+)
+def test_file_in_place_of_a_folder_is_an_error_with_a_hint(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(TfloopError, match="this is a file, not a folder of images") as caught:
+        find(tmp_path / name)
+    assert hint in str(caught.value)
 
 
 def test_missing_column_of_a_table_is_named(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Literal
@@ -19,6 +19,7 @@ from tfloop_cli.hardware import cores
 
 DECODER_VERSION = 3  # to be increased when `Decoder` returns other pixels or hashes
 MAX_BLOCK = 64, 16 * 2**20  # images, and bytes of their pixels, that one thread decodes at once
+MAX_WAITING = 2 * 2**20  # bytes of decoded images of a thread that wait to be resized together
 GRAY_LEVELS = {"white": 255, "black": 0, "gray": 128}
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -56,14 +57,17 @@ class Decoder:
             UndecodableImageError: its content cannot be decoded (exit code 4).
             TfloopError: it cannot be read, so that its content is unknown (exit code 4).
         """
+        return self._resize([self._decode(path)])[0]
+
+    def _decode(self, path: str) -> np.ndarray:
+        """Returns the pixels of a file in its own size: uint8 [height, width, channels]; errors as `decode`."""
         try:
             with open(path, "rb", buffering=0) as file:
                 content = file.readall()
         except OSError as error:
             raise invalid_image(path, f"it cannot be read: {error.strerror or error}") from error
         try:
-            pixels = self._pixels(content)
-            return pixels if pixels.shape == self.shape else self._resize(pixels)
+            return self._pixels(content)
         except tf.errors.ResourceExhaustedError:
             raise  # the image is valid
         except tf.errors.OpError as error:
@@ -79,28 +83,30 @@ class Decoder:
             return tf.raw_ops.DecodeImage(contents=content, channels=channels, expand_animations=False).numpy()
         return decode_pixels(content, channels, self._gray_level, self._max16)
 
-    def _resize(self, pixels: np.ndarray) -> np.ndarray:
-        """Resizes with antialiasing: uint8 [height, width, channels] -> uint8 of the shape.
+    def _resize(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Resizes images of one size with antialiasing: uint8 [height, width, channels] -> uint8 [images, *shape].
 
-        One operation, the one of `tf.image.resize`: each costs as much time as a small image.
+        One operation, the one of `tf.image.resize`, for all: a call costs as much time as a small image.
         """
-        sides, target = np.array(pixels.shape[:2]), np.array(self.shape[:2])
+        if images[0].shape == self.shape:
+            return np.stack(images)
+        sides, target = np.array(images[0].shape[:2]), np.array(self.shape[:2])
         ratios, inner = sides / target, target
         if self._fit == "crop":  # the part of the image that is used
             sides = np.clip(np.round(target * ratios.min()).astype(int), 1, sides)
-            first = (np.array(pixels.shape[:2]) - sides) // 2
-            pixels = pixels[first[0] : first[0] + sides[0], first[1] : first[1] + sides[1]]
+            first = (np.array(images[0].shape[:2]) - sides) // 2
+            images = [one[first[0] : first[0] + sides[0], first[1] : first[1] + sides[1]] for one in images]
         elif self._fit == "pad":  # the part of the result that is the image
             inner = np.clip(np.round(sides / ratios.max()).astype(int), 1, target)
         with tf.device("CPU"):
             resized = tf.raw_ops.ScaleAndTranslate(
-                images=np.ascontiguousarray(pixels)[np.newaxis], size=inner.astype(np.int32),
+                images=np.stack(images), size=inner.astype(np.int32),
                 scale=inner.astype(np.float32) / sides.astype(np.float32), translation=np.zeros(2, np.float32),
                 kernel_type="triangle", antialias=True,
-            ).numpy()[0]  # fmt: skip
-        result = np.full(self.shape, self._gray_level, np.uint8)
+            ).numpy()  # fmt: skip
+        result = np.full((len(images), *self.shape), self._gray_level, np.uint8)
         top, left = (target - inner) // 2
-        result[top : top + inner[0], left : left + inner[1]] = np.clip(np.round(resized), 0, 255)
+        result[:, top : top + inner[0], left : left + inner[1]] = np.clip(np.round(resized), 0, 255)
         return result
 
     def decode_all(self, paths: Sequence[str]) -> np.ndarray:
@@ -139,14 +145,17 @@ class Decoder:
 
     def _block(self, paths: Sequence[str], skip: bool) -> tuple[np.ndarray, np.ndarray]:
         pixels, hashes = np.zeros((len(paths), *self.shape), np.uint8), np.zeros(len(paths), np.uint64)
+        waiting: dict[int, np.ndarray] = {}
         for number, path in enumerate(paths):
             try:
-                pixels[number] = self.decode(path)
+                waiting[number] = self._decode(path)
             except UndecodableImageError:
                 if not skip:
                     raise
-            else:
-                hashes[number] = _hash(pixels[number])
+            if sum(one.nbytes for one in waiting.values()) > MAX_WAITING or number == len(paths) - 1:
+                for numbers in _by_shape(waiting):
+                    pixels[numbers] = self._resize([waiting.pop(one) for one in numbers])
+                    hashes[numbers] = [_hash(pixels[one]) for one in numbers]
         return pixels, hashes
 
     def failure(self, paths: Sequence[str]) -> TfloopError | None:
@@ -157,6 +166,14 @@ class Decoder:
             except TfloopError as error:
                 return error
         return None
+
+
+def _by_shape(images: Mapping[int, np.ndarray]) -> list[list[int]]:
+    """Returns the numbers of the images of each shape."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for number, image in images.items():
+        found.setdefault(image.shape, []).append(number)
+    return list(found.values())
 
 
 def _hash(pixels: np.ndarray) -> int:

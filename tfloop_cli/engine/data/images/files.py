@@ -5,10 +5,11 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
+from tfloop_cli.config.data_paths import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, TABLE_KINDS
 from tfloop_cli.engine.data.images.formats import HEAD_BYTES, format_of
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.invalid_examples import skip_example
@@ -97,6 +98,22 @@ class Scanner:
         entries = self._walk(folder, "", (), deep)
         return [found for entry, name in entries if (found := self._listed(split, entry, name))]
 
+    def paths(self, folder: Path) -> Iterator[str]:
+        """Yields the paths of the files in a folder by name, with those of its subfolders, but for texts.
+
+        Unlike `images`, a file that is no image is one of them, and nothing is kept.
+
+        Raises:
+            TfloopError: a folder cannot be read (exit code 4).
+        """
+        for entry, _ in self._walk(folder, "", (), True):
+            if Path(entry.name).suffix.lower() not in _TEXT_SUFFIXES:
+                yield entry.path
+
+    def may_have_images(self, folder: Path) -> bool:
+        """Whether a folder or one below it has a file that is not ignored by its name."""
+        return any(True for _ in self.paths(folder))
+
     def _walk(
         self, folder: Path, prefix: str, above: tuple[tuple[int, int], ...], deep: bool
     ) -> Iterator[tuple[os.DirEntry[str], str]]:
@@ -116,9 +133,7 @@ class Scanner:
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            missing = isinstance(error, FileNotFoundError)
-            problem = "this folder does not exist" if missing else f"this folder cannot be read: {error.strerror}"
-            refuse(str(folder), None, problem, hint="images belong in train/CLASS/ and test/CLASS/, or in CLASS/")
+            _refuse_folder(folder, error)
         used = []
         for entry in entries:
             if entry.name.startswith("."):
@@ -142,12 +157,25 @@ class Scanner:
         return Listed(entry.path, name, status.st_size, status.st_mtime_ns)
 
 
-def file_at(split: str, path: str, name: str) -> Listed | None:
+def file_at(split: str, path: str, name: str, hint: str) -> Listed | None:
     """Returns an image file that something else names; one that is missing is an invalid example of the split."""
     if (status := _status(path)) is None:
-        skip_example(split, invalid_image(path, "it is not a file, or a link to a missing one"))
+        skip_example(split, invalid_image(path, "it is not a file, or a link to a missing one", hint))
         return None
     return Listed(path, name, status.st_size, status.st_mtime_ns)
+
+
+def _refuse_folder(folder: Path, error: OSError) -> NoReturn:
+    hint = "images belong in train/CLASS/ and test/CLASS/, or in CLASS/"
+    if isinstance(error, FileNotFoundError):
+        refuse(str(folder), None, "this folder does not exist", hint=hint)
+    if not folder.is_file():
+        refuse(str(folder), None, f"this folder cannot be read: {error.strerror}", hint=hint)
+    if any(suffix.lower() in ARCHIVE_SUFFIXES for suffix in folder.suffixes):
+        hint = "unpack it, and name the folder"
+    elif folder.suffix.lower() in TABLE_KINDS:
+        hint = f"a table of paths and classes: name its folder, and `--set dataset.labels={folder.name}`"
+    refuse(str(folder), None, "this is a file, not a folder of images", hint=hint)
 
 
 def _status(path: str) -> os.stat_result | None:

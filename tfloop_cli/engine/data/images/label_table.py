@@ -1,8 +1,11 @@
 """Reads a table of the paths of images and their classes."""
 
 import os
+import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
@@ -12,49 +15,114 @@ from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, file_at
 from tfloop_cli.engine.data.images.layout import Layout
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
-from tfloop_cli.engine.data.problems import invalid_row
+from tfloop_cli.engine.data.problems import invalid_row, refuse
+from tfloop_cli.engine.data.split_names import split_of
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.reading import read_rows
+from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.engine.data.tables.values import as_written
 from tfloop_cli.errors import short_path
 
+MAX_NUMBERS, MIN_ROWS = 20, 5  # different numbers that are classes, and rows of each on average
 
-def read_label_table(layout: Layout, split: str, table: Path, columns: tuple[str, str]) -> list[Listed]:
-    """Returns the images of a table, in its order, and adds the names of its columns to the layout.
+
+def read_label_table(layout: Layout, root: Path, split: str, table: Path, columns: tuple[str, str, str]) -> None:
+    """Adds the images of a table to a layout, in its order, and the names of its columns.
 
     Rows without a class are skipped and counted.
+
+    Args:
+        layout: of the dataset.
+        root: the folder of the images.
+        split: to which they belong, unless the table has a column of splits.
+        table: the file.
+        columns: of paths, of classes, and of splits, which may be missing.
     """
-    root = layout.folders[split]
     if not table.exists() and (root / table.name).exists():
         table = root / table.name
-    rows = read_rows(short_path(table), CsvReader(split, DialectOptions(are_keys=False), columns[1:], columns, ()))
-    rows.require(columns)
+    options = DialectOptions(are_keys=False)
+    rows = read_rows(short_path(table), CsvReader(split, options, columns[1:2], columns[:2], ()))
+    rows.require(columns[:2])
     layout.notes += rows.notes
     layout.columns = rows.table.column_names
     keep = [name for name in build_context().rules.columns if name in layout.columns]
-    words = [as_written(rows.table.column(column)) for column in (*columns, *keep)]
-    cells = zip(*(one.take(np.array(one.texts.to_pylist(), object), "") for one in words), strict=True)
-    found, unlabelled = [], []
-    for number, (name, label, *others) in enumerate(cells):
+    names, labels, *others = [_texts(rows, column) for column in (*columns[:2], *keep)]
+    if split == "train":
+        _refuse_numbers(labels, columns[1], rows.place(0)[0])
+    splits = _splits(_texts(rows, columns[2])) if split == "train" and columns[2] in layout.columns else []
+    found: dict[str, list[Listed]] = {one: [] for one in dict.fromkeys(splits or [split])}
+    hint = f"paths are relative to {short_path(root)} or to the table; `--set on_bad_example=skip` skips such rows"
+    unlabelled, elsewhere = [], 0
+    for number, (name, label) in enumerate(zip(names, labels, strict=True)):
         if not label.strip():
             unlabelled.append(number)
         elif not name.strip():
             problem = f"the column `{columns[0]}` is empty"
             skip_example(split, invalid_row(split, *rows.place(number), problem))
-        elif one := file_at(split, _path_of(root, table.parent, name), name):
-            found.append(replace(one, label=composed(label), cells=dict(zip(keep, others, strict=True))))
+        else:
+            path, is_moved = _path_of(root, table.parent, name)
+            if one := file_at(split, path, name, hint):
+                cells = {column: texts[number] for column, texts in zip(keep, others, strict=True)}
+                own = splits[number] if splits else split
+                found[own].append(replace(one, label=composed(label), cells=cells))
+                elsewhere += is_moved
     if unlabelled:
         error = invalid_row(split, *rows.place(unlabelled[0]), f"the column `{columns[1]}` is empty")
         count_skipped(split, error, len(unlabelled))
-    require_valid_examples(split, len(found))
-    return found
+    if elsewhere:
+        layout.notes.append(f"{elsewhere:,} paths of another folder in the table: their last parts are in {root.name}/")
+    if splits:
+        layout.notes.append(f"splits by the column `{columns[2]}` of the table (key `split_column`)")
+    require_valid_examples(split, sum(map(len, found.values())))
+    layout.splits |= {name: listed for name, listed in found.items() if listed or name == "train"}
+    layout.folders |= dict.fromkeys(layout.splits, root)
 
 
-def _path_of(root: Path, beside: Path, name: str) -> str:
-    """Returns the path of a file that a table names, relative to the folder or the table, maybe without suffix."""
-    for folder in (root, beside):
-        for suffix in ("", *IMAGE_SUFFIXES):
-            if os.path.lexists(path := folder / f"{name}{suffix}") and not path.is_dir():
-                return str(path)
-    return str(root / name)
+def _texts(rows: Rows, column: str) -> list[str]:
+    words = as_written(rows.table.column(column))
+    texts: list[str] = words.take(np.array(words.texts.to_pylist(), object), "").tolist()
+    return texts
+
+
+def _splits(names: list[str]) -> list[str]:
+    """Returns the split of each row; [] if they are not the names of splits, or all are of one split."""
+    found = [split_of(name.strip()) or "" for name in names]
+    return found if "" not in found and "train" in found and len(set(found)) > 1 else []
+
+
+def _refuse_numbers(labels: list[str], column: str, file: str) -> None:
+    """Raises TfloopError (exit code 4) if the classes are rather numbers to be predicted: 0.5, 1.25, ..."""
+    values = {label.strip() for label in labels} - {""}
+    many = len(values) > MAX_NUMBERS or MIN_ROWS * len(values) > len(labels)
+    if many and all(re.fullmatch(r"[-+]?\d+(\.\d+)?", value) for value in values) and any("." in one for one in values):
+        problem = f"the column `{column}` has {len(values):,} different numbers, which are no classes"
+        refuse(file, None, problem, hint="images can be classified only; a table with fewer classes can be made of it")
+
+
+def _path_of(root: Path, beside: Path, name: str) -> tuple[str, bool]:
+    """Returns the path of a file that a table names, and whether only its last parts are on this machine.
+
+    Paths are relative to the folder or the table, maybe without suffix, and may be written as Windows does.
+    """
+    for moved, spellings in ((False, _spellings), (True, _last_parts)):
+        for written in spellings(name):
+            for folder in (root, beside):
+                for suffix in ("", *IMAGE_SUFFIXES):
+                    if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
+                        return str(path), moved
+    return str(root / name), False
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    yield (stripped := name.strip())
+    yield from (unicodedata.normalize(form, stripped) for form in ("NFC", "NFD"))
+    if "\\" in name:
+        yield PureWindowsPath(stripped).as_posix()
+
+
+def _last_parts(name: str) -> Iterator[str]:
+    """Yields the last parts of an absolute path, as many as possible first."""
+    path = (PureWindowsPath if "\\" in name else PurePosixPath)(name.strip())
+    if path.is_absolute():
+        yield from ("/".join(path.parts[first:]) for first in range(1, len(path.parts)))

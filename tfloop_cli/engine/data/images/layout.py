@@ -18,8 +18,10 @@ from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, Scanner
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.split_names import split_folders
+from tfloop_cli.engine.data.split_names import split_folders, split_of
 from tfloop_cli.errors import TfloopError
+
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Layout:
     columns: list[str] = field(default_factory=list)
 
 
-def find_images(root: Path, labels: Path | None, columns: tuple[str, str], pattern: str | None) -> Layout:
+def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], pattern: str | None) -> Layout:
     """Lists the images in a folder, and finds their classes; only those of the splits that are needed.
 
     Other data (see `BuildContext.data`) is one split, whatever its folders are called.
@@ -47,7 +49,7 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
     Args:
         root: the folder.
         labels: a table of paths and classes; None: folders or `pattern`.
-        columns: names of its columns: paths, classes.
+        columns: names of its columns: paths, classes, splits.
         pattern: a regular expression with a group `label`, which is searched for in each path; None: folders.
 
     Raises:
@@ -58,11 +60,9 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
     if labels:
         if pattern:
             raise TfloopError("`labels` and `label_pattern` are both set", hint="remove one of them")
-        split = DATA if context.data else "train"
-        layout.folders[split] = root
         from tfloop_cli.engine.data.images.label_table import read_label_table
 
-        layout.splits[split] = read_label_table(layout, split, labels, columns)
+        read_label_table(layout, root, DATA if context.data else "train", labels, columns)
     else:
         found = {DATA: root}
         if not context.data:
@@ -71,6 +71,13 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str], patte
             if not layout.splits:
                 layout.folders = folders
                 _list_images(layout, pattern, scanner)
+    tables = [
+        path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
+    ]
+    if tables and len({one.label for one in layout.splits.get("train", ())}) < 2:
+        layout.notes.append(
+            f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
+        )
     if scanner.ignored:
         names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
         layout.notes.append(f"ignored files and folders: {names}")
@@ -96,11 +103,22 @@ def _split_folders(root: Path, scanner: Scanner, notes: list[str], flat: bool, t
     if found := split_folders(root, [one.name for one in folders], training, may_have_no_train=flat):
         if unused := [folder.name for folder in folders if folder not in found.values()]:
             notes.append(f"not used: {_listing(unused)}, beside {_listing([one.name for one in found.values()])}")
-        return found
-    if len(folders) == 1 and not flat and scanner.folders(folders[0]):  # as a zip file unpacks
-        notes.append(f"the images are in its only subfolder, `{folders[0].name}`")
-        return _split_folders(folders[0], scanner, notes, flat, training)
+        if named := [f"{split} is `{one.name}`" for split, one in found.items() if not split_of(one.name)]:
+            notes.append(f"splits by the names of the folders: {', '.join(named)}")
+        return {split: _inner(folder, scanner) for split, folder in found.items()}
+    used = folders if len(folders) < 2 or flat else [one for one in folders if scanner.may_have_images(one)]
+    if len(used) == 1 and not flat and scanner.folders(used[0]):  # as a zip file unpacks
+        rest = [one.name for one in folders if one not in used]
+        beside = f"; not used: {_listing(rest)}" if rest else ""
+        notes.append(f"the images are in its only subfolder{' of images' if rest else ''}, `{used[0].name}`{beside}")
+        return _split_folders(used[0], scanner, notes, flat, training)
     return {"train": root}
+
+
+def _inner(folder: Path, scanner: Scanner) -> Path:
+    """Returns the folder of a split, or its only subfolder if that has the same name, as some archives unpack."""
+    inner = scanner.folders(folder)
+    return Path(inner[0].path) if len(inner) == 1 and inner[0].name == folder.name else folder
 
 
 def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> list[Listed]:
@@ -109,6 +127,11 @@ def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> 
     for kind in scanner.folders(folder):
         images = scanner.images(split, Path(kind.path))
         found += [replace(one, name=f"{kind.name}/{one.name}", label=composed(kind.name)) for one in images]
+    inner = {one.name.split("/")[1] for one in found}
+    if len(inner) > 1 and "train" in map(split_of, inner) and all(map(split_of, inner)):
+        notes.append(
+            f"{_listing(sorted(inner))} in each class are not used as splits: these are train/CLASS, test/CLASS"
+        )
     if loose := scanner.images(split, folder, deep=False):
         notes.append(
             f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} outside of the folders of classes in "

@@ -169,9 +169,9 @@ def _without_invalid(split: str, files: Files, hashes: np.ndarray, decoder: Deco
     """Returns the numbers of the images that could be decoded, int64 [examples]; the others are skipped."""
     invalid = np.flatnonzero(hashes == 0)
     if len(invalid):
-        path = files.paths[invalid[0]]  # only its reason is shown
-        error = decoder.failure([path]) or invalid_image(path, "it could not be decoded before")
-        skip_example(split, error, len(invalid))
+        paths = [files.paths[number] for number in invalid]
+        error = decoder.failure(paths[:1]) or invalid_image(paths[0], "it could not be decoded before")
+        skip_example(split, error, len(invalid), paths)
     require_valid_examples(split, len(files) - len(invalid))
     return np.flatnonzero(hashes)
 

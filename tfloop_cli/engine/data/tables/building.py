@@ -13,7 +13,7 @@ from tfloop_cli.engine.data.tables.column_types import fit_column
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
-from tfloop_cli.engine.data.tables.encoding import Settings, encode, prepare
+from tfloop_cli.engine.data.tables.encoding import Settings, encode_rows, prepare, prepare_rows
 from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
@@ -103,7 +103,7 @@ def _fit(
     kept = kept_columns(rows, rules)
     del rows  # before the inputs are allocated
     pa.default_memory_pool().release_unused()
-    inputs, unknown = _inputs(values, encoders, ~fitted)
+    inputs, unknown = encode_rows(values, encoders, ~fitted)
     notes = _unknown_notes("train", unknown)
     return replace(encoders, notes=(*encoders.notes, *notes)), (inputs, _targets(targets)), kept
 
@@ -117,6 +117,28 @@ def _encode(
     splits: Sequence[str],
 ) -> tuple[Arrays, Kept, list[str]]:
     """Reads a split and encodes it as the training split; also returns notes about it."""
+    rows, targets, settings = usable_rows(split, names, options, encoders)
+    values = prepare_rows(rows.table, encoders, settings)
+    complete = complete_rows(rows, encoders.columns, values, options.missing)
+    if not complete.all():
+        rows, targets = rows.subset(complete), targets[complete]
+        values = prepare_rows(rows.table, encoders, settings)
+    notes = [
+        f"{split}: {count:,} value(s) of `{column.name}` are missing, and none is in training: no column marks them"
+        for column in encoders.used
+        if not column.indicator and (count := int(values[column.name].missing.sum()))
+    ]
+    is_fitted = np.zeros(len(targets), bool)
+    if split == "train":
+        is_fitted = _fitted_rows(rows, encoders.target, targets, rules, splits)
+    inputs, unknown = encode_rows(values, encoders, ~is_fitted)
+    return (inputs, _targets(targets)), kept_columns(rows, rules), [*notes, *_unknown_notes(split, unknown)]
+
+
+def usable_rows(
+    split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders
+) -> tuple[Rows, np.ndarray, Settings]:
+    """Reads a split: its rows with a usable target of a known class, their targets, and how values are written."""
     target = encoders.target
     as_text = [column.name for column in encoders.used if column.as_text]
     as_text += target.names if target.class_names else ()
@@ -127,19 +149,7 @@ def _encode(
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
     rows, targets = with_target(rows, targets, usable, target.names)
     rows, targets = with_known_class(rows, targets, target.names[0])
-    values = _prepared(rows, encoders, settings)
-    complete = complete_rows(rows, encoders.columns, values, options.missing)
-    if not complete.all():
-        rows, targets = rows.subset(complete), targets[complete]
-        values = _prepared(rows, encoders, settings)
-    notes = [
-        f"{split}: {count:,} value(s) of `{column.name}` are missing, and none is in training: no column marks them"
-        for column in encoders.used
-        if not column.indicator and (count := int(values[column.name].missing.sum()))
-    ]
-    is_fitted = _fitted_rows(rows, target, targets, rules, splits) if split == "train" else np.zeros(len(targets), bool)
-    inputs, unknown = _inputs(values, encoders, ~is_fitted)
-    return (inputs, _targets(targets)), kept_columns(rows, rules), [*notes, *_unknown_notes(split, unknown)]
+    return rows, targets, settings
 
 
 def _fit_target(rows: Rows, options: TableOptions, settings: Settings) -> tuple[Rows, TargetEncoder, np.ndarray]:
@@ -218,30 +228,6 @@ def _fitted_rows(
 def kept_columns(rows: Rows, rules: SplitRules) -> Kept:
     """Returns the columns that the rules name, as far as there are such columns."""
     return {name: raw_values(rows.table.column(name)) for name in rules.columns if name in rows.table.column_names}
-
-
-def _prepared(rows: Rows, encoders: TableEncoders, settings: Settings) -> dict[str, Values]:
-    return {column.name: prepare(rows.table.column(column.name), column, settings) for column in encoders.used}
-
-
-def _inputs(
-    values: dict[str, Values], encoders: TableEncoders, counted: np.ndarray
-) -> tuple[np.ndarray, dict[str, int]]:
-    """Returns the inputs, float32 [rows, features], and how many values of each category are unknown.
-
-    These are counted in the rows `counted`, bool [rows].
-
-    `values` is emptied, so that each column is freed when it is encoded.
-    """
-    inputs = np.empty((len(counted), encoders.width), np.float32)
-    unknown, start = {}, 0
-    for encoder in encoders.used:
-        block = inputs[:, start : start + encoder.width]
-        is_unknown = encode(values.pop(encoder.name), encoder, block)
-        if is_unknown is not None and (count := int(np.count_nonzero(is_unknown & counted))):
-            unknown[encoder.name] = count
-        start += encoder.width
-    return inputs, unknown
 
 
 def _unknown_notes(split: str, unknown: Mapping[str, int]) -> list[str]:

@@ -165,10 +165,13 @@ class CsvReader:
         skip_example(self.split, invalid_row(self.split, file.name, 1, problem), count)
 
 
-def records(file: TableFile, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    """Yields the line (counted from 1) and the cells of each row after the header, by Python's csv module."""
+def records(file: TableFile, dialect: Dialect, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
+    """Yields the line (counted from 1) and the cells of each row after the header, by Python's csv module.
+
+    `errors`: see `open`.
+    """
     line, header = dialect.preamble + 1, dialect.has_header
-    with file.text(dialect.encoding) as stream:
+    with file.text(dialect.encoding, errors) as stream:
         source = _without_comments(stream, dialect) if not dialect.is_plain else stream
         reader = dialect.reader(islice(source, dialect.preamble, None))
         for cells in reader:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale
+from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale, TableEncoders
 from tfloop_cli.engine.data.tables.notation import date_form, number_form, parse_dates, parse_numbers
 from tfloop_cli.engine.data.tables.values import (
     Dates,
@@ -76,6 +76,30 @@ def _number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def prepare_rows(table: pa.Table, encoders: TableEncoders, settings: Settings) -> dict[str, Values]:
+    """Returns the values of each column that is used, by name; see `prepare`."""
+    return {column.name: prepare(table.column(column.name), column, settings) for column in encoders.used}
+
+
+def encode_rows(
+    values: dict[str, Values], encoders: TableEncoders, counted: np.ndarray
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Returns the inputs, float32 [rows, features], and how many values of each category are unknown.
+
+    These are counted in the rows `counted`, bool [rows]. `values`, see `prepare_rows`, is emptied, so that each column
+    is freed when it is encoded.
+    """
+    inputs = np.empty((len(counted), encoders.width), np.float32)
+    unknown, start = {}, 0
+    for encoder in encoders.used:
+        block = inputs[:, start : start + encoder.width]
+        is_unknown = encode(values.pop(encoder.name), encoder, block)
+        if is_unknown is not None and (count := int(np.count_nonzero(is_unknown & counted))):
+            unknown[encoder.name] = count
+        start += encoder.width
+    return inputs, unknown
 
 
 def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> np.ndarray | None:

@@ -53,9 +53,10 @@ class TableFile:
         with self.open() as stream:
             return stream.read(size)
 
-    def text(self, encoding: str) -> io.TextIOWrapper:
-        """Opens the content as text; line ends are kept."""
-        return io.TextIOWrapper(self.open(), encoding="utf-8-sig" if encoding == "utf-8" else encoding, newline="")
+    def text(self, encoding: str, errors: str = "strict") -> io.TextIOWrapper:
+        """Opens the content as text; line ends are kept. `errors`: see `open`."""
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+        return io.TextIOWrapper(self.open(), encoding=encoding, errors=errors, newline="")
 
 
 def file_names(paths: Path | list[Path]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -40,7 +40,7 @@ def read_json_lines(
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # its message has no line; each key must have one type
         pass
     records = _regular(list(json_records(file, split, options)), file, split)
-    return _table([cells for _, cells in records]), lambda: (line for line, _ in records)
+    return table_of([cells for _, cells in records]), lambda: (line for line, _ in records)
 
 
 def json_records(file: TableFile, split: str, options: DialectOptions) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -87,7 +87,7 @@ def read_json_array(file: TableFile, options: DialectOptions) -> pa.Table:
         refuse(file.name, None, f"it is not JSON: {error}")
     if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
         refuse(file.name, None, "it is not an array of objects", hint='write [{"age": 31, "kind": "a"}, ...]')
-    return _table(objects)
+    return table_of(objects)
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
@@ -135,7 +135,8 @@ def _regular(
     return kept
 
 
-def _table(objects: list[dict[str, Any]]) -> pa.Table:
+def table_of(objects: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Returns one row per object; a key that an object does not have is a missing value."""
     names = dict.fromkeys(name for cells in objects for name in cells)
     return pa.table({name: _column([cells.get(name) for cells in objects]) for name in names})
 

@@ -160,13 +160,13 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None,
     readers: dict[str, Callable[[TableFile], tuple[pa.Table, Lines | None]]] = {
         "json": lambda one: (read_json_array(one, reader.options), None),
         "jsonl": lambda one: read_json_lines(one, reader.split, reader.options),
-        "parquet": lambda one: (pa.parquet.read_table(_seekable(one)), None),
-        "feather": lambda one: (pa.feather.read_table(_seekable(one)), None),
+        "parquet": lambda one: (pa.parquet.read_table(seekable(one)), None),
+        "feather": lambda one: (pa.feather.read_table(seekable(one)), None),
         "excel": lambda one: (read_excel(one), lambda: count(2)),
     }
     try:
         table, lines = readers[file.kind](file)
-        table = _flat(table)
+        table = flat(table)
         if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
             refuse(file.name, None, f"two columns are called `{twice[0]}`")
         return table, None, lines
@@ -176,12 +176,13 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None,
         refuse(file.name, None, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _seekable(file: TableFile) -> pa.NativeFile:
+def seekable(file: TableFile) -> pa.NativeFile:
+    """Opens a file for random access: mapped into memory, or decompressed in it."""
     compressed = file.content is not None or not file.name.lower().endswith((".parquet", ".feather", ".arrow"))
     return pa.BufferReader(file.open().read()) if compressed else pa.memory_map(str(file.path))
 
 
-def _flat(table: pa.Table) -> pa.Table:
+def flat(table: pa.Table) -> pa.Table:
     """Returns a table without nested objects: the keys of `a` are the columns `a.b` and `a.c`."""
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()

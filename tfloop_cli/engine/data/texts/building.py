@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.tables.building import Kept, kept_columns
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
+from tfloop_cli.engine.data.tables.describing import is_cheap
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings
@@ -19,6 +22,7 @@ from tfloop_cli.engine.data.tables.values import MISSING_VALUES
 from tfloop_cli.engine.data.text_source import Arrays
 from tfloop_cli.engine.data.texts.encoders import Features, TextEncoders
 from tfloop_cli.engine.data.texts.reading import TARGETS, Columns, read_texts, texts_of
+from tfloop_cli.errors import TfloopError
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,32 @@ def _encode(
     split: str, names: Sequence[str], options: TextOptions, encoders: TextEncoders, rules: SplitRules
 ) -> tuple[Arrays, Kept]:
     """Reads a split and encodes it as the training split."""
+    rows, values = _usable_rows(split, names, options, encoders)
+    return _arrays(encoders.encode(texts_of(rows, encoders.text)), values), kept_columns(rows, rules)
+
+
+def _usable_rows(
+    split: str, names: Sequence[str], options: TextOptions, encoders: TextEncoders
+) -> tuple[Rows, np.ndarray]:
+    """Reads a split: its rows with a usable target of a known class, and their targets."""
     target = encoders.target
     rows = read_texts(names, _reader(split, options, target.names, encoders))
     rows.require((*target.names, encoders.text))
-    rows, values = with_known_class(*_with_usable_target(rows, target), target.names[0])
-    return _arrays(encoders.encode(texts_of(rows, encoders.text)), values), kept_columns(rows, rules)
+    return with_known_class(*_with_usable_target(rows, target), target.names[0])
+
+
+def describe_texts(
+    files: Mapping[str, Sequence[str]], options: TextOptions, encoders: TextEncoders, split: str, indices: np.ndarray
+) -> list[dict[str, Any]]:
+    """Returns the texts of examples, {"text": ...}; [] if they cannot be read once more; see `describe_rows`."""
+    if not is_cheap(names := files.get(split, ())):
+        return []
+    try:
+        rows, values = _usable_rows(split, names, options, encoders)
+    except (TfloopError, OSError, pa.ArrowException):
+        return []
+    texts = texts_of(rows, encoders.text)
+    return [{"text": texts[index]} for index in indices.tolist()] if len(values) > indices.max(initial=-1) else []
 
 
 def _reader(split: str, options: TextOptions, targets: Sequence[str], encoders: TextEncoders | None) -> CsvReader:

@@ -103,7 +103,7 @@ def first_texts(
         ]
     found = []
     for label in _folders(path)[:count]:
-        file = min((file for file in (path / label).rglob("*") if _is_text(file, path)), default=None)
+        file = min((file for file in (path / label).rglob("*") if is_text_file(file, path)), default=None)
         with suppress(OSError, UnicodeError):
             if file is not None:
                 found.append({"label": label, "text": to_utf8(file.read_bytes(), options.encoding).decode()})
@@ -116,7 +116,7 @@ def _read_folder(path: Path, reader: CsvReader) -> Rows:
     found = [
         (label, file)
         for label in _folders(path)
-        for file in sorted(file for file in (path / label).rglob("*") if _is_text(file, path))
+        for file in sorted(file for file in (path / label).rglob("*") if is_text_file(file, path))
     ]
     for label, file in found:
         name, line, hint = short_path(file), 1, None
@@ -146,6 +146,7 @@ def _folders(path: Path) -> list[str]:
     return [name for name in names if not name.startswith((".", "__"))]
 
 
-def _is_text(file: Path, root: Path) -> bool:
+def is_text_file(file: Path, root: Path) -> bool:
+    """Whether a file below a folder is a text, and neither hidden nor left by an archive or an editor."""
     parts = file.relative_to(root).parts
     return file.suffix.lower() == ".txt" and file.is_file() and not any(one.startswith((".", "__")) for one in parts)

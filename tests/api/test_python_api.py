@@ -1,0 +1,145 @@
+"""tfloop in a Python program: results, models and predictions, and that the process is as before."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfloop_cli as tfloop
+from tfloop_cli import Run, TfloopError
+
+RANDOM = np.random.default_rng(0)
+INPUTS = RANDOM.normal(size=(240, 5)).astype(np.float32)
+LABELS = (INPUTS[:, 0] > 0).astype(np.int64)
+ARRAYS = {"train": (INPUTS[:200], LABELS[:200]), "test": (INPUTS[200:], LABELS[200:])}
+HOW = {"model": "linear", "epochs": 20, "batch_size": 16, "threads": 1, "device": "cpu", "progress": False}
+FAST = {**HOW, "optimizer": {"name": "adam", "learning_rate": 0.05}}
+
+
+@pytest.fixture(scope="module")
+def folder(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(autouse=True)
+def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TFLOOP_CACHE", str(folder / "cache"))
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Iterator[Run]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield tfloop.train(data=ARRAYS, **FAST)
+
+
+def test_results_of_a_run(run: Run) -> None:
+    assert run.metrics["accuracy"] > 0.9
+    assert [row["epoch"] for row in run.history] == list(range(1, 21))
+    assert run.history[-1]["train/accuracy"] > 0.9
+    assert run.history[-1]["validation/loss"] < run.history[0]["validation/loss"]
+    assert run.summary["evaluations"]["test"]["examples"] == 40
+    assert run.config["optimizer"]["learning_rate"] == 0.05
+    assert run.config["dataset"] == {"name": "in_memory"}
+
+
+def test_run_is_loaded_by_path_name_and_last(run: Run) -> None:
+    loaded = [tfloop.load(run.path), tfloop.load(run.path.name), tfloop.load("last")]
+    assert [one.metrics for one in loaded] == [run.metrics] * 3
+    with pytest.raises(TfloopError, match="no such run"):
+        tfloop.load("nothing")
+
+
+def test_predictions_are_those_of_the_model(run: Run) -> None:
+    rows = run.predict(INPUTS[200:], probabilities=True)
+    logits = np.asarray(run.model()(INPUTS[200:]))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert [row["prediction"] for row in rows] == [str(label) for label in logits.argmax(axis=1)]
+    found = [[row["probability_0"], row["probability_1"]] for row in rows]
+    assert np.allclose(found, probabilities, atol=1e-6)
+    accuracy = np.mean([row["prediction"] == str(label) for row, label in zip(rows, LABELS[200:], strict=True)])
+    assert accuracy == pytest.approx(run.metrics["accuracy"])
+    assert np.allclose(run.raw_model()(INPUTS[200:]), probabilities, atol=1e-6)
+
+
+def test_loaded_run_is_evaluated_on_arrays(run: Run) -> None:
+    metrics = tfloop.load(run.path).evaluate((INPUTS[200:], LABELS[200:]))
+    assert metrics == pytest.approx(run.metrics)
+    with pytest.raises(TfloopError, match=r"float32 \[3\] each, and the run needs float32 \[5\] each"):
+        run.evaluate((INPUTS[:, :3], LABELS))
+    with pytest.raises(TfloopError, match="in_memory"):  # the data is not in the run
+        run.evaluate()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own, in `save`
+def test_export_returns_the_files(run: Run) -> None:
+    import keras
+
+    (path,) = run.export("keras")
+    assert path == run.path.resolve() / "export" / "model.keras"
+    outputs = keras.saving.load_model(path, compile=False)(INPUTS[:3])
+    assert np.allclose(
+        outputs,
+        [list(row.values())[-2:] for row in run.predict(INPUTS[:3], probabilities=True)],
+        atol=1e-6,
+    )
+
+
+def test_table_is_trained_from_a_mapping_and_predicted_from_rows() -> None:
+    rows = "\n".join(f"{a},{'xy'[a % 2]},{3 * a + (a % 2)}" for a in range(60))
+    Path("t.csv").write_text(f"a,b,price\n{rows}\n")
+    config = {"extends": "tabular_mlp.yaml", "dataset": {"name": "table", "train": Path("t.csv"), "target": "price"}}
+    run = tfloop.train(config, epochs=2, threads=1, device="cpu", progress=False, output="table")
+    assert run.path == Path("table")
+    found = run.predict([{"a": 3, "b": "y"}, {"a": "many", "b": "y"}, {"a": 4, "b": "x", "price": 1}])
+    assert [row["input"] for row in found] == [1, 2, 3]
+    assert isinstance(found[0]["prediction"], float)
+    assert run.predict("t.csv")[3]["prediction"] == pytest.approx(found[0]["prediction"], abs=1e-4)
+    assert run.evaluate()["rmse"] == pytest.approx(run.metrics["rmse"])
+    assert run.evaluate("t.csv")["mae"] > 0
+
+
+def test_process_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+    import tensorflow as tf
+
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.utils.set_random_seed(3)
+    expected = random.random(), np.random.rand(), float(tf.random.uniform([])), float(keras.random.uniform([]))
+    keras.utils.set_random_seed(3)
+    tfloop.train(data=ARRAYS, **HOW | {"epochs": 1, "precision": "float64", "seed": 9})
+    drawn = random.random(), np.random.rand(), float(tf.random.uniform([])), float(keras.random.uniform([]))
+    assert drawn == expected
+    assert (keras.config.dtype_policy().name, keras.config.floatx()) == ("mixed_bfloat16", "float32")
+    assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+
+
+def test_two_runs_in_a_process_are_equal_and_resume(run: Run) -> None:
+    again = tfloop.train(data=ARRAYS, **FAST)
+    assert again.path != run.path
+    assert again.summary["weights_sha256"] == run.summary["weights_sha256"]
+    longer = tfloop.train(data=ARRAYS, **FAST | {"epochs": 21}, resume=True)
+    assert longer.path == again.path
+    assert len(longer.history) == 21
+
+
+def test_errors_are_exceptions(capfd: pytest.CaptureFixture) -> None:
+    with pytest.raises(TfloopError, match="learning_rat") as caught:
+        tfloop.train("mnist.yaml", optimizer={"name": "adam", "learning_rat": 1})
+    assert caught.value.code == 2
+    with pytest.raises(TfloopError, match="no config is given"):
+        tfloop.train()
+    assert capfd.readouterr().out == ""
+
+
+def test_progress_is_lines_of_text_on_stderr(capfd: pytest.CaptureFixture) -> None:
+    tfloop.train(data=ARRAYS, **HOW | {"epochs": 1, "progress": True})
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "epoch 1/1  loss" in err
+    assert "\x1b" not in err

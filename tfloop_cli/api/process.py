@@ -1,0 +1,59 @@
+"""Runs a part of tfloop inside of a Python program, which goes on afterwards as if nothing had happened."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from tfloop_cli.commands.shared import loading_tensorflow
+from tfloop_cli.terminal.console import Console
+
+if TYPE_CHECKING:
+    from tfloop_cli.engine.data import Dataset
+
+VARIABLES = ("TF_CPP_MIN_LOG_LEVEL", "TFLOOP_OFFLINE")  # that tfloop sets
+
+
+class ApiConsole(Console):
+    """Prints messages and progress to stderr, and nothing to stdout: results are return values.
+
+    Args:
+        progress: whether to print more than warnings.
+    """
+
+    def __init__(self, progress: bool) -> None:
+        super().__init__(quiet=not progress)
+
+    def result(self, text: str) -> None:
+        """Prints a result as a message."""
+        self.info(text)
+
+
+@contextmanager
+def in_this_process(
+    console: Console, data: "Dataset | Mapping[str, Sequence[Any]] | None" = None
+) -> "Iterator[Dataset | None]":
+    """A context in which tfloop may use TensorFlow; its value is the dataset `in_memory`.
+
+    Afterwards the settings of Keras, the random generators, and the environment variables are as before.
+
+    Args:
+        console: shows that TensorFlow is loaded.
+        data: the dataset, or its splits as in `from_arrays`; None for none.
+    """
+    variables = {name: os.environ.get(name) for name in VARIABLES}
+    try:
+        with nullcontext() if "tensorflow" in sys.modules else loading_tensorflow(console, False, False):
+            from tfloop_cli.engine.data import from_arrays
+            from tfloop_cli.engine.data.given import use_dataset
+            from tfloop_cli.engine.process_state import keep_process_state
+        dataset = from_arrays(data) if isinstance(data, Mapping) else data
+        with keep_process_state(), use_dataset(dataset):
+            yield dataset
+    finally:
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

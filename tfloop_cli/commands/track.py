@@ -1,0 +1,89 @@
+"""`tfloop track`: writes the history of a run to trackers, after the training or again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfloop_cli.config.loading import from_mapping
+from tfloop_cli.errors import ExitCode, Problem, TfloopError
+from tfloop_cli.files import disk_errors, read_file
+from tfloop_cli.registry import Component
+from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.terminal.console import Console
+from tfloop_cli.tracking.children import Child, finish, require_packages
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `tfloop track`.
+
+    Attributes:
+        to: trackers, each a name or a mapping in YAML; empty for those of the run's config.
+        code: the user's own modules.
+        seconds: how long to wait for the trackers.
+    """
+
+    to: Sequence[str]
+    code: Sequence[Path]
+    seconds: float
+
+
+def track(run: RunFolder, options: Options, console: Console) -> ExitCode:
+    """Writes a run to trackers, each in a process of its own, and prints where they have it.
+
+    Raises:
+        TfloopError: an unknown tracker, a wrong argument or a missing package (exit code 2); a tracker failed, or did
+            not finish in time (exit code 75).
+    """
+    components = trackers_of(run, options.to)
+    require_packages(components)
+    console.info(f"writing {run} to {', '.join(one.name for one in components)} ...")
+    children = [Child(one, run, options.code, follows=False) for one in components]
+    finish(children, options.seconds, lambda text: None)
+    failed = [child for child in children if not child.finished]
+    if console.json:
+        rows = [{"name": child.name, "where": child.where, "error": child.error} for child in children]
+        console.document({"event": "track", "run": str(run), "trackers": rows})
+    for child in children:
+        if child.finished:
+            console.result(f"{child.name}: {child.where}")
+    if failed:
+        problems = [Problem(f"{child.name}: {child.error}") for child in failed]
+        raise TfloopError(problems=problems, code=ExitCode.TRY_AGAIN)
+    return ExitCode.DONE
+
+
+def trackers_of(run: RunFolder, to: Sequence[str]) -> tuple[Component, ...]:
+    """Returns the trackers to write to, with their arguments.
+
+    A name alone has the arguments of the run's config, if that has the tracker.
+
+    Args:
+        run: the run.
+        to: the values of `--to`.
+
+    Raises:
+        TfloopError: there is none, or one is unknown or has a wrong argument (exit code 2).
+    """
+    with disk_errors(run.config):
+        try:
+            config = yaml.safe_load(read_file(run.config))
+        except (ValueError, yaml.YAMLError):
+            raise TfloopError(f"{run.config} is damaged", hint=f"`tfloop runs show {run}` shows what is left") from None
+    own = config.get("tracking", []) if isinstance(config, dict) else []
+    if not to and not own:
+        raise TfloopError("the config of the run has no trackers", hint="choose one: `--to tensorboard`")
+    by_name = {one["name"]: one for one in own if isinstance(one, dict) and "name" in one}
+    chosen = [by_name.get(text, _parsed(text)) for text in to] or own
+    others: Mapping[str, Any] = {"dataset": "mnist", "model": "linear"}  # a config needs them
+    return from_mapping({**others, "tracking": chosen}, "--to").tracking
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise TfloopError(problems=[Problem("neither a name nor a mapping in YAML", file=f"--to {text}")]) from error

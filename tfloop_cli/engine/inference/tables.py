@@ -1,0 +1,157 @@
+"""Rows of tables as inputs."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders
+from tfloop_cli.engine.data.tables.encoding import Settings, column_values, encode_rows, prepare
+from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.values import Dates, Numbers, Values, Words, as_written, is_missing
+from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows
+from tfloop_cli.engine.inference.rechunk import rechunk, row_names
+from tfloop_cli.engine.inference.rows import ReadRows, RowReader, rows_of
+
+USUAL_FORMS = {"number": "plain", "date": "year-month-day"}  # of columns that needed none in training
+
+
+@dataclass
+class TableInputs:
+    """Reads and encodes rows as those of the training file.
+
+    Args:
+        encoders: of the run.
+        options: what the user has set about the training file.
+        missing: what the run does about missing values; see the dataset `table`.
+        keep: columns to copy.
+
+    Attributes:
+        unknown: name of a category -> how many of its values training does not have.
+        unmarked: name of a column without missing values in training -> how many there are here.
+    """
+
+    encoders: TableEncoders
+    options: DialectOptions
+    missing: str = "impute"
+    keep: Sequence[str] = ()
+    unknown: Counter[str] = field(default_factory=Counter)
+    unmarked: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        used = tuple(replace(one, form=one.form or USUAL_FORMS.get(one.kind, "")) for one in self.encoders.used)
+        # In words of a number's or a date's column, the form of this chunk must not depend on the chunk.
+        self._strict = replace(self.encoders, columns=used)
+        # Numbers and dates in a form, of which some are missing: words among them were missing in training too.
+        self._lenient = {one.name for one in self.encoders.used if one.form and one.indicator}
+        texts = [one.name for one in self.encoders.used if one.kind in ("category", "text") or one.form]
+        numbers = [one.name for one in self.encoders.used if one.kind == "number" and not one.form]
+        self.rows = RowReader(
+            self.options, self.encoders.dialect, self.encoders.target.names,
+            [one.name for one in self.encoders.columns],
+            [*texts, *(name for name in self.keep if name not in numbers)], numbers,
+            [*(one.name for one in used), *self.keep], self.encoders.missing_values,
+        )  # fmt: skip
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found in the rows that were read so far."""
+        notes = [
+            f"{count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
+            for name, count in self.unknown.items()
+        ]
+        return notes + [
+            f"{count:,} value(s) of `{name}` are missing, and none is in training: no column marks them"
+            for name, count in self.unmarked.items()
+        ]
+
+    def read(self, files: Sequence[TableFile], batch_size: int, several: bool = False) -> Iterator[Inputs]:
+        """Yields the rows of files in chunks of whole batches; see `Inputs` and `RowReader`."""
+        for file in files:
+            first = 1
+            for rows in rechunk(self.rows.read(file), chunk_rows(batch_size)):
+                yield self._encoded(rows, row_names(first, rows.table.num_rows, file.name if several else ""))
+                first += rows.table.num_rows
+
+    def records(self, records: Sequence[Mapping[str, Any] | str], names: np.ndarray) -> Inputs:
+        """Returns rows as inputs.
+
+        Args:
+            records: name of a column -> its value. A text is the error of a row.
+            names: see `Inputs`.
+        """
+        needed, found = self.rows.wanted, []
+        for record in records:
+            lacking = [] if isinstance(record, str) else [name for name in needed if not _has(record, name)]
+            found.append(f"there is no {', '.join(f'`{name}`' for name in lacking)}" if lacking else record)
+        rows = rows_of(found)
+        present, table = set(rows.table.column_names), rows.table
+        for name in dict.fromkeys(needed):
+            table = table if name in present else table.append_column(name, pa.nulls(table.num_rows))
+        return self._encoded(replace(rows, table=table), names)
+
+    def _encoded(self, rows: ReadRows, names: np.ndarray) -> Inputs:
+        encoders = self._strict
+        settings = Settings(encoders.missing_values, encoders.exact_categories, rows.decimal)
+        errors, values, missing = dict(rows.errors), {}, {}
+        for encoder in encoders.used:
+            column = _without_nested(rows.table.column(encoder.name), encoder.name, errors)
+            values[encoder.name] = found = prepare(column, encoder, settings)
+            missing[encoder.name] = found.missing
+            if encoder.name not in self._lenient:
+                _find_wrong(column, encoder, found, settings, errors)
+        self._note_missing(missing, errors)
+        inputs, unknown = encode_rows(values, encoders, np.ones(rows.table.num_rows, bool))
+        self.unknown.update(unknown)
+        if errors:
+            inputs = np.delete(inputs, list(errors), axis=0)
+        return Inputs(names, inputs, errors, rows.table.select(list(self.keep)) if self.keep else None)
+
+    def _note_missing(self, missing: Mapping[str, np.ndarray], errors: dict[int, str]) -> None:
+        """Counts missing values that no column marks, or adds their rows to the errors if the run has none of them."""
+        readable = np.ones(len(next(iter(missing.values()))), bool)
+        readable[list(errors)] = False
+        for encoder in self.encoders.used:
+            numbers = np.flatnonzero(missing[encoder.name] & readable)
+            if self.missing != "impute":
+                for number in numbers.tolist():
+                    errors.setdefault(number, f"column `{encoder.name}`: the value is missing")
+            elif len(numbers) and not encoder.indicator:
+                self.unmarked[encoder.name] += len(numbers)
+
+
+def _has(record: Mapping[str, Any], name: str) -> bool:
+    """Whether an object has a key, or `b` in an object `a` for `a.b`."""
+    if name in record:
+        return True
+    outer, _, inner = name.partition(".")
+    return bool(inner) and isinstance(record.get(outer), Mapping) and _has(record[outer], inner)
+
+
+def _without_nested(column: pa.ChunkedArray, name: str, errors: dict[int, str]) -> pa.ChunkedArray:
+    """Returns a column; one of lists or bytes is null, and its rows are errors."""
+    if not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type)):
+        return column
+    for number in np.flatnonzero(column.is_valid().to_numpy()):
+        errors.setdefault(int(number), f"column `{name}` has a value of type {column.type}")
+    return pa.chunked_array([pa.nulls(len(column), pa.string())])
+
+
+def _find_wrong(
+    column: pa.ChunkedArray, encoder: ColumnEncoder, values: Values, settings: Settings, errors: dict[int, str]
+) -> None:
+    """Adds the rows whose value is no number or no date."""
+    if isinstance(values, Words) or not values.missing.any():
+        return
+    found = column_values(column, settings)
+    if isinstance(found, Numbers if encoder.kind == "number" else Dates):
+        return
+    words = as_written(column)
+    words = words.without(is_missing(words.texts, settings.missing_values))
+    for number in np.flatnonzero(values.missing & ~words.missing):
+        text = words.texts[int(words.codes[number])].as_py()
+        errors.setdefault(int(number), f"column `{encoder.name}`: `{text}` is not a {encoder.kind}")

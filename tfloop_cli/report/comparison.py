@@ -1,0 +1,110 @@
+"""The sections of a report on several runs: metrics beside each other, curves over each other, what differs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tfloop_cli.report import charts
+from tfloop_cli.report.blocks import NONE, Figure, Figures, Omitted, Section, Table, Text, number
+from tfloop_cli.report.charts import Line
+from tfloop_cli.report.reading import ReportedRun
+from tfloop_cli.report.results import metric_names, points_of, test_intervals
+from tfloop_cli.runs.comparison import Difference, Group, differences, groups, metrics_of
+from tfloop_cli.runs.records import RunRecord
+from tfloop_cli.terminal.cells import value_text
+
+STYLES = 8  # of lines
+MAX_VALUE, MAX_NAME = 60, 28  # characters
+_LOWER_IS_BETTER = ("loss", "error", "rmse", "mae", "mse")
+
+
+def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitted]:
+    """Yields the sections."""
+    records, names = [run.record for run in runs], run_names([run.record for run in runs])
+    yield _metrics(runs, names)
+    found = groups(records)
+    if found:
+        yield _seeds(found, names)
+    yield _curves(records, names)
+    yield _differences(differences(records), names)
+
+
+def run_names(records: Sequence[RunRecord]) -> list[str]:
+    """Returns a short name for each run; of runs with one name, with their number."""
+    names = [_cut(record.name, MAX_NAME) for record in records]
+    return [name if names.count(name) == 1 else f"{index + 1}: {name}" for index, name in enumerate(names)]
+
+
+def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
+    metrics, intervals = [metrics_of(run.record) for run in runs], [test_intervals(run) for run in runs]
+    rows, marked = [], set()
+    for row, metric in enumerate(dict.fromkeys(name for one in metrics for name in one)):
+        values = [one.get(metric) for one in metrics]
+        split, _, name = metric.partition("/")
+        cells = [number(value) for value in values]
+        if split == "test":
+            cells = [_with_interval(cell, one.get(name)) for cell, one in zip(cells, intervals, strict=True)]
+        rows.append((metric, *cells))
+        marked |= {(row, column + 1) for column in _best(name, values)}
+    rows.append(("status", *(run.record.status for run in runs)))
+    table = Table(("metric", *names), rows, "metrics of each run", marked=frozenset(marked))
+    note = Text("The best value of each metric is marked. ± is half of the 95% interval of a test metric.", "note")
+    return Section("result", "Result", [table, note])
+
+
+def _best(name: str, values: Sequence[float | None]) -> list[int]:
+    known = [value for value in values if value is not None]
+    if len(set(known)) < 2:
+        return []
+    best = min(known) if any(word in name for word in _LOWER_IS_BETTER) else max(known)
+    return [index for index, value in enumerate(values) if value == best]
+
+
+def _with_interval(cell: str, interval: tuple[float, float] | None) -> str:
+    return f"{cell} ± {number((interval[1] - interval[0]) / 2)}" if interval else cell
+
+
+def _seeds(found: Sequence[Group], names: Sequence[str]) -> Section:
+    blocks: list[Any] = []
+    for group in found:
+        blocks.append(
+            Text(f"{', '.join(names[index] for index in group.runs)}: seeds {', '.join(map(str, group.seeds))}")
+        )
+        rows = [
+            (metric, number(mean), number(deviation), str(count))
+            for metric, (mean, deviation, count) in group.metrics.items()
+        ]
+        blocks.append(Table(("metric", "mean", "standard deviation", "runs"), rows, "metrics over seeds"))
+    return Section("seeds", "Runs that differ in seed alone", blocks)
+
+
+def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> Section | Omitted:
+    epochs = [record.epochs for record in records]
+    figures = []
+    for metric in dict.fromkeys(name for one in epochs for name in metric_names(one)):
+        split = "validation" if any(points_of(one, "validation", metric) for one in epochs) else "train"
+        lines = [
+            Line(names[index], points, f"s{index % STYLES}")
+            for index, one in enumerate(epochs)
+            if (points := points_of(one, split, metric))
+        ]
+        legend = [(line.style, line.name) for line in lines]
+        figures.append(Figure(f"{split}/{metric}", charts.curves(f"{split}/{metric}", lines), legend))
+    return Section("curves", "Curves", [Figures(figures)]) if figures else Omitted("Curves", "no run has an epoch")
+
+
+def _differences(found: Sequence[Difference], names: Sequence[str]) -> Section:
+    if not found:
+        return Section("differences", "What differs", [Text("Config, data, code, versions and machine are the same.")])
+    rows = [(one.kind, one.key, *(_value(one, index) for index in range(len(names)))) for one in found]
+    table = Table(("", "key", *names), rows, "what differs", left=2 + len(names))
+    return Section("differences", "What differs", [table])
+
+
+def _value(one: Difference, index: int) -> str:
+    value, source = one.values[index], one.sources[index] if one.sources else None
+    text = NONE if value is None else _cut(value_text(value), MAX_VALUE)
+    return f"{text} ({source})" if source else text
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,102 @@
+"""Makes the page: one self-contained HTML file with the same bytes for the same run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from tfloop_cli import __version__
+from tfloop_cli.report import charts
+from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Text
+from tfloop_cli.report.comparison import comparison_sections
+from tfloop_cli.report.facts import fact_sections
+from tfloop_cli.report.importance import PART, REPEATS, Importance
+from tfloop_cli.report.mistakes import mistakes_section
+from tfloop_cli.report.reading import ReportedRun
+from tfloop_cli.report.results import curves_section, result_section, status_lines
+from tfloop_cli.report.test_split import test_sections
+from tfloop_cli.runs.records import RunRecord, mapping
+from tfloop_cli.terminal.tables import duration
+
+MARK = b"<!-- report of tfloop -->"  # what may be written over
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_BARS = 30  # columns whose importance is shown
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, and what it does not have.
+
+    Attributes:
+        html: UTF-8.
+        omitted: parts that it does not have.
+    """
+
+    html: bytes
+    omitted: Sequence[Omitted]
+
+
+def one_run(run: ReportedRun, importance: Importance | Omitted) -> Page:
+    """Returns the report of a run.
+
+    Args:
+        run: the run.
+        importance: of the columns of a table, or why it is not known.
+    """
+    parts = [
+        result_section(run), curves_section(run), *test_sections(run), mistakes_section(run),
+        _importance(importance), *fact_sections(run),
+    ]  # fmt: skip
+    return _page(run.record.name, _facts(run.record), list(status_lines(run.record)), parts)
+
+
+def several_runs(runs: Sequence[ReportedRun]) -> Page:
+    """Returns the report of runs beside each other."""
+    lines = [Text(f"{run.record.name}: {line.text}", line.style) for run in runs for line in status_lines(run.record)]
+    return _page(f"{len(runs)} runs", [run.record.name for run in runs], lines, list(comparison_sections(runs)))
+
+
+def _importance(importance: Importance | Omitted) -> Section | Omitted:
+    if isinstance(importance, Omitted):
+        return importance
+    shown = dict(list(importance.columns.items())[:MAX_BARS])
+    text = Text(
+        f"How much the {importance.error} of {importance.examples} test examples grows if the values of one column are "
+        f"exchanged between them (permutation importance). Lines are standard deviations over {REPEATS} repetitions. "
+        "Columns that tell the same share their importance."
+    )
+    more = len(importance.columns) - len(shown)
+    rest = [Text(f"{more} less important columns are not shown.", "note")] if more else []
+    figure = Figure("", charts.bars(shown, importance.error))
+    return Section("importance", PART, [text, Figures([figure]), *rest])
+
+
+def _facts(record: RunRecord) -> list[str]:
+    """Returns what is known of a run, for the line below its name."""
+    names = [mapping(record.config.get(key)).get("name") for key in ("task", "model", "dataset")]
+    facts = [record.status, *(str(name) for name in names if name), record.started[:16].replace("T", " ")]
+    seconds = record.summary.get("seconds")
+    return [*filter(None, facts), *([duration(seconds)] if isinstance(seconds, int | float) else [])]
+
+
+def _page(title: str, facts: Sequence[str], status: Sequence[Text], parts: Sequence[Section | Omitted]) -> Page:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    omitted = [part for part in parts if isinstance(part, Omitted)]
+    values: dict[str, Any] = {
+        "mark": Markup(MARK.decode()),
+        "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        "title": title,
+        "facts": facts,
+        "status": status,
+        "sections": [part for part in parts if isinstance(part, Section)],
+        "omitted": omitted,
+        "version": __version__,
+    }
+    html = environment.get_template("report.html").render(values)
+    return Page(html.encode("utf-8", "backslashreplace"), omitted)
