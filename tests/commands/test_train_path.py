@@ -113,7 +113,7 @@ def test_missing_target_names_the_columns(folder: Path) -> None:
         (("--dataset", "mnist"), "no data is given"),
         (("c.csv", "--target", "price"), "c.csv: it cannot be read: this file does not exist"),
         (("a.png",), "a.png: this is one image\n  name a folder that has one folder per class"),
-        (("empty",), "there are no images, no texts and no arrays in this folder"),
+        (("empty",), "there are no images, tables, texts or arrays in this folder"),
         (("a.csv", "--dataset", "mnist"), "the dataset `mnist` does not read a file"),
         (("run",), "run is a run folder and not data\n  to continue it: `tfloop resume run`"),
     ],
