@@ -107,10 +107,12 @@ class TableInputs:
             if encoder.name not in self._lenient:
                 _find_wrong(column, encoder, found, settings, errors)
         self._note_missing(missing, errors)
-        inputs, unknown = encode_rows(values, encoders, np.ones(rows.table.num_rows, bool))
+        usable = np.ones(rows.table.num_rows, bool)
+        usable[list(errors)] = False
+        inputs, unknown = encode_rows(values, encoders, usable)
         self.unknown.update(unknown)
         if errors:
-            inputs = np.delete(inputs, list(errors), axis=0)
+            inputs = inputs[usable]
         return Inputs(names, inputs, errors, rows.table.select(list(self.keep)) if self.keep else None)
 
     def _note_missing(self, missing: Mapping[str, np.ndarray], errors: dict[int, str]) -> None:
