@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,10 +70,32 @@ def test_predictions_are_those_of_the_model(run: Run) -> None:
 def test_loaded_run_is_evaluated_on_arrays(run: Run) -> None:
     metrics = tfloop.load(run.path).evaluate((INPUTS[200:], LABELS[200:]))
     assert metrics == pytest.approx(run.metrics)
-    with pytest.raises(TfloopError, match=r"float32 \[3\] each, and the run needs float32 \[5\] each"):
-        run.evaluate((INPUTS[:, :3], LABELS))
+    assert run.evaluate((INPUTS[200:].astype(np.float64), LABELS[200:, None])) == pytest.approx(run.metrics)
     with pytest.raises(TfloopError, match="in_memory"):  # the data is not in the run
         run.evaluate()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "problem"),
+    [
+        (INPUTS[:, :3], LABELS, r"rows are float32\[3\], and those of the run are float32\[5\]"),
+        ((INPUTS, INPUTS), LABELS, "the inputs are `0`, `1`, and those of the run are one array"),
+        (INPUTS, LABELS + 0.5, "example 0 has label .*5, which is not in 0 to 1"),
+        (INPUTS, np.eye(2)[LABELS], r"has the shape \[2\], and those of the run have \[\]"),
+        (INPUTS, (LABELS, LABELS), "the targets are not as many"),
+    ],
+)
+def test_arrays_unlike_those_of_the_run_are_refused(inputs: Any, targets: Any, problem: str, run: Run) -> None:
+    with pytest.raises(TfloopError, match=problem):
+        run.evaluate((inputs, targets))
+
+
+def test_wrong_and_empty_inputs_of_predict(run: Run) -> None:
+    assert run.predict([]) == run.predict(INPUTS[:0]) == []
+    with pytest.raises(TfloopError, match="`top` is 0"):
+        run.predict(INPUTS, top=0)
+    with pytest.raises(TfloopError, match="those of the run are one array"):
+        run.predict((INPUTS, INPUTS))
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own, in `save`

@@ -256,7 +256,11 @@ def test_command_prints_one_document_per_file(call, tmp_path: Path) -> None:
     for one in documents:
         assert one["event"] == "export"
         assert one["max_difference"] < 1e-5
-        assert (one["equal_classes"], one["examples"], one["origin"]) == (1, 50, "kept of the test split")
+        assert (one["equal_classes"], one["examples"], one["origin"]) == (
+            1,
+            50,
+            "kept of the test split, with its worst and best",
+        )
         assert one["metric_value"] == one["run_metric"]
     code, out, err = call("--format", "saved_model", "--split", "test")  # replaces the folder
     assert code == 0, err

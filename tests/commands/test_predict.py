@@ -239,6 +239,8 @@ def test_missing_columns_are_named_at_once(predict: Callable, tiny_runs: TinyRun
         assert result.code == 4
         assert "there are no columns `kind`, `day`, `paid`, `nothing`, which the run needs" in result.err
         assert not Path("out.csv").exists()
+    result = predict("table", tiny_runs.cwd / "table.csv", "--keep", "nothing")
+    assert "there is no column `nothing`, which `--keep` names" in result.err
 
 
 def test_several_targets_and_a_table_without_header(predict: Callable, tiny_runs: TinyRuns) -> None:
@@ -291,6 +293,9 @@ def test_texts_in_files_tables_and_lines(predict: Callable) -> None:
     assert [(row["input"], row["prediction"]) for row in result.rows] == [
         ("new.csv:1", "blue"), ("new.csv:2", "red"), ("texts/a.txt", "blue"),
     ]  # fmt: skip
+    assert "missing" not in result.err
+    Path("new.jsonl").write_text('{"text": "sea"}\n{"id": 1}\n{"text": null}\n{"text": [1]}\n3\n')
+    assert "note: 2 text(s) are missing, and predicted as empty ones" in predict("text", "new.jsonl").err
     lines = '{"text": "sea sky"}\n{"input": "rose fire"}\n{"what": 1}\n'
     result = predict("text", "-", stdin=lines)
     assert [row["prediction"] for row in result.documents] == ["blue", "red", None]
@@ -346,7 +351,9 @@ def test_images_for_a_dataset_without_encoders(predict: Callable, tiny_runs: Tin
     assert result.code == 0
     assert "note: image files become 28x28" in result.err
     np.save("x.npy", np.zeros((3, 28, 28), np.uint8))
-    assert len(predict("mnist", "x.npy", "--json").rows) == 3
+    result = predict("mnist", "x.npy", "--json")
+    assert len(result.rows) == 3
+    assert "image files" not in result.err
 
 
 # Options

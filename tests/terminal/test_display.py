@@ -14,7 +14,7 @@ from tfloop_cli.runs.documents import document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
 from tfloop_cli.terminal.scores import ClassScore, Confusion, show_scores
-from tfloop_cli.terminal.tables import EpochTable, data_table, duration, number
+from tfloop_cli.terminal.tables import EpochTable, amount, data_table, duration, number
 
 NAN = float("nan")
 RUN = "runs/mnist-20261123-101500-a1b2"
@@ -256,9 +256,15 @@ def test_table_has_columns_of_task_and_no_validation_group() -> None:
 
 def test_numbers_have_at_most_8_characters() -> None:
     values = [0.0, 0.98312, -0.5, 12.3456, 99.99999, 123456.78, 1e9, -1e30, 1e-7, NAN, float("-inf")]
-    texts = "0.0000 0.9831 -0.5000 12.3456 100.0000 123456.8 1.0e+09 -1.0e+30 1.0e-07 nan -inf"
+    texts = "0.0000 0.9831 -0.5000 12.3456 100.0000 123456.8 1.00e+09 -1.0e+30 1.00e-07 nan -inf"
     assert [number(value) for value in values] == texts.split()
     assert all(len(number(value)) <= 8 for value in values)
+
+
+def test_numbers_of_the_data_keep_their_digits() -> None:
+    values = [0.0, 0.00123456, -7.5, 1234.5, 291625.4, 1234567.0, 2.5e13, 1e-7, NAN]
+    texts = "0 0.00123456 -7.5 1234.5 291625.4 1234567.0 2.50000e+13 1.00000e-07 nan"
+    assert [amount(value) for value in values] == texts.split()
 
 
 def test_durations_have_seconds_minutes_and_hours() -> None:

@@ -29,7 +29,8 @@ Quantize = Annotated[
 ]
 Logits = Annotated[bool, typer.Option("--logits", help="Return logits in place of probabilities.")]
 MaxDrop = Annotated[
-    float, typer.Option(metavar="X", help="Exit with 3 and write no file if accuracy (or R2) is lower by more than X.")
+    float,
+    typer.Option(min=0, metavar="X", help="Exit with 3 and write no file if accuracy (or R2) is lower by more than X."),
 ]
 Split = Annotated[
     str | None,

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from tfloop_cli.report.statistics import Bin
 from tfloop_cli.report.svg import Chart, Points, element, range_of, tag, text_element
+from tfloop_cli.terminal.tables import amount
 
 MAX_POINTS = 300  # of a line
 MAX_DOTS = 500  # of a scatter plot
@@ -91,7 +92,7 @@ def histogram(values: np.ndarray, name: str) -> Markup:
     counts, edges = np.histogram(values, bins=min(30, max(5, int(math.sqrt(len(values))))))
     chart = Chart(f"histogram of {name}", (float(edges[0]), float(edges[-1])), (0, int(counts.max())), name, "examples")
     for low, high, count in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True):
-        chart.bar(low, high, count, "s0", f"{low:.4g} to {high:.4g}: {count:,}")
+        chart.bar(low, high, count, "s0", f"{amount(low)} to {amount(high)}: {count:,}")
     if edges[0] < 0 < edges[-1]:
         chart.vertical(0, "no error")
     return chart.svg()
@@ -146,7 +147,7 @@ def bars(values: Mapping[str, tuple[float, float]], unit: str) -> Markup:
     for index, (name, (mean, deviation)) in enumerate(values.items()):
         top, length = 4 + index * height, max(0.0, mean) / largest * width
         parts.append(text_element(left - 6, top + 14, _shortened(name, 18), anchor="end", title=name))
-        title = tag("title", f"{name}: {mean:.4g} ± {deviation:.2g} {unit}")
+        title = tag("title", f"{name}: {amount(mean)} ± {deviation:.2g} {unit}")
         parts.append(tag("rect", title, class_="bar s0", x=left, y=top + 3, width=max(1.0, length), height=height - 8))
         low, high = (left + min(max(0.0, mean + side * deviation) / largest, 1.0) * width for side in (-1, 1))
         parts.append(tag("line", class_="axis", x1=low, x2=high, y1=top + 11, y2=top + 11))

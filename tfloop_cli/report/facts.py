@@ -10,6 +10,7 @@ from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.config_defaults import changed_keys
 from tfloop_cli.runs.records import RunRecord, listed, mapping
 from tfloop_cli.terminal.cells import value_text
+from tfloop_cli.terminal.tables import amount
 
 MAX_COLUMNS, MAX_NAMES, MAX_VALUE = 200, 20, 120  # columns of a table, names of classes, characters of a value
 
@@ -69,7 +70,7 @@ def _column_rows(encoders: Mapping[str, Any]) -> list[tuple[str, ...]]:
         levels, mean, deviation = listed(one.get("levels")), one.get("mean"), one.get("deviation")
         uses = [str(one.get("note") or "")]
         if isinstance(mean, int | float) and isinstance(deviation, int | float):
-            uses.append(f"mean {mean:.5g}, deviation {deviation:.5g}")
+            uses.append(f"mean {amount(mean)}, deviation {amount(deviation)}")
         if parts := listed(one.get("parts")):
             uses.append(", ".join(map(str, parts)))
         if levels:

@@ -10,6 +10,7 @@ from tfloop_cli.report.blocks import NONE, Example, Gallery, Omitted, Section, T
 from tfloop_cli.report.pictures import data_uris
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.runs.records import Values, mapping
+from tfloop_cli.terminal.tables import amount
 
 WORST, BEST = 16, 8  # examples
 MAX_TEXT, MAX_CELL, MAX_COLUMNS = 400, 40, 12  # characters of a text and of a cell; columns of a row
@@ -87,7 +88,7 @@ def _values(examples: Examples, index: int) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, array in examples.inputs.items():
         values = np.ravel(array[index])[:SHOWN_VALUES]
-        found |= {f"{name or 'input'}[{number_}]": f"{value:.4g}" for number_, value in enumerate(values.tolist())}
+        found |= {f"{name or 'input'}[{number_}]": amount(value) for number_, value in enumerate(values.tolist())}
     return found
 
 
@@ -104,7 +105,7 @@ def _prediction(run: ReportedRun, outputs: TestOutputs, position: int) -> tuple[
 
 
 def _numbers(values: np.ndarray) -> str:
-    shown = ", ".join(f"{value:.5g}" for value in values[:4].tolist())
+    shown = ", ".join(map(amount, values[:4].tolist()))
     return f"{shown}, ..." if len(values) > 4 else shown
 
 

@@ -10,6 +10,7 @@ from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import calibration_error, reliability, roc
 from tfloop_cli.runs.records import listed, mapping
+from tfloop_cli.terminal.tables import amount
 
 MAX_MATRIX, MAX_ROWS, MAX_NUMBERS = 30, 300, 4  # classes of the matrix and of the table; numbers of a target
 
@@ -94,7 +95,7 @@ def _residuals(run: ReportedRun, targets: np.ndarray, predictions: np.ndarray) -
         figures.append(Figure(f"{name}: residuals", charts.histogram(guess - true, "predicted - true")))
     errors = np.abs(predictions[finite] - targets[finite]).mean(axis=1)
     quantiles = np.quantile(errors, [0.5, 0.9, 0.99])
-    text = "Half of the absolute errors are below {:.4g}, 90% below {:.4g}, 99% below {:.4g}.".format(*quantiles)
+    text = "Half of the absolute errors are below {}, 90% below {}, 99% below {}.".format(*map(amount, quantiles))
     if count > MAX_NUMBERS:
         text += f" The first {MAX_NUMBERS} of {count} numbers are shown."
     return Section("residuals", "Residuals", [Text(text), Figures(figures)])

@@ -7,7 +7,7 @@ from typing import Any
 from tfloop_cli.runs.documents import Document, prediction_document
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import MAX_WIDTH
-from tfloop_cli.terminal.tables import aligned, cut, number
+from tfloop_cli.terminal.tables import aligned, amount, cut, number
 
 MAX_ROWS = 20  # that are shown
 MAX_CELL = 60  # characters
@@ -51,7 +51,7 @@ class PredictionTable:
 
     def _print(self) -> None:
         names = list(dict.fromkeys(name for row in self.shown for name in row))
-        cells = [[_cell(row.get(name)) for name in names] for row in self.shown]
+        cells = [[_cell(name, row.get(name)) for name in names] for row in self.shown]
         numeric = [all(isinstance(row.get(name), int | float | None) for row in self.shown) for name in names]
         left = next((place for place, one in enumerate(numeric) if one and place), len(names))
         lines = aligned([names, *cells], left=left, last_left=not numeric[-1])
@@ -65,7 +65,9 @@ class PredictionTable:
             self._console.result(more)
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
-    return number(value) if isinstance(value, float) else cut(str(value).replace("\n", " "), MAX_CELL)
+    if isinstance(value, float):
+        return number(value) if name.startswith("probability") else amount(value)
+    return cut(str(value).replace("\n", " "), MAX_CELL)

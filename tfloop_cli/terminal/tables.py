@@ -16,8 +16,16 @@ def number(value: float) -> str:
     """Returns `value` in at most 8 characters (9 below -1e5), with four decimals unless it is large or tiny."""
     size = abs(value)
     if size >= 1e6 or 0 < size < 5e-5:
-        return f"{value:.1e}"
+        return f"{value:.2e}" if value > 0 else f"{value:.1e}"
     return f"{value:.1f}" if size >= 100 else f"{value:.4f}"
+
+
+def amount(value: float) -> str:
+    """Returns a number of the data, such as a predicted price, in six significant digits or more."""
+    size = abs(value)
+    if size >= 1e12 or 0 < size < 1e-4:
+        return f"{value:.5e}"
+    return f"{value:.1f}" if size >= 1e5 else f"{value:.6g}"
 
 
 def duration(seconds: float) -> str:

@@ -274,7 +274,10 @@ def _wrong_labels(targets: np.ndarray, spec: TargetSpec) -> Iterator[tuple[int, 
     """Yields the number of each example whose target is not one of the classes, and the reason."""
     if not spec.classes:
         return
-    wrong = _not_one_hot(targets)[:, None] if spec.one_hot else (targets < 0) | (targets >= spec.classes)
+    if spec.one_hot:
+        wrong = _not_one_hot(targets)[:, None]
+    else:
+        wrong = (targets < 0) | (targets >= spec.classes) | (targets != targets.astype(np.int64))
     for number in np.flatnonzero(wrong.reshape(len(targets), -1).any(axis=1)).tolist():
         if spec.one_hot:
             yield number, f"the target of example {number} is not one-hot, as those of the first split are"

@@ -76,7 +76,7 @@ def _kept(run: TrainedRun) -> ExportExamples | None:
     except (KeyError, ValueError):
         return None
     targets = found.targets.get("") if not is_several(run.spec.targets) else None
-    return ExportExamples(inputs, _targets(run, targets), "kept of the test split")
+    return ExportExamples(inputs, _targets(run, targets), "kept of the test split, with its worst and best")
 
 
 def _checked(values: np.ndarray, spec: InputSpec) -> np.ndarray:

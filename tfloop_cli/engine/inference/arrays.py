@@ -50,9 +50,21 @@ class ArrayInputs:
 
     def inputs(self, values: Structure, batch_size: int) -> Iterator[Inputs]:
         """Yields the rows of arrays in memory, several as a dict or a tuple; see `read`."""
+        yield from self._chunks(self._checked(values), batch_size, "")
+
+    def as_trained(self, values: Structure) -> Structure:
+        """Returns arrays in memory, several as a dict or a tuple, with the shape and dtype of the run's; see `read`."""
+        arrays = self._checked(values)
+        return map_structure(lambda spec, one: _part(spec, one, 0, len(one)), self.spec.inputs, arrays)
+
+    def _checked(self, values: Structure) -> Structure:
         arrays = map_structure(np.asarray, values)
+        found, wanted = ([name for name, _ in named_values(one)] for one in (arrays, self.spec.inputs))
+        if found != wanted:
+            listed = [names_of(one) if is_several(one) else "one array" for one in (arrays, self.spec.inputs)]
+            raise TfloopError(f"the inputs are {listed[0]}, and those of the run are {listed[1]}", code=ExitCode.DATA)
         self._check(arrays)
-        yield from self._chunks(arrays, batch_size, "")
+        return arrays
 
     def _chunks(self, arrays: Structure, batch_size: int, file: str) -> Iterator[Inputs]:
         total = _rows(arrays)

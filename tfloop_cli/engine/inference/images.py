@@ -27,12 +27,21 @@ class ImageInputs:
     Args:
         decoder: decodes them.
         keep: keys of records to copy.
-        notes: what was decided for the user.
+        decided: what was decided for the user.
+
+    Attributes:
+        used: whether an input is an image file.
     """
 
     decoder: Decoder
     keep: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    decided: Sequence[str] = ()
+    used: bool = False
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was decided for the user; nothing if it matters for no input."""
+        return self.decided if self.used else ()
 
     def read(self, paths: Iterable[str], batch_size: int) -> Iterator[Inputs]:
         """Yields image files, one batch at a time."""
@@ -51,6 +60,7 @@ class ImageInputs:
 
     def records(self, records: Sequence[Mapping[str, Any] | str], names: np.ndarray) -> Inputs:
         """Returns objects with the path of an image in `input`; a text is the error of an input."""
+        self.used = True
         paths = [record["input"] if isinstance(record, Mapping) and "input" in record else None for record in records]
         found: list[np.ndarray | str] = []
         for record, path in zip(records, paths, strict=True):

@@ -10,6 +10,8 @@ from tfloop_cli.engine.inference.rechunk import row_names
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import TfloopError
 
+HINT = "pass a path, or a list of paths, of rows as dicts, or of texts"
+
 
 def inputs_in_memory(
     run: TrainedRun, values: Any, batch_size: int, note: Callable[[str], None] = lambda line: None
@@ -35,7 +37,9 @@ def inputs_in_memory(
 def _inputs(reader: Reader, values: Any, batch_size: int) -> Iterator[Inputs]:
     if isinstance(values, str | Path):
         values = [values]
-    if isinstance(values, list) and values:
+    if isinstance(values, list) and not values:
+        return
+    if isinstance(values, list):
         kinds = {"path" if isinstance(one, str | Path) else type(one).__name__ for one in values}
         if all(isinstance(one, Mapping) for one in values) or (
             kinds == {"path"} and reader.texts and _are_texts(values)
@@ -50,7 +54,7 @@ def _inputs(reader: Reader, values: Any, batch_size: int) -> Iterator[Inputs]:
             yield from reader.files([str(one) for one in values]).read(batch_size)
             return
     if reader.arrays is None:
-        raise TfloopError(f"these inputs do not suit the run, which takes {reader.what}", hint="pass a list of them")
+        raise TfloopError(f"these inputs do not suit the run, which takes {reader.what}", hint=HINT)
     yield from reader.arrays.inputs(values, batch_size)
 
 

@@ -56,7 +56,7 @@ class Reader:
 
     @property
     def notes(self) -> list[str]:
-        """What was decided for the user, and what was found in the inputs that were read so far."""
+        """What was decided for the user, and what was found in the inputs that were named or read so far."""
         return [note for one in (self.images, self.table, self.texts) if one is not None for note in one.notes]
 
     def files(self, names: Sequence[str]) -> "InputFiles":
@@ -92,6 +92,7 @@ class Reader:
         if self.arrays and not folder and suffix in ARRAY_SUFFIXES:
             return "array"
         if self.images and suffix not in TABLE_KINDS and suffix not in ARRAY_SUFFIXES:
+            self.images.used = True
             return "image folder" if folder else "image"
         hint = "name its files: FOLDER/*.csv" if folder and self.table else f"this run takes {self.what}"
         raise TfloopError(f"{path}: this {'folder' if folder else 'file'} does not suit the run", hint=hint)

@@ -33,8 +33,10 @@ class ResultColumns:
         """Returns the columns for a run.
 
         Raises:
-            TfloopError: `top` or `probabilities` are used, and the model predicts numbers (exit code 2).
+            TfloopError: `top` is below 1; or `top` or `probabilities` are used, and the model predicts numbers (2).
         """
+        if top < 1:
+            raise TfloopError(f"`top` is {top}, and has to be 1 or more")
         names = run.class_names
         if names:
             return cls(names, (), min(top, len(names)), probabilities)

@@ -93,7 +93,8 @@ class RowReader:
         if lacking := [name for name in self.wanted if name not in known]:
             listed = ", ".join(f"`{name}`" for name in lacking)
             have = ", ".join(f"`{name}`" for name in rows.table.column_names[:50])
-            refuse(file.name, None, f"there {_are(lacking)} {listed}, which the run needs", f"the columns are {have}")
+            why = "the run needs" if set(lacking) & set(self.columns) else "`--keep` names"
+            refuse(file.name, None, f"there {_are(lacking)} {listed}, which {why}", f"the columns are {have}")
         table, present = rows.table, set(rows.table.column_names)
         for name in self.wanted:
             if name not in present:

@@ -31,12 +31,15 @@ class TextInputs:
         encoders: of the run.
         options: what the user has set about the training file.
         keep: columns to copy.
+
+    Attributes:
+        missing: how many rows have no text.
     """
 
     encoders: TextEncoders
     options: DialectOptions
     keep: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    missing: int = 0
 
     def __post_init__(self) -> None:
         wanted = [self.encoders.text, *self.keep]
@@ -51,13 +54,21 @@ class TextInputs:
             MISSING_VALUES,
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """What was found in the rows that were read so far."""
+        found = f"{self.missing:,} text(s) are missing, and predicted as empty ones"
+        return [found] if self.missing else []
+
     def read(self, files: Sequence[TableFile], batch_size: int, several: bool = False) -> Iterator[Inputs]:
         """Yields the texts in the rows of files, in chunks of whole batches; see `Inputs` and `RowReader`."""
         for file in files:
             first = 1
             for rows in rechunk(self.rows.read(file), chunk_rows(batch_size, TEXTS_AT_ONCE)):
                 names = row_names(first, rows.table.num_rows, file.name if several else "")
-                texts, errors = _texts_of(rows.table.column(self.encoders.text), self.encoders.text)
+                column = rows.table.column(self.encoders.text)
+                texts, errors = _texts_of(column, self.encoders.text)
+                self.missing += column.null_count - len(rows.errors)
                 kept = rows.table.select(list(self.keep)) if self.keep else None
                 yield self.inputs(texts, names, {**errors, **rows.errors}, kept)
                 first += rows.table.num_rows
