@@ -103,6 +103,12 @@ def test_images_are_written_as_a_grid(run) -> None:
     assert not Path("runs").exists()
 
 
+def test_batch_size_may_be_decided_by_the_data(run) -> None:
+    images("photos")
+    assert run("photos", "--set", "batch_size=auto")[0] == 0
+    assert Path("inspect-data.png").is_file()
+
+
 def test_output_names_the_grid(run) -> None:
     images("photos")
     code, out, _ = run("photos", "-o", "grid.png", "--json")

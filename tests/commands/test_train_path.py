@@ -106,7 +106,7 @@ def test_missing_target_names_the_columns(folder: Path) -> None:
         (("--target", "price"), "no data is given"),
         (("--dataset", "mnist"), "no data is given"),
         (("c.csv", "--target", "price"), "c.csv: it cannot be read: this file does not exist"),
-        (("a.png",), "`.png` files cannot be read"),
+        (("a.png",), "a.png: this is one image\n  name a folder that has one folder per class"),
         (("empty",), "there are no images, tables, texts or arrays in this folder"),
         (("a.csv", "--dataset", "mnist"), "the dataset `mnist` does not read a file"),
         (("run",), "run is a run folder and not data\n  to continue it: `tfloop resume run`"),

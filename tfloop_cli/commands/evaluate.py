@@ -87,7 +87,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[Checkpoin
     task = build_task(config.task, data.spec)
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
-    state = build_state(task, data, config, checkpoint.manifest["total_steps"])
+    state = build_state(task, data, config, checkpoint.manifest["total_steps"], restored=True)
     require_metrics(options.thresholds, evaluated_metrics(task), split, data.splits)
     fingerprint = compared_fingerprint(data, split, checkpoint, console)
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)

@@ -12,6 +12,7 @@ from tfloop_cli.engine.image_grid import grid, png
 from tfloop_cli.engine.inspection import ImageRows, image_rows, inspect, thumbnails
 from tfloop_cli.engine.inspection.images import PER_ROW
 from tfloop_cli.engine.tasks import build_task, decide_task
+from tfloop_cli.engine.training.setup import settle_splits
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import disk_errors, write_atomic
 from tfloop_cli.terminal.console import Console
@@ -49,8 +50,7 @@ def inspect_data(config: Config, options: Options, console: Console) -> ExitCode
     data = build_data(config, skipped.append, skip_invalid=True, progress=console.show_progress)
     config = config.model_copy(update={"task": decide_task(config.task, data.spec, console.note)})
     task = build_task(config.task, data.spec)
-    if not bool(task.eval_step):
-        data.run_splits.undo_auto()  # as `train` does
+    config = settle_splits(task, data, config, lambda text: None, lambda text: None)  # the summary has the lines
     with data.explain_errors():
         summary = inspect(data, config, skipped)
         images = image_rows(data, config)

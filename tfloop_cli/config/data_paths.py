@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
@@ -162,6 +162,23 @@ def _argument_of(dataset: str, path: str) -> str:
         hint = f"with a path, use {', '.join(PRESETS)}; else set its arguments with `--set dataset.NAME=VALUE`"
         raise TfloopError(f"{path}: the dataset `{dataset}` does not read a file", hint=hint)
     return PRESETS[dataset][1]
+
+
+def paths_of(name: str) -> list[str]:
+    """Returns the paths that an argument names: a path, or a pattern.
+
+    Raises:
+        TfloopError: there is none (exit code 4).
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return [str(path)]
+    if glob.has_magic(name):
+        if found := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207 (absolute)
+            return found
+        raise TfloopError(f"{name}: this pattern finds no file", code=ExitCode.DATA)
+    hint = 'a text is given on stdin, as {"text": "..."}: `tfloop predict RUN -`' if " " in name else None
+    raise TfloopError(f"{name}: this file does not exist", hint=hint, code=ExitCode.DATA)
 
 
 def suffix_of(path: str) -> str:

@@ -29,7 +29,7 @@ def start_event(
     """
     parameters = sum(model.count_params() for model in state.models.values())
     splits = sorted(data.splits, key=lambda name: SPLIT_ORDER.index(name) if name in SPLIT_ORDER else 3)
-    sizes = ", ".join(f"{data.examples(split):,} {split}" for split in splits)
+    sizes = ", ".join(size for split in splits if (size := _size(data, split)))
     skipped = "".join(f"; {split}: {_invalid(count)} skipped" for split, count in data.skipped.items())
     return RunStarted(
         run=str(run),
@@ -54,6 +54,14 @@ def start_event(
         evaluated=next((split for split in reversed(splits) if split in SPLIT_ORDER), "") if evaluates else "",
         columns=tuple(data.encoders.overview()) if data.encoders else (),
     )
+
+
+def _size(data: Data, split: str) -> str:
+    """Returns the number of examples of a split; "" for the examples of the folds: they are training examples."""
+    size, folds = f"{data.examples(split):,} {split}", data.run_splits.folds
+    if folds is None or not data.has_folds(split):
+        return size
+    return f"{size} in {folds.count} folds" if split == "train" else ""
 
 
 def _code_options(run: RunFolder, code: Sequence[Path]) -> tuple[str, ...]:

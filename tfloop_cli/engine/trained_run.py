@@ -62,7 +62,7 @@ class TrainedRun:
         spec = _spec_of(checkpoint, config, encoders, warn)
         data = Data(_stand_in(spec, checkpoint.manifest["data"]), config, training=False)
         task = build_task(config.task, spec)
-        state = build_state(task, data, config, checkpoint.manifest["total_steps"])
+        state = build_state(task, data, config, checkpoint.manifest["total_steps"], restored=True)
         restore(checkpoint, state, TrainSteps(state, data, task, config).trace)
         state.keep_ema_weights()
         return cls(checkpoint, config, spec, encoders, task, state)

@@ -11,9 +11,11 @@ from tfloop_cli.engine.checkpoints.storage import restore, write_checkpoint
 from tfloop_cli.engine.data import DataSpec, from_arrays
 from tfloop_cli.engine.data.encoders import Column
 from tfloop_cli.engine.evaluation import Evaluator
+from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, models
 from tfloop_cli.runs.checkpoints import Checkpoint
+from tfloop_cli.runs.folder import RunFolder
 
 ENSEMBLE = {"name": "tabular_ensemble", "members": 4, "hidden": [16]}
 FACTS = {"config": {}, "data": "", "code": {}, "run_id": "one", "total_steps": 9, "train_examples": 1}
@@ -53,6 +55,13 @@ def test_ensemble_learns(make, classes: bool, metric: str, enough: float) -> Non
     assert evaluate(run)[metric] > enough
     assert epochs[-1].validation[metric] > enough - 0.1
     assert epochs[-1].validation["loss"] < epochs[0].validation["loss"]
+
+
+def test_header_has_the_folds_as_training_examples(make, tmp_path: Path) -> None:
+    run = make(True)
+    event = start_event(RunFolder(tmp_path), run.config, run.data, run.state, ())
+    assert event.facts["dataset"].endswith(" (250 train in 4 folds, 50 test)")
+    assert event.evaluated == "test"
 
 
 def test_member_does_not_learn_from_its_fold(make) -> None:

@@ -11,6 +11,7 @@ from tfloop_cli.engine.data import from_arrays
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.tasks import regression as module
 from tfloop_cli.engine.tasks.target_scale import TargetScale
+from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.registry import tasks
 from tfloop_cli.runs.checkpoints import Checkpoint
 
@@ -205,3 +206,12 @@ def test_task_of_the_user_has_a_metric_that_is_no_mean(trainer, monkeypatch) -> 
         inputs, targets = next(iter(run.data.evaluation("train").unbatch().batch(50)))
         expected = np.corrcoef(run.state.model(inputs)[:, 0], tf.reshape(targets, [-1]))[0, 1]
         assert run.fit()[0].train["correlation"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_scale_that_a_checkpoint_replaces_is_not_measured(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, measured = make(), []
+    monkeypatch.setattr(TargetScale, "measure", lambda self, targets, log: measured.append(len(targets)))
+    build_state(run.task, run.data, run.config, 1, restored=True)
+    assert measured == []
+    build_state(run.task, run.data, run.config, 1)
+    assert measured == [COUNT]

@@ -473,3 +473,23 @@ def test_unbuilt_user_model_trains(trainer) -> None:
     run = trainer(net=MyModel(), epochs=10, optimizer={"name": "adam", "learning_rate": 0.1})
     epochs = run.fit()
     assert epochs[-1].train["loss"] < epochs[0].train["loss"] / 2
+
+
+@pytest.mark.parametrize("scale", [True, "auto"])
+def test_unbuilt_user_model_is_built_with_the_inputs_that_it_receives(trainer, scale: bool | str) -> None:
+    """Vectors of uint8 are floats only with `scale_uint8: true`; that decides whether the softmax is found."""
+
+    class MyModel(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.received = keras.layers.Dense(3), []
+
+        def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+            self.received.append(inputs.dtype.name if isinstance(inputs.dtype, tf.DType) else inputs.dtype)
+            return tf.nn.softmax(self.dense(tf.cast(inputs, tf.float32)))
+
+    values = np.random.default_rng(0).integers(0, 256, (40, 5)).astype(np.uint8)
+    model = MyModel()
+    run = trainer(from_arrays({"train": (values, np.arange(40) % 3)}), net=model, scale_uint8=scale)
+    run.fit()
+    assert set(model.received) == {"float32" if scale is True else "int32"}

@@ -1,8 +1,9 @@
 """The interface of a dataset: its splits, and the shape of one example."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -49,11 +50,11 @@ class InputSpec:
             return tf.cast(values, tf.int32)
         return tf.cast(values, dtype) if not values.dtype.is_integer or values.dtype == tf.uint8 else values
 
-    def signature(self) -> tf.TensorSpec:
-        """Returns what the model receives with `scale_uint8: auto`, in float32 if in floats: [None, *shape]."""
+    def signature(self, scale_uint8: bool | Literal["auto"] = "auto") -> tf.TensorSpec:
+        """Returns what the model receives, in float32 if in floats: [None, *shape]; see `model_input`."""
         dtype = tf.as_dtype(self.dtype)
         if dtype == tf.uint8:
-            dtype = tf.float32 if self.is_image else tf.int32
+            dtype = tf.float32 if self.is_image or self.is_scaled(scale_uint8) else tf.int32
         return tf.TensorSpec([None, *self.shape], dtype if dtype.is_integer else tf.float32)
 
 
@@ -108,6 +109,7 @@ class DataSpec:
     targets: Structure
     vocabulary: int
     columns: tuple[Column, ...]
+    _scale_uint8: ClassVar[bool | Literal["auto"]] = "auto"
 
     def __init__(
         self,
@@ -175,7 +177,13 @@ class DataSpec:
 
     def input_signature(self) -> Structure:
         """Returns a tf.TensorSpec for each input of the model; see `InputSpec.signature`."""
-        return map_structure(lambda one: one.signature(), self.inputs)
+        return map_structure(lambda one: one.signature(self._scale_uint8), self.inputs)
+
+    def with_scale(self, scale_uint8: bool | Literal["auto"]) -> "DataSpec":
+        """Returns the spec with an `input_signature` for this value of the config's key `scale_uint8`."""
+        spec = copy.copy(self)
+        object.__setattr__(spec, "_scale_uint8", scale_uint8)
+        return spec
 
     def require_one_image(self, key: str) -> None:
         """Raises TfloopError unless the only input is an image, which a config key needs (exit code 2)."""

@@ -35,7 +35,7 @@ def create_state(
             `micro_batch_size` does not suit model or task, or the optimizer is invalid (exit code 2); the builder of
             the model returned something else (exit code 7).
     """
-    by_name = _by_name(built, config.model.name)
+    by_name, spec = _by_name(built, config.model.name), spec.with_scale(config.scale_uint8)
     if task.models and set(by_name) != set(task.models):
         raise TfloopError(
             f"task `{config.task.name}` trains {_list(task.models)}, but `{config.model.name}` is {_list(by_name)}",
@@ -117,7 +117,13 @@ def limit_epochs(config: Config, data: Data, position: tuple[int, int], note: Ca
 
 
 def build_state(
-    task: Task, data: Data, config: Config, total_steps: int, note: Callable[[str], None] = lambda text: None
+    task: Task,
+    data: Data,
+    config: Config,
+    total_steps: int,
+    note: Callable[[str], None] = lambda text: None,
+    *,
+    restored: bool = False,
 ) -> TrainState:
     """Builds the config's models, and returns a state at step 0; see `create_state`.
 
@@ -127,13 +133,21 @@ def build_state(
         config: see `create_state`; its model is built.
         total_steps: training steps in the whole run.
         note: prints a line about models and task.
+        restored: whether a checkpoint replaces what tasks of tfloop set in `prepare`.
     """
     state = create_state(models.build(config.model, data.spec), task, data.spec, config, total_steps)
-    complete_setup(task, state, data, note)
+    complete_setup(task, state, data, note, restored=restored)
     return state
 
 
-def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[str], None] = lambda text: None) -> None:
+def complete_setup(
+    task: Task,
+    state: TrainState,
+    data: Data,
+    note: Callable[[str], None] = lambda text: None,
+    *,
+    restored: bool = False,
+) -> None:
     """Names the metrics of a task that does not declare them, and prints notes about models and task.
 
     Args:
@@ -141,6 +155,7 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
         state: the training state.
         data: the shape of its batches.
         note: prints a line.
+        restored: see `build_state`.
 
     Raises:
         TfloopError: the training split has folds, and the model is no ensemble (exit code 2).
@@ -154,7 +169,8 @@ def complete_setup(task: Task, state: TrainState, data: Data, note: Callable[[st
     if not task.metrics:
         tf.function(task.train_step).get_concrete_function(state, data.evaluation("train").element_spec)
         _name_metrics(state, task)
-    if prepare := getattr(task, "prepare", None):  # optional
+    prepare = getattr(task, "prepare", None)  # optional
+    if prepare and not (restored and type(task).__module__.startswith("tfloop_cli.")):
         line = prepare(data)
         state.notes += [line] if isinstance(line, str) else []
     if not task.eval_step:
