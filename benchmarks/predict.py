@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 import tensorflow as tf
 
 from tfloop_cli.commands.opening import open_trained_run
@@ -172,6 +173,10 @@ def row_cases(folder: Path, count: int) -> Iterator[Case]:
     config = f"dataset: {{name: table, train: {folder}/train.csv, target: label, classes: true}}\nmodel: {{name: mlp}}"
     run = train(folder, "table_run", f"{config}\nbatch_size: 256")
     csv = str(folder / "rows.csv")
+    pyarrow.parquet.write_table(table, folder / "rows.parquet")
+    parquet = str(folder / "rows.parquet")
+    read = lambda: pyarrow.parquet.read_table(parquet)  # noqa: E731
+    yield Case("rows, .parquet", run, parquet, lambda: encoded(run, parquet), read)
     yield Case("rows, .csv", run, csv, lambda: encoded(run, csv), lambda: pyarrow.csv.read_csv(csv))
 
 

@@ -82,7 +82,13 @@ def train(
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> None:
-    """Train a model, evaluate it on the test split, and write a run folder."""
+    """Train a model, evaluate it on the test split, and write a run folder.
+
+    Examples:
+        tfloop train mnist.yaml --epochs 2
+        tfloop train houses.csv --target price
+        tfloop train photos --set model=resnet
+    """
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
         from tfloop_cli.ci import report_for
@@ -151,7 +157,7 @@ def resume(
         from tfloop_cli.thresholds import parse_seconds, parse_thresholds
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
-        for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
+        for_ci = report_for("tfloop resume", thresholds, junit, summary, github_summary)
         found = lookup.find_run(run, runs_dir)
         code, only = lookup.code_of_run(found, code, trust_code)
         flags = {"epochs": epochs, "device": device}

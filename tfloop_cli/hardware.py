@@ -56,7 +56,8 @@ def memory_limit(root: Path = Path("/")) -> int | None:
 def _control_groups(root: Path, controller: str) -> Iterator[Path]:
     """Yields the folders of this process's control group and of those above it, versions 2 and 1."""
     for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if controllers and controller not in controllers.split(","):
             continue
         mount = root / "sys/fs/cgroup" / (controller if controllers else "")

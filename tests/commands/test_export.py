@@ -54,13 +54,14 @@ import tensorflow as tf
 for folder in map(Path, sys.argv[1:]):
     inputs = dict(np.load(folder / "inputs.npz"))
     expected = np.load(folder / "expected.npy")
-    serve = tf.saved_model.load(folder / "saved_model")
-    outputs = serve.signatures["serving_default"](**{name: tf.constant(one) for name, one in inputs.items()})
     model = keras.saving.load_model(folder / "model.keras", compile=False)
-    assert list(outputs) == model.output_names == ["prediction" if folder.name == "numbers" else "probabilities"]
-    output = model(inputs if len(inputs) > 1 else inputs["inputs"])
-    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(outputs[model.output_names[0]], expected, rtol=1e-5, atol=1e-5)
+    (name,) = model.output_names
+    assert name == "prediction" if folder.name == "numbers" else "probabilities"
+    given = inputs if len(inputs) > 1 else inputs["inputs"]
+    np.testing.assert_allclose(model(given), expected, rtol=1e-5, atol=1e-5)
+    if folder.name in ("conv_net", "vit", "text_linear"):  # the others would take a second each
+        loaded = tf.saved_model.load(folder / "saved_model")
+        np.testing.assert_allclose(loaded.serve(given)[name], expected, rtol=1e-5, atol=1e-5)
 assert [name for name in sys.modules if name.startswith("tfloop")] == ["tfloop_cli"]
 """
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs, write_examples, write_outputs
+from tfloop_cli.report.pictures import png
 from tfloop_cli.report.statistics import bootstrap, calibration_error, mean_interval, reliability, roc, wilson
 
 VOID = {"meta", "img", "br"}
@@ -180,11 +181,11 @@ def test_wilson_interval() -> None:
     assert wilson(50, 100) == pytest.approx((0.40383, 0.59617), abs=1e-5)
 
 
-def test_bootstrap_of_a_mean_is_its_interval() -> None:
-    for size in (2_000, 200_000):  # of the second, fewer examples are drawn
-        values = np.random.default_rng(1).normal(size=size)
-        low, high = bootstrap(size, lambda drawn: np.array([values[drawn].mean()]))
-        assert (low[0], high[0]) == pytest.approx(mean_interval(values), abs=0.3 * 1.96 / np.sqrt(size))
+@pytest.mark.parametrize("size", [2_000, 200_000])  # of the second, fewer examples are drawn
+def test_bootstrap_of_a_mean_is_its_interval(size) -> None:
+    values = np.random.default_rng(1).normal(size=size)
+    low, high = bootstrap(size, lambda drawn: np.array([values[drawn].mean()]))
+    assert (low[0], high[0]) == pytest.approx(mean_interval(values), abs=0.3 * 1.96 / np.sqrt(size))
 
 
 def test_area_under_the_curve_with_ties() -> None:
@@ -283,6 +284,18 @@ def test_large_images_fit(report, tmp_path) -> None:
     page = Page(run / "report.html")
     assert sum(one.startswith("data:image/png") for one in page.references) == 24
     assert len(page.bytes) < 500_000
+
+
+def test_samples_of_a_generative_task(report, tmp_path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "samples").mkdir()
+    for number in (1, 2):
+        (run / "samples" / f"epoch-000{number}.png").write_bytes(png(np.full((4, 4, 1), number, np.uint8)))
+    assert report(run)[0] == 0
+    page = Page(run / "report.html")
+    assert "samples" in page.sections
+    assert "epoch-0002.png" in page.text
+    assert "mistakes" not in page.sections
 
 
 def test_damaged_files_are_omitted(report, tmp_path) -> None:

@@ -15,7 +15,7 @@ from tfloop_cli.runs import checkpoints
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.metadata import trained_config
-from tfloop_cli.runs.resume import run_length
+from tfloop_cli.runs.resume import last_epoch
 from tfloop_cli.runs.start import TrainOptions
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.display import make_display
@@ -90,14 +90,13 @@ def test_finished_run_keeps_where_its_data_is_now(tmp_path: Path, capsys: pytest
         assert (found["dataset"]["path"], found["epochs"]) == (path, epochs)
 
 
-def test_length_of_a_run_counts_earlier_epochs_as_they_were(tmp_path: Path) -> None:
-    """Of data that has grown, the schedule was stretched over `epochs` times the new length of an epoch."""
+def test_last_epoch_is_that_of_the_newest_good_checkpoint(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    assert run_length(6, 30, None) == run_length(6, 30, run) == 180
-    folder = run.checkpoints / checkpoints.folder_name(107)
-    folder.mkdir(parents=True)
-    manifest = {key: kind() for key, kind in checkpoints._REQUIRED.items()}
-    manifest |= {"schema": checkpoints.SCHEMA, "step": 107, "epoch": 5, "epoch_start": 100}
-    (folder / checkpoints.MANIFEST).write_bytes(checkpoints.manifest_bytes(manifest))
-    assert run_length(6, 30, run) == 100 + 30
-    assert run_length(4, 30, run) == 4 * 30
+    assert last_epoch(None) == last_epoch(run) == (0, 0)
+    for step, content in ((107, None), (120, b"damaged")):
+        folder = run.checkpoints / checkpoints.folder_name(step)
+        folder.mkdir(parents=True)
+        manifest = {key: kind() for key, kind in checkpoints._REQUIRED.items()}
+        manifest |= {"schema": checkpoints.SCHEMA, "step": step, "epoch": 5, "epoch_start": 100}
+        (folder / checkpoints.MANIFEST).write_bytes(content or checkpoints.manifest_bytes(manifest))
+    assert last_epoch(run) == (5, 100)

@@ -53,6 +53,9 @@ def test_table_is_trained_resumed_and_evaluated(folder: Path) -> None:
     assert (code, out.splitlines()[-1]) == (0, str(run))
     assert "epoch 2/2" in err
     assert tfloop("evaluate", "last")[0] == 0
+    assert tfloop("init", "my houses.csv", "--target", "price", "--no-schema")[0] == 0
+    code, out, _ = tfloop("train", "tfloop.yaml", *words[4:], "--epochs", "2", "--resume")
+    assert (code, out.splitlines()[-1]) == (0, str(run))  # the file of `init` has the same config
 
 
 @pytest.mark.usefixtures("machine")
@@ -71,6 +74,9 @@ def test_folder_of_images_is_trained(folder: Path) -> None:
     config = load([out.splitlines()[-1] + "/config.yaml"]).config
     assert (config.dataset.name, config.task.name) == ("images", "classification")
     assert config.dataset.arguments["path"] == str(folder / "photos")
+    assert tfloop("init", "photos", "-o", "configs/a.yaml", "--no-schema")[0] == 0
+    again = tfloop("train", "configs/a.yaml", "--epochs", "1", "-q", *sets, "--resume")
+    assert (again[0], again[1].splitlines()[-1]) == (0, out.splitlines()[-1])
 
 
 @pytest.mark.parametrize(
@@ -106,8 +112,8 @@ def test_missing_target_names_the_columns(folder: Path) -> None:
         (("--target", "price"), "no data is given"),
         (("--dataset", "mnist"), "no data is given"),
         (("c.csv", "--target", "price"), "c.csv: it cannot be read: this file does not exist"),
-        (("a.png",), "`.png` files cannot be read"),
-        (("empty",), "there are no images, no texts and no arrays in this folder"),
+        (("a.png",), "a.png: this is one image\n  name a folder that has one folder per class"),
+        (("empty",), "there are no images, tables, texts or arrays in this folder"),
         (("a.csv", "--dataset", "mnist"), "the dataset `mnist` does not read a file"),
         (("run",), "run is a run folder and not data\n  to continue it: `tfloop resume run`"),
     ],

@@ -165,6 +165,27 @@ def test_more_data_between_two_epochs_makes_longer_epochs(trainer, save) -> None
 
 
 @pytest.mark.parametrize(
+    ("max_steps", "position", "epochs", "steps"),
+    [
+        (None, (5, 100), 9, 100 + 4 * 6),  # of data that has grown, the schedule had 9 times the new length
+        (None, (12, 100), 9, 9 * 6),
+        (112, (5, 100), 7, 112),  # the limit was 112 // 6 epochs
+        (112, (5, 15), 9, 15 + 4 * 6),
+        (30, (5, 15), 7, 15 + 2 * 6),
+        (30, (5, 100), 5, 100),  # trained already
+    ],
+)
+def test_length_of_a_run_counts_earlier_epochs_as_they_were(
+    trainer, max_steps: int | None, position: tuple[int, int], epochs: int, steps: int
+) -> None:
+    from tfloop_cli.engine.training.setup import limit_epochs
+
+    run = trainer(own=data_of(41), **SMALL | {"epochs": 9, "max_steps": max_steps})
+    config = limit_epochs(run.config, run.data, position, [].append)
+    assert (config.epochs, run.data.first_step(config.epochs)) == (epochs, steps)
+
+
+@pytest.mark.parametrize(
     ("steps", "splits", "validation", "message"),
     [
         (2, {}, 0, "in the middle of epoch 1"),

@@ -13,6 +13,7 @@ CONFIG = """\
 dataset: {name: synthetic, shape: [8, 8, 1], classes: 3, train_examples: 200, test_examples: 50}
 model: linear
 device: cpu
+tracking: [tensorboard]
 threads: 1
 """
 CI = Path(__file__).parents[2] / "docs" / "ci"
@@ -44,6 +45,8 @@ def test_script_compares_with_the_baseline(tmp_path: Path, shell) -> None:
     evaluation = json.loads((results / "evaluation.json").read_text().splitlines()[0])
     trained = json.loads((results / "run" / "summary.json").read_text())["evaluations"]["test"]
     assert {"examples": evaluation["examples"], **evaluation["metrics"]} == trained
+    (events,) = (results / "run" / "tensorboard").iterdir()  # written by a process beside the training
+    assert b"test/accuracy" in events.read_bytes()
     assert [one["failure"] is None for one in evaluation["checks"]] == [False]
 
 

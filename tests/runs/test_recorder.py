@@ -121,10 +121,27 @@ def test_incomplete_line_is_removed_after_full_disk(tmp_path: Path, warnings: li
     assert [one["epoch"] for one in documents(run)] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("best_step", "best"), [(20, 2), (-1, None)])
+def test_summary_of_a_resumed_run_has_the_best_epoch_of_its_state(
+    tmp_path: Path, warnings: list[str], best_step: int, best: int | None
+) -> None:
+    """With `checkpoint.best: null`, or another metric, it had the epoch that was the best one before."""
+    run = RunFolder(tmp_path)
+    first = Recorder(run, warnings.append)
+    for event in EVENTS[:5]:
+        first.handle(event)
+    resumed = Recorder(run, warnings.append)
+    history = resumed.restore_history(3, best_step)
+    assert [event.epoch for event in history if event.best] == ([1, 2] if best else [])
+    resumed.handle(ENDED)
+    found = json.loads(run.summary.read_text())["best"]
+    assert (found and found["epoch"]) == best
+
+
 def test_history_has_one_row_per_epoch(tmp_path: Path, warnings: list[str]) -> None:
     run = RunFolder(tmp_path)
     recorder = Recorder(run, warnings.append)
-    recorder.restore_history(0)
+    recorder.restore_history(0, -1)
     assert run.history.read_text() == "epoch,step,seconds,examples_per_second\n"
     for event in EVENTS:
         recorder.handle(event)
@@ -143,7 +160,7 @@ def test_history_of_a_resumed_run_has_each_epoch_once(tmp_path: Path, warnings: 
         first.handle(event)
     uninterrupted = run.history.read_bytes()
     second = Recorder(run, warnings.append)
-    second.restore_history(1)
+    second.restore_history(1, 10)
     assert len(run.history.read_text().splitlines()) == 2
     for event in EVENTS[3:]:
         second.handle(event)
@@ -170,5 +187,5 @@ def test_history_has_the_learning_rate(tmp_path: Path, warnings: list[str]) -> N
     written = (tmp_path / "history.csv").read_text()
     assert [line.split(",")[4] for line in written.splitlines()] == ["learning_rate", "0.5", "0.0", ""]
     recorder = Recorder(RunFolder(tmp_path), warnings.append)
-    assert [one.learning_rate for one in recorder.restore_history(3)] == [0.5, 0.0, None]
+    assert [one.learning_rate for one in recorder.restore_history(3, -1)] == [0.5, 0.0, None]
     assert (tmp_path / "history.csv").read_text() == written

@@ -31,6 +31,8 @@ class Lines:
     def start(self, run):
         print("libraries print", flush=True)
         os.write(1, b"not a report")
+        policy = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
+        Path(run.folder, "policy").write_text(str(policy == os.SCHED_IDLE or os.nice(0) > 0))
         self.file = open(run.folder / f"{type(self).__name__}.txt", "a")
         self.write("start")
         return "here"
@@ -140,6 +142,7 @@ def test_tracker_follows_the_run_whatever_it_prints(run: RunFolder, code: Path) 
     training.train()
     assert lines(run, "Good") == ["start", "10", "20", "finished"]
     assert training.said[-1] == "lines: here"
+    assert (run.path / "policy").read_text() == "True"  # only uses processors that are idle
 
 
 def test_failures_are_reported_once_and_hurt_nobody(

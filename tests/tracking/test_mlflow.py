@@ -106,7 +106,8 @@ def test_run_has_params_metrics_and_status(run: RunFolder, server: Server) -> No
 def test_steps_of_a_resumed_run_are_not_logged_twice(run: RunFolder, server: Server) -> None:
     write(run, "stopped")
     assert server.runs["run0"].info.status == "KILLED"
-    write_lines(run, epoch(1), epoch(2), epoch(3), EVALUATION)
+    again = epoch(2) | {"examples_per_second": 50.0}  # trained again after a kill: as fast as the machine is now
+    write_lines(run, epoch(1), again, epoch(3), EVALUATION)
     run.config.write_text(run.config.read_text().replace("linear", "mlp"))
     write(run)
     (made,) = server.runs.values()

@@ -68,10 +68,12 @@ def export(
     returns `probabilities` (or `logits`) of the classes, whose names are in the file, or `prediction`: numbers in the
     target's units. It needs no tfloop.
 
-    Examples: `tfloop export last --format onnx`; `tfloop export last -f keras -f saved_model`;
-    `tfloop export last --format litert --quantize int8 --split test`.
-
     Exit codes: 2 a package is missing, or the format cannot have this model; 3 over --max-drop; 4 data; 6 checkpoint.
+
+    Examples:
+        tfloop export last --format onnx
+        tfloop export last -f keras -f saved_model
+        tfloop export last --format litert --quantize int8 --split test
     """
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):

@@ -64,15 +64,14 @@ def predict(
     error in its row, and the exit code is 4.
 
     Examples:
-    tfloop predict last photos/ --top 3
-
-    tfloop predict last new.csv --output predictions.csv --keep id
-
-    echo '{"text": "well done"}' | tfloop predict last -
+        tfloop predict last photos/ --top 3
+        tfloop predict last new.csv --output predictions.csv --keep id
+        echo '{"text": "well done"}' | tfloop predict last -
     """
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
         from tfloop_cli.commands.prediction_file import check_output
+        from tfloop_cli.config.data_paths import paths_of
         from tfloop_cli.runs import folder
 
         given = inputs or []
@@ -83,6 +82,9 @@ def predict(
             raise TfloopError("`-` (stdin) cannot be used together with other inputs")
         if keep and split:
             raise TfloopError("`--keep` copies columns of inputs, and a split has none")
+        for name in given:
+            if name != "-":
+                paths_of(name)  # whether it exists is known before TensorFlow is loaded
         if output:
             check_output(output)
         path = folder.find(run, runs_dir, console.warn)

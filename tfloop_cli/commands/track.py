@@ -1,6 +1,8 @@
 """`tfloop track`: writes the history of a run to trackers, after the training or again."""
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,14 +37,17 @@ def track(run: RunFolder, options: Options, console: Console) -> ExitCode:
     """Writes a run to trackers, each in a process of its own, and prints where they have it.
 
     Raises:
-        TfloopError: an unknown tracker, a wrong argument or a missing package (exit code 2); a tracker failed, or did
+        TfloopError: an unknown tracker, a wrong argument, a missing package, or the run is training (exit code 2); a
+            tracker failed, or did
             not finish in time (exit code 75).
     """
     components = trackers_of(run, options.to)
     require_packages(components)
-    console.info(f"writing {run} to {', '.join(one.name for one in components)} ...")
-    children = [Child(one, run, options.code, follows=False) for one in components]
-    finish(children, options.seconds, lambda text: None)
+    console.info(f"writing {run} to {', '.join(map(_described, components))} ...")
+    # A run that is training has its own processes for that. Where nobody may write, nobody trains.
+    with run.lock() if os.access(run.path, os.W_OK) else nullcontext():
+        children = [Child(one, run, options.code, follows=False) for one in components]
+        finish(children, options.seconds, lambda text: None)
     failed = [child for child in children if not child.finished]
     if console.json:
         rows = [{"name": child.name, "where": child.where, "error": child.error} for child in children]
@@ -80,6 +85,12 @@ def trackers_of(run: RunFolder, to: Sequence[str]) -> tuple[Component, ...]:
     chosen = [by_name.get(text, _parsed(text)) for text in to] or own
     others: Mapping[str, Any] = {"dataset": "mnist", "model": "linear"}  # a config needs them
     return from_mapping({**others, "tracking": chosen}, "--to").tracking
+
+
+def _described(component: Component) -> str:
+    """Returns the name of a tracker and its arguments: the config of another person's run may name any server."""
+    arguments = [f"{name}: {value}" for name, value in component.arguments.items() if value is not None]
+    return f"{component.name} ({', '.join(arguments)})" if arguments else component.name
 
 
 def _parsed(text: str) -> Any:

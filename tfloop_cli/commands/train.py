@@ -16,14 +16,14 @@ from tfloop_cli.engine.samples import Samples
 from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, decide_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
-from tfloop_cli.engine.training.setup import build_state, settle_splits
+from tfloop_cli.engine.training.setup import build_state, limit_epochs, settle_splits
 from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded, Stopped, to_each
 from tfloop_cli.runs.lookup import choose_run
 from tfloop_cli.runs.metadata import load_encoders, load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
-from tfloop_cli.runs.resume import run_length, total_steps
+from tfloop_cli.runs.resume import last_epoch, total_steps
 from tfloop_cli.runs.start import TrainOptions, open_run
 from tfloop_cli.signals import Interrupts, until_stopped
 from tfloop_cli.terminal.console import Console
@@ -47,9 +47,9 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     task = build_task(config.task, data.spec)
     asked, config = config, settle_splits(task, data, config, note, warn)
     options = choose_run(asked, options, data.facts, warn)
-    metadata = load_metadata(options.resume)
-    length = run_length(config.epochs, data.steps_per_epoch, options.resume)
-    steps = total_steps(config, length, load_metadata(options.reproduces or options.resume), note)
+    metadata, config = load_metadata(options.resume), limit_epochs(config, data, last_epoch(options.resume), note)
+    saved = load_metadata(options.reproduces or options.resume)
+    steps = total_steps(config, data.first_step(config.epochs), saved, note)
     state = build_state(task, data, config, steps, note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
@@ -74,7 +74,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 announce_resume(run, config, restored, options.changes, checkpoints.changes, finished, console)
             checkpoints.facts = save_metadata(run, asked, options, facts, int(state.step), data.encoders_json())
             emit(start_event(run, asked, data, state, options.code, evaluates=bool(task.eval_step)))
-            for epoch in recorder.restore_history(int(state.epoch)):
+            for epoch in recorder.restore_history(int(state.epoch), int(state.best_step)):
                 display.handle(epoch)
 
             events = fit(state, data, task, config, best_metric, early_stopping, train_steps)

@@ -3,11 +3,12 @@
 import glob
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
@@ -27,6 +28,12 @@ PRESETS = {  # dataset -> the built-in config that suits it, and the argument th
     "text": ("text", "train"),
     "arrays": ("tabular", "path"),
 }
+SPLIT_NAMES = {  # how folders, files and arrays of splits are called, the same for every dataset
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+_SHARD = re.compile(r"-\d+-of-\d+")  # ends the name of one of several files of a split
 MAX_FILES = 1000  # of a folder that decide what it contains
 
 
@@ -112,14 +119,34 @@ def dataset_of(path: str) -> str:
             raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
         return "arrays" if suffix_of(path) == ".npz" else "table"
     suffixes = set(_suffixes(folder))
+    tables = split_tables(folder)
     if suffixes.intersection(IMAGE_SUFFIXES):
         return "images"
-    found = next((name for suffix, name in ((".npy", "arrays"), (".txt", "text")) if suffix in suffixes), None)
-    if found is None:
-        tables = sorted(path.name for path in folder.iterdir() if suffix_of(path.name) in TABLE_KINDS)
-        named = f", such as {folder / tables[0]}" if tables else ""
-        hint = f"name the file of a table{named}, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
-        raise TfloopError(f"{path}: there are no images, no texts and no arrays in this folder", hint=hint)
+    if ".npy" in suffixes:
+        return "arrays"
+    if "train" in tables or (tables and ".txt" not in suffixes):
+        return "table"
+    if ".txt" in suffixes:
+        return "text"
+    hint = "name the file of a table, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
+    raise TfloopError(f"{path}: there are no images, tables, texts or arrays in this folder", hint=hint)
+
+
+def split_of(name: str) -> str | None:
+    """Returns the split that a name in upper or lower case stands for; None for any other name."""
+    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
+
+
+def split_tables(folder: Path) -> dict[str, list[Path]]:
+    """Returns the tables in a folder by split: `train.csv`, `test.csv`, or `train-00000-of-00002.parquet`, ...
+
+    Those with other names have the key "". Texts and hidden files are left out.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if suffix_of(path.name) in TABLE_KINDS.keys() - {".txt"} and path.is_file() and not path.name.startswith("."):
+            stem = _SHARD.sub("", path.name.split(".")[0])
+            found.setdefault(split_of(stem) or "", []).append(path)
     return found
 
 
@@ -135,6 +162,23 @@ def _argument_of(dataset: str, path: str) -> str:
         hint = f"with a path, use {', '.join(PRESETS)}; else set its arguments with `--set dataset.NAME=VALUE`"
         raise TfloopError(f"{path}: the dataset `{dataset}` does not read a file", hint=hint)
     return PRESETS[dataset][1]
+
+
+def paths_of(name: str) -> list[str]:
+    """Returns the paths that an argument names: a path, or a pattern.
+
+    Raises:
+        TfloopError: there is none (exit code 4).
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return [str(path)]
+    if glob.has_magic(name):
+        if found := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207 (absolute)
+            return found
+        raise TfloopError(f"{name}: this pattern finds no file", code=ExitCode.DATA)
+    hint = 'a text is given on stdin, as {"text": "..."}: `tfloop predict RUN -`' if " " in name else None
+    raise TfloopError(f"{name}: this file does not exist", hint=hint, code=ExitCode.DATA)
 
 
 def suffix_of(path: str) -> str:

@@ -94,6 +94,15 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Image:
+    """One image as a `data:` URI."""
+
+    uri: str
+    name: str
+    kind: str = field(default="image", init=False)
+
+
+@dataclass(frozen=True)
 class Example:
     """One example: its image as a `data:` URI or "", and lines below it."""
 

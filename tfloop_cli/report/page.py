@@ -16,7 +16,7 @@ from tfloop_cli.report.facts import fact_sections
 from tfloop_cli.report.importance import PART, REPEATS, Importance
 from tfloop_cli.report.mistakes import mistakes_section
 from tfloop_cli.report.reading import ReportedRun
-from tfloop_cli.report.results import curves_section, result_section, status_lines
+from tfloop_cli.report.results import curves_section, result_section, samples_section, status_lines
 from tfloop_cli.report.test_split import test_sections
 from tfloop_cli.runs.records import RunRecord, mapping
 from tfloop_cli.terminal.tables import duration
@@ -47,7 +47,7 @@ def one_run(run: ReportedRun, importance: Importance | Omitted) -> Page:
         importance: of the columns of a table, or why it is not known.
     """
     parts = [
-        result_section(run), curves_section(run), *test_sections(run), mistakes_section(run),
+        result_section(run), curves_section(run), *samples_section(run), *test_sections(run), mistakes_section(run),
         _importance(importance), *fact_sections(run),
     ]  # fmt: skip
     return _page(run.record.name, _facts(run.record), list(status_lines(run.record)), parts)

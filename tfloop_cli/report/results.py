@@ -1,17 +1,20 @@
 """The sections with the result of a run: its metrics with confidence intervals, and their curves."""
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tfloop_cli.files import read_file
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import Card, Cards, Figure, Figures, Omitted, Section, Table, Text, number
+from tfloop_cli.report.blocks import Card, Cards, Figure, Figures, Image, Omitted, Section, Table, Text, number
 from tfloop_cli.report.charts import Line
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import bootstrap, mean_interval, ranks_within, regression_metrics, wilson
 from tfloop_cli.runs.records import RunRecord, mapping
 
+MAX_SAMPLES = 250_000  # bytes of an image of samples
 TOLERANCE = 1e-4  # relative: a metric that is computed anew is the run's, within rounding
 SPLITS = ("train", "validation")
 STYLES = {"train": "s1 dashed", "validation": "s0"}
@@ -75,6 +78,20 @@ def curves_section(run: ReportedRun) -> Section | Omitted:
     if rates := [(one.get("epoch", 0), one["learning_rate"]) for one in epochs if one.get("learning_rate") is not None]:
         figures.append(Figure("learning rate", charts.curves("learning rate", [Line("", rates, "s0")])))
     return Section("curves", "Curves", [Figures(figures)])
+
+
+def samples_section(run: ReportedRun) -> list[Section]:
+    """Returns the last images that a generative task has made; [] if there are none."""
+    for path in sorted(run.record.run.samples.glob("epoch-*.png"), reverse=True)[:1]:
+        try:
+            content = read_file(path, MAX_SAMPLES)
+        except (OSError, ValueError):
+            return []
+        uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        return [
+            Section("samples", "Samples", [Text(f"After the last epoch: {path.name}.", "note"), Image(uri, path.name)])
+        ]
+    return []
 
 
 def metric_names(epochs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,12 +59,13 @@ class Recorder:
             else:  # the start failed before config.yaml: the folder can still become that of a new run
                 self._write_summary(document(end) or {})
 
-    def restore_history(self, epochs: int) -> list[EpochDone]:
+    def restore_history(self, epochs: int, best_step: int) -> list[EpochDone]:
         """Reads the history of a resumed run, and removes what will be recorded again.
 
         Args:
             epochs: the epochs that the checkpoint has completed. Later lines are removed, and so are summary.json and
                 the files in evaluation/, since the run has not ended.
+            best_step: the step of the best epoch; negative if the best one is chosen anew, or not at all.
 
         Returns:
             The events of those epochs, as far as the file is intact.
@@ -78,6 +80,7 @@ class Recorder:
             if event is None or event.epoch != len(history) + 1 or event.epoch > epochs:
                 break
             kept.append(line)
+            event = replace(event, best=event.best and event.step <= best_step)
             history.append(event)
             self._update_summary(event)
         if len(history) < epochs:

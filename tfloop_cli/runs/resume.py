@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,22 +98,17 @@ def _is_default_task(task: Component) -> bool:
     return dict(task.arguments) == tasks.declaration(task.name, {}).defaults()
 
 
-def run_length(epochs: int, steps_per_epoch: int, run: RunFolder | None) -> int:
-    """Returns the training steps of a run, in which earlier epochs may have had another length: data can change.
+def last_epoch(run: RunFolder | None) -> tuple[int, int]:
+    """Returns the epoch of the newest good checkpoint and its first step, both counted from 0.
 
     Args:
-        epochs: of the config.
-        steps_per_epoch: of the epochs from the run's newest good checkpoint on.
-        run: the one to resume; None for a new one.
+        run: the one to resume; None for a new one: (0, 0).
     """
     for path in reversed(list_checkpoints(run.checkpoints) if run else []):
-        try:
+        with suppress(TfloopError):  # reported when the run is restored
             manifest = Checkpoint.open(path).manifest
-        except TfloopError:  # reported when the run is restored
-            continue
-        if manifest["epoch"] <= epochs:
-            return int(manifest["epoch_start"] + (epochs - manifest["epoch"]) * steps_per_epoch)
-    return epochs * steps_per_epoch
+            return int(manifest["epoch"]), int(manifest["epoch_start"])
+    return 0, 0
 
 
 def total_steps(config: Config, steps: int, saved: Mapping[str, Any], note: Callable[[str], None]) -> int:
@@ -123,7 +119,7 @@ def total_steps(config: Config, steps: int, saved: Mapping[str, Any], note: Call
 
     Args:
         config: the run's config.
-        steps: training steps of the run, see `run_length`.
+        steps: training steps of the run.
         saved: the metadata of the resumed run; empty for a new one.
         note: prints a message if that makes the schedule shorter or longer than the run.
     """

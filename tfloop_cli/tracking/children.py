@@ -38,7 +38,7 @@ def require_packages(components: Sequence[Component]) -> None:
     """Raises TfloopError if a tracker cannot be used: a package is missing, or an argument is refused (exit code 2)."""
     problems = []
     for component in components:
-        packages = trackers.build(component).packages
+        packages = getattr(trackers.build(component), "packages", {})
         if any(find_spec(module) is None for module in packages):
             command = f"pip install {' '.join(dict.fromkeys(packages.values()))}"
             problems.append(Problem(f"the tracker `{component.name}` needs packages that are missing: `{command}`"))
@@ -169,8 +169,9 @@ class Trackers:
     ) -> None:
         self._run, self._components, self._code = run, components, code
         self._warn, self._info = warn, info
-        self._children: dict[str, Child] = {}
-        self._attempts: dict[str, tuple[float, float]] = {}  # name -> when to try again, and the pause after that
+        # By the index of the tracker: its process, and after a failure when to try again, and the pause after that.
+        self._children: dict[int, Child] = {}
+        self._attempts: dict[int, tuple[float, float]] = {}
         self._seconds = FINISH_SECONDS
 
     def __enter__(self) -> Self:
@@ -179,8 +180,8 @@ class Trackers:
     def handle(self, event: Event) -> None:
         """Tells the trackers what was recorded."""
         if isinstance(event, EpochDone) or (isinstance(event, Progress) and not self._children):
-            for component in self._components:
-                self._start(component)
+            for index in range(len(self._components)):
+                self._start(index)
         if isinstance(event, EpochDone | Evaluated):
             for child in self._children.values():
                 child.wake()
@@ -196,27 +197,29 @@ class Trackers:
             if child.finished:
                 self._info(f"{child.name}: {child.where}")
 
-    def _start(self, component: Component) -> None:
+    def _start(self, index: int) -> None:
         """Starts the process of a tracker; if it has failed, again after a pause."""
-        name = component.name
-        if name in self._children:
-            next_attempt, pause = self._attempts.get(name, (math.inf, 0.0))
+        if index in self._children or index in self._attempts:
+            next_attempt, pause = self._attempts.get(index, (math.inf, 0.0))
             if time.monotonic() < next_attempt:
                 return
-            self._children[name].wait(0.0, 0.0)
-            self._attempts[name] = (math.inf, pause)
+            self._attempts[index] = (math.inf, pause)
+        if before := self._children.pop(index, None):
+            before.wait(0.0, 0.0)
+        failed = partial(self._failed, index)
         try:
-            self._children[name] = Child(component, self._run, self._code, True, partial(self._failed, name))
+            self._children[index] = Child(self._components[index], self._run, self._code, True, failed)
         except OSError as error:  # too many processes
-            self._failed(name, str(error))
+            failed(str(error))
 
-    def _failed(self, name: str, reason: str) -> None:
+    def _failed(self, index: int, reason: str) -> None:
         """Reports the first failure of a tracker, and plans the next attempt."""
-        if name not in self._attempts:
+        if index not in self._attempts:
+            name = self._components[index].name
             later = f"`tfloop track {self._run} --to {name}` writes it later"
             self._warn(f"tracking with {name} failed: {reason}; training is not affected; {later}")
-        _, pause = self._attempts.get(name, (0.0, FIRST_PAUSE))
-        self._attempts[name] = (time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE))
+        _, pause = self._attempts.get(index, (0.0, FIRST_PAUSE))
+        self._attempts[index] = (time.monotonic() + pause, min(2 * pause, LONGEST_PAUSE))
 
 
 def finish(children: Sequence[Child], seconds: float, info: Callable[[str], None]) -> None:

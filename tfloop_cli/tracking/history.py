@@ -12,7 +12,7 @@ import yaml
 from tfloop_cli.events import FINISHED as TRAINED_TO_THE_END
 from tfloop_cli.files import json_text, read_file, read_json
 from tfloop_cli.runs.folder import RunFolder
-from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, STOPPED, TrackedRun
+from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, SPEED, STOPPED, TrackedRun
 
 MAX_HISTORY_BYTES = 2**30  # of metrics.jsonl
 
@@ -92,7 +92,7 @@ class History:
                 self._time += float(values["train_seconds"]) + float(values["validation_seconds"])
                 metrics = {"epoch": float(values["epoch"]), **_metrics("train", values["train"])}
                 metrics |= _metrics("validation", values["validation"] or {})
-                for name in ("examples_per_second", "learning_rate"):
+                for name in (SPEED, "learning_rate"):
                     if isinstance(values.get(name), int | float):
                         metrics[name] = float(values[name])
             elif values["event"] == "evaluation":

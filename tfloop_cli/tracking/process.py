@@ -102,8 +102,10 @@ def _end_after(seconds: float, last: Callable[[], None]) -> threading.Timer:
 
 def _run_when_idle() -> None:
     """Leaves the processors to the training: this process only gets what nobody else uses."""
-    with suppress(OSError, AttributeError):
+    try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (OSError, AttributeError):  # not Linux, or forbidden in a container
+        os.nice(19)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+SPEED = "examples_per_second"
+"""The metric that depends on the machine, and is another one if a step is trained again."""
 FINISHED, FAILED, STOPPED, RUNNING = "finished", "failed", "stopped", "running"
 """The status of a run: trained to its end; diverged or failed; stopped by a signal or `--max-time`; none of these."""
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -248,6 +249,26 @@ def test_stdin_is_a_training_file(monkeypatch) -> None:
     assert inputs(datasets.build(Component("table", {"train": "-", "target": "kind"}))).shape == (4, 4)
 
 
+def test_folder_has_the_files_of_splits(tmp_path: Path) -> None:
+    def folder_of(*names: str) -> Dataset:
+        for old in tmp_path.iterdir():
+            old.unlink()
+        for number, name in enumerate(names):
+            (tmp_path / name).write_text(f"x,kind\n{number},a\n{number + 1},b\n")
+        return datasets.build(Component("table", {"target": "kind", "train": str(tmp_path)}))
+
+    found = folder_of("TRAIN.csv", "valid.csv", "test.tsv", "README.txt", "codes.csv")
+    assert list(found.splits) == ["train", "validation", "test"]
+    assert len(folder_of("train-00000-of-00002.csv", "train-00001-of-00002.csv").splits["train"]) == 4
+    assert list(folder_of("prices.csv", "README.txt").splits) == ["train"]
+    with pytest.raises(TfloopError, match="no training file in this folder"):
+        folder_of("a.csv", "test.csv")
+    with pytest.raises(TfloopError, match="are both the train split"):
+        folder_of("train.csv", "train.tsv")
+    with use_context(BuildContext(split="test")):
+        assert list(folder_of("a.csv", "test.csv").splits) == ["test"]
+
+
 def test_separator_is_one_character(build) -> None:
     with pytest.raises(TfloopError, match=r"`dataset\.separator` is `::`") as caught:
         build(TRAIN, separator="::")
@@ -289,8 +310,21 @@ def test_encoders_are_fitted_without_the_held_out_rows(build, rules: dict) -> No
         line if number - 1 in rows or not number else line.replace(",w", ",other") for number, line in enumerate(lines)
     ]
     changed, again = with_rules(build, "\n".join(spoiled) + "\n", **rules)
-    assert (changed.encoders, again) == (dataset.encoders, held_out)
+    same = replace(changed.encoders, notes=dataset.encoders.notes)  # the unknown words of held-out rows are counted
+    assert (same, again) == (dataset.encoders, held_out)
     np.testing.assert_array_equal(inputs(changed)[sorted(rows)], inputs(dataset)[sorted(rows)])
+
+
+def test_unknown_categories_of_held_out_rows_are_counted(build) -> None:
+    rows = ["a,x\n"] * 6 + ["b,y\n"] * 6 + [f"{name},x\n" for name in "cdef"]
+    rules = SplitRules(test=4, split_by="time")
+    train = "time,color,kind\n" + "".join(f"{number},{row}" for number, row in enumerate(rows))
+    note = "held-out rows: 4 value(s) of `color` do not occur in training, or only once, and share one level"
+    with use_context(BuildContext(rules=rules)):
+        encoders = build(train).encoders
+    assert note in encoders.notes
+    with use_context(BuildContext(rules=rules, encoders=encoders.to_json())):  # a resumed run
+        assert build(train).encoders.notes == encoders.notes
 
 
 def test_column_of_groups_or_times_is_no_input_unless_it_is_listed(build) -> None:

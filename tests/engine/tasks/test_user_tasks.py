@@ -80,6 +80,12 @@ def test_validation_auto_holds_out_nothing_if_the_task_cannot_evaluate(make) -> 
         "the task has no `eval_step`: there is no validation and no test; "
         "`validation: auto` holds out none of the 60 examples"
     ]
+    run.state.notes.clear()
+    run.data.encoders = object()  # of a table: they are not fitted anew
+    complete_setup(run.task, run.state, run.data)
+    assert run.state.notes[0].endswith(
+        "none of the 60 examples, but encoders were fitted without them; with `validation: 0` they are fitted to all"
+    )
     evaluating = make({"eval_step": lambda self, state, batch: None}, validation="auto")
     requested = make(validation=10)
     lines: list[str] = []

@@ -20,6 +20,8 @@ class Column:
         kind: "number" (standardized), "flags" (each 0 or 1: categories, words, missing) or "id" (one whole number).
         start, stop: the features are `inputs[:, start:stop]`.
         ids: of kind "id", the number of ids: the feature is from 0 to `ids` - 1; else 0.
+        edges: of a number that is a code, such as that of a person, boundaries between its values, in ascending order
+            and scaled as the feature; else empty.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Column:
     start: int
     stop: int
     ids: int = 0
+    edges: tuple[float, ...] = ()
 
 
 class Encoders(Protocol):

@@ -36,10 +36,10 @@ class Folds:
         """One line for the user."""
         rule = f" {self.rule}" if self.rule else ""
         trained = int((self.fold >= 0).sum())
-        on = "" if len(self.validated) == trained else f" of {len(self.validated):,}"
+        some = "" if len(self.validated) == trained else f" (on {len(self.validated):,} of them in all)"
         return (
             f"validation: in {self.count} folds{rule} of the {trained:,} training examples; each member is trained "
-            f"without one fold, and validated on it{on}; `validation: 0.1` holds out a tenth instead"
+            f"without one fold, and validated on it{some}; `validation: 0.1` holds out a tenth instead"
         )
 
     @property

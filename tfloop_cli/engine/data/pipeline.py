@@ -122,8 +122,9 @@ class Data:
     @property
     def epochs(self) -> int:
         """The number of epochs to train: those of the config, or fewer if `max_steps` limits them, but at least 1."""
-        limit = (self._config.max_steps or np.inf) / self.steps_per_epoch
-        return max(1, int(min(self._config.epochs, limit)))
+        epoch, step = self._start
+        limit = epoch + ((self._config.max_steps or np.inf) - step) / self.steps_per_epoch
+        return max(1, int(min(self._config.epochs, max(limit, epoch))))
 
     def continue_at(self, epoch: int, first_step: int) -> None:
         """Defines which step begins an epoch, both counted from 0; earlier epochs may have had another length."""

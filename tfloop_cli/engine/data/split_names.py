@@ -1,22 +1,14 @@
-"""How folders and arrays of splits are called, the same for every dataset."""
+"""The folders of splits in a folder."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfloop_cli.config.data_paths import SPLIT_NAMES, split_of
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev", "eval"),
-    "test": ("test", "testing"),
-}
-
-
-def split_of(name: str) -> str | None:
-    """Returns the split that a name in upper or lower case stands for; None for any other name."""
-    return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
+__all__ = ["SPLIT_NAMES", "split_folders", "split_of"]
 
 
 def _split_within(name: str) -> str | None:

@@ -16,7 +16,7 @@ from tfloop_cli.engine.data.tables.building import Arrays, Kept, TableOptions, b
 from tfloop_cli.engine.data.tables.describing import describe_rows
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import STDIN, file_names
+from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.table_cache import Cached, TableCache
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES
@@ -48,23 +48,23 @@ def table(
     """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
     Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst;
-    with the package python-calamine also the first sheet of .xlsx, .xls or .ods.
-    Numbers are standardized by median and quartiles, and far outliers are bounded. A category of up to 12 levels is
-    one-hot encoded; a wider one is one column of ids, for which models have embeddings. Dates become their parts. Row
-    numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored unless `columns` has
-    them. Rows without a target are skipped and counted. Only the classes are learned from rows that are held out, too.
+    with the package python-calamine also the first sheet of .xlsx, .xls or .ods. Numbers are standardized by median and
+    quartiles, and far outliers are bounded; the default model gets those that are codes as ids, too. A category of up
+    to 12 levels is one-hot encoded; a wider one is one column of ids, for models to embed. Dates become their parts.
+    Row numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored unless `columns`
+    has them. Rows without a target are skipped and counted. Only the classes are learned from held-out rows, too.
 
     Args:
-        train: the training file; also a list of files, a pattern such as `data/*.csv`, or `-` for stdin.
+        train: the training file; also a list of files, a pattern (`data/*.csv`), `-` for stdin, or a folder: with
+            `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type.
         test: the test file, or several; null: none.
         target: the column to predict, or a list of several columns of numbers.
         columns: column -> its type, which is inferred by default; `text` uses its frequent words.
         ignore: columns that are not used.
         only: the only columns that are used; []: all.
-        missing: what to do about missing values. `impute`: numbers become the median, and another column marks them;
-            categories have a level for them. `skip`: such rows are skipped. `error`: the first one ends the run.
-        missing_values: texts that are missing values, in any case, besides empty cells; null: NA, N/A, NaN, null,
-            None, ?, -, ., <NA> and #N/A.
+        missing: `impute`: missing numbers become the median, and another column marks them; categories have a level
+            for them. `skip`: such rows are skipped. `error`: the first one ends the run.
+        missing_values: of text, besides empty cells; null: NA, N/A, NaN, null, None, ?, -, ., <NA>, #N/A in any case.
         exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
         classes: whether the target values are classes; auto: words are, and whole numbers with at least 5 rows each on
             average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
@@ -91,7 +91,7 @@ def table(
 def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Dataset:
     """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
-    files = {split: file_names(one) for split, one in context.needed(paths).items()}
+    files = {split: file_names(one) for split, one in context.needed(_splits(paths)).items()}
     as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
     encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     preview = partial(first_rows, files.get("train", [STDIN]), options.dialect, options.targets)
@@ -113,6 +113,15 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
         cache.save(document, arrays, kept)
     describe = partial(describe_rows, files, options, encoders)
     return replace(_dataset(encoders, arrays, kept, fingerprint), preview=preview, describe=describe)
+
+
+def _splits(paths: dict[str, Path | list[Path]]) -> dict[str, Path | list[Path]]:
+    """Returns the files of each split; a training folder has those of other splits, too."""
+    train, context = paths["train"], build_context()
+    if not isinstance(train, Path):
+        return paths
+    found = find_splits(train, training=context.split is None and context.data is None)
+    return {**found, **paths} | {split: files for split, files in found.items() if split == "train"}
 
 
 def _cached(files: dict[str, list[str]], options: TableOptions) -> tuple[TableCache, Cached | None]:

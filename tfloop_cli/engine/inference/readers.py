@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import TABLE_KINDS, suffix_of
+from tfloop_cli.config.data_paths import TABLE_KINDS, paths_of, suffix_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Scanner
@@ -25,7 +25,7 @@ from tfloop_cli.engine.inference.inputs import Inputs
 from tfloop_cli.engine.inference.tables import TableInputs
 from tfloop_cli.engine.inference.texts import TextInputs
 from tfloop_cli.engine.trained_run import TrainedRun
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.errors import TfloopError
 
 ARRAY_SUFFIXES = (".npy", ".npz")
 
@@ -66,7 +66,7 @@ class Reader:
             TfloopError: one is of a kind that the run does not take, or has columns to keep that it has not (exit code
                 2); it does not exist, or there is none (exit code 4).
         """
-        found = [(self._kind(path), path) for name in names for path in _paths(name)]
+        found = [(self._kind(path), path) for name in names for path in paths_of(name)]
         if self.keep and (other := next((path for kind, path in found if kind not in ("table", "text rows")), None)):
             raise TfloopError(f"`--keep` copies columns of tables, and {other} has none")
         return InputFiles(self, found)
@@ -181,23 +181,6 @@ def _dialect(arguments: Mapping[str, Any], free_text: bool = False) -> DialectOp
     known = {one.name for one in fields(DialectOptions)} - {"free_text", "are_keys"}
     given = {name: value for name, value in arguments.items() if name in known}
     return DialectOptions(**given, free_text=free_text, are_keys=False)
-
-
-def _paths(name: str) -> list[str]:
-    """Returns the paths that an argument names: a path, or a pattern.
-
-    Raises:
-        TfloopError: there is none (exit code 4).
-    """
-    path = Path(name).expanduser()
-    if path.exists():
-        return [str(path)]
-    if glob.has_magic(name):
-        if found := sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207 (absolute)
-            return found
-        raise TfloopError(f"{name}: this pattern finds no file", code=ExitCode.DATA)
-    hint = 'a text is given on stdin, as {"text": "..."}: `tfloop predict RUN -`' if " " in name else None
-    raise TfloopError(f"{name}: this file does not exist", hint=hint, code=ExitCode.DATA)
 
 
 def _table_files(paths: Sequence[str]) -> list[TableFile]:

@@ -105,7 +105,7 @@ class TableInputs:
             if encoder.name not in self._lenient:
                 _find_wrong(column, encoder, found, settings, errors)
         self._note_missing(missing, errors)
-        inputs, unknown = encode_rows(values, encoders, rows.table.num_rows)
+        inputs, unknown = encode_rows(values, encoders, np.ones(rows.table.num_rows, bool))
         self.unknown.update(unknown)
         if errors:
             inputs = np.delete(inputs, list(errors), axis=0)

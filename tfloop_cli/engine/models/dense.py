@@ -29,8 +29,7 @@ def linear(spec: DataSpec) -> keras.Model:
     inputs, numbers, ids = split_columns(spec)
     terms = [keras.layers.Dense(spec.outputs)(numbers)] if numbers is not None else []
     terms += [
-        keras.layers.Embedding(column.ids, spec.outputs, embeddings_initializer="zeros")(feature)
-        for column, feature in ids
+        keras.layers.Embedding(count, spec.outputs, embeddings_initializer="zeros")(feature) for count, feature in ids
     ]
     return keras.Model(inputs, keras.layers.add(terms) if len(terms) > 1 else terms[0], name="linear")
 
@@ -64,7 +63,7 @@ def mlp(
         return keras.Sequential([*_input_layers(spec, "mlp"), *layers], name="mlp")
     inputs, numbers, ids = split_columns(spec)
     features = [] if numbers is None else [numbers]
-    features += [keras.layers.Embedding(column.ids, EMBEDDING)(feature) for column, feature in ids]
+    features += [keras.layers.Embedding(count, EMBEDDING)(feature) for count, feature in ids]
     outputs = keras.layers.concatenate(features) if len(features) > 1 else features[0]
     for layer in layers:
         outputs = layer(outputs)

@@ -11,7 +11,7 @@ from tfloop_cli.engine.models.member_layers import (
     MemberEmbedding,
     MemberScale,
 )
-from tfloop_cli.engine.models.table_inputs import split_columns
+from tfloop_cli.engine.models.table_inputs import codes_of, split_columns
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import models
 from tfloop_cli.registry.argument_types import FractionBelowOne, PositiveInt
@@ -36,9 +36,10 @@ def tabular_ensemble(
     """Strong on tables of any size: small networks with weights of their own, and as many linear models.
 
     Each member is trained by its own loss, and without one fold of the training examples; see `validation`. A learned
-    share decides how much the linear models count. Sources: RealMLP (Holzmueller et al. 2024, arXiv:2407.04491) for the
-    learned scale of each feature and the optimizer's settings, periodic embeddings of numbers (Gorishniy et al. 2022,
-    arXiv:2203.05556), ensembles in one graph (TabM, Gorishniy et al. 2024, arXiv:2410.24210).
+    share decides how much the linear models count. Numbers that are codes, such as those of persons, have embeddings
+    too. Sources: RealMLP (Holzmueller et al. 2024, arXiv:2407.04491) for the learned scale of each feature and the
+    optimizer's settings, periodic embeddings of numbers (Gorishniy et al. 2022, arXiv:2203.05556), ensembles in one
+    graph (TabM, Gorishniy et al. 2024, arXiv:2410.24210).
 
     Args:
         spec: shape of the data: a table, or vectors of numbers.
@@ -59,9 +60,9 @@ def tabular_ensemble(
         linear.append(MemberDense(members, spec.outputs, deviation=0.0, rate=LINEAR_RATE)(blocks[0]))
     if 0 < len(numbers := _numbers(spec)) <= MAX_EMBEDDED:
         blocks.append(MemberCosines(members, EMBEDDED_NUMBER)(ops.take(inputs, numbers, axis=1)))
-    for column, feature in ids:
-        blocks.append(MemberEmbedding(members, column.ids, EMBEDDED_ID)(feature))
-        linear.append(MemberEmbedding(members, column.ids, spec.outputs, deviation=0.0, rate=LINEAR_RATE)(feature))
+    for count, feature in [*ids, *codes_of(spec, inputs)]:
+        blocks.append(MemberEmbedding(members, count, EMBEDDED_ID)(feature))
+        linear.append(MemberEmbedding(members, count, spec.outputs, deviation=0.0, rate=LINEAR_RATE)(feature))
     networks = _joined([MemberScale(members)(block) for block in blocks])
     for width in hidden:
         networks = keras.layers.Activation("mish")(MemberDense(members, width)(networks))

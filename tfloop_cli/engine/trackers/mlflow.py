@@ -9,7 +9,7 @@ from typing import Any
 
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import trackers
-from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, TrackedRun
+from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, SPEED, TrackedRun
 
 _ID, _REPLACED = "tfloop.run_id", "tfloop.replaced_run_id"  # tags
 _EXPERIMENT = "tfloop"
@@ -103,7 +103,8 @@ class MlflowTracker:
         self._points.append((step, metrics, time))
         named = {_name(name): value for name, value in metrics.items()}
         known = {name: self._logged[name][step] for name in named if step in self._logged.get(name, {})}
-        if any(not _equal(value, named[name]) for name, value in known.items()):
+        # The same epoch, trained again after a kill, has the same metrics, but takes another time.
+        if any(not _equal(value, named[name]) for name, value in known.items() if name != SPEED):
             self._replace_run()
         else:
             self._log_metrics(step, {name: value for name, value in named.items() if name not in known}, time)

@@ -74,7 +74,7 @@ def settle_splits(
 ) -> Config:
     """Prints what is held out of the training split. If the task cannot evaluate it, "auto" holds out nothing.
 
-    Returns the config with the batch size, and the number of epochs that `max_steps` allows.
+    Returns the config with the batch size.
 
     Args:
         task: it may have no `eval_step`; a note of `complete_setup` says so.
@@ -92,11 +92,21 @@ def settle_splits(
     if config.batch_size == "auto":
         note(f"batch size: {data.batch_size}, for {data.examples('train'):,} training examples (key `batch_size`)")
         config = config.model_copy(update={"batch_size": data.batch_size})
-    return limit_epochs(config, data, note)
+    return config
 
 
-def limit_epochs(config: Config, data: Data, note: Callable[[str], None]) -> Config:
-    """Returns the config with the number of epochs that `max_steps` allows, and prints a note if it is smaller."""
+def limit_epochs(config: Config, data: Data, position: tuple[int, int], note: Callable[[str], None]) -> Config:
+    """Returns the config with the number of epochs that `max_steps` allows; then `data.first_step` knows the run.
+
+    Args:
+        config: of the run.
+        data: with its final splits and batch size.
+        position: the epoch at which the run continues, and its first step; earlier epochs may have had another length,
+            since data can change. (0, 0) for a new run.
+        note: prints a message if there are fewer epochs.
+    """
+    if position[0] <= config.epochs:
+        data.continue_at(*position)
     if data.epochs >= config.epochs:
         return config
     note(
@@ -165,14 +175,23 @@ def complete_setup(
         state.notes += [line] if isinstance(line, str) else []
     if not task.eval_step:
         unused = f"; its {held} examples are not used" if (held := data.examples("validation")) else ""
-        if undone := data.run_splits.undone:
-            keys = " and ".join(f"`{split}: auto`" for split in undone)
-            unused = (
-                f"; {keys} hold{'s' if len(undone) == 1 else ''} out none of the {data.examples('train'):,} examples"
-            )
+        if data.run_splits.undone:
+            unused = f"; {_undone(data)}"
         state.notes.append(f"the task has no `eval_step`: there is no validation and no test{unused}")
     for text in state.notes:
         note(text)
+
+
+def _undone(data: Data) -> str:
+    """Returns what happens to splits that "auto" does not hold out, since the task has no `eval_step`.
+
+    The task was built for the encoders, which are not fitted anew.
+    """
+    undone = data.run_splits.undone
+    keys, others = (" and ".join(f"`{split}: {size}`" for split in undone) for size in ("auto", "0"))
+    held = f"{keys} hold{'s' if len(undone) == 1 else ''} out none of the {data.examples('train'):,} examples"
+    fitted = f", but encoders were fitted without them; with {others} they are fitted to all"
+    return held + fitted * (data.encoders is not None)
 
 
 def _name_metrics(state: TrainState, task: Task) -> None:

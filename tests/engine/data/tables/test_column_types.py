@@ -24,7 +24,7 @@ def fit(values: object, name: str = "x", declared: str | None = None, settings: 
 def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndarray, int]:
     out = np.full((len(values), encoder.width), np.nan, np.float32)
     unknown = encode(prepare(pa.chunked_array([pa.array(values)]), encoder, SETTINGS), encoder, out)
-    return out, unknown
+    return out, int(np.sum(unknown))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,8 @@ def test_infinite_numbers_are_missing() -> None:
         ("rownames", [*range(50, 100)], "an id: every row has another one"),
         ("time", [1, 2, 3], None),
         ("user_id", [*range(100, 150)], "an id: every row has another one"),
+        ("user_id", [*range(100, 150), 100, 101], "an id: 50 in 52 rows; `columns: {user_id: number}` uses it"),
+        ("user_id", [*range(100, 150)] * 2, None),
         ("paid", [*range(100, 150)], None),
         ("x", [7, 7, 7], "all values are equal"),
         ("x", [0.1 + 0.2, 0.3, 0.3], "all values are equal but for rounding"),
@@ -217,3 +219,12 @@ def test_numbers_constant_but_for_rounding_do_not_explode() -> None:
     numbers = np.array([0.1 + 0.2, 0.3] * 10)
     assert scale_of(numbers).width == 0
     assert not standardized(numbers, scale_of(numbers)).any()
+
+
+def test_whole_numbers_that_are_dates_are_dates() -> None:
+    encoder, _ = fit([19580329, 20240229, None, 19990101])
+    assert (encoder.kind, encoder.form, encoder.missing) == ("date", "yearmonthday", 1)
+    assert "dates are written yearmonthday" in encoder.note
+    assert encoder.parts[:2] == ("days", "year")
+    assert fit([19580329, 20240230, 19990101])[0].kind == "number"  # no leap day
+    assert fit([1990.5, 2000.0, 2010.0])[0].kind == "number"

@@ -114,6 +114,27 @@ def test_first_line_with_equal_cells_is_no_header(tmp_path: Path) -> None:
     assert rows.table.to_pydict() == {"column_1": ["p", "e"], "column_2": ["p", "p"], "column_3": ["a", "b"]}
 
 
+@pytest.mark.parametrize("above", ["# Source: x", "A title", "569,30,malignant,benign,1", "Title;\n\nby: me"])
+@pytest.mark.parametrize("broken", ["", "1,2\n"])
+def test_lines_above_the_table_are_not_read(tmp_path: Path, above: str, broken: str) -> None:
+    body = "".join(f"{number},{number % 7},a\n" for number in range(30))
+    with collect_invalid_examples(True) as found:
+        rows = read_text(tmp_path, f"{above}\nid,x,y\n{body}{broken}5,6,b\n")
+    assert rows.table.column_names == ["id", "x", "y"]
+    assert rows.table.column("id").to_pylist() == [*range(30), 5]
+    lines = above.count("\n") + 1
+    assert rows.notes == [f"{tmp_path}/a.csv: {lines} line(s) above the table are not read (key `header`)"]
+    assert rows.place(0) == (f"{tmp_path}/a.csv", lines + 2)
+    assert [f"a.csv:{lines + 32}: " in message for message in found.messages()] == [True] * bool(broken)
+    headless = read_text(tmp_path, f"{above}\n{body}", target="column_3")
+    assert headless.table.column("column_1").to_pylist() == [*range(30)]
+
+
+def test_damaged_header_is_no_line_above_the_table(tmp_path: Path) -> None:
+    with pytest.raises(TfloopError, match="the row has 4 cell"):
+        read_text(tmp_path, "x;z,y\n" + "1,2,3,a\n" * 40)
+
+
 def test_separators_at_the_ends_of_rows_are_an_empty_column(tmp_path: Path) -> None:
     table = read_text(tmp_path, "x,y\n1,a,\n2,b,\n").table
     assert table.to_pydict() == VALUES | {"column_3": [None, None]}

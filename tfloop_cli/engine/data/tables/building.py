@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
+from tfloop_cli.engine.data.tables.codes import with_edges
 from tfloop_cli.engine.data.tables.column_types import fit_column
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
@@ -66,7 +67,7 @@ def build_splits(
         if encoders is None:
             encoders, splits[split], columns[split] = _fit(names, options, rules, list(files))
         else:
-            splits[split], columns[split], notes = _encode(split, names, options, encoders, rules)
+            splits[split], columns[split], notes = _encode(split, names, options, encoders, rules, list(files))
             encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *notes])))
     assert encoders is not None
     return encoders, splits, columns
@@ -86,11 +87,11 @@ def _fit(
     rows, target, targets = _fit_target(rows, options, settings)
     skipped = total - len(targets)
     fitter = _ColumnFitter(options, settings, rules, splits)
-    columns, values = fitter.columns_of(rows, target, targets)
+    columns, values, fitted = fitter.columns_of(rows, target, targets)
     complete = complete_rows(rows, columns, values, options.missing)
     if not complete.all():
         rows, target, targets = _fit_target(rows.subset(complete), options, settings)
-        columns, values = fitter.columns_of(rows, target, targets)
+        columns, values, fitted = fitter.columns_of(rows, target, targets)
     if not values:
         why = "; ".join(f"`{column.name}` is {column.note}" for column in columns) or "there is no other column"
         rows.refuse(f"there is no column to predict {listing(options.targets)} from: {why}")
@@ -102,11 +103,18 @@ def _fit(
     kept = kept_columns(rows, rules)
     del rows  # before the inputs are allocated
     pa.default_memory_pool().release_unused()
-    return encoders, (encode_rows(values, encoders, len(targets))[0], _targets(targets)), kept
+    inputs, unknown = encode_rows(values, encoders, ~fitted)
+    notes = _unknown_notes("train", unknown)
+    return replace(encoders, notes=(*encoders.notes, *notes)), (inputs, _targets(targets)), kept
 
 
 def _encode(
-    split: str, names: str | Sequence[str], options: TableOptions, encoders: TableEncoders, rules: SplitRules
+    split: str,
+    names: str | Sequence[str],
+    options: TableOptions,
+    encoders: TableEncoders,
+    rules: SplitRules,
+    splits: Sequence[str],
 ) -> tuple[Arrays, Kept, list[str]]:
     """Reads a split and encodes it as the training split; also returns notes about it."""
     rows, targets, settings = usable_rows(split, names, options, encoders)
@@ -120,12 +128,11 @@ def _encode(
         for column in encoders.used
         if not column.indicator and (count := int(values[column.name].missing.sum()))
     ]
-    inputs, unknown = encode_rows(values, encoders, len(targets))
-    notes += [
-        f"{split}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
-        for name, count in unknown.items()
-    ]
-    return (inputs, _targets(targets)), kept_columns(rows, rules), notes
+    is_fitted = np.zeros(len(targets), bool)
+    if split == "train":
+        is_fitted = _fitted_rows(rows, encoders.target, targets, rules, splits)
+    inputs, unknown = encode_rows(values, encoders, ~is_fitted)
+    return (inputs, _targets(targets)), kept_columns(rows, rules), [*notes, *_unknown_notes(split, unknown)]
 
 
 def usable_rows(
@@ -178,13 +185,12 @@ class _ColumnFitter:
 
     def columns_of(
         self, rows: Rows, target: TargetEncoder, targets: np.ndarray
-    ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
-        """Returns the encoder of each column but the targets, and the values of those that are used, of all rows."""
-        labels = targets if target.class_names else None
-        candidates = Candidates(
-            len(targets), self.splits, labels, kept_columns(rows, self.rules), rows.table.column_names
-        )
-        fitted = training_rows(candidates, self.rules)
+    ) -> tuple[list[ColumnEncoder], dict[str, Values], np.ndarray]:
+        """Returns the encoder of each column but the targets, and the values of those that are used, of all rows.
+
+        The third is to which rows the encoders are fitted: bool [rows].
+        """
+        fitted = _fitted_rows(rows, target, targets, self.rules, self.splits)
         encoders, values, positions = [], {}, rows.positions[fitted]
         for name in rows.table.column_names:
             if name in self.options.targets:
@@ -192,10 +198,11 @@ class _ColumnFitter:
             column = rows.table.column(name)
             chosen = column if fitted.all() else column.filter(pa.array(fitted))
             encoder, found = self._fit_column(name, chosen, positions)
+            encoder = with_edges(encoder, found, targets[fitted], len(target.class_names))
             encoders.append(encoder)
             if found is not None:
                 values[name] = found if fitted.all() else prepare(column, encoder, self.settings)
-        return encoders, values
+        return encoders, values, fitted
 
     def _fit_column(
         self, name: str, column: pa.ChunkedArray, positions: np.ndarray
@@ -209,9 +216,26 @@ class _ColumnFitter:
         return fit_column(name, column, declared, self.settings, positions)
 
 
+def _fitted_rows(
+    rows: Rows, target: TargetEncoder, targets: np.ndarray, rules: SplitRules, splits: Sequence[str]
+) -> np.ndarray:
+    """Returns which rows of the training file are not held out: bool [rows]."""
+    labels = targets if target.class_names else None
+    candidates = Candidates(len(targets), splits, labels, kept_columns(rows, rules), rows.table.column_names)
+    return training_rows(candidates, rules)
+
+
 def kept_columns(rows: Rows, rules: SplitRules) -> Kept:
     """Returns the columns that the rules name, as far as there are such columns."""
     return {name: raw_values(rows.table.column(name)) for name in rules.columns if name in rows.table.column_names}
+
+
+def _unknown_notes(split: str, unknown: Mapping[str, int]) -> list[str]:
+    where = "held-out rows" if split == "train" else split
+    return [
+        f"{where}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
+        for name, count in unknown.items()
+    ]
 
 
 def _targets(targets: np.ndarray) -> np.ndarray:

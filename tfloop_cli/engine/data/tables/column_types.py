@@ -5,11 +5,11 @@ The rule, in this order:
 1. `columns: {NAME: TYPE}` decides.
 2. No value at all, or one value in all rows: ignored.
 3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
-   `Unnamed: 0` or similar: the row number, ignored. Distinct whole numbers in such a column, or in one called like an
-   id: ignored.
+   `Unnamed: 0` or similar: the row number, ignored. Whole numbers that mostly are distinct in such a column, or in one
+   called like an id: ignored.
 4. Numbers (at least 95% of the values; words among them are missing), with separators of thousands, with % or with a
    currency if all values have it: numbers.
-5. Dates, if all values have one form.
+5. Dates, if all values have one form, such as 2024-02-29 or 20240229.
 6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: ids or free text, ignored.
 """
 
@@ -41,6 +41,7 @@ from tfloop_cli.engine.data.tables.values import (
 )
 from tfloop_cli.engine.data.texts.tokens import words_of
 
+MIN_DATES = 3  # numbers such as 20240229 that are dates, not by chance
 FEW_WORDS = 20  # distinct words that are categories, however few rows there are
 MAX_TOKENS, MIN_TOKEN_ROWS = 128, 3  # of a text: the most frequent words, each in so many rows
 _ROW_NUMBER = re.compile(
@@ -100,15 +101,31 @@ def _infer(
     if isinstance(values, Dates):
         return ColumnEncoder(name, "date"), values
     numbers = values.values
+    if days := _written_as_numbers(name, column, numbers, settings):
+        return days
     note = f"{values.infinite:,} infinite value(s) count as missing" if values.infinite else ""
     encoder = ColumnEncoder(name, "number", note)
     if not np.isnan(numbers).any() and (numbers == np.floor(numbers)).all():
         if _ROW_NUMBER.fullmatch(name) and len(numbers) > 2 and _is_constant(numbers - positions, (0, 1)):
             return _ignored(encoder, "the row number", len(numbers)), None
         is_id = matches_code(name) or (_ROW_NUMBER.fullmatch(name) and name != "column_1")
-        if is_id and len(numbers) > FEW_WORDS and len(np.unique(numbers)) == len(numbers):
-            return _ignored(encoder, "an id: every row has another one", len(numbers)), None
+        if is_id and len(numbers) > FEW_WORDS and 2 * (distinct := len(np.unique(numbers))) > len(numbers):
+            more = "every row has another one" if distinct == len(numbers) else f"{distinct:,} in {len(numbers):,} rows"
+            return _ignored(encoder, f"an id: {more}; `columns: {{{name}: number}}` uses it", distinct), None
     return encoder, values
+
+
+def _written_as_numbers(
+    name: str, column: pa.ChunkedArray, numbers: np.ndarray, settings: Settings
+) -> tuple[ColumnEncoder, Values] | None:
+    """Returns a column of dates such as 20240229; None if some number is no date from 1900 to 2099."""
+    known = numbers[~np.isnan(numbers)]
+    if len(known) < MIN_DATES or known.min() < 1900_00_00 or known.max() > 2099_12_31:
+        return None
+    form = "yearmonthday"
+    encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
+    values = prepare(column, encoder, settings)
+    return (encoder, values) if values.missing.sum() == np.isnan(numbers).sum() else None
 
 
 def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEncoder, Values | None]:

@@ -5,6 +5,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -19,9 +20,9 @@ from tfloop_cli.engine.data.tables.dialect import (
     Dialect,
     DialectOptions,
     detect,
-    single_byte_encoding,
     squeeze,
 )
+from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.recovery import Recovery, recover
 
@@ -169,15 +170,15 @@ def records(file: TableFile, dialect: Dialect, errors: str = "strict") -> Iterat
 
     `errors`: see `open`.
     """
-    line, header = 1, dialect.has_header
+    line, header = dialect.preamble + 1, dialect.has_header
     with file.text(dialect.encoding, errors) as stream:
         source = _without_comments(stream, dialect) if not dialect.is_plain else stream
-        reader = dialect.reader(source)
+        reader = dialect.reader(islice(source, dialect.preamble, None))
         for cells in reader:
             if cells and not header:
                 yield line, cells
             header = header and not cells
-            line = reader.line_num + 1
+            line = dialect.preamble + reader.line_num + 1
 
 
 def _without_comments(stream: Iterator[str], dialect: Dialect) -> Iterator[str]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from tfloop_cli.engine.data.tables.encodings import find_encoding
 from tfloop_cli.errors import TfloopError
 
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
+MAX_PREAMBLE = 20  # lines above a table, such as a title
 SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is used
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 _CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
@@ -91,7 +93,8 @@ class Dialect:
         comment: lines that begin with it are not read; "" for no such lines.
         decimal: "." or ",".
         names: of the columns; generated (`column_1`, ...) without a header.
-        skipped_lines: lines before the first row: the header, and empty lines above it.
+        preamble: lines above the header, or above the first row, that are no part of the table.
+        skipped_lines: lines before the first row: the header, and all lines above it.
         codes: columns that must be read as text: a value of the sample begins with 0 and is no number (007, 0x1F).
     """
 
@@ -101,13 +104,14 @@ class Dialect:
     comment: str
     decimal: str
     names: tuple[str, ...] = ()
+    preamble: int = 0
     skipped_lines: int = 0
     codes: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def has_header(self) -> bool:
         """Whether the names come from the file."""
-        return self.skipped_lines > 0
+        return self.skipped_lines > self.preamble
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -154,6 +158,11 @@ def detect(
         quote = _quote(lines, _is_tsv(file))
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _NAMED.get(options.separator, options.separator)
+    preamble = 0
+    if options.header == "auto" and not comment and not options.free_text:
+        candidates = SEPARATORS[:-1] if separator == "auto" else [separator]
+        preamble = _preamble(lines, candidates, quote, targets)
+    first = max(first, preamble)
     if separator == "auto":
         candidates = SEPARATORS[:-1] if options.free_text else SEPARATORS
         separator = _separator(lines[first:], candidates, _is_tsv(file), quote)
@@ -168,27 +177,9 @@ def detect(
         header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
     names = _names(named, rows[1:]) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
     return Dialect(
-        encoding, separator, quote, comment, decimal, tuple(names), (first + 1) * header,
+        encoding, separator, quote, comment, decimal, tuple(names), preamble, first + 1 if header else preamble,
         _codes(names, rows[header:]),
     )  # fmt: skip
-
-
-def find_encoding(sample: bytes, is_unicode: bool = False) -> str:
-    """Returns "utf-8", "utf-16" or, if the bytes are not UTF-8, "cp1252" or "latin-1"; these not if `is_unicode`."""
-    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    if is_unicode:
-        return "utf-8"
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)  # the last character may be incomplete
-    except UnicodeDecodeError:
-        return single_byte_encoding(sample)
-    return "utf-8"
-
-
-def single_byte_encoding(content: bytes) -> str:
-    """Returns "cp1252" (Windows), which is Latin-1 with more printable characters, or "latin-1" if it has others."""
-    return "latin-1" if re.search(rb"[\x81\x8d\x8f\x90\x9d]", content) else "cp1252"
 
 
 def squeeze(line: str) -> str:
@@ -223,6 +214,27 @@ def _quote(lines: list[str], is_tsv: bool) -> str:
         if any(len(cell) < 2 or cell[0] != '"' or cell[-1] != '"' for cell in cells):
             return ""
     return '"'
+
+
+def _preamble(lines: list[str], candidates: Sequence[str], quote: str, targets: Sequence[str]) -> int:
+    """Returns the number of lines above a table: at most 20 with other numbers of cells than nearly all others have.
+
+    A line with the name of a target is the header, and one with a cell less than the rows can be.
+    """
+    for separator in candidates:
+        dialect = Dialect("", separator, quote, "", ".")
+        rows = [next(iter(_rows([line], dialect)), []) for line in lines[:SAMPLE_ROWS]]
+        counts = Counter(len(row) for row in rows[MAX_PREAMBLE:] or rows[1:] if row)
+        cells = counts.most_common(1)[0][0] if counts else 0
+        above = next((number for number, row in enumerate(rows) if cells - 1 <= len(row) <= cells), 0)
+        below = [row for row in rows[above:] if row]
+        fits = cells > 2 and sum(len(row) == cells for row in below[1:]) >= _CONSISTENT * len(below[1:])
+        if fits and any(rows[:above]) and above <= MAX_PREAMBLE < len(rows):
+            named = any(target == cell.strip() for row in rows[:above] for cell in row for target in targets)
+            return 0 if named else above
+        if fits:
+            return 0
+    return 0
 
 
 def _separator(lines: list[str], candidates: Sequence[str], is_tsv: bool, quote: str) -> str:

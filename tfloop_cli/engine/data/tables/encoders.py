@@ -37,6 +37,7 @@ class ColumnEncoder:
         indicator: whether missing values have a level (category) or a column of 0 and 1 (others) of their own.
         scales: of a number, or one per part of a date.
         parts: of a date: "days", "year", "month", "day", "weekday", "hour", "sin", "cos".
+        edges: of numbers that are codes, boundaries between them in ascending order, standardized; see `codes`.
         levels: categories in order, the values of a number that has few, or the words of a text.
         as_text: whether the column must be read as text, even if all its values look like numbers.
         mean, deviation: of numbers in the training split, for the user; None for other columns.
@@ -52,6 +53,7 @@ class ColumnEncoder:
     scales: tuple[Scale, ...] = ()
     parts: tuple[str, ...] = ()
     levels: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
     as_text: bool = False
     mean: float | None = None
     deviation: float | None = None
@@ -82,7 +84,8 @@ class ColumnEncoder:
         if self.kind == "date":
             return f"{', '.join(self.parts)}{filled}"
         few = f" and one-hot, {len(self.levels)} values" if self.levels else ""
-        return f"standardized{few}{filled}"
+        code = f" and as one of {len(self.edges) + 1} codes" if self.edges else ""
+        return f"standardized{few}{code}{filled}"
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
@@ -160,7 +163,8 @@ class TableEncoders:
         start = 0
         for column in self.used:
             for kind, width in column.blocks:
-                yield Column(column.name, kind, start, start + width, column.ids if kind == "id" else 0)
+                ids, edges = column.ids if kind == "id" else 0, column.edges if kind == "number" else ()
+                yield Column(column.name, kind, start, start + width, ids, edges)
                 start += width
 
     def overview(self) -> list[dict[str, Any]]:

@@ -83,22 +83,26 @@ def prepare_rows(table: pa.Table, encoders: TableEncoders, settings: Settings) -
     return {column.name: prepare(table.column(column.name), column, settings) for column in encoders.used}
 
 
-def encode_rows(values: dict[str, Values], encoders: TableEncoders, rows: int) -> tuple[np.ndarray, dict[str, int]]:
+def encode_rows(
+    values: dict[str, Values], encoders: TableEncoders, counted: np.ndarray
+) -> tuple[np.ndarray, dict[str, int]]:
     """Returns the inputs, float32 [rows, features], and how many values of each category are unknown.
 
-    `values`, see `prepare_rows`, is emptied, so that each column is freed when it is encoded.
+    These are counted in the rows `counted`, bool [rows]. `values`, see `prepare_rows`, is emptied, so that each column
+    is freed when it is encoded.
     """
-    inputs = np.empty((rows, encoders.width), np.float32)
+    inputs = np.empty((len(counted), encoders.width), np.float32)
     unknown, start = {}, 0
     for encoder in encoders.used:
         block = inputs[:, start : start + encoder.width]
-        if count := encode(values.pop(encoder.name), encoder, block):
+        is_unknown = encode(values.pop(encoder.name), encoder, block)
+        if is_unknown is not None and (count := int(np.count_nonzero(is_unknown & counted))):
             unknown[encoder.name] = count
         start += encoder.width
     return inputs, unknown
 
 
-def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:
+def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> np.ndarray | None:
     """Encodes one column.
 
     Args:
@@ -107,7 +111,7 @@ def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:
         out: receives the features, float32 [rows, encoder.width].
 
     Returns:
-        The number of values that training does not have, if the column is a category.
+        Which values training does not have, bool [rows], if the column is a category.
     """
     if encoder.kind == "category":
         return _encode_category(values, encoder, out)
@@ -124,7 +128,7 @@ def encode(values: Values, encoder: ColumnEncoder, out: np.ndarray) -> int:
             out[:, number] = values.values == float(level)
     if encoder.indicator:
         out[:, -1] = missing
-    return 0
+    return None
 
 
 def standardized(numbers: np.ndarray, scale: Scale) -> np.ndarray:
@@ -186,7 +190,7 @@ def date_parts(days: np.ndarray) -> Mapping[str, np.ndarray]:
     return {name: np.where(missing, np.nan, part) for name, part in parts.items()}
 
 
-def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> int:
+def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> np.ndarray:
     texts = words.texts
     known = pc.fill_null(pc.index_in(texts, pa.array(encoder.levels, pa.string())), -1).to_numpy(zero_copy_only=False)
     levels = words.take(known.astype(np.int32), -1)
@@ -198,7 +202,7 @@ def _encode_category(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> i
     else:
         for number in range(out.shape[1]):
             out[:, number] = levels == number
-    return int(np.count_nonzero((levels < 0) & ~missing))
+    return (levels < 0) & ~missing
 
 
 def _encode_text(words: Words, encoder: ColumnEncoder, out: np.ndarray) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
-from tfloop_cli.config.data_paths import COMPRESSED, TABLE_KINDS
+from tfloop_cli.config.data_paths import COMPRESSED, SPLIT_NAMES, TABLE_KINDS, split_tables
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
 STDIN = "-"
+_SHOWN = 5  # files that a message names
 _SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or .zst"
 
 
@@ -61,6 +62,34 @@ class TableFile:
 def file_names(paths: Path | list[Path]) -> list[str]:
     """Returns the names of one or several paths, as messages show them."""
     return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
+
+
+def find_splits(path: Path, training: bool = True) -> dict[str, list[Path]]:
+    """Returns the files of each split in a folder, in the order of `SPLIT_NAMES`; a file is the training split.
+
+    Args:
+        path: a file or folder.
+        training: whether the training split is needed.
+
+    Raises:
+        TfloopError: a folder has several tables and none for training, or two for a split (exit code 4).
+    """
+    if not path.expanduser().is_dir():
+        return {"train": [path]}
+    found = split_tables(path.expanduser())
+    tables = [table for one in found.values() for table in one]
+    if len(tables) == 1:
+        return {"train": tables}
+    if "train" not in found and training:
+        names = ", ".join(f"`{table.name}`" for table in tables[:_SHOWN]) or "no table"
+        problem = f"there is no training file in this folder, only {names}"
+        refuse(short_path(path), None, problem, hint="name a file, or call one `train.csv`")
+    for split, files in found.items():
+        stems = {file.name.split(".")[0] for file in files}
+        if split and len(files) > 1 and any("-of-" not in stem for stem in stems):
+            names = " and ".join(f"`{file.name}`" for file in files[:_SHOWN])
+            refuse(short_path(path), None, f"{names} are both the {split} split", hint="name the files in the config")
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
 def find_files(names: str | Sequence[str]) -> list[TableFile]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet
 from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.excel_reading import read_excel
-from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files
+from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files, find_splits
 from tfloop_cli.engine.data.tables.json_reading import json_records
 
 
@@ -29,7 +30,7 @@ def first_rows(
     """
     if STDIN in names:
         return []
-    file = find_files(names)[0]
+    file = _first_file(names)
     try:
         return [{name: cell_text(value) for name, value in row.items()} for row in _rows(file, options, targets, count)]
     except (OSError, ValueError, pa.ArrowException):  # the file has changed since the data was read
@@ -42,7 +43,7 @@ def column_names(name: str) -> list[str]:
     Raises:
         TfloopError: there is no such file, or it is of another type (exit code 4).
     """
-    file, options = find_files(name)[0], DialectOptions()
+    file, options = _first_file([name]), DialectOptions()
     if file.kind != "csv":
         return list(next(iter(first_rows([name], options, (), 1)), {}))
     try:
@@ -50,6 +51,10 @@ def column_names(name: str) -> list[str]:
         return list(detect(sample, file.name, options, ()).names) if sample.strip() else []
     except (OSError, ValueError, pa.ArrowException):
         return []
+
+
+def _first_file(names: Sequence[str]) -> TableFile:
+    return find_files([str(path) for path in find_splits(Path(names[0]))["train"]])[0]
 
 
 def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], count: int) -> Iterable[Mapping[str, Any]]:
