@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -107,11 +108,9 @@ def _path_of(root: Path, beside: Path, name: str) -> tuple[str, bool]:
     Paths are relative to the folder or the table, maybe without suffix, and may be written as Windows does.
     """
     for moved, spellings in ((False, _spellings), (True, _last_parts)):
-        for written in spellings(name):
-            for folder in (root, beside):
-                for suffix in ("", *IMAGE_SUFFIXES):
-                    if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
-                        return str(path), moved
+        for written, folder, suffix in product(spellings(name), (root, beside), ("", *IMAGE_SUFFIXES)):
+            if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
+                return str(path), moved
     return str(root / name), False
 
 
