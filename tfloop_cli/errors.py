@@ -23,19 +23,13 @@ class ExitCode(IntEnum):
     DONE = 0, "success; also a run that `--max-time` has stopped, if its thresholds passed"
     BUG = 1, "a bug of tfloop; a traceback is printed"
     USAGE = 2, "wrong command line or config, or something it needs is unavailable: a device, a package, TensorFlow"
-    THRESHOLD_FAILED = (
-        3,
-        "a check failed or was impossible: a threshold, a baseline, an exported model, a run that is reproduced",
-    )
+    THRESHOLD_FAILED = 3, "a check failed or was impossible: threshold, baseline, exported model, reproduced run"
     DATA = 4, "data is unavailable, cannot be read or has an invalid example; findings of `inspect data --strict`"
     DIVERGED = 5, "training diverged: a value is NaN or infinite; earlier checkpoints are kept"
     CHECKPOINT = 6, "a checkpoint is missing, damaged, or does not match the model"
     USER_CODE = 7, "user code raised an exception or returned something unusable; its own lines are shown first"
     OUT_OF_MEMORY = 8, "out of memory; the message names the tensor and the keys that need less"
-    TRY_AGAIN = (
-        75,
-        "a temporary failure: a disk error, a tracker, or preemption by SIGUSR1; retry, `train` with `--resume`",
-    )
+    TRY_AGAIN = 75, "a temporary failure: disk error, tracker, or preemption by SIGUSR1; retry, `train` with `--resume`"
     HANGUP = 129, "stopped by SIGHUP (terminal closed); the training state is saved, thresholds are not checked"
     INTERRUPTED = 130, "stopped by SIGINT (Ctrl-C); the training state is saved, thresholds are not checked"
     CLOSED_PIPE = 141, "the reader of a pipe has closed it, as `head -1` does; `tfloop train` goes on without a screen"

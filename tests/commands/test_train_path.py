@@ -53,6 +53,9 @@ def test_table_is_trained_resumed_and_evaluated(folder: Path) -> None:
     assert (code, out.splitlines()[-1]) == (0, str(run))
     assert "epoch 2/2" in err
     assert tfloop("evaluate", "last")[0] == 0
+    assert tfloop("init", "my houses.csv", "--target", "price", "--no-schema")[0] == 0
+    code, out, _ = tfloop("train", "tfloop.yaml", *words[4:], "--epochs", "2", "--resume")
+    assert (code, out.splitlines()[-1]) == (0, str(run))  # the file of `init` has the same config
 
 
 @pytest.mark.usefixtures("machine")
@@ -71,6 +74,9 @@ def test_folder_of_images_is_trained(folder: Path) -> None:
     config = load([out.splitlines()[-1] + "/config.yaml"]).config
     assert (config.dataset.name, config.task.name) == ("images", "classification")
     assert config.dataset.arguments["path"] == str(folder / "photos")
+    assert tfloop("init", "photos", "-o", "configs/a.yaml", "--no-schema")[0] == 0
+    again = tfloop("train", "configs/a.yaml", "--epochs", "1", "-q", *sets, "--resume")
+    assert (again[0], again[1].splitlines()[-1]) == (0, out.splitlines()[-1])
 
 
 @pytest.mark.parametrize(

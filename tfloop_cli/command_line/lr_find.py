@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tfloop_cli.commands import options
-from tfloop_cli.commands.shared import SETTINGS, Command, error_handling, loading_tensorflow, resolve
+from tfloop_cli.commands.shared import SETTINGS, Command, error_handling, loading_tensorflow, resolve, with_data
 from tfloop_cli.terminal.console import Console
 
 app = typer.Typer(**SETTINGS)
@@ -14,8 +14,10 @@ app = typer.Typer(**SETTINGS)
 
 @app.command("lr-find", cls=Command)
 def lr_find(
-    configs: options.ConfigArguments = None,
+    sources: options.TrainSources = None,
     config: options.Configs = [],
+    dataset: options.DatasetName = None,
+    target: options.Target = None,
     set_: options.Sets = [],
     unset: options.Unsets = [],
     batch_size: options.BatchSize = None,
@@ -34,11 +36,13 @@ def lr_find(
 
     Examples:
         tfloop lr-find mnist.yaml
+        tfloop lr-find houses.csv --target price
     """
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
         flags = {"batch_size": batch_size, "device": device}
-        resolved = resolve(console, [*(configs or []), *config], set_, unset, code, flags)
+        given = with_data(sources or [], config, dataset, target, set_)
+        resolved = resolve(console, given.configs, given.sets, unset, code, flags)
         with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import lr_find as command
         raise typer.Exit(command.lr_find(resolved.config, command.Options(low, high, steps, png), console))

@@ -16,7 +16,7 @@ app = typer.Typer(**SETTINGS)
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", autocompletion=complete("runs"), help="Run folders, or names of runs."),
+        typer.Argument(metavar="RUN", autocompletion=complete("runs"), help="Run folders, or names of runs."),
     ],
     output: Annotated[
         Path | None,
