@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
+from tfloop_cli.engine import learning_rate_test
 from tfloop_cli.engine.learning_rate_test import Point, suggestion
 from tfloop_cli.terminal.curve import curve_lines
 
@@ -86,7 +87,7 @@ def test_range_test_finds_a_rate_between_the_flat_part_and_the_explosion(run) ->
     assert rates[0] == 1e-7
     assert all(math.isclose(b / a, (10 / 1e-7) ** (1 / 59), rel_tol=1e-6) for a, b in pairwise(rates))
     assert 1e-4 < document["suggestion"] < 1
-    assert math.isclose(document["configured"], 0.001, rel_tol=1e-6)
+    assert document["configured"] == 0.001
 
 
 def test_range_test_draws_a_curve_and_says_how_to_use_the_rate(run) -> None:
@@ -123,3 +124,10 @@ def test_curve_in_braille_and_in_ascii() -> None:
     assert curve_lines([0.0, 1.0], 2, 1) == ["⡠⠊"]
     assert curve_lines([0.0, 1.0], 3, 3, unicode=False) == ["  *", " *", "*"]
     assert curve_lines([1.0], 2, 1, unicode=False) == ["**"]
+
+
+def test_progress_ends_with_the_test_even_if_the_loss_explodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning_rate_test, "range_test", lambda *_: iter([Point(0.1, 1.0, 1.0)]))
+    shown: list[tuple[int, int]] = []
+    learning_rate_test.curve(None, 1e-7, 10, 5, lambda text, done, total: shown.append((done, total)))
+    assert shown == [(0, 5), (1, 5), (5, 5)]

@@ -65,7 +65,7 @@ def lr_find(config: Config, options: Options, console: Console) -> ExitCode:
     changes |= {"epochs": max(config.epochs, options.steps), "on_nonfinite": "stop"}
     with console.quiet_stderr():
         trial = Trial.set_up(config.model_copy(update=changes), console.note, console.warn, console.show_progress)
-    configured = float(trial.learning_rate().numpy())
+    configured = float(str(trial.learning_rate().numpy()))  # 0.001, not the float32 next to it
     points = curve(trial, options.low, options.high, options.steps, console.show_progress)
     found = suggestion(points)
     if console.json:

@@ -82,7 +82,11 @@ def suggestion(points: Sequence[Point]) -> float | None:
 def curve(trial: Trial, low: float, high: float, steps: int, progress: Callable[[str, int, int], None]) -> list[Point]:
     """Returns the points of a range test, and shows how far it is."""
     points = []
-    for point in range_test(trial, low, high, steps):
-        points.append(point)
-        progress("learning rates", len(points), steps)
+    progress("learning rates", 0, steps)
+    try:
+        for point in range_test(trial, low, high, steps):
+            points.append(point)
+            progress("learning rates", len(points), steps)
+    finally:  # the loss may end the test before the last step
+        progress("learning rates", steps, steps)
     return points

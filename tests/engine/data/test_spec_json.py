@@ -11,7 +11,9 @@ from tfloop_cli.engine.data.spec_json import spec_from_json, spec_to_json
 SPECS = [
     DataSpec((28, 28, 1), "uint8", (), ("cat", "dog")),
     DataSpec((None,), "int32", (2,), vocabulary=20),
-    DataSpec((3,), "float32", (), (), columns=(Column("age", "number", 0, 1), Column("city", "id", 1, 2, 40))),
+    DataSpec(
+        (3,), "float32", (), (), columns=(Column("age", "number", 0, 1, 0, (0.5, 2.0)), Column("city", "id", 1, 2, 40))
+    ),
     DataSpec.of(
         {"shape": InputSpec((2,), "float32"), "b": InputSpec((None, 4), "int64")}, TargetSpec((3,), ("a",), True)
     ),

@@ -28,7 +28,8 @@ def spec_from_json(document: Mapping[str, Any]) -> DataSpec:
     spec = DataSpec.of(
         _structure(document["inputs"], _input), _structure(document["targets"], _target), document["vocabulary"]
     )
-    object.__setattr__(spec, "columns", tuple(Column(**column) for column in document["columns"]))
+    columns = (Column(**{**column, "edges": tuple(column.get("edges", ()))}) for column in document["columns"])
+    object.__setattr__(spec, "columns", tuple(columns))
     return spec
 
 
