@@ -1,5 +1,6 @@
 """tfloop in a Python program: results, models and predictions, and that the process is as before."""
 
+import logging
 import os
 import random
 from collections.abc import Iterator
@@ -140,6 +141,19 @@ def test_process_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drawn == expected
     assert (keras.config.dtype_policy().name, keras.config.floatx()) == ("mixed_bfloat16", "float32")
     assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+
+
+def test_runs_in_a_loop_are_no_reason_for_warnings(run: Run) -> None:
+    records: list[logging.LogRecord] = []
+    handler, logger = logging.Handler(), logging.getLogger("tensorflow")
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        for _ in range(9):
+            tfloop.load(run.path).predict(INPUTS[:2])
+    finally:
+        logger.removeHandler(handler)
+    assert [record.getMessage() for record in records] == []
 
 
 def test_two_runs_in_a_process_are_equal_and_resume(run: Run) -> None:

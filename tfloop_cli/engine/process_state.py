@@ -1,5 +1,6 @@
 """What a training changes in the process, restored afterwards: for programs that go on with Keras."""
 
+import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,12 @@ def keep_process_state() -> Iterator[None]:
     seeds = {name: global_state.get_global_attribute(name) for name in (GLOBAL_RANDOM_SEED, GLOBAL_SEED_GENERATOR)}
     running = eager.context()
     tensorflow = running._seed, getattr(running, "_rng", None)  # without a seed there is no `_rng`
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(_is_no_count_of_traces)
     try:
         yield
     finally:
+        logger.removeFilter(_is_no_count_of_traces)
         keras.config.set_floatx(formats[0])
         keras.config.set_dtype_policy(formats[1])
         keras.config.set_image_data_format(formats[2])
@@ -34,3 +38,8 @@ def keep_process_state() -> Iterator[None]:
         for name, value in seeds.items():
             global_state.set_global_attribute(name, value)
         running._seed, running._rng = tensorflow
+
+
+def _is_no_count_of_traces(record: logging.LogRecord) -> bool:
+    """TensorFlow takes the functions of several runs for one that is traced again and again, and warns of it."""
+    return "triggered tf.function retracing" not in record.getMessage()
