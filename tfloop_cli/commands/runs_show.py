@@ -13,10 +13,10 @@ from tfloop_cli.runs.columns import curve, folder_bytes, plain
 from tfloop_cli.runs.config_defaults import changed_keys
 from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.records import RunRecord, find_record, listed, mapping
-from tfloop_cli.terminal.cells import columns_text, printable, size, value_text
+from tfloop_cli.terminal.cells import printable, value_text
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.sparkline import sparkline
-from tfloop_cli.terminal.tables import cut, duration, metrics_text
+from tfloop_cli.terminal.tables import aligned, byte_size, cut, duration, metrics_text
 
 _CURVE = 60  # characters
 _VALUE = 60  # characters of a value of the config
@@ -121,7 +121,7 @@ def _heading(record: RunRecord, found: Mapping[str, Any], console: Console) -> l
     facts = [found["status"], cell_text("started", found["started"], True)]
     if isinstance(found["seconds"], int | float):
         facts.append(duration(found["seconds"]))
-    facts.append(size(found["bytes"]))
+    facts.append(byte_size(found["bytes"]))
     return [console.heading(printable(str(record.run))), "  ".join(filter(None, facts))]
 
 
@@ -182,7 +182,7 @@ def _checkpoints(found: Mapping[str, Any]) -> list[str]:
     for one in found["checkpoints"]:
         roles = ", ".join(role for role in ("best", "last") if one[role])
         epoch = f"epoch {one['epoch']}" if one["epoch"] is not None else ""
-        rows.append((one["name"], epoch, size(one["bytes"]), printable(one["problem"] or roles)))
+        rows.append((one["name"], epoch, byte_size(one["bytes"]), printable(one["problem"] or roles)))
     return _aligned(rows)
 
 
@@ -214,4 +214,4 @@ def _next(record: RunRecord, found: Mapping[str, Any]) -> list[str]:
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Returns the lines of a table without a header, whose numbers of cells are equal."""
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    return columns_text([list(column) for column in zip(*cells, strict=True)], [True] * len(cells[0])) if cells else []
+    return aligned(cells, left=len(cells[0])) if cells else []
