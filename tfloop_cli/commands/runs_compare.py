@@ -37,7 +37,7 @@ def compare(names: Sequence[str], runs_dir: Path, console: Console) -> None:
     for one in runs:
         if one.problem:
             console.warn(f"{one.run} is damaged: {printable(one.problem)}")
-    unicode = (console.stdout.encoding or "").lower().startswith("utf")
+    unicode = console.unicode_results
     blocks = {
         "runs": list(_runs(runs, unicode)),
         "what differs": list(_differences(found)),

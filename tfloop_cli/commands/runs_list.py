@@ -90,7 +90,7 @@ def _document(
 
 def _print(console: Console, columns: Sequence[str], values: Sequence[Sequence[Value]], *, drop: bool) -> None:
     """Prints an aligned table; on a terminal, the default columns are dropped until it fits."""
-    unicode = (console.stdout.encoding or "").lower().startswith("utf")
+    unicode = console.unicode_results
     cells = {
         column: [column.removeprefix(CONFIG), *(cell_text(column, row[place], unicode) for row in values)]
         for place, column in enumerate(columns)

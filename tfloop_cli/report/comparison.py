@@ -11,6 +11,7 @@ from tfloop_cli.report.results import metric_names, points_of, test_intervals
 from tfloop_cli.runs.comparison import Difference, Group, differences, groups, metrics_of
 from tfloop_cli.runs.records import RunRecord
 from tfloop_cli.terminal.cells import value_text
+from tfloop_cli.terminal.tables import cut
 
 STYLES = 8  # of lines
 MAX_VALUE, MAX_NAME = 60, 28  # characters
@@ -30,7 +31,7 @@ def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitt
 
 def run_names(records: Sequence[RunRecord]) -> list[str]:
     """Returns a short name for each run; of runs with one name, with their number."""
-    names = [_cut(record.name, MAX_NAME) for record in records]
+    names = [cut(record.name, MAX_NAME) for record in records]
     return [name if names.count(name) == 1 else f"{index + 1}: {name}" for index, name in enumerate(names)]
 
 
@@ -102,9 +103,5 @@ def _differences(found: Sequence[Difference], names: Sequence[str]) -> Section:
 
 def _value(one: Difference, index: int) -> str:
     value, source = one.values[index], one.sources[index] if one.sources else None
-    text = NONE if value is None else _cut(value_text(value), MAX_VALUE)
+    text = NONE if value is None else cut(value_text(value), MAX_VALUE)
     return f"{text} ({source})" if source else text
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

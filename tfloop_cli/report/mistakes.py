@@ -10,6 +10,7 @@ from tfloop_cli.report.blocks import NONE, Example, Gallery, Omitted, Section, T
 from tfloop_cli.report.pictures import data_uris
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.runs.records import Values, mapping
+from tfloop_cli.terminal.tables import cut
 
 WORST, BEST = 16, 8  # examples
 MAX_TEXT, MAX_CELL, MAX_COLUMNS = 400, 40, 12  # characters of a text and of a cell; columns of a row
@@ -59,10 +60,10 @@ def _shown(
         true, predicted = _prediction(run, outputs, position)
         name, text = described[place].get("name"), str(described[place].get("text") or "")
         lines = [predicted, f"true: {true}" if wrong is None or wrong[index] else "", f"loss {_loss(run, position)}"]
-        lines.append(_cut(f"{name} ({position})" if name else f"({position})", MAX_CELL))
+        lines.append(cut(f"{name} ({position})" if name else f"({position})", MAX_CELL))
         is_wrong = bool(wrong is not None and wrong[index])
         picture = pictures[place] if pictures else ""
-        found.append(Example(picture, [line for line in lines if line], is_wrong, _cut(text, MAX_TEXT)))
+        found.append(Example(picture, [line for line in lines if line], is_wrong, cut(text, MAX_TEXT)))
     return Gallery(found)
 
 
@@ -79,7 +80,7 @@ def _rows(
     for index, row in zip(chosen, cells, strict=True):
         position = int(examples.positions[index])
         first = (f"({position})", *_prediction(run, outputs, position), _loss(run, position))
-        rows.append((*first, *(_cut(str(row.get(name, NONE)), MAX_CELL) for name in columns)))
+        rows.append((*first, *(cut(str(row.get(name, NONE)), MAX_CELL) for name in columns)))
     return Table(("example", "true", "predicted", "loss", *columns), rows, "examples", left=3)
 
 
@@ -110,7 +111,3 @@ def _numbers(values: np.ndarray) -> str:
 
 def _loss(run: ReportedRun, position: int) -> str:
     return number(float(run.loss[position])) if run.loss is not None else NONE
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
