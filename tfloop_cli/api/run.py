@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfloop_cli.api.process import ApiConsole, in_this_process
-from tfloop_cli.config.loading import load as load_config
-from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import read_json
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint
 from tfloop_cli.runs.documents import read_epoch
 from tfloop_cli.runs.folder import RunFolder, run_of
+from tfloop_cli.runs.history import epoch_row
+from tfloop_cli.runs.records import RunRecord
 
 if TYPE_CHECKING:
     import keras
@@ -68,23 +68,17 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One dict per epoch: `epoch`, `step`, `train/loss`, `validation/accuracy`, ..., `train_seconds`."""
+        """One dict per epoch, with the columns of history.csv: `epoch`, `seconds`, `validation/accuracy`, ..."""
         try:
             lines = RunFolder(self.path).metrics.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        rows = []
-        for epoch in filter(None, map(read_epoch, lines)):
-            row: dict[str, float] = {"epoch": epoch.epoch, "step": epoch.step}
-            row |= {f"train/{name}": value for name, value in epoch.train.items()}
-            row |= {f"validation/{name}": value for name, value in (epoch.validation or {}).items()}
-            rows.append(row | {"train_seconds": epoch.train_seconds})
-        return rows
+        return [epoch_row(epoch) for line in lines if (epoch := read_epoch(line))]
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config, all defaults included."""
-        return to_mapping(load_config([str(RunFolder(self.path).config)]).config)
+        """The resolved config, all defaults included, as plain data; empty if config.yaml is damaged."""
+        return dict(RunRecord(RunFolder(self.path)).config)  # which needs no code of the user
 
     @cached_property
     def _trained(self) -> "TrainedRun":
