@@ -74,6 +74,8 @@ def test_predictions_are_those_of_the_model(run: Run) -> None:
 
 def test_loaded_run_is_evaluated_on_arrays(run: Run) -> None:
     metrics = tfloop.load(run.path).evaluate((INPUTS[200:], LABELS[200:]))
+    with pytest.raises(TfloopError, match="best checkpoint"):
+        run.evaluate((INPUTS[200:], LABELS[200:]), checkpoint="last")
     assert metrics == pytest.approx(run.metrics)
     with pytest.raises(TfloopError, match=r"float32 \[3\] each, and the run needs float32 \[5\] each"):
         run.evaluate((INPUTS[:, :3], LABELS))

@@ -135,14 +135,14 @@ class Run:
         """
         console, trained = ApiConsole(progress), self._trained
         with in_this_process(console):
+            from tfloop_cli.commands.prediction_file import json_rows
             from tfloop_cli.engine.inference.memory import inputs_in_memory
             from tfloop_cli.engine.inference.predicting import default_batch_size, predict
             from tfloop_cli.engine.inference.results import ResultColumns
 
             columns, size = ResultColumns.of(trained, top, probabilities), batch_size or default_batch_size(trained)
             chunks = predict(trained, inputs_in_memory(trained, inputs, size, console.note), size)
-            rows = [row for chunk in chunks for row in columns.table(chunk).to_pylist()]
-            return [{name: value for name, value in row.items() if name != "error" or value} for row in rows]
+            return [row for chunk in chunks for row in json_rows(columns.table(chunk))]
 
     def evaluate(
         self, data: Any = None, *, split: str = "test", checkpoint: str | None = None, progress: bool = False
@@ -153,14 +153,16 @@ class Run:
             data: a file or folder with targets, as for `tfloop evaluate --data`; or (inputs, targets) as arrays, as the
                 run's dataset has them. None for the split.
             split: "test", "validation", "train" or another split.
-            checkpoint: "best", "last" or a step; not with arrays, for which it is the best.
+            checkpoint: "best", "last" or a step; None for the best. Arrays are evaluated with the best one only.
             progress: whether to print notes and progress to stderr.
 
         Raises:
-            TfloopError: the data cannot be read, or does not suit the run.
+            TfloopError: the data cannot be read, or does not suit the run; or `checkpoint` is used with arrays.
         """
         console = ApiConsole(progress)
         if isinstance(data, tuple | list):
+            if checkpoint is not None:
+                raise TfloopError("arrays are evaluated with the best checkpoint", hint="omit `checkpoint`")
             inputs, targets = data
             trained = self._trained
             with in_this_process(console):

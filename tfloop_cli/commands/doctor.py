@@ -22,7 +22,7 @@ from tfloop_cli.commands.doctor_problems import SLOW, Finding, findings
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.metadata import versions
 from tfloop_cli.terminal.console import Console
-from tfloop_cli.terminal.tables import byte_size
+from tfloop_cli.terminal.tables import aligned, byte_size
 
 SPEED_SECONDS = 3.0  # of training, and of the matrix product
 TIMEOUT = 180  # seconds, of the process that loads TensorFlow
@@ -108,9 +108,7 @@ def gather(tested: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe(document: Mapping[str, Any], found: list[Finding]) -> str:
     """Returns the document as text: one row per subject, then the problems."""
-    rows = list(_rows(document))
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {text}" for name, text in rows]
+    lines = aligned(list(_rows(document)), left=2)
     lines += ["", *(str(one) for one in found)] if found else ["", "no problems found"]
     return "\n".join(lines)
 

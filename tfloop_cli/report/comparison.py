@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tfloop_cli.metric_modes import mode_of
 from tfloop_cli.report import charts
 from tfloop_cli.report.blocks import NONE, Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.charts import Line
@@ -15,7 +16,6 @@ from tfloop_cli.terminal.tables import cut
 
 STYLES = 8  # of lines
 MAX_VALUE, MAX_NAME = 60, 28  # characters
-_LOWER_IS_BETTER = ("loss", "error", "rmse", "mae", "mse")
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitted]:
@@ -48,15 +48,16 @@ def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
         marked |= {(row, column + 1) for column in _best(name, values)}
     rows.append(("status", *(run.record.status for run in runs)))
     table = Table(("metric", *names), rows, "metrics of each run", marked=frozenset(marked))
-    note = Text("The best value of each metric is marked. ± is half of the 95% interval of a test metric.", "note")
+    note = Text("The best value of a metric is marked. ± is half of the 95% interval of a test metric.", "note")
     return Section("result", "Result", [table, note])
 
 
 def _best(name: str, values: Sequence[float | None]) -> list[int]:
-    known = [value for value in values if value is not None]
-    if len(set(known)) < 2:
+    """Returns the positions of the best values; none if the name does not show whether higher values are better."""
+    known, mode = [value for value in values if value is not None], mode_of(name)
+    if len(set(known)) < 2 or mode is None:
         return []
-    best = min(known) if any(word in name for word in _LOWER_IS_BETTER) else max(known)
+    best = min(known) if mode == "min" else max(known)
     return [index for index, value in enumerate(values) if value == best]
 
 

@@ -35,6 +35,12 @@ def named_values(structure: Structure) -> list[tuple[str, Any]]:
     return [("", structure)]
 
 
+def names_in_place(structure: Structure) -> Structure:
+    """Returns the same structure with the name of each value, as in `named_values`, in its place."""
+    names = iter([name for name, _ in named_values(structure)])
+    return map_structure(lambda _: next(names), structure)
+
+
 def names_of(structure: Structure) -> str:
     """Returns the names of a structure for a message."""
     return ", ".join(f"`{name}`" for name, _ in named_values(structure))
