@@ -163,7 +163,7 @@ def test_rows_that_cannot_be_used_have_an_error(
     lines[second] = b"1,7,a"
     lines[third] = b"1,7,a,soon,7.5,red"
     Path("new.csv").write_bytes(b"\n".join(lines) + b"\n")
-    result = predict("table", "new.csv", "--output", "out.jsonl", "--keep", "id")
+    result = predict("table", "new.csv", "--output", "out.jsonl", "--keep", "id", "--keep", "size")
     assert (result.code, result.out) == (4, "out.jsonl\n")
     assert "warning: 3 of 240 input(s) could not be used" in result.err
     rows = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
@@ -175,7 +175,9 @@ def test_rows_that_cannot_be_used_have_an_error(
         third: "column `day`: `soon` is not a date",
     }
     assert rows[first - 1]["prediction"] is None
-    assert rows[9]["id"] == "9"
+    assert (rows[9]["id"], rows[first - 1]["size"]) == ("9", "many")
+    assert predict("table", "new.csv", "--output", "out.csv", "--keep", "size").code == 4
+    assert rows_of(Path("out.csv"))[first - 1]["size"] == "many"
 
 
 def test_unknown_categories_and_missing_values_are_as_in_training(predict: Callable, tiny_runs: TinyRuns) -> None:

@@ -48,6 +48,7 @@ class PredictionFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._staging = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+        self._is_jsonl = path.suffix.lower() == ".jsonl"
         self._schema: pa.Schema | None = None
         self._write: Callable[[pa.Table], object]
         self._close: Callable[[], object] = lambda: None
@@ -62,11 +63,11 @@ class PredictionFile:
         with disk_errors(self.path):
             if self._schema is None:
                 self._open(table.schema)
-            self._write(self._like_the_first(table))
+            self._write(table if self._is_jsonl else self._like_the_first(table))
 
     def _open(self, schema: pa.Schema) -> None:
         self._schema = schema
-        if self.path.suffix.lower() == ".jsonl":
+        if self._is_jsonl:
             self._write = lambda table: self._file.writelines(
                 f"{json_text(row)}\n".encode() for row in json_rows(table)
             )

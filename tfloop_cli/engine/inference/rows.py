@@ -18,7 +18,8 @@ import pyarrow.parquet as arrow_parquet
 
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.csv_reading import null_texts, records, sample_of
-from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detect, single_byte_encoding
+from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detect
+from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.excel_reading import read_excel
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.json_reading import read_json_array, table_of, to_utf8

@@ -49,11 +49,13 @@ class TableInputs:
         # Numbers and dates in a form, of which some are missing: words among them were missing in training too.
         self._lenient = {one.name for one in self.encoders.used if one.form and one.indicator}
         texts = [one.name for one in self.encoders.used if one.kind in ("category", "text") or one.form]
-        numbers = [one.name for one in self.encoders.used if one.kind == "number" and not one.form]
+        # What is kept is read as text: it stays as it is written.
+        plain = [one.name for one in self.encoders.used if one.kind == "number" and not one.form]
+        numbers = [name for name in plain if name not in self.keep]
         self.rows = RowReader(
             self.options, self.encoders.dialect, self.encoders.target.names,
             [one.name for one in self.encoders.columns],
-            [*texts, *(name for name in self.keep if name not in numbers)], numbers,
+            [*texts, *self.keep], numbers,
             [*(one.name for one in used), *self.keep], self.encoders.missing_values,
         )  # fmt: skip
 
@@ -105,10 +107,12 @@ class TableInputs:
             if encoder.name not in self._lenient:
                 _find_wrong(column, encoder, found, settings, errors)
         self._note_missing(missing, errors)
-        inputs, unknown = encode_rows(values, encoders, np.ones(rows.table.num_rows, bool))
+        usable = np.ones(rows.table.num_rows, bool)
+        usable[list(errors)] = False
+        inputs, unknown = encode_rows(values, encoders, usable)
         self.unknown.update(unknown)
         if errors:
-            inputs = np.delete(inputs, list(errors), axis=0)
+            inputs = inputs[usable]
         return Inputs(names, inputs, errors, rows.table.select(list(self.keep)) if self.keep else None)
 
     def _note_missing(self, missing: Mapping[str, np.ndarray], errors: dict[int, str]) -> None:

@@ -227,6 +227,8 @@ def test_numbers_of_many_values_are_no_classes(tmp_path: Path) -> None:
         find(tmp_path, table)
     table.write_text("\n".join(["file,label", *(f"{number}.png,{number % 2 / 2}" for number in range(12))]))
     assert {label for _, label in found(find(tmp_path, table))["train"]} == {"0.0", "0.5"}
+    table.write_text("\n".join(["file,label", *(f"{number}.png,{number}.0" for number in range(12))]))
+    assert len({label for _, label in found(find(tmp_path, table))["train"]}) == 12  # as pandas writes classes
 
 
 def test_table_beside_images_without_classes_is_suggested(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -93,8 +94,10 @@ def _splits(names: list[str]) -> list[str]:
 def _refuse_numbers(labels: list[str], column: str, file: str) -> None:
     """Raises TfloopError (exit code 4) if the classes are rather numbers to be predicted: 0.5, 1.25, ..."""
     values = {label.strip() for label in labels} - {""}
-    many = len(values) > MAX_NUMBERS or MIN_ROWS * len(values) > len(labels)
-    if many and all(re.fullmatch(r"[-+]?\d+(\.\d+)?", value) for value in values) and any("." in one for one in values):
+    if len(values) <= MAX_NUMBERS and MIN_ROWS * len(values) <= len(labels):
+        return
+    numbers = all(re.fullmatch(r"[-+]?\d+(\.\d+)?", value) for value in values)
+    if numbers and any(float(value) % 1 for value in values):  # 3.0 may be the number of a class
         problem = f"the column `{column}` has {len(values):,} different numbers, which are no classes"
         refuse(file, None, problem, hint="images can be classified only; a table with fewer classes can be made of it")
 
@@ -105,11 +108,9 @@ def _path_of(root: Path, beside: Path, name: str) -> tuple[str, bool]:
     Paths are relative to the folder or the table, maybe without suffix, and may be written as Windows does.
     """
     for moved, spellings in ((False, _spellings), (True, _last_parts)):
-        for written in spellings(name):
-            for folder in (root, beside):
-                for suffix in ("", *IMAGE_SUFFIXES):
-                    if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
-                        return str(path), moved
+        for written, folder, suffix in product(spellings(name), (root, beside), ("", *IMAGE_SUFFIXES)):
+            if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
+                return str(path), moved
     return str(root / name), False
 
 
