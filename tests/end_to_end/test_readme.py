@@ -68,7 +68,7 @@ def test_every_option_has_a_description(name: str) -> None:
     help_text = subprocess.run(
         [sys.executable, "-m", "tfloop_cli", *name.split()[1:], "--help"], capture_output=True, text=True, check=True
     ).stdout
-    assert command.callback.__doc__.split(";")[0].split(":")[0][:40] in help_text
+    assert re.split("[;:\n]", command.callback.__doc__)[0][:40] in help_text
     options = re.findall(r"^  (?:-\w, )?(--[\w-]+)(?: .*)?$", help_text, re.MULTILINE)
     assert [one for one in options if not re.search(rf"{one}\b.*\n?\s+\w", help_text)] == []
 

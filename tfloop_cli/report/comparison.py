@@ -45,14 +45,14 @@ def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
         if split == "test":
             cells = [_with_interval(cell, one.get(name)) for cell, one in zip(cells, intervals, strict=True)]
         rows.append((metric, *cells))
-        marked |= {(row, column + 1) for column in _best(name, values)}
+        marked |= {(row, column + 1) for column in best_values(name, values)}
     rows.append(("status", *(run.record.status for run in runs)))
     table = Table(("metric", *names), rows, "metrics of each run", marked=frozenset(marked))
     note = Text("The best value of a metric is marked. ± is half of the 95% interval of a test metric.", "note")
     return Section("result", "Result", [table, note])
 
 
-def _best(name: str, values: Sequence[float | None]) -> list[int]:
+def best_values(name: str, values: Sequence[float | None]) -> list[int]:
     """Returns the positions of the best values; none if the name does not show whether higher values are better."""
     known, mode = [value for value in values if value is not None], mode_of(name)
     if len(set(known)) < 2 or mode is None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs
 from tfloop_cli.report.blocks import NONE, Example, Gallery, Omitted, Section, Table, Text, number
-from tfloop_cli.report.pictures import data_uris
+from tfloop_cli.report.images import data_uris
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.runs.records import Values, mapping
 from tfloop_cli.terminal.tables import cut
@@ -29,8 +29,8 @@ def mistakes_section(run: ReportedRun) -> Section | Omitted:
     blocks: list[Any] = []
     if wrong is not None and not wrong[worst].any():
         blocks.append(Text("No kept example is a mistake: these have the largest loss."))
-    pictures = [] if run.image is None else data_uris([run.image[index] for index in (*worst, *best)])
-    for title, chosen, shown in (("Worst", worst, pictures[: len(worst)]), ("Best", best, pictures[len(worst) :])):
+    images = [] if run.image is None else data_uris([run.image[index] for index in (*worst, *best)])
+    for title, chosen, shown in (("Worst", worst, images[: len(worst)]), ("Best", best, images[len(worst) :])):
         if len(chosen):
             blocks += [Text(title, "heading"), _shown(run, run.outputs, run.examples, chosen, shown, wrong)]
     blocks.append(
@@ -47,12 +47,12 @@ def _wrong(run: ReportedRun, positions: np.ndarray) -> np.ndarray | None:
 
 
 def _shown(
-    run: ReportedRun, outputs: TestOutputs, examples: Examples, chosen: np.ndarray, pictures: Sequence[str],
+    run: ReportedRun, outputs: TestOutputs, examples: Examples, chosen: np.ndarray, images: Sequence[str],
     wrong: np.ndarray | None,
 ) -> Gallery | Table:  # fmt: skip
     """Returns examples as images or texts, or as the rows of a table."""
     described = [mapping(examples.descriptions[index]) if examples.descriptions else {} for index in chosen]
-    if not pictures and not any("text" in one for one in described):
+    if not images and not any("text" in one for one in described):
         return _rows(run, outputs, examples, chosen, described)
     found = []
     for place, index in enumerate(chosen):
@@ -62,8 +62,8 @@ def _shown(
         lines = [predicted, f"true: {true}" if wrong is None or wrong[index] else "", f"loss {_loss(run, position)}"]
         lines.append(cut(f"{name} ({position})" if name else f"({position})", MAX_CELL))
         is_wrong = bool(wrong is not None and wrong[index])
-        picture = pictures[place] if pictures else ""
-        found.append(Example(picture, [line for line in lines if line], is_wrong, cut(text, MAX_TEXT)))
+        image = images[place] if images else ""
+        found.append(Example(image, [line for line in lines if line], is_wrong, cut(text, MAX_TEXT)))
     return Gallery(found)
 
 
