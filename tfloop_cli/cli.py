@@ -32,7 +32,6 @@ from tfloop_cli.terminal.streams import ignore_errors
 
 DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop that you can read on one page."
 
-
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(evaluate.app)
 app.add_typer(export.app)

@@ -33,7 +33,6 @@ BatchSize = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Inputs that the model sees at once; by default as the run.")
 ]
 
-
 app = typer.Typer(**SETTINGS)
 
 

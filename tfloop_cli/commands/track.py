@@ -38,8 +38,7 @@ def track(run: RunFolder, options: Options, console: Console) -> ExitCode:
 
     Raises:
         TfloopError: an unknown tracker, a wrong argument, a missing package, or the run is training (exit code 2); a
-            tracker failed, or did
-            not finish in time (exit code 75).
+            tracker failed, or did not finish in time (exit code 75).
     """
     components = trackers_of(run, options.to)
     require_packages(components)
