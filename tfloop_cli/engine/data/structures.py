@@ -35,10 +35,14 @@ def named_values(structure: Structure) -> list[tuple[str, Any]]:
     return [("", structure)]
 
 
-def names_in_place(structure: Structure) -> Structure:
-    """Returns the same structure with the name of each value, as in `named_values`, in its place."""
-    names = iter([name for name, _ in named_values(structure)])
-    return map_structure(lambda _: next(names), structure)
+def structure_like(like: Structure, values: Mapping[str, Any]) -> Structure:
+    """Returns values by name, as in `named_values`, in the structure of `like`.
+
+    Raises:
+        KeyError: a value is missing.
+    """
+    following = iter([values[name] for name, _ in named_values(like)])
+    return map_structure(lambda _: next(following), like)
 
 
 def names_of(structure: Structure) -> str:

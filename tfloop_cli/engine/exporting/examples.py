@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import InputSpec, build_data
 from tfloop_cli.engine.data.build_context import DATA
-from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, names_in_place
+from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, structure_like
 from tfloop_cli.engine.evaluation_files import read_examples
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import TfloopError
@@ -63,9 +63,8 @@ def find_examples(
         return _of_split(run, "test", None, warn, progress)
     except TfloopError as error:
         warn(f"no test examples: {error.problems[0].message}; use `--data FILE_OR_FOLDER`")
-    specs = run.spec.inputs
-    inputs = map_structure(lambda key, one: _random(key, one, run), names_in_place(specs), specs)
-    return ExportExamples(inputs, None, "random")
+    random = {name: _random(name, one, run) for name, one in named_values(run.spec.inputs)}
+    return ExportExamples(structure_like(run.spec.inputs, random), None, "random")
 
 
 def _kept(run: TrainedRun) -> ExportExamples | None:
@@ -74,9 +73,7 @@ def _kept(run: TrainedRun) -> ExportExamples | None:
     if found is None:
         return None
     try:
-        inputs = map_structure(
-            lambda key, one: _checked(found.inputs[key], one), names_in_place(run.spec.inputs), run.spec.inputs
-        )
+        inputs = map_structure(_checked, structure_like(run.spec.inputs, found.inputs), run.spec.inputs)
     except (KeyError, ValueError):
         return None
     targets = found.targets.get("") if not is_several(run.spec.targets) else None

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfloop_cli.engine.data import InputSpec
-from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, names_in_place
+from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, structure_like
 from tfloop_cli.engine.exporting import raw_numbers
 from tfloop_cli.engine.exporting.plain_layers import float32_policy, rebuilt
 from tfloop_cli.engine.tasks import scores_of
@@ -93,7 +93,7 @@ def build_model(run: TrainedRun, *, plain: bool, logits: bool = False) -> Export
         raise TfloopError("`--logits` is for classes, and this run predicts numbers", hint="remove `--logits`")
     columns = raw_numbers.numeric_columns(run.encoders)
     inputs = {input_name(key): _input(key, spec, columns) for key, spec in named_values(run.spec.inputs)}
-    raw = map_structure(lambda key: inputs[input_name(key)], names_in_place(run.spec.inputs))
+    raw = structure_like(run.spec.inputs, {key: inputs[input_name(key)] for key, _ in named_values(run.spec.inputs)})
     raw = raw_numbers.encode(raw, columns) if columns else raw
     output: Output = ("logits" if logits else "probabilities") if names else "prediction"
     code, scores = _scores(run, raw, output, plain)
