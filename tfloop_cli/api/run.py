@@ -42,7 +42,7 @@ class Run:
         path: the run folder.
 
     Attributes:
-        path: likewise.
+        path: the run folder.
         code: Python files that register components which the model needs, if this program has not registered them.
         trust_code: whether to run the copies of such files in the run folder.
     """

@@ -143,7 +143,7 @@ def _speed(tested: Mapping[str, Any]) -> str:
     steps, expected, verdict = tested["steps_per_second"], tested["expected_steps_per_second"], ""
     if expected:
         judged = "slow" if steps < SLOW * expected else "as expected"
-        verdict = f": {judged}, since about {expected:,.0f} are usual beside this matrix product"
+        verdict = f": {judged}, since about {expected:,.0f} are usual at this speed of matrix products"
     return (
         f"{steps:,.0f} training steps of {tested['batch_size']} MNIST images per second on {tested['device']}, "
         f"matrix product {tested['gflops']:,.0f} GFLOP/s{verdict}"

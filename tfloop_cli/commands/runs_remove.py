@@ -21,7 +21,7 @@ def remove(names: Sequence[str], runs_dir: Path, yes: bool, console: Console) ->
     """Removes runs and prints what was freed. Nothing is removed if one of them must not be.
 
     Raises:
-        TfloopError: see `require_removable`; there is nobody to ask; or the user has refused (exit code 2).
+        TfloopError: see `require_removable`; stdin is no terminal; or the answer is no (exit code 2).
     """
     found = {run.path.resolve(): run for run in (_find(name, runs_dir) for name in names)}
     runs = list(found.values())
@@ -65,5 +65,5 @@ def _ask(lines: Sequence[str], total: int, console: Console) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether somebody can answer."""
+    """Whether stdin is a terminal, so that a question can be answered."""
     return sys.stdin.isatty()

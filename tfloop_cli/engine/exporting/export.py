@@ -172,7 +172,7 @@ def export(
         logits: whether the output of a classifier is logits in place of probabilities.
         max_drop: the largest drop of accuracy, or of R2 for numbers; see `compare`.
         split, data: which examples to compare on; see `find_examples`.
-        listener: is told of what happens.
+        listener: is called with what happens.
 
     Returns:
         One result per format, in order.
