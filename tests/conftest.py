@@ -77,9 +77,12 @@ class Trainer:
 @pytest.fixture(scope="session")
 def machine() -> None:
     """Starts TensorFlow with one thread, before the first computation of this process."""
+    import tensorflow as tf
+
     from tfloop_cli.engine import runtime
 
     runtime.limit_threads(1)
+    tf.config.list_logical_devices()  # starts it: a config with `threads: auto` would set another number before
 
 
 @pytest.fixture(autouse=True)

@@ -116,7 +116,7 @@ ALLOWED: dict[str, list[str]] = {
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],
     "engine.inspection": ["errors", "data_summary", "config", "engine.data"],
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
-    "report": ["errors", "files", "runs", "terminal", "engine.evaluation_files"],
+    "report": ["errors", "files", "metric_modes", "runs", "terminal", "engine.evaluation_files"],
     "commands": [EVERYTHING_ABOVE],
     "api": [
         "errors", "events", "signals", "thresholds", "files", "config", "runs", "terminal", "engine.data",

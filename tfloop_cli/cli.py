@@ -1,7 +1,7 @@
 """The command line: parses options and calls one function of a command.
 
 Imports are inside of functions: a command imports only what it needs, so that `--help` and a wrong config respond at
-once. Only `train`, `resume`, `evaluate`, `predict` and `inspect` load TensorFlow, after everything else was validated.
+once. Commands that train or need a model or data load TensorFlow, after everything else was validated.
 """
 
 import os
@@ -31,7 +31,6 @@ from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.streams import ignore_errors
 
 DESCRIPTION = "Train TensorFlow models from one YAML file, with a training loop that you can read on one page."
-
 
 app = typer.Typer(name="tfloop", help=DESCRIPTION, **SETTINGS)
 app.add_typer(evaluate.app)
@@ -148,7 +147,12 @@ def resume(
     progress: options.Progress = True,
     json: options.Json = False,
 ) -> None:
-    """Continue a run with its own config, or show its result if it is finished."""
+    """Continue a run with its own config, or show its result if it is finished.
+
+    Examples:
+        tfloop resume last
+        tfloop resume last --epochs 20 --set checkpoint.keep=3
+    """
     console = Console(quiet=quiet, verbose=verbose, json=json, progress=progress)
     with error_handling(console):
         from tfloop_cli.ci import report_for
@@ -188,7 +192,12 @@ def list_(
     code: options.Code = [],
     json: options.Json = False,
 ) -> None:
-    """List the components for configs, with arguments, defaults and descriptions."""
+    """List the components for configs, with arguments, defaults and descriptions.
+
+    Examples:
+        tfloop list models
+        tfloop list model resnet
+    """
     console = Console(json=json)
     with error_handling(console):
         from tfloop_cli.commands import list as command
@@ -203,7 +212,12 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all entries that no running process uses.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show or clear the disk cache of decoded data."""
+    """Show or clear the disk cache of decoded data.
+
+    Examples:
+        tfloop cache
+        tfloop cache --clear
+    """
     console = Console(json=json)
     with error_handling(console):
         from tfloop_cli.commands import cache as command
@@ -218,7 +232,12 @@ def cache(
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> None:
-    """Print a shell completion script: eval "$(tfloop completion bash)"."""
+    """Print a shell completion script.
+
+    Examples:
+        eval "$(tfloop completion bash)"
+        tfloop completion fish > ~/.config/fish/completions/tfloop.fish
+    """
     console = Console()
     with error_handling(console):
         from tfloop_cli.commands import completion as command

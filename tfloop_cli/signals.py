@@ -151,9 +151,8 @@ class Interrupts:
             if number not in CODES:  # another Python signal handler also writes to the pipe
                 continue
             if self.signal is not None:
-                if (
-                    number == signal.SIGHUP or not self._ends_process
-                ):  # a terminal that closes sends several: the shell's and the system's
+                # A terminal that closes sends several SIGHUP, the shell's and the system's; a program ends itself.
+                if number == signal.SIGHUP or not self._ends_process:
                     continue
                 os._exit(CODES[signal.Signals(number)])
             name = signal.Signals(number).name

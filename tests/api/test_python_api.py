@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tfloop_cli as tfloop
+from tests.run_folders import write_run
 from tfloop_cli import Run, TfloopError
 
 RANDOM = np.random.default_rng(0)
@@ -44,9 +45,14 @@ def test_results_of_a_run(run: Run) -> None:
     assert [row["epoch"] for row in run.history] == list(range(1, 21))
     assert run.history[-1]["train/accuracy"] > 0.9
     assert run.history[-1]["validation/loss"] < run.history[0]["validation/loss"]
+    assert list(run.history[0])[:5] == ["epoch", "step", "seconds", "examples_per_second", "learning_rate"]
     assert run.summary["evaluations"]["test"]["examples"] == 40
     assert run.config["optimizer"]["learning_rate"] == 0.05
     assert run.config["dataset"] == {"name": "in_memory"}
+
+
+def test_config_of_a_run_with_unknown_code(folder: Path) -> None:
+    assert Run(write_run(folder / "other", model="of_the_user")).config["model"]["name"] == "of_the_user"
 
 
 def test_run_is_loaded_by_path_name_and_last(run: Run) -> None:
@@ -70,6 +76,8 @@ def test_predictions_are_those_of_the_model(run: Run) -> None:
 
 def test_loaded_run_is_evaluated_on_arrays(run: Run) -> None:
     metrics = tfloop.load(run.path).evaluate((INPUTS[200:], LABELS[200:]))
+    with pytest.raises(TfloopError, match="best checkpoint"):
+        run.evaluate((INPUTS[200:], LABELS[200:]), checkpoint="last")
     assert metrics == pytest.approx(run.metrics)
     assert run.evaluate((INPUTS[200:].astype(np.float64), LABELS[200:, None])) == pytest.approx(run.metrics)
     with pytest.raises(TfloopError, match="in_memory"):  # the data is not in the run

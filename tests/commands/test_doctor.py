@@ -56,7 +56,7 @@ def test_rows_and_verdict(run: Callable) -> None:
     assert {"versions", "cpu", "cores", "memory", "runs", "cache", "devices", "C++ operations", "stdout"} <= set(rows)
     assert rows["speed"].strip() == (
         "300 training steps of 128 MNIST images per second on cpu, matrix product 120 GFLOP/s: as expected, since "
-        "about 290 are usual beside this matrix product"
+        "about 290 are usual at this speed of matrix products"
     )
     assert err == "testing TensorFlow and its speed ...\n"
     assert "secret" not in out

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs, write_examples, write_outputs
-from tfloop_cli.report.pictures import png
+from tfloop_cli.report.comparison import best_values
+from tfloop_cli.report.images import png
 from tfloop_cli.report.statistics import bootstrap, calibration_error, mean_interval, reliability, roc, wilson
 
 VOID = {"meta", "img", "br"}
@@ -337,6 +338,11 @@ def test_runs_beside_each_other(report, tmp_path) -> None:
 
 
 # Output
+
+
+@pytest.mark.parametrize(("metric", "best"), [("accuracy", [0]), ("loss", [1]), ("perplexity", [])])
+def test_best_value_is_marked_where_the_name_shows_it(metric, best) -> None:
+    assert best_values(metric, [0.9, 0.8, None]) == best
 
 
 def test_file_of_the_user_is_not_written_over(report, tmp_path) -> None:

@@ -205,7 +205,9 @@ COMMANDS = commands("tfloop", COMMAND)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_has_a_section_with_every_option(name: str) -> None:
     text = section("commands.md", name)
-    assert COMMANDS[name].help.partition("\n\n\b\n")[0] in text.replace("\\", "")  # the page has other examples
+    description, examples, _ = COMMANDS[name].help.partition("\n\n\b\n")
+    assert examples, f"{name}: `--help` has no examples"
+    assert description in text.replace("\\", "")  # the page has other examples
     for parameter in COMMANDS[name].params:
         assert parameter.help, f"{name}: {parameter.name} has no description"
         assert parameter.help in text.replace("\\", "")

@@ -1,4 +1,4 @@
-"""Runs a part of tfloop inside of a Python program, which goes on afterwards as if nothing had happened."""
+"""Runs a part of tfloop inside of a Python program, and restores the state of the process afterwards."""
 
 import os
 import sys

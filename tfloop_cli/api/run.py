@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfloop_cli.api.process import ApiConsole, in_this_process
-from tfloop_cli.config.loading import load as load_config
-from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import read_json
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint
 from tfloop_cli.runs.documents import read_epoch
 from tfloop_cli.runs.folder import RunFolder, run_of
+from tfloop_cli.runs.history import epoch_row
+from tfloop_cli.runs.records import RunRecord
 
 if TYPE_CHECKING:
     import keras
@@ -42,7 +42,7 @@ class Run:
         path: the run folder.
 
     Attributes:
-        path: likewise.
+        path: the run folder.
         code: Python files that register components which the model needs, if this program has not registered them.
         trust_code: whether to run the copies of such files in the run folder.
     """
@@ -68,23 +68,17 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One dict per epoch: `epoch`, `step`, `train/loss`, `validation/accuracy`, ..., `train_seconds`."""
+        """One dict per epoch, with the columns of history.csv: `epoch`, `seconds`, `validation/accuracy`, ..."""
         try:
             lines = RunFolder(self.path).metrics.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return []
-        rows = []
-        for epoch in filter(None, map(read_epoch, lines)):
-            row: dict[str, float] = {"epoch": epoch.epoch, "step": epoch.step}
-            row |= {f"train/{name}": value for name, value in epoch.train.items()}
-            row |= {f"validation/{name}": value for name, value in (epoch.validation or {}).items()}
-            rows.append(row | {"train_seconds": epoch.train_seconds})
-        return rows
+        return [epoch_row(epoch) for line in lines if (epoch := read_epoch(line))]
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The resolved config, all defaults included."""
-        return to_mapping(load_config([str(RunFolder(self.path).config)]).config)
+        """The resolved config, all defaults included, as plain data; empty if config.yaml is damaged."""
+        return dict(RunRecord(RunFolder(self.path)).config)  # which needs no code of the user
 
     @cached_property
     def _trained(self) -> "TrainedRun":
@@ -141,14 +135,14 @@ class Run:
         """
         console, trained = ApiConsole(progress), self._trained
         with in_this_process(console):
+            from tfloop_cli.commands.prediction_file import json_rows
             from tfloop_cli.engine.inference.memory import inputs_in_memory
             from tfloop_cli.engine.inference.predicting import default_batch_size, predict
             from tfloop_cli.engine.inference.results import ResultColumns
 
             columns, size = ResultColumns.of(trained, top, probabilities), batch_size or default_batch_size(trained)
             chunks = predict(trained, inputs_in_memory(trained, inputs, size, console.note), size)
-            rows = [row for chunk in chunks for row in columns.table(chunk).to_pylist()]
-            return [{name: value for name, value in row.items() if name != "error" or value} for row in rows]
+            return [row for chunk in chunks for row in json_rows(columns.table(chunk))]
 
     def evaluate(
         self, data: Any = None, *, split: str = "test", checkpoint: str | None = None, progress: bool = False
@@ -159,14 +153,16 @@ class Run:
             data: a file or folder with targets, as for `tfloop evaluate --data`; or (inputs, targets) as arrays, as the
                 run's dataset has them. None for the split.
             split: "test", "validation", "train" or another split.
-            checkpoint: "best", "last" or a step; not with arrays, for which it is the best.
+            checkpoint: "best", "last" or a step; None for the best. Arrays are evaluated with the best one only.
             progress: whether to print notes and progress to stderr.
 
         Raises:
-            TfloopError: the data cannot be read, or does not suit the run.
+            TfloopError: the data cannot be read, or does not suit the run; or `checkpoint` is used with arrays.
         """
         console = ApiConsole(progress)
         if isinstance(data, tuple | list):
+            if checkpoint is not None:
+                raise TfloopError("arrays are evaluated with the best checkpoint", hint="omit `checkpoint`")
             inputs, targets = data
             trained = self._trained
             with in_this_process(console):

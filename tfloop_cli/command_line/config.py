@@ -21,7 +21,12 @@ def show(
     sources: Annotated[bool, typer.Option("--sources", help="Print the source of each value.")] = False,
     code: options.Code = [],
 ) -> None:
-    """Print the resolved config with all defaults."""
+    """Print the resolved config with all defaults.
+
+    Examples:
+        tfloop config show mnist.yaml --sources
+        tfloop config show mnist.yaml --set model=resnet > resnet_mnist.yaml
+    """
     console = Console()
     with error_handling(console):
         from tfloop_cli.commands import config as command
@@ -39,7 +44,12 @@ def check(
     code: options.Code = [],
     json: options.Json = False,
 ) -> None:
-    """Report all errors of a config at once; exit with 2 if there are any."""
+    """Report all errors of a config at once; exit with 2 if there are any.
+
+    Examples:
+        tfloop config check my.yaml
+        tfloop config check my.yaml --code my_models.py --json
+    """
     console = Console(json=json)
     with error_handling(console):
         from tfloop_cli.commands import config as command
@@ -53,7 +63,12 @@ def schema(
     draft: Annotated[str, typer.Option(metavar="DRAFT", help="The JSON Schema draft: 2020-12 or 07.")] = "2020-12",
     code: options.Code = [],
 ) -> None:
-    """Print a JSON Schema of config files, for editors."""
+    """Print a JSON Schema of config files, for editors.
+
+    Examples:
+        tfloop config schema > tfloop.schema.json
+        tfloop config schema --draft 07 --code my_models.py
+    """
     console = Console()
     with error_handling(console):
         from tfloop_cli.commands import config as command

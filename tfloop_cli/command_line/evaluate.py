@@ -35,7 +35,7 @@ def evaluate(
 ) -> None:
     """Evaluate a run on a split or on other data: loss, accuracy, one row per class, the most confused classes.
 
-    A metric under --fail-under, over --fail-over, or worse than the baseline by more than --tolerance is exit code 3.
+    Exit with 3 if a metric is under --fail-under, over --fail-over, or worse than --baseline by more than --tolerance.
     Whether higher values are better follows from the name: accuracy and r2 yes; loss, rmse and mae no.
 
     Examples:

@@ -69,7 +69,7 @@ def export(
     returns `probabilities` (or `logits`) of the classes, whose names are in the file, or `prediction`: numbers in the
     target's units. It needs no tfloop.
 
-    Exit codes: 2 a package is missing, or the format cannot have this model; 3 over --max-drop; 4 data; 6 checkpoint.
+    Exit with 2 if a package is missing or the format cannot have this model, and with 3 over --max-drop.
 
     Examples:
         tfloop export last --format onnx

@@ -31,7 +31,13 @@ def data(
     verbose: options.Verbose = False,
     json: options.Json = False,
 ) -> None:
-    """Show splits, classes, columns and examples of data as training sees them, and what is likely to be wrong."""
+    """Show splits, classes, columns and examples of data as training sees them, and what is likely to be wrong.
+
+    Examples:
+        tfloop inspect data houses.csv --target price
+        tfloop inspect data photos --output photos.png
+        tfloop inspect data my.yaml --strict
+    """
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
         if not (sources or config or dataset or set_):

@@ -33,7 +33,6 @@ BatchSize = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Inputs that the model sees at once; by default as the run.")
 ]
 
-
 app = typer.Typer(**SETTINGS)
 
 
@@ -61,7 +60,7 @@ def predict(
     """Predict classes or numbers for new inputs: image files, rows of tables, texts, arrays.
 
     Inputs are encoded as those of training; a table needs no column of targets. An input that cannot be used has an
-    error in its row, and the exit code is 4.
+    error in its row. Exit with 4 if there is one.
 
     Examples:
         tfloop predict last photos/ --top 3

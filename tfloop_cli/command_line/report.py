@@ -26,7 +26,7 @@ def report(
         ),
     ] = None,
     png: Annotated[
-        bool, typer.Option("--png", help="Also write curves and confusion matrix as PNG files beside it (matplotlib).")
+        bool, typer.Option("--png", help="Also write curves and confusion matrix as PNG files next to it (matplotlib).")
     ] = False,
     importance: Annotated[
         bool,

@@ -34,8 +34,8 @@ def reproduce(
 ) -> None:  # fmt: skip
     """Train a run again from its own config and code, and compare the weights and metrics bit by bit.
 
-    The exit code is 0 if they are the same, 3 if not; then versions, instruction set, threads and the like that differ
-    are shown. A run that was stopped is repeated up to its last completed epoch.
+    Exit with 3 if they differ, and show which versions, instruction sets, threads and the like do too. A run that was
+    stopped is repeated up to its last completed epoch.
 
     Examples:
         tfloop reproduce last

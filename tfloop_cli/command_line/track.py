@@ -33,7 +33,7 @@ def track(
 ) -> None:  # fmt: skip
     """Write the history of a run to experiment trackers. What a tracker already has is replaced or skipped.
 
-    A tracker that fails, or is not finished in time, is exit code 75; the run itself is not changed.
+    Exit with 75 if a tracker fails or is not finished in time; the run itself is not changed.
 
     Examples:
         tfloop track last --to tensorboard

@@ -4,6 +4,7 @@ from typing import Any
 
 from tfloop_cli import cache_folder
 from tfloop_cli.files import utc
+from tfloop_cli.terminal.tables import byte_size
 
 
 def cache(clear: bool = False) -> dict[str, Any]:
@@ -35,16 +36,12 @@ def cache(clear: bool = False) -> dict[str, Any]:
 def describe(document: dict[str, Any], cleared: bool) -> str:
     """Returns the document as text."""
     used, limit, entries = document["bytes"], document["limit_bytes"], document["entries"]
-    lines = [f"removed {_size(document['removed_bytes'])}"] if cleared else []
+    lines = [f"removed {byte_size(document['removed_bytes'])}"] if cleared else []
     if cleared and entries:
         lines.append("still in use by a running process, or not removable:")
-    lines.append(f"{document['folder']}: {_size(used)} of at most {_size(limit)}")
+    lines.append(f"{document['folder']}: {byte_size(used)} of at most {byte_size(limit)}")
     lines += [
-        f"  {_size(one['bytes']):>10}  last used {one['last_used'][:16].replace('T', ' ')} UTC  {one['about']}"
+        f"  {byte_size(one['bytes']):>10}  last used {one['last_used'][:16].replace('T', ' ')} UTC  {one['about']}"
         for one in entries
     ]
     return "\n".join(lines)
-
-
-def _size(number: int) -> str:
-    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"

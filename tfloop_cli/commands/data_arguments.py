@@ -67,7 +67,8 @@ def suitable_dataset(path: str, target: str | None) -> str:
         TfloopError: a folder has no data that is known (exit code 2); a table cannot be read (4).
     """
     found = dataset_of(path)
-    return "text" if found == "table" and _has_texts(_rows(path), target) else found
+    is_text = found == "table" and _has_texts(first_rows([path], DialectOptions(), (), _ROWS), target)
+    return "text" if is_text else found
 
 
 def preset_of_data(path: str | None, dataset: str) -> str:
@@ -120,10 +121,6 @@ def _dataset_of_rows(configs: Sequence[str], sets: Sequence[str], found: str) ->
     except TfloopError:  # incomplete without the data, or wrong, which is reported with its place later
         return found
     return configured if configured in _OF_ROWS else found
-
-
-def _rows(path: str, count: int = _ROWS) -> list[dict[str, str]]:
-    return first_rows([path], DialectOptions(), (), count)
 
 
 def _has_texts(rows: Sequence[Mapping[str, str]], target: str | None) -> bool:

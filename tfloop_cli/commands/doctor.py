@@ -22,6 +22,7 @@ from tfloop_cli.commands.doctor_problems import SLOW, Finding, findings
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.metadata import versions
 from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.tables import aligned, byte_size
 
 SPEED_SECONDS = 3.0  # of training, and of the matrix product
 TIMEOUT = 180  # seconds, of the process that loads TensorFlow
@@ -107,9 +108,7 @@ def gather(tested: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe(document: Mapping[str, Any], found: list[Finding]) -> str:
     """Returns the document as text: one row per subject, then the problems."""
-    rows = list(_rows(document))
-    width = max(len(name) for name, _ in rows)
-    lines = [f"{name:<{width}}  {text}" for name, text in rows]
+    lines = aligned(list(_rows(document)), left=2)
     lines += ["", *(str(one) for one in found)] if found else ["", "no problems found"]
     return "\n".join(lines)
 
@@ -120,11 +119,11 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "cpu", f"{cpu['name']}: {', '.join(cpu['instructions']) or 'instruction sets unknown'}"
     quota = "" if cpu["quota"] is None else f", limited to the time of {cpu['quota']:g}"
     yield "cores", f"{cpu['cores']} of {cpu['all_cores']}{quota}, load {cpu['load']:.1f}"
-    limit = "" if memory["limit"] is None else f", limited to {_size(memory['limit'])}"
-    yield "memory", f"{_size(memory['available'])} available of {_size(memory['total'])}{limit}"
+    limit = "" if memory["limit"] is None else f", limited to {byte_size(memory['limit'])}"
+    yield "memory", f"{byte_size(memory['available'])} available of {byte_size(memory['total'])}{limit}"
     for name, disk in document["disk"].items():
-        used = f"; {_size(disk['used'])} of at most {_size(disk['limit'])} in use" if "used" in disk else ""
-        free = "unknown" if disk["free"] is None else _size(disk["free"])
+        used = f"; {byte_size(disk['used'])} of at most {byte_size(disk['limit'])} in use" if "used" in disk else ""
+        free = "unknown" if disk["free"] is None else byte_size(disk["free"])
         yield name, f"{disk['folder']}: {free} free{used}{'' if disk['writable'] else ', not writable'}"
     if "error" not in tested:
         yield "devices", ", ".join(["cpu", *(f"gpu:{number} {name}" for number, name in enumerate(tested["gpus"]))])
@@ -144,7 +143,7 @@ def _speed(tested: Mapping[str, Any]) -> str:
     steps, expected, verdict = tested["steps_per_second"], tested["expected_steps_per_second"], ""
     if expected:
         judged = "slow" if steps < SLOW * expected else "as expected"
-        verdict = f": {judged}, since about {expected:,.0f} are usual beside this matrix product"
+        verdict = f": {judged}, since about {expected:,.0f} are usual at this speed of matrix products"
     return (
         f"{steps:,.0f} training steps of {tested['batch_size']} MNIST images per second on {tested['device']}, "
         f"matrix product {tested['gflops']:,.0f} GFLOP/s{verdict}"
@@ -171,7 +170,3 @@ def _cache() -> dict[str, Any]:
         return disk | {"used": sum(entry.bytes for entry in cache_folder.entries()), "limit": cache_folder.limit()}
     except TfloopError as error:
         return disk | {"error": str(error)}
-
-
-def _size(number: int) -> str:
-    return f"{number / 2**30:.1f} GiB"

@@ -108,9 +108,9 @@ def _speed(document: Mapping[str, Any]) -> Iterator[Finding]:
     busy = load > document["cpu"]["cores"] + 1
     expected = tested.get("expected_steps_per_second")
     if expected and tested["steps_per_second"] < SLOW * expected:
-        share = tested["steps_per_second"] / expected
+        fraction = tested["steps_per_second"] / expected
         hint = "other programs use the cores: end them" if busy else "look for limits of power, heat, or virtual cores"
-        yield Finding(f"training has {share:.0%} of the speed that is usual beside this matrix product", hint)
+        yield Finding(f"training has {fraction:.0%} of the speed that is usual at this speed of matrix products", hint)
     elif busy and "steps_per_second" in tested:
         yield Finding(f"the load is {load:.1f} on {document['cpu']['cores']} cores", "other programs slow the training")
 

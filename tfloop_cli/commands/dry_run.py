@@ -9,7 +9,7 @@ from tfloop_cli.engine.trial import Trial
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.terminal.console import Console
-from tfloop_cli.terminal.tables import aligned, duration
+from tfloop_cli.terminal.tables import aligned, byte_size, duration
 
 SECONDS = 2.0  # of training, and of evaluation, after the first step of each
 MAX_LAYERS = 40  # that are shown
@@ -102,11 +102,7 @@ def _lines(trial: Trial, layers: list[tuple[str, str, str, int]], forecast: Fore
         ["step", f"{forecast.step_seconds * 1000:,.2f} ms, {trial.data.batch_size} examples"],
         ["epoch", f"{duration(trial.data.steps_per_epoch * forecast.step_seconds)}{evaluation}"],
         ["run", f"{duration(forecast.seconds)} for {forecast.epochs:,} epochs, {forecast.steps:,} steps"],
-        ["memory", f"{_bytes(forecast.memory_bytes)} at the peak"],
-        ["disk", f"{_bytes(forecast.disk_bytes)} at most, {_bytes(forecast.checkpoint_bytes)} per checkpoint"],
+        ["memory", f"{byte_size(forecast.memory_bytes)} at the peak"],
+        ["disk", f"{byte_size(forecast.disk_bytes)} at most, {byte_size(forecast.checkpoint_bytes)} per checkpoint"],
     ]
     return [*aligned(rows[: MAX_LAYERS + 1], left=2), *more, "", *aligned(facts, left=2), "", "nothing was kept"]
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,6 +1,5 @@
 """`tfloop lr-find`: a learning rate range test, its curve, and a suggestion."""
 
-import importlib
 import math
 import shutil
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.learning_rate_test import Point, curve, suggestion
 from tfloop_cli.engine.trial import Trial
 from tfloop_cli.errors import ExitCode, TfloopError
-from tfloop_cli.files import disk_errors
+from tfloop_cli.files import disk_errors, write_atomic
 from tfloop_cli.registry import Component
+from tfloop_cli.report.plots import figure_class, png
 from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.curve import curve_lines
@@ -53,7 +53,7 @@ def lr_find(config: Config, options: Options, console: Console) -> ExitCode:
     Raises: TfloopError, as in `train`; also if the optimizer has no single learning rate (exit code 2).
     """
     options.check()
-    figure = _matplotlib() if options.png else None
+    figure = figure_class()(figsize=(7, 4), layout="constrained") if options.png else None
     ignored = [
         name
         for name, used in (("schedule", config.schedule.name != "constant"), ("warmup_steps", config.warmup_steps))
@@ -76,7 +76,9 @@ def lr_find(config: Config, options: Options, console: Console) -> ExitCode:
     else:
         _show(points, found, configured, console)
     if figure and options.png:
-        _save(figure, points, found, options.png)
+        _draw(figure, points, found)
+        with disk_errors(options.png):
+            write_atomic(options.png, png(figure))
         console.info(f"curve: {options.png}")
     return ExitCode.DONE
 
@@ -85,7 +87,7 @@ def _show(points: Sequence[Point], found: float | None, configured: float, conso
     if points:
         values = [point.smoothed for point in points]
         width = max(min(shutil.get_terminal_size((WIDTH + MARGIN, 0)).columns - MARGIN, WIDTH), 20)
-        lines = curve_lines(values, width, HEIGHT, unicode=console.unicode)
+        lines = curve_lines(values, width, HEIGHT, unicode=console.unicode_results)
         console.result(console.heading("loss (moving average) by learning rate"))
         for row, line in enumerate(lines):
             number = max(values) if row == 0 else min(values) if row == HEIGHT - 1 else None
@@ -100,15 +102,7 @@ def _show(points: Sequence[Point], found: float | None, configured: float, conso
     console.result(f"suggestion: --set optimizer.learning_rate={found:.2g}  (the config has {configured:g})")
 
 
-def _matplotlib() -> Any:
-    try:
-        return importlib.import_module("matplotlib.figure")
-    except ImportError:
-        raise TfloopError("`--png` needs matplotlib", hint="pip install 'tfloop[report]'") from None
-
-
-def _save(module: Any, points: Sequence[Point], found: float | None, file: Path) -> None:
-    figure = module.Figure(figsize=(7, 4), layout="constrained")
+def _draw(figure: Any, points: Sequence[Point], found: float | None) -> None:
     axes = figure.add_subplot()
     rates = [point.learning_rate for point in points]
     axes.plot(rates, [point.loss for point in points], alpha=0.3, label="loss of the batch")
@@ -117,5 +111,3 @@ def _save(module: Any, points: Sequence[Point], found: float | None, file: Path)
         axes.axvline(found, linestyle="--", color="gray", label=f"suggestion {found:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
     axes.legend()
-    with disk_errors(file):
-        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})

@@ -37,8 +37,8 @@ def read_runs(names: Sequence[str], runs_dir: Path, options: Options) -> list[Re
     """Returns the runs, after checking that the report can be written.
 
     Raises:
-        TfloopError: there is no such run, another version has written it, `--png` is used with several runs, or the
-            output is a file that is no report (exit code 2).
+        TfloopError: there is no such run, another version has written it, `--png` is used with several runs or without
+            matplotlib, or the output is a file that is no report (exit code 2).
     """
     records = [find_record(name, runs_dir) for name in names]
     for record in records:
@@ -46,6 +46,8 @@ def read_runs(names: Sequence[str], runs_dir: Path, options: Options) -> list[Re
             raise TfloopError(f"{record.run}: {record.problem}", hint="use the version of tfloop that has written it")
     if options.png and len(records) > 1:
         raise TfloopError("`--png` is for one run", hint="write one report per run")
+    if options.png:
+        plots.figure_class()
     runs = [ReportedRun.read(record) for record in records]
     require_report(target(runs, options))
     return runs
@@ -93,7 +95,7 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
         What `--json` prints: where the files are, and what was omitted.
 
     Raises:
-        TfloopError: matplotlib is missing (exit code 2), or a disk error (exit code 2 or 75).
+        TfloopError: a disk error (exit code 2 or 75).
     """
     path = target(runs, options)
     made = page.one_run(runs[0], importance) if len(runs) == 1 else page.several_runs(runs)

@@ -10,10 +10,10 @@ from tfloop_cli.runs.columns import curve
 from tfloop_cli.runs.comparison import Difference, Group, differences, groups, metrics_of
 from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.records import RunRecord, find_record
-from tfloop_cli.terminal.cells import columns_text, printable, value_text
+from tfloop_cli.terminal.cells import printable, value_text
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.sparkline import sparkline
-from tfloop_cli.terminal.tables import cut, number
+from tfloop_cli.terminal.tables import aligned, cut, number
 
 _CURVE = 20  # characters
 _VALUE = 40  # characters of a value
@@ -37,7 +37,7 @@ def compare(names: Sequence[str], runs_dir: Path, console: Console) -> None:
     for one in runs:
         if one.problem:
             console.warn(f"{one.run} is damaged: {printable(one.problem)}")
-    unicode = (console.stdout.encoding or "").lower().startswith("utf")
+    unicode = console.unicode_results
     blocks = {
         "runs": list(_runs(runs, unicode)),
         "what differs": list(_differences(found)),
@@ -49,8 +49,7 @@ def compare(names: Sequence[str], runs_dir: Path, console: Console) -> None:
     }
     lines = []
     for title, rows in blocks.items():
-        left = [place < 2 or title != "metrics" for place in range(len(rows[0]))] if rows else []
-        text = columns_text([list(column) for column in zip(*rows, strict=True)], left) if rows else ["nothing"]
+        text = aligned(rows, left=2 if title == "metrics" else len(rows[0])) if rows else ["nothing"]
         lines += [console.heading(title), *(f"  {line}" for line in text), ""]
     console.result("\n".join(lines[:-1]))
 

@@ -20,10 +20,10 @@ from tfloop_cli.runs.columns import (
 from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.filters import parse_filter
 from tfloop_cli.runs.records import RunRecord, list_records
-from tfloop_cli.terminal.cells import columns_text, printable, size, value_text, width_of
+from tfloop_cli.terminal.cells import printable, value_text
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.sparkline import sparkline
-from tfloop_cli.terminal.tables import duration, number
+from tfloop_cli.terminal.tables import GAP, byte_size, columns_text, duration, number, width_of
 
 _CURVE = 12  # characters
 _LEFT = ("name", "path", "started", "status", "model", "dataset", "task", "optimizer", "curve", "problem", "host")
@@ -90,7 +90,7 @@ def _document(
 
 def _print(console: Console, columns: Sequence[str], values: Sequence[Sequence[Value]], *, drop: bool) -> None:
     """Prints an aligned table; on a terminal, the default columns are dropped until it fits."""
-    unicode = (console.stdout.encoding or "").lower().startswith("utf")
+    unicode = console.unicode_results
     cells = {
         column: [column.removeprefix(CONFIG), *(cell_text(column, row[place], unicode) for row in values)]
         for place, column in enumerate(columns)
@@ -125,7 +125,7 @@ def _without_start(text: str, width: int, cut: str) -> str:
 
 
 def _width(cells: dict[str, list[str]]) -> int:
-    return sum(max(map(width_of, texts)) + 2 for texts in cells.values()) - 2
+    return sum(max(map(width_of, texts)) + GAP for texts in cells.values()) - GAP
 
 
 def cell_text(column: str, value: Value, unicode: bool) -> str:
@@ -139,7 +139,7 @@ def cell_text(column: str, value: Value, unicode: bool) -> str:
     if column == "seconds" and isinstance(value, int | float):
         return duration(value)
     if column == "bytes":
-        return size(value)
+        return byte_size(value)
     if isinstance(value, float) and "/" in column:
         return number(value)
     return printable(value) if isinstance(value, str) else value_text(value)

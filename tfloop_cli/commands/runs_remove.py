@@ -12,21 +12,22 @@ from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.records import find_record
 from tfloop_cli.runs.removal import remove_leftovers, remove_run, require_removable
-from tfloop_cli.terminal.cells import printable, size
+from tfloop_cli.terminal.cells import printable
 from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.tables import byte_size
 
 
 def remove(names: Sequence[str], runs_dir: Path, yes: bool, console: Console) -> None:
     """Removes runs and prints what was freed. Nothing is removed if one of them must not be.
 
     Raises:
-        TfloopError: see `require_removable`; there is nobody to ask; or the user has refused (exit code 2).
+        TfloopError: see `require_removable`; stdin is no terminal; or the answer is no (exit code 2).
     """
     found = {run.path.resolve(): run for run in (_find(name, runs_dir) for name in names)}
     runs = list(found.values())
     require_removable(runs, [runs_dir])
     sizes = [folder_bytes(str(run)) for run in runs]
-    lines = [f"{printable(str(run))}  {size(count)}" for run, count in zip(runs, sizes, strict=True)]
+    lines = [f"{printable(str(run))}  {byte_size(count)}" for run, count in zip(runs, sizes, strict=True)]
     if not yes:
         _ask(lines, sum(sizes), console)
     removed = []
@@ -38,7 +39,7 @@ def remove(names: Sequence[str], runs_dir: Path, yes: bool, console: Console) ->
     if console.json:
         console.document({"event": "removed", "schema": SCHEMA, "runs": removed, "bytes": sum(sizes)})
     elif len(runs) > 1:
-        console.result(f"{len(runs)} runs, {size(sum(sizes))} freed")
+        console.result(f"{len(runs)} runs, {byte_size(sum(sizes))} freed")
 
 
 def _find(name: str, runs_dir: Path) -> RunFolder:
@@ -57,12 +58,12 @@ def _ask(lines: Sequence[str], total: int, console: Console) -> None:
     for line in lines:
         console.info(line)
     what = "this run" if len(lines) == 1 else f"these {len(lines)} runs"
-    console.stderr.write(f"Remove {what} ({size(total)})? [y/N] ")
+    console.stderr.write(f"Remove {what} ({byte_size(total)})? [y/N] ")
     console.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise TfloopError("nothing was removed")
 
 
 def is_terminal() -> bool:
-    """Whether somebody can answer."""
+    """Whether stdin is a terminal, so that a question can be answered."""
     return sys.stdin.isatty()

@@ -13,10 +13,11 @@ from tfloop_cli.runs.columns import curve, folder_bytes, plain
 from tfloop_cli.runs.config_defaults import changed_keys
 from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.records import RunRecord, find_record, listed, mapping
-from tfloop_cli.terminal.cells import columns_text, printable, size, value_text
+from tfloop_cli.terminal.cells import printable, value_text
 from tfloop_cli.terminal.console import Console
+from tfloop_cli.terminal.run_facts import command_line, data_rows
 from tfloop_cli.terminal.sparkline import sparkline
-from tfloop_cli.terminal.tables import cut, duration, metrics_text
+from tfloop_cli.terminal.tables import aligned, byte_size, cut, duration, metrics_text
 
 _CURVE = 60  # characters
 _VALUE = 60  # characters of a value of the config
@@ -40,13 +41,13 @@ def show(name: str, runs_dir: Path, console: Console) -> None:
         return
     if record.problem:
         console.warn(f"{record.run} is damaged: {printable(record.problem)}")
-    unicode = (console.stdout.encoding or "").lower().startswith("utf")
+    unicode = console.unicode_results
     console.result("\n".join(_heading(record, found, console)))
     blocks = {
         "result": _result(record, found, unicode),
         "config: keys that differ from the defaults": _config(found),
-        "data": _data(found),
-        "environment": _environment(found),
+        "data": [*_aligned(data_rows(record)), *(printable(str(note)) for note in listed(found["notes"]))],
+        "environment": _environment(record, found),
         "checkpoints": _checkpoints(found),
         "resumed": _resumed(found),
         "next": _next(record, found),
@@ -121,7 +122,7 @@ def _heading(record: RunRecord, found: Mapping[str, Any], console: Console) -> l
     facts = [found["status"], cell_text("started", found["started"], True)]
     if isinstance(found["seconds"], int | float):
         facts.append(duration(found["seconds"]))
-    facts.append(size(found["bytes"]))
+    facts.append(byte_size(found["bytes"]))
     return [console.heading(printable(str(record.run))), "  ".join(filter(None, facts))]
 
 
@@ -152,25 +153,14 @@ def _config(found: Mapping[str, Any]) -> list[str]:
     return _aligned(rows)
 
 
-def _data(found: Mapping[str, Any]) -> list[str]:
-    rows = [("fingerprint", str(found["data"])[:16])] if found["data"] else []
-    if isinstance(found["train_examples"], int):
-        rows.append(("training examples", f"{found['train_examples']:,}"))
-    for split, facts in mapping(found["held_out"]).items():
-        rows.append((f"held out: {split}", f"{mapping(facts).get('examples')}  {mapping(facts).get('rule') or ''}"))
-    rows += [(f"skipped: {split}", str(count)) for split, count in found["skipped_examples"].items()]
-    return [*_aligned(rows), *(printable(str(note)) for note in listed(found["notes"]))]
-
-
-def _environment(found: Mapping[str, Any]) -> list[str]:
+def _environment(record: RunRecord, found: Mapping[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in mapping(found["versions"]).items() if version)
     machine = [found["host"], found["cpu"], f"{found['cores']} cores" if found["cores"] else None, found["platform"]]
-    command = listed(found["command"])
     threads = f"{found['device']}, {found['threads']} threads" if found["threads"] else found["device"]
     rows = [
         ("versions", versions), ("machine", ", ".join(str(one) for one in machine if one)), ("device", threads),
         ("git commit", found["git_commit"]), ("folder", found["folder"]),
-        ("command", shlex.join(["tfloop", *map(str, command[1:])]) if command else ""),
+        ("command", command_line(record)),
     ]  # fmt: skip
     for key in ("started_from", "reproduces"):
         rows.append((key.replace("_", " "), mapping(found[key]).get("run")))
@@ -182,7 +172,7 @@ def _checkpoints(found: Mapping[str, Any]) -> list[str]:
     for one in found["checkpoints"]:
         roles = ", ".join(role for role in ("best", "last") if one[role])
         epoch = f"epoch {one['epoch']}" if one["epoch"] is not None else ""
-        rows.append((one["name"], epoch, size(one["bytes"]), printable(one["problem"] or roles)))
+        rows.append((one["name"], epoch, byte_size(one["bytes"]), printable(one["problem"] or roles)))
     return _aligned(rows)
 
 
@@ -214,4 +204,4 @@ def _next(record: RunRecord, found: Mapping[str, Any]) -> list[str]:
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Returns the lines of a table without a header, whose numbers of cells are equal."""
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    return columns_text([list(column) for column in zip(*cells, strict=True)], [True] * len(cells[0])) if cells else []
+    return aligned(cells, left=len(cells[0])) if cells else []

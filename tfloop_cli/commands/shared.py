@@ -32,8 +32,6 @@ SETTINGS: dict[str, Any] = {  # of each group of commands
     "rich_markup_mode": None,  # rich would double the time of --help
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
-
-
 EXAMPLES = "\n\nExamples:\n"  # in a docstring
 
 

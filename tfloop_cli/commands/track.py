@@ -11,9 +11,9 @@ import yaml
 
 from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
-from tfloop_cli.files import disk_errors, read_file
 from tfloop_cli.registry import Component
 from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.records import RunRecord, listed
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.tracking.children import Child, finish, require_packages
 
@@ -38,8 +38,7 @@ def track(run: RunFolder, options: Options, console: Console) -> ExitCode:
 
     Raises:
         TfloopError: an unknown tracker, a wrong argument, a missing package, or the run is training (exit code 2); a
-            tracker failed, or did
-            not finish in time (exit code 75).
+            tracker failed, or did not finish in time (exit code 75).
     """
     components = trackers_of(run, options.to)
     require_packages(components)
@@ -73,12 +72,10 @@ def trackers_of(run: RunFolder, to: Sequence[str]) -> tuple[Component, ...]:
     Raises:
         TfloopError: there is none, or one is unknown or has a wrong argument (exit code 2).
     """
-    with disk_errors(run.config):
-        try:
-            config = yaml.safe_load(read_file(run.config))
-        except (ValueError, yaml.YAMLError):
-            raise TfloopError(f"{run.config} is damaged", hint=f"`tfloop runs show {run}` shows what is left") from None
-    own = config.get("tracking", []) if isinstance(config, dict) else []
+    config = RunRecord(run).config
+    if not config:
+        raise TfloopError(f"{run.config} is damaged", hint=f"`tfloop runs show {run}` shows what is left")
+    own = listed(config.get("tracking"))
     if not to and not own:
         raise TfloopError("the config of the run has no trackers", hint="choose one: `--to tensorboard`")
     by_name = {one["name"]: one for one in own if isinstance(one, dict) and "name" in one}

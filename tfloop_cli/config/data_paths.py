@@ -140,7 +140,7 @@ def split_of(name: str) -> str | None:
 def split_tables(folder: Path) -> dict[str, list[Path]]:
     """Returns the tables in a folder by split: `train.csv`, `test.csv`, or `train-00000-of-00002.parquet`, ...
 
-    Those with other names have the key "". Texts and hidden files are left out.
+    Those with other names have the key "". Texts and hidden files are skipped.
     """
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):

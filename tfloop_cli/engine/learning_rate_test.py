@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tfloop_cli.engine.trial import Trial
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.errors import ExitCode, TfloopError
 
 SMOOTHING = 0.9  # decay of the moving average of the loss
-DIVERGED = 4.0  # times the lowest smoothed loss, at which the test ends
+EXPLODED = 4.0  # times the lowest smoothed loss, at which the test ends
 MIN_POINTS = 10  # that a suggestion needs
 
 
@@ -48,13 +48,13 @@ def range_test(trial: Trial, low: float, high: float, steps: int) -> Iterator[Po
         try:
             trial.run(1)
         except TfloopError as error:
-            if error.code.name != "DIVERGED":
+            if error.code != ExitCode.DIVERGED:
                 raise
             return
         loss = trial.metrics()["loss"]
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
         smoothed = average / (1 - SMOOTHING ** (step + 1))
-        if not math.isfinite(smoothed) or (step >= MIN_POINTS and smoothed > DIVERGED * lowest > 0):
+        if not math.isfinite(smoothed) or (step >= MIN_POINTS and smoothed > EXPLODED * lowest > 0):
             return
         lowest = min(lowest, smoothed)
         yield Point(now, loss, smoothed)

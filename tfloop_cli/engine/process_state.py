@@ -1,4 +1,4 @@
-"""What a training changes in the process, restored afterwards: for programs that go on with Keras."""
+"""Restores what a training changes in the process, for programs that use Keras afterwards."""
 
 import logging
 import random

@@ -57,9 +57,9 @@ class Profiler:
 
 def _lines(spent: Counter[str], steps: int) -> list[str]:
     total = sum(spent.values())
-    rows = [f"{'operation':<40}{'ms per step':>12}{'share':>8}"] if spent else []
+    rows = [f"{'operation':<40}{'ms per step':>12}{'fraction':>10}"] if spent else []
     for kind, milliseconds in spent.most_common(COSTLIEST):
-        rows.append(f"{kind:<40}{milliseconds / steps:>12.3f}{milliseconds / total:>8.1%}")
+        rows.append(f"{kind:<40}{milliseconds / steps:>12.3f}{milliseconds / total:>10.1%}")
     return rows
 
 

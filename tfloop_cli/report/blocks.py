@@ -106,7 +106,7 @@ class Image:
 class Example:
     """One example: its image as a `data:` URI or "", and lines below it."""
 
-    picture: str
+    image: str
     lines: Sequence[str]
     wrong: bool
     text: str = ""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tfloop_cli.metric_modes import mode_of
 from tfloop_cli.report import charts
 from tfloop_cli.report.blocks import NONE, Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.charts import Line
@@ -11,10 +12,10 @@ from tfloop_cli.report.results import metric_names, points_of, test_intervals
 from tfloop_cli.runs.comparison import Difference, Group, differences, groups, metrics_of
 from tfloop_cli.runs.records import RunRecord
 from tfloop_cli.terminal.cells import value_text
+from tfloop_cli.terminal.tables import cut
 
 STYLES = 8  # of lines
 MAX_VALUE, MAX_NAME = 60, 28  # characters
-_LOWER_IS_BETTER = ("loss", "error", "rmse", "mae", "mse")
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitted]:
@@ -30,7 +31,7 @@ def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitt
 
 def run_names(records: Sequence[RunRecord]) -> list[str]:
     """Returns a short name for each run; of runs with one name, with their number."""
-    names = [_cut(record.name, MAX_NAME) for record in records]
+    names = [cut(record.name, MAX_NAME) for record in records]
     return [name if names.count(name) == 1 else f"{index + 1}: {name}" for index, name in enumerate(names)]
 
 
@@ -44,18 +45,19 @@ def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
         if split == "test":
             cells = [_with_interval(cell, one.get(name)) for cell, one in zip(cells, intervals, strict=True)]
         rows.append((metric, *cells))
-        marked |= {(row, column + 1) for column in _best(name, values)}
+        marked |= {(row, column + 1) for column in best_values(name, values)}
     rows.append(("status", *(run.record.status for run in runs)))
     table = Table(("metric", *names), rows, "metrics of each run", marked=frozenset(marked))
-    note = Text("The best value of each metric is marked. ± is half of the 95% interval of a test metric.", "note")
+    note = Text("The best value of a metric is marked. ± is half of the 95% interval of a test metric.", "note")
     return Section("result", "Result", [table, note])
 
 
-def _best(name: str, values: Sequence[float | None]) -> list[int]:
-    known = [value for value in values if value is not None]
-    if len(set(known)) < 2:
+def best_values(name: str, values: Sequence[float | None]) -> list[int]:
+    """Returns the positions of the best values; none if the name does not show whether higher values are better."""
+    known, mode = [value for value in values if value is not None], mode_of(name)
+    if len(set(known)) < 2 or mode is None:
         return []
-    best = min(known) if any(word in name for word in _LOWER_IS_BETTER) else max(known)
+    best = min(known) if mode == "min" else max(known)
     return [index for index, value in enumerate(values) if value == best]
 
 
@@ -102,9 +104,5 @@ def _differences(found: Sequence[Difference], names: Sequence[str]) -> Section:
 
 def _value(one: Difference, index: int) -> str:
     value, source = one.values[index], one.sources[index] if one.sources else None
-    text = NONE if value is None else _cut(value_text(value), MAX_VALUE)
+    text = NONE if value is None else cut(value_text(value), MAX_VALUE)
     return f"{text} ({source})" if source else text
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

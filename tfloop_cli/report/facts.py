@@ -10,7 +10,8 @@ from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.config_defaults import changed_keys
 from tfloop_cli.runs.records import RunRecord, listed, mapping
 from tfloop_cli.terminal.cells import value_text
-from tfloop_cli.terminal.tables import amount
+from tfloop_cli.terminal.run_facts import command_line, data_rows
+from tfloop_cli.terminal.tables import amount, cut
 
 MAX_COLUMNS, MAX_NAMES, MAX_VALUE = 200, 20, 120  # columns of a table, names of classes, characters of a value
 
@@ -24,20 +25,11 @@ def fact_sections(run: ReportedRun) -> Iterator[Section | Omitted]:
 
 
 def _data(run: ReportedRun) -> Section:
-    metadata, summary = run.record.metadata, run.record.summary
-    spec = mapping(metadata.get("spec"))
+    spec = mapping(run.record.metadata.get("spec"))
     rows = [("dataset", value_text(mapping(run.record.config.get("dataset")).get("name"))), *_spec_rows(spec)]
-    rows += (
-        [("training examples", f"{metadata.get('train_examples', NONE):,}")] if metadata.get("train_examples") else []
-    )
-    for split, facts in mapping(metadata.get("held_out")).items():
-        rows.append(
-            (f"held out: {split}", f"{mapping(facts).get('examples')} ({mapping(facts).get('rule') or 'random'})")
-        )
-    rows += [(f"skipped: {split}", str(count)) for split, count in mapping(summary.get("skipped_examples")).items()]
-    rows += [("fingerprint", str(metadata["data"])[:16])] if metadata.get("data") else []
+    rows += data_rows(run.record)
     blocks: list[Any] = [Table(("", ""), rows, "data", left=2)]
-    notes = [*listed(summary.get("notes")), *listed(run.encoders.get("notes"))]
+    notes = [*listed(run.record.summary.get("notes")), *listed(run.encoders.get("notes"))]
     blocks += [Text(str(note), "note") for note in dict.fromkeys(map(str, notes))]
     columns = _column_rows(run.encoders)
     if columns:
@@ -87,7 +79,7 @@ def _config(record: RunRecord) -> Section | Omitted:
     sources = mapping(record.metadata.get("sources"))
     rows, defaults = [], []
     for key, value in config.items():
-        text = _cut(value_text(value))
+        text = cut(value_text(value), MAX_VALUE)
         if key in changed or key in sources:
             rows.append((key, text, str(sources.get(key) or ("config" if not sources else "decided for this run"))))
         else:
@@ -114,10 +106,9 @@ def _environment(record: RunRecord) -> Section | Omitted:
 
 def _again(record: RunRecord) -> Section:
     metadata, name = record.metadata, record.name
-    command = [str(one) for one in listed(metadata.get("command"))]
     blocks: list[Any] = []
-    if command:
-        blocks += [Text(f"Trained in {metadata.get('folder', NONE)} with:"), Code(shlex.join(["tfloop", *command[1:]]))]
+    if command := command_line(record):
+        blocks += [Text(f"Trained in {metadata.get('folder', NONE)} with:"), Code(command)]
     code = [str(path) for path in mapping(metadata.get("code"))]
     run, trust = shlex.quote(name), " --trust-code" if code else ""
     lines = [f"tfloop reproduce {run}{trust}", f"tfloop evaluate {run}{trust}"]
@@ -130,9 +121,5 @@ def _again(record: RunRecord) -> Section:
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(_cut(name) for name in names[:MAX_NAMES])
+    shown = ", ".join(cut(name, MAX_VALUE) for name in names[:MAX_NAMES])
     return f"{shown}, ..." if len(names) > MAX_NAMES else shown
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"

@@ -7,10 +7,10 @@ import numpy as np
 
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs
 from tfloop_cli.report.blocks import NONE, Example, Gallery, Omitted, Section, Table, Text, number
-from tfloop_cli.report.pictures import data_uris
+from tfloop_cli.report.images import data_uris
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.runs.records import Values, mapping
-from tfloop_cli.terminal.tables import amount
+from tfloop_cli.terminal.tables import amount, cut
 
 WORST, BEST = 16, 8  # examples
 MAX_TEXT, MAX_CELL, MAX_COLUMNS = 400, 40, 12  # characters of a text and of a cell; columns of a row
@@ -29,8 +29,8 @@ def mistakes_section(run: ReportedRun) -> Section | Omitted:
     blocks: list[Any] = []
     if wrong is not None and not wrong[worst].any():
         blocks.append(Text("No kept example is a mistake: these have the largest loss."))
-    pictures = [] if run.image is None else data_uris([run.image[index] for index in (*worst, *best)])
-    for title, chosen, shown in (("Worst", worst, pictures[: len(worst)]), ("Best", best, pictures[len(worst) :])):
+    images = [] if run.image is None else data_uris([run.image[index] for index in (*worst, *best)])
+    for title, chosen, shown in (("Worst", worst, images[: len(worst)]), ("Best", best, images[len(worst) :])):
         if len(chosen):
             blocks += [Text(title, "heading"), _shown(run, run.outputs, run.examples, chosen, shown, wrong)]
     blocks.append(
@@ -47,12 +47,12 @@ def _wrong(run: ReportedRun, positions: np.ndarray) -> np.ndarray | None:
 
 
 def _shown(
-    run: ReportedRun, outputs: TestOutputs, examples: Examples, chosen: np.ndarray, pictures: Sequence[str],
+    run: ReportedRun, outputs: TestOutputs, examples: Examples, chosen: np.ndarray, images: Sequence[str],
     wrong: np.ndarray | None,
 ) -> Gallery | Table:  # fmt: skip
     """Returns examples as images or texts, or as the rows of a table."""
     described = [mapping(examples.descriptions[index]) if examples.descriptions else {} for index in chosen]
-    if not pictures and not any("text" in one for one in described):
+    if not images and not any("text" in one for one in described):
         return _rows(run, outputs, examples, chosen, described)
     found = []
     for place, index in enumerate(chosen):
@@ -60,10 +60,10 @@ def _shown(
         true, predicted = _prediction(run, outputs, position)
         name, text = described[place].get("name"), str(described[place].get("text") or "")
         lines = [predicted, f"true: {true}" if wrong is None or wrong[index] else "", f"loss {_loss(run, position)}"]
-        lines.append(_cut(f"{name} ({position})" if name else f"({position})", MAX_CELL))
+        lines.append(cut(f"{name} ({position})" if name else f"({position})", MAX_CELL))
         is_wrong = bool(wrong is not None and wrong[index])
-        picture = pictures[place] if pictures else ""
-        found.append(Example(picture, [line for line in lines if line], is_wrong, _cut(text, MAX_TEXT)))
+        image = images[place] if images else ""
+        found.append(Example(image, [line for line in lines if line], is_wrong, cut(text, MAX_TEXT)))
     return Gallery(found)
 
 
@@ -80,7 +80,7 @@ def _rows(
     for index, row in zip(chosen, cells, strict=True):
         position = int(examples.positions[index])
         first = (f"({position})", *_prediction(run, outputs, position), _loss(run, position))
-        rows.append((*first, *(_cut(str(row.get(name, NONE)), MAX_CELL) for name in columns)))
+        rows.append((*first, *(cut(str(row.get(name, NONE)), MAX_CELL) for name in columns)))
     return Table(("example", "true", "predicted", "loss", *columns), rows, "examples", left=3)
 
 
@@ -111,7 +111,3 @@ def _numbers(values: np.ndarray) -> str:
 
 def _loss(run: ReportedRun, position: int) -> str:
     return number(float(run.loss[position])) if run.loss is not None else NONE
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

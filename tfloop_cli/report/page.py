@@ -66,7 +66,7 @@ def _importance(importance: Importance | Omitted) -> Section | Omitted:
     text = Text(
         f"How much the {importance.error} of {importance.examples} test examples grows if the values of one column are "
         f"exchanged between them (permutation importance). Lines are standard deviations over {REPEATS} repetitions. "
-        "Columns that tell the same share their importance."
+        "Columns with the same information share their importance."
     )
     more = len(importance.columns) - len(shown)
     rest = [Text(f"{more} less important columns are not shown.", "note")] if more else []

@@ -15,8 +15,8 @@ DPI, MAX_IN_CELLS = 120, 12  # classes up to which the cells of a matrix have th
 COLORS = {"train": "#d97706", "validation": "#1d5fd1"}
 
 
-def plots(run: ReportedRun) -> dict[str, bytes]:
-    """Returns name of a plot -> content of a PNG file: `curves`, and `confusion-matrix` if there are classes.
+def figure_class() -> Any:
+    """Returns `Figure` of matplotlib.
 
     Raises:
         TfloopError: matplotlib is not installed (exit code 2).
@@ -25,10 +25,19 @@ def plots(run: ReportedRun) -> dict[str, bytes]:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise TfloopError(f"`--png` needs matplotlib: {error}", hint="run `pip install 'tfloop[report]'`") from error
-    found = {}
+    return Figure
+
+
+def plots(run: ReportedRun) -> dict[str, bytes]:
+    """Returns name of a plot -> content of a PNG file: `curves`, and `confusion-matrix` if there are classes.
+
+    Raises:
+        TfloopError: matplotlib is not installed (exit code 2).
+    """
+    found, new_figure = {}, figure_class()
     if epochs := run.record.epochs:
         metrics = metric_names(epochs)
-        figure = Figure(figsize=(5 * len(metrics), 3.6), layout="constrained")
+        figure = new_figure(figsize=(5 * len(metrics), 3.6), layout="constrained")
         for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics, strict=True):
             for split in SPLITS:
                 if points := points_of(epochs, split, metric):
@@ -38,11 +47,11 @@ def plots(run: ReportedRun) -> dict[str, bytes]:
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend()
-        found["curves"] = _png(figure)
+        found["curves"] = png(figure)
     if run.labels is not None and run.outputs is not None:
-        figure = Figure(figsize=(7, 6), layout="constrained")
+        figure = new_figure(figsize=(7, 6), layout="constrained")
         _draw_matrix(figure, run, confusion_matrix(run.labels, run.outputs.scores.argmax(axis=1), len(run.class_names)))
-        found["confusion-matrix"] = _png(figure)
+        found["confusion-matrix"] = png(figure)
     return found
 
 
@@ -63,7 +72,8 @@ def _draw_matrix(figure: Any, run: ReportedRun, counts: np.ndarray) -> None:
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=8)
 
 
-def _png(figure: Any) -> bytes:
+def png(figure: Any) -> bytes:
+    """Returns a figure as a PNG file."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
     return content.getvalue()

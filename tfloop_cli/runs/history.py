@@ -29,7 +29,7 @@ class HistoryTable:
 
     def add(self, epoch: EpochDone) -> None:
         """Adds the row of an epoch."""
-        row = _row(epoch)
+        row = epoch_row(epoch)
         self._rows.append(row)
         if set(row) <= set(self._columns):
             self._text += _lines([row], self._columns)
@@ -42,7 +42,8 @@ class HistoryTable:
         return (_lines([{name: name for name in self._columns}], self._columns) + self._text).encode()
 
 
-def _row(epoch: EpochDone) -> dict[str, Any]:
+def epoch_row(epoch: EpochDone) -> dict[str, Any]:
+    """Returns the row of an epoch; see `HistoryTable`."""
     recorded = document(epoch) or {}
     row = {
         "epoch": epoch.epoch,

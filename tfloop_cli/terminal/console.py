@@ -68,9 +68,14 @@ class Console:
         return self.stderr.encoding.lower().startswith("utf")
 
     @property
+    def unicode_results(self) -> bool:
+        """Whether stdout supports more than ASCII."""
+        return (self.stdout.encoding or "").lower().startswith("utf")
+
+    @property
     def draws_images(self) -> bool:
         """Whether stdout is a terminal that supports colors and half blocks."""
-        return self._colored_results and (self.stdout.encoding or "").lower().startswith("utf")
+        return self._colored_results and self.unicode_results
 
     def result(self, text: str) -> None:
         """Prints the result of the command to stdout; nothing with `json`, since the documents contain it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfloop_cli.errors import short_path
 from tfloop_cli.terminal.console import Console
-from tfloop_cli.terminal.tables import aligned
+from tfloop_cli.terminal.tables import aligned, byte_size
 
 
 def show_exports(console: Console, documents: Sequence[Mapping[str, Any]]) -> None:
@@ -26,7 +26,7 @@ def show_exports(console: Console, documents: Sequence[Mapping[str, Any]]) -> No
     header += [first["metric"]] if measured else []
     rows = [[*header, "latency"]]
     for one in documents:
-        cells = [short_path(Path(one["path"])), _size(one["bytes"]), f"{one['max_difference']:.1e}"]
+        cells = [short_path(Path(one["path"])), byte_size(one["bytes"]), f"{one['max_difference']:.1e}"]
         cells += [f"{one['equal_classes']:.2%}"] if has_classes else []
         cells += [f"{one['metric_value']:.4f}"] if measured else []
         rows.append([*cells, f"{one['latency_ms']:.2f} ms"])
@@ -39,10 +39,3 @@ def show_exports(console: Console, documents: Sequence[Mapping[str, Any]]) -> No
     )
     console.result("")
     console.result(f"compared with the run on {first['examples']:,} examples ({first['origin']}){run}")
-
-
-def _size(size: int) -> str:
-    for unit, limit in (("MB", 10**6), ("kB", 10**3)):
-        if size >= limit:
-            return f"{size / limit:,.1f} {unit}"
-    return f"{size} B"

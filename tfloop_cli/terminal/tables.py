@@ -1,5 +1,6 @@
-"""Formats numbers and the rows of the epoch table, which `display` prints one by one with aligned columns."""
+"""Formats numbers, tables of text, and the rows of the epoch table, which `display` prints one by one."""
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,14 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def byte_size(count: int) -> str:
+    """Returns a number of bytes as B, KiB, MiB or GiB."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 2**power:
+            return f"{count / 2**power:,.1f} {unit}"
+    return f"{count} B"
 
 
 def metrics_text(metrics: Mapping[str, float], prefix: str = "") -> str:
@@ -132,15 +141,33 @@ def aligned(rows: Sequence[Sequence[str]], left: int, *, last_left: bool = False
         left: columns of text at the beginning.
         last_left: whether the last column is text too.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if position < left or (last_left and position == len(row) - 1) else cell.rjust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append((" " * GAP).join(cells).rstrip())
-    return lines
+    last = len(rows[0]) - 1
+    is_left = [position < left or (last_left and position == last) for position in range(last + 1)]
+    return columns_text(list(zip(*rows, strict=True)), is_left)
+
+
+def columns_text(columns: Sequence[Sequence[str]], left: Sequence[bool]) -> list[str]:
+    """Returns the lines of a table.
+
+    Args:
+        columns: the cells of each column, from top to bottom.
+        left: whether a column is aligned to the left.
+    """
+    padded = []
+    for cells, is_left in zip(columns, left, strict=True):
+        widths = [width_of(cell) for cell in cells]
+        spaces = [" " * (max(widths) - width) for width in widths]
+        padded.append([cell + pad if is_left else pad + cell for cell, pad in zip(cells, spaces, strict=True)])
+    return [(" " * GAP).join(row).rstrip() for row in zip(*padded, strict=True)]
+
+
+def width_of(text: str) -> int:
+    """Returns how many columns of a terminal a text needs: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
+    )
 
 
 def cut(text: str, width: int) -> str:

@@ -5,16 +5,16 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import yaml
 
 from tfloop_cli.events import FINISHED as TRAINED_TO_THE_END
 from tfloop_cli.files import json_text, read_file, read_json
+from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
+from tfloop_cli.runs.records import mapping
 from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, SPEED, STOPPED, TrackedRun
-
-MAX_HISTORY_BYTES = 2**30  # of metrics.jsonl
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ def tracked_run(run: RunFolder) -> TrackedRun:
         OSError, ValueError: config.yaml cannot be read.
     """
     metadata = read_json(run.metadata)
-    config = yaml.safe_load(read_file(run.config))
-    versions = metadata.get("versions")
+    config = dict(mapping(yaml.safe_load(read_file(run.config))))
+    config.pop("tracking", None)  # about the tracker itself: its address is nobody else's business
     return TrackedRun(
         str(metadata.get("run_id") or run.path.resolve().name),
         run.path.resolve().name,
         run.path.resolve(),
-        dict(_flat(config if isinstance(config, dict) else {}, "")),
-        {name: str(one) for name, one in versions.items() if one} if isinstance(versions, dict) else {},
+        {key: one if isinstance(one, str) else json_text(one) for key, one in flat(config).items()},
+        {name: str(one) for name, one in mapping(metadata.get("versions")).items() if one},
         _seconds(run.started()),
     )
 
@@ -107,15 +107,6 @@ class History:
 def _metrics(split: str, values: Mapping[str, float | None]) -> dict[str, float]:
     """Names metrics by their split; null is a value that is not finite."""
     return {f"{split}/{name}": math.nan if value is None else float(value) for name, value in values.items()}
-
-
-def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if key or name != "tracking":  # about the tracker itself: its address is nobody else's business
-                yield from _flat(inner, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, value if isinstance(value, str) else json_text(value)
 
 
 def _seconds(text: str) -> float:

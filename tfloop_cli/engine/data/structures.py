@@ -35,6 +35,16 @@ def named_values(structure: Structure) -> list[tuple[str, Any]]:
     return [("", structure)]
 
 
+def structure_like(like: Structure, values: Mapping[str, Any]) -> Structure:
+    """Returns values by name, as in `named_values`, in the structure of `like`.
+
+    Raises:
+        KeyError: a value is missing.
+    """
+    following = iter([values[name] for name, _ in named_values(like)])
+    return map_structure(lambda _: next(following), like)
+
+
 def names_of(structure: Structure) -> str:
     """Returns the names of a structure for a message."""
     return ", ".join(f"`{name}`" for name, _ in named_values(structure))

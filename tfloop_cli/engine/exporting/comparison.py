@@ -1,7 +1,6 @@
 """Compares an exported model in its own runtime with the run that it comes from."""
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data.structures import map_structure, named_values
 from tfloop_cli.engine.exporting.examples import ExportExamples
-from tfloop_cli.engine.exporting.model import Output
+from tfloop_cli.engine.exporting.model import Arrays, Output, Runtime
 from tfloop_cli.engine.trained_run import TrainedRun
 
 BATCH = 128  # examples; the last batch is smaller
@@ -61,8 +60,8 @@ def _part(batch: slice, values: np.ndarray) -> tf.Tensor:
 def compare(
     expected: np.ndarray,
     examples: ExportExamples,
-    arrays: Mapping[str, np.ndarray],
-    compute: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    arrays: Arrays,
+    compute: Runtime,
     output: Output,
 ) -> Comparison:
     """Runs an exported model on examples and compares it with its run.
@@ -124,7 +123,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _latency(compute: Callable[[Mapping[str, np.ndarray]], np.ndarray], one: Mapping[str, np.ndarray]) -> float:
+def _latency(compute: Runtime, one: Arrays) -> float:
     seconds = []
     for _ in range(WARM_UP + TIMED):
         start = time.perf_counter()

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import InputSpec, build_data
 from tfloop_cli.engine.data.build_context import DATA
-from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values
+from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, structure_like
 from tfloop_cli.engine.evaluation_files import read_examples
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import TfloopError
@@ -63,7 +63,8 @@ def find_examples(
         return _of_split(run, "test", None, warn, progress)
     except TfloopError as error:
         warn(f"no test examples: {error.problems[0].message}; use `--data FILE_OR_FOLDER`")
-    return ExportExamples(map_structure(lambda key, one: _random(key, one, run), *_named_specs(run)), None, "random")
+    random = {name: _random(name, one, run) for name, one in named_values(run.spec.inputs)}
+    return ExportExamples(structure_like(run.spec.inputs, random), None, "random")
 
 
 def _kept(run: TrainedRun) -> ExportExamples | None:
@@ -72,7 +73,7 @@ def _kept(run: TrainedRun) -> ExportExamples | None:
     if found is None:
         return None
     try:
-        inputs = map_structure(lambda key, one: _checked(found.inputs[key], one), *_named_specs(run))
+        inputs = map_structure(_checked, structure_like(run.spec.inputs, found.inputs), run.spec.inputs)
     except (KeyError, ValueError):
         return None
     targets = found.targets.get("") if not is_several(run.spec.targets) else None
@@ -106,12 +107,6 @@ def _targets(run: TrainedRun, targets: np.ndarray | None) -> np.ndarray | None:
     if run.spec.classes:
         return np.asarray(run.spec.labels_of(tf.constant(targets)))
     return np.asarray(targets, np.float64).reshape(len(targets), -1)
-
-
-def _named_specs(run: TrainedRun) -> tuple[Structure, Structure]:
-    """Returns the name of each input in its place, and the specs of the inputs."""
-    names = iter([name for name, _ in named_values(run.spec.inputs)])
-    return map_structure(lambda _: next(names), run.spec.inputs), run.spec.inputs
 
 
 def _random(key: str, spec: InputSpec, run: TrainedRun) -> np.ndarray:

@@ -88,14 +88,17 @@ class Exporter:
 
     @cached_property
     def expected(self) -> np.ndarray:
+        """What the run computes for the examples, [examples, outputs]; see `run_scores`."""
         return run_scores(self.run, self.examples)
 
     @cached_property
     def plain(self) -> ExportModel:
+        """The model with layers of Keras alone."""
         return build_model(self.run, plain=True, logits=self.logits)
 
     @cached_property
     def own(self) -> ExportModel:
+        """The model with the layers of the run."""
         return build_model(self.run, plain=False, logits=self.logits)
 
     def export(self, name: str, quantization: str) -> Exported:
@@ -169,7 +172,7 @@ def export(
         logits: whether the output of a classifier is logits in place of probabilities.
         max_drop: the largest drop of accuracy, or of R2 for numbers; see `compare`.
         split, data: which examples to compare on; see `find_examples`.
-        listener: is told of what happens.
+        listener: is called with what happens.
 
     Returns:
         One result per format, in order.

@@ -1,20 +1,13 @@
 """The formats: what each is called, which packages it needs, how it is written and run by its own runtime."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from tfloop_cli.engine.exporting import keras_file, litert_file, onnx_file, openvino_file, saved_model
-from tfloop_cli.engine.exporting.model import ExportModel
+from tfloop_cli.engine.exporting.model import ExportModel, Runtime
 from tfloop_cli.errors import TfloopError
-
-Quantization = Literal["none", "float16", "int8"]
-Arrays = Mapping[str, np.ndarray]  # name of an input -> [batch, ...]
-Runtime = Callable[[Arrays], np.ndarray]  # -> the output, float32 [batch, classes or numbers]
 
 
 @dataclass(frozen=True)

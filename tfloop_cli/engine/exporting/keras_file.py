@@ -2,13 +2,12 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from tfloop_cli.engine.exporting.model import ExportModel
+from tfloop_cli.engine.exporting.model import Arrays, ExportModel, Runtime
 from tfloop_cli.errors import TfloopError
 
 METADATA = "tfloop.json"  # the file in the archive with the names of the classes
@@ -27,11 +26,11 @@ def write(model: ExportModel, path: Path) -> None:
         archive.writestr(METADATA, json.dumps(model.facts(), indent=2))
 
 
-def load(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+def load(path: Path) -> Runtime:
     """Returns a function that computes the output of a file."""
     model = keras.saving.load_model(path, compile=False)
 
-    def compute(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def compute(inputs: Arrays) -> np.ndarray:
         (single, *others) = inputs.values()
         return model(dict(inputs) if others else single, training=False).numpy()
 

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.exporting import saved_model
-from tfloop_cli.engine.exporting.model import ExportModel
+from tfloop_cli.engine.exporting.model import Arrays, ExportModel, Runtime
 from tfloop_cli.errors import TfloopError
 
 METADATA = "tfloop.json"  # in a zip archive at the end of the file, which runtimes ignore
@@ -23,7 +23,7 @@ def write(model: ExportModel, path: Path) -> None:
     write_quantized(model, path, "none", {})
 
 
-def write_quantized(model: ExportModel, path: Path, quantization: str, examples: Mapping[str, np.ndarray]) -> None:
+def write_quantized(model: ExportModel, path: Path, quantization: str, examples: Arrays) -> None:
     """Writes a file with the metadata in a zip archive at its end; inputs and outputs are those of the other formats.
 
     Args:
@@ -57,20 +57,20 @@ def write_quantized(model: ExportModel, path: Path, quantization: str, examples:
         archive.writestr(METADATA, json.dumps(model.facts(), indent=2))
 
 
-def _one_by_one(examples: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+def _one_by_one(examples: Arrays) -> Iterator[dict[str, np.ndarray]]:
     count = min(CALIBRATION, *(len(one) for one in examples.values()))
     for number in range(count):
         yield {name: one[number : number + 1] for name, one in examples.items()}
 
 
-def load(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+def load(path: Path) -> Runtime:
     """Returns a function that computes the output of a file with LiteRT's own interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
     run = interpreter.get_signature_runner()
 
-    def compute(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def compute(inputs: Arrays) -> np.ndarray:
         (output,) = run(**inputs).values()
         return output.copy()
 

@@ -1,7 +1,7 @@
 """What is exported: one Keras model from the inputs of the run's dataset to one output, with everything in between."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from tfloop_cli.engine.data import InputSpec
-from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values
+from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, structure_like
 from tfloop_cli.engine.exporting import raw_numbers
 from tfloop_cli.engine.exporting.plain_layers import float32_policy, rebuilt
 from tfloop_cli.engine.tasks import scores_of
@@ -21,6 +21,7 @@ from tfloop_cli.errors import TfloopError
 
 Output = Literal["probabilities", "logits", "prediction"]
 Arrays = Mapping[str, np.ndarray]  # name of an input -> [batch, ...]
+Runtime = Callable[[Arrays], np.ndarray]  # computes the output, float32 [batch, classes or numbers]
 SMALLEST = 1e-37  # probability whose logarithm is a logit
 
 
@@ -92,7 +93,7 @@ def build_model(run: TrainedRun, *, plain: bool, logits: bool = False) -> Export
         raise TfloopError("`--logits` is for classes, and this run predicts numbers", hint="remove `--logits`")
     columns = raw_numbers.numeric_columns(run.encoders)
     inputs = {input_name(key): _input(key, spec, columns) for key, spec in named_values(run.spec.inputs)}
-    raw = map_structure(lambda key: inputs[input_name(key)], _keys(run.spec.inputs))
+    raw = structure_like(run.spec.inputs, {key: inputs[input_name(key)] for key, _ in named_values(run.spec.inputs)})
     raw = raw_numbers.encode(raw, columns) if columns else raw
     output: Output = ("logits" if logits else "probabilities") if names else "prediction"
     code, scores = _scores(run, raw, output, plain)
@@ -100,12 +101,6 @@ def build_model(run: TrainedRun, *, plain: bool, logits: bool = False) -> Export
     (single, *others) = inputs.values()
     model = keras.Model(inputs if others else single, scores, name="tfloop_export")
     return ExportModel(model, output, names, columns, code, _notes(run, columns))
-
-
-def _keys(structure: Structure) -> Structure:
-    """Returns the name of each value in its place."""
-    names = iter([name for name, _ in named_values(structure)])
-    return map_structure(lambda _: next(names), structure)
 
 
 def _input(key: str, spec: InputSpec, columns: list[Any]) -> keras.KerasTensor:

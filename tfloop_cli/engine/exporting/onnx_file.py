@@ -1,14 +1,13 @@
 """An ONNX file, by tf2onnx. It writes invalid files without raising, so each one is checked."""
 
 import json
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.exporting.model import ExportModel
+from tfloop_cli.engine.exporting.model import ExportModel, Runtime
 from tfloop_cli.engine.exporting.saved_model import endpoint
 from tfloop_cli.errors import TfloopError
 
@@ -47,7 +46,7 @@ def write(model: ExportModel, path: Path) -> None:
     path.write_bytes(made.SerializeToString())
 
 
-def load(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+def load(path: Path) -> Runtime:
     """Returns a function that computes the output of a file with ONNX Runtime."""
     import onnxruntime
 

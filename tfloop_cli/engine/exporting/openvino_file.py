@@ -2,13 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from tfloop_cli.engine.exporting import saved_model
-from tfloop_cli.engine.exporting.model import ExportModel
+from tfloop_cli.engine.exporting.model import ExportModel, Runtime
 
 
 def write(model: ExportModel, path: Path) -> None:
@@ -24,7 +21,7 @@ def write(model: ExportModel, path: Path) -> None:
     openvino.save_model(made, path, compress_to_fp16=False)
 
 
-def load(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+def load(path: Path) -> Runtime:
     """Returns a function that computes the output of a file on the CPU in float32; its default computes in less."""
     import openvino
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.exporting.model import ExportModel
+from tfloop_cli.engine.exporting.model import Arrays, ExportModel, Runtime
 
 METADATA = "assets.extra/tfloop.json"  # TensorFlow's folder for files of the user
 
@@ -32,12 +32,12 @@ def write(model: ExportModel, path: Path) -> None:
     (path / METADATA).write_text(json.dumps(model.facts(), indent=2))
 
 
-def load(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+def load(path: Path) -> Runtime:
     """Returns a function that computes the output of a SavedModel."""
     loaded = tf.saved_model.load(path)
     function = loaded.signatures["serving_default"]
 
-    def compute(inputs: Mapping[str, np.ndarray], _: object = loaded) -> np.ndarray:  # its variables must stay alive
+    def compute(inputs: Arrays, _: object = loaded) -> np.ndarray:  # its variables must stay alive
         (output,) = function(**{name: tf.constant(one) for name, one in inputs.items()}).values()
         return output.numpy()
 

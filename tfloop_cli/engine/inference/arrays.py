@@ -9,10 +9,16 @@ import numpy as np
 
 from tfloop_cli.engine.data.array_files import StoredArray, find_arrays
 from tfloop_cli.engine.data.spec import DataSpec, InputSpec
-from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, names_of
-from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows
+from tfloop_cli.engine.data.structures import (
+    Structure,
+    is_several,
+    map_structure,
+    named_values,
+    names_of,
+    structure_like,
+)
+from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows, kept_of
 from tfloop_cli.engine.inference.rechunk import row_names
-from tfloop_cli.engine.inference.texts import kept_of
 from tfloop_cli.errors import ExitCode, TfloopError, short_path
 
 CHUNK_BYTES = 16 * 2**20
@@ -95,7 +101,7 @@ class ArrayInputs:
             else np.zeros((0, *(length or 1 for length in one.shape)), one.dtype)
             for name, one in named_values(self.spec.inputs)
         }
-        return Inputs(names, _structure(self.spec.inputs, stacked), errors, kept_of(records, self.keep))
+        return Inputs(names, structure_like(self.spec.inputs, stacked), errors, kept_of(records, self.keep))
 
     def _row(self, record: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
         found = {}
@@ -121,7 +127,7 @@ class ArrayInputs:
                 f"{short_path(file)}: there is no array `{lacking[0]}`", code=ExitCode.DATA,
                 hint=f"the run has the inputs {names_of(self.spec.inputs)}; an .npz file has arrays of these names",
             )  # fmt: skip
-        arrays = _structure(self.spec.inputs, found)
+        arrays = structure_like(self.spec.inputs, found)
         self._check(arrays)
         return arrays
 
@@ -159,12 +165,6 @@ def _part(spec: InputSpec, array: np.ndarray | StoredArray, start: int, stop: in
     values = array.rows(start, stop) if isinstance(array, StoredArray) else array[start:stop]
     values = values.astype(spec.dtype, copy=False)
     return values.reshape((*values.shape, 1)) if values.ndim == len(spec.shape) else values
-
-
-def _structure(like: Structure, named: Mapping[str, Any]) -> Structure:
-    """Returns the values by name, see `named_values`, in a structure."""
-    following = iter([named[name] for name, _ in named_values(like)])
-    return map_structure(lambda _: next(following), like)
 
 
 def _castable(found: np.dtype, wanted: np.dtype) -> bool:

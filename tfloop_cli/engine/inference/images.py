@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.images.decoding import Decoder
-from tfloop_cli.engine.inference.inputs import Inputs, objects
-from tfloop_cli.engine.inference.texts import kept_of
+from tfloop_cli.engine.inference.inputs import Inputs, kept_of, objects
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.hardware import cores
 

@@ -1,7 +1,8 @@
 """A chunk of inputs, ready for the model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,3 +56,15 @@ def chunk_rows(batch_size: int, limit: int = ROWS_AT_ONCE) -> int:
 def objects(values: list[str]) -> np.ndarray:
     """Returns names as an array of objects."""
     return np.array(values, object)
+
+
+def kept_of(records: Sequence[Mapping[str, Any] | str], keep: Sequence[str]) -> pa.Table | None:
+    """Returns the columns to copy of objects; None for none. A key that an object lacks is null."""
+    if not keep:
+        return None
+    found = [{} if isinstance(record, str) else record for record in records]
+    return pa.table({name: pa.array([_text(one.get(name)) for one in found], pa.string()) for name in keep})
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)

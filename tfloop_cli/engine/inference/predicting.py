@@ -13,7 +13,7 @@ from tfloop_cli.engine.trained_run import TrainedRun
 
 @dataclass(frozen=True)
 class Predictions:
-    """What the model says about a chunk of inputs.
+    """What the model predicts for a chunk of inputs.
 
     Attributes:
         names, kept: see `Inputs`.

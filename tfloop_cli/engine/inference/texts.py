@@ -16,7 +16,7 @@ from tfloop_cli.engine.data.tables.json_reading import to_utf8
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES
 from tfloop_cli.engine.data.text_source import TextSource
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows, objects
+from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows, kept_of, objects
 from tfloop_cli.engine.inference.rechunk import rechunk, row_names
 from tfloop_cli.engine.inference.rows import RowReader
 
@@ -110,18 +110,6 @@ class TextInputs:
         usable = [text for number, text in enumerate(texts) if number not in errors]
         tokens, row_splits, *weights = self.encoders.encode(usable)
         return Inputs(names, TextSource(tokens, row_splits, np.zeros(len(usable), np.int32), *weights), errors, kept)
-
-
-def kept_of(records: Sequence[Mapping[str, Any] | str], keep: Sequence[str]) -> pa.Table | None:
-    """Returns the columns to copy of objects; None for none. A key that an object lacks is null."""
-    if not keep:
-        return None
-    found = [{} if isinstance(record, str) else record for record in records]
-    return pa.table({name: pa.array([_text(one.get(name)) for one in found], pa.string()) for name in keep})
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _texts_of(column: pa.ChunkedArray, name: str) -> tuple[list[str], dict[int, str]]:
