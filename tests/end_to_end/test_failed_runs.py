@@ -62,7 +62,7 @@ def reason() -> str:
     return json.loads(Path("run/summary.json").read_text())["reason"]
 
 
-@pytest.mark.parametrize("place", ["restore_run", "start_event", "Evaluator"])
+@pytest.mark.parametrize("place", ["restore_run", "start_event", "evaluate_test"])
 def test_any_exception_ends_with_error_document_and_summary(tfloop, monkeypatch, place: str) -> None:
     with monkeypatch.context() as patches:
         patches.setattr(f"tfloop_cli.commands.train.{place}", Mock(side_effect=KeyError("surprise")))

@@ -101,8 +101,8 @@ def test_undecodable_images_are_skipped(open_data, image_dataset, monkeypatch, i
 def test_second_run_decodes_no_image_but_the_first_invalid_one(open_data, image_dataset, monkeypatch) -> None:
     from tfloop_cli.engine.data.images.decoding import Decoder
 
-    decode, paths = Decoder.decode, []
-    monkeypatch.setattr(Decoder, "decode", lambda self, path: (paths.append(path), decode(self, path))[1])
+    decode, paths = Decoder._decode, []
+    monkeypatch.setattr(Decoder, "_decode", lambda self, path: (paths.append(path), decode(self, path))[1])
     data = open_data(image_dataset)
     first = [path for path in paths if path.endswith(("train/cat/0.png", "test/cat/0.png"))]
     assert len(first) == 4  # decoded, and decoded again for the reason that is shown

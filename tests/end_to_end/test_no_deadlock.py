@@ -95,10 +95,10 @@ def test_every_task_trains_on_few_cpus(tmp_path: Path, shell, cpus: int) -> None
     available = sorted(os.sched_getaffinity(0))[:cpus]
     if len(available) < cpus:
         pytest.skip(f"this machine has {len(available)} CPU")
-    (tmp_path / "code.py").write_text(USER_CODE)
+    (tmp_path / "user_code.py").write_text(USER_CODE)
     cases = [(*pair, precision) for pair in PAIRS for precision in PRECISIONS]
     runs = [
-        ["train", "--code", "code.py", "--quiet", "--name", f"run{number}"]
+        ["train", "--code", "user_code.py", "--quiet", "--name", f"run{number}"]
         + [part for setting in (dataset, f"task={task}", f"model={model}", f"precision={precision}", "epochs=1",
                                 "batch_size=10", *EVALUATION[precision]) for part in ("--set", setting)]
         for number, (dataset, task, model, precision) in enumerate(cases)
