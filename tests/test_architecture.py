@@ -99,8 +99,8 @@ ALLOWED: dict[str, list[str]] = {
         "errors", "config", "runs", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.training", "engine.loop", "engine.checkpoints",
     ],
-    "engine.array_evaluation": ["errors", "engine.data", "engine.evaluation", "engine.trained_run"],
     "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
+    "engine.array_evaluation": ["errors", "engine.data", "engine.evaluation", "engine.trained_run", "engine.inference"],
     "engine.exporting": [
         "errors", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data", "engine.models",
         "engine.tasks", "engine.trained_run",

@@ -135,6 +135,15 @@ def test_table_is_trained_from_a_mapping_and_predicted_from_rows() -> None:
     assert run.evaluate("t.csv")["mae"] > 0
 
 
+def test_path_of_data_needs_no_config() -> None:
+    Path("p.csv").write_text("a,b,price\n" + "".join(f"{n},{'xy'[n % 2]},{2.5 * n}\n" for n in range(40)))
+    with pytest.raises(TfloopError, match=r"p\.csv.*predict"):
+        tfloop.train("p.csv")
+    run = tfloop.train("p.csv", **HOW | {"epochs": 1, "dataset.target": "price"})
+    assert run.path.name.startswith("p-")
+    assert run.config["task"]["name"] == "regression"
+
+
 def test_process_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
     import tensorflow as tf

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfloop_cli.api.process import ApiConsole, in_this_process
 from tfloop_cli.api.run import Run
-from tfloop_cli.commands.shared import resolve
+from tfloop_cli.commands.shared import resolve, with_data
 from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.events import Event, RunEnded
 from tfloop_cli.runs import lookup
@@ -17,6 +17,7 @@ from tfloop_cli.signals import CODES
 from tfloop_cli.thresholds import parse_seconds
 
 if TYPE_CHECKING:
+    from tfloop_cli.config.data_paths import Layers
     from tfloop_cli.engine.data import Dataset
 
 Config = str | Path | Mapping[str, Any]
@@ -43,7 +44,7 @@ def train(
 
     Args:
         config: a config file, a built-in config such as "mnist.yaml", or a mapping with the keys of one; also several,
-            later ones take precedence.
+            later ones take precedence. Or the path of data, as for `tfloop train`.
         data: arrays in place of the config's dataset: name of a split -> (inputs, targets), see `from_arrays`; or a
             `Dataset`. Without `config`, one that suits them.
         output: the run folder; it must be empty or not exist. None: a new folder in `runs_dir`.
@@ -63,19 +64,20 @@ def train(
     with in_this_process(console, data) as dataset:
         from tfloop_cli.commands import train as command
 
-        configs, sets = _layers(config, dataset)
-        sets += [f"{key}={write(_plain(value))}" for key, value in changes.items()]
+        layers = _layers(config, dataset, changes)
         modules = [Path(file) for file in code]
-        chosen = resolve(console, configs, sets, [], modules, {}).config
+        chosen = resolve(console, layers.configs, layers.sets, [], modules, {}).config
         folder = Path(output) if output is not None else None
         named = lookup.require_run_or_free(folder, resume) if folder else None
-        prefix = lookup.prefix_of(chosen, [name for name in configs if name.endswith((".yaml", ".yml"))] or ["python"])
+        prefix = layers.name or lookup.prefix_of(
+            chosen, [name for name in layers.configs if name.endswith((".yaml", ".yml"))] or ["python"]
+        )
         last = LastEvents()
         how = TrainOptions(
             prefix, folder, named, None, parse_seconds(max_time), code=modules, consumers=(last,), ends_process=False
         )
         if resume:
-            chosen, how = lookup.select_run(chosen, how, configs, console.info, console.warn)
+            chosen, how = lookup.select_run(chosen, how, layers.configs, console.info, console.warn)
         exit_code = command.train(chosen, how, console)
     if exit_code in SIGNALS:  # everything is saved; what the program does at a signal is its own matter
         signal.raise_signal(SIGNALS[exit_code])
@@ -97,8 +99,8 @@ class LastEvents:
             self.run = event.run
 
 
-def _layers(config: Config | Sequence[Config], dataset: "Dataset | None") -> tuple[list[str], list[str]]:
-    """Returns config files and `--set` assignments."""
+def _layers(config: Config | Sequence[Config], dataset: "Dataset | None", changes: Mapping[str, Any]) -> "Layers":
+    """Returns config files and `--set` assignments; `changes` take precedence."""
     given = [config] if isinstance(config, str | Path | Mapping) else list(config)
     files = [str(one) for one in given if not isinstance(one, Mapping)]
     mappings = [dict(one) for one in given if isinstance(one, Mapping)]
@@ -106,7 +108,10 @@ def _layers(config: Config | Sequence[Config], dataset: "Dataset | None") -> tup
     if dataset is not None and not given:
         files = ["images.yaml" if getattr(dataset.spec.inputs, "is_image", False) else "tabular.yaml"]
     sets = [f"{key}={write(_plain(value))}" for one in mappings for key, value in one.items()]
-    return files, sets + ([f"dataset={json.dumps(IN_MEMORY)}"] if dataset is not None else [])
+    if dataset is not None:
+        sets.append(f"dataset={json.dumps(IN_MEMORY)}")
+    sets += [f"{key}={write(_plain(value))}" for key, value in changes.items()]
+    return with_data(files, [], None, None, sets)
 
 
 def _plain(value: Any) -> Any:
