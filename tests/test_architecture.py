@@ -119,7 +119,7 @@ ALLOWED: dict[str, list[str]] = {
     "report": ["errors", "files", "metric_modes", "runs", "terminal", "engine.evaluation_files"],
     "commands": [EVERYTHING_ABOVE],
     "api": [
-        "errors", "events", "signals", "thresholds", "files", "config", "runs", "terminal", "engine.data",
+        "errors", "events", "signals", "thresholds", "files", "config", "runs", "tracking", "terminal", "engine.data",
         "engine.trained_run", "commands",
     ],
     "command_line": ["errors", "terminal", "commands"],

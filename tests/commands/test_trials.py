@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
 from tfloop_cli.engine import learning_rate_test
+from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.learning_rate_test import Point, suggestion
 from tfloop_cli.terminal.curve import curve_lines
 
@@ -64,6 +65,23 @@ def test_dry_run_forecasts_the_run_and_keeps_nothing(run) -> None:
     assert 3 * 4 * 195 < forecast["checkpoint_bytes"] < 3 * 4 * 195 + 300
     assert forecast["disk_bytes"] == 3 * forecast["checkpoint_bytes"]
     assert forecast["seconds"] >= forecast["first_step_seconds"] + 23 * forecast["step_seconds"]
+
+
+def test_dry_run_forecasts_no_more_steps_than_max_steps(run) -> None:
+    code, out, err = run("train", "--dry-run", "--batch-size", "30", "--set", "max_steps=13", "--json")
+    forecast = json.loads(out)["forecast"]
+    assert (code, forecast["steps"], forecast["epochs"]) == (0, 12, 2)
+    assert "`max_steps: 13` allows 2 of 5 epochs" in err
+
+
+def test_batches_of_a_trial_are_one_pipeline(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Augmented batches come from tf.data: a pipeline for each step would be most of the time of a range test."""
+    first_steps, batches = [], Data.batches
+    monkeypatch.setattr(
+        Data, "batches", lambda data, first, last: (first_steps.append(first), batches(data, first, last))[1]
+    )
+    code, _, _ = run("lr-find", "--steps", "20", "--set", "augment=[flip]")
+    assert (code, first_steps) == (0, [0])
 
 
 def test_dry_run_in_words(run) -> None:

@@ -40,16 +40,15 @@ class Run:
 
     Args:
         path: the run folder.
+        code: Python files that register components which the model needs, if this program has not registered them.
 
     Attributes:
-        path: the run folder.
-        code: Python files that register components which the model needs, if this program has not registered them.
+        path, code: the arguments.
         trust_code: whether to run the copies of such files in the run folder.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.code: Sequence[Path] = ()
+    def __init__(self, path: str | Path, code: Sequence[Path] = ()) -> None:
+        self.path, self.code = Path(path), code
         self.trust_code = False
 
     def __repr__(self) -> str:

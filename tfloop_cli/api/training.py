@@ -15,6 +15,7 @@ from tfloop_cli.runs import lookup
 from tfloop_cli.runs.start import TrainOptions
 from tfloop_cli.signals import CODES
 from tfloop_cli.thresholds import parse_seconds
+from tfloop_cli.tracking.children import require_packages
 
 if TYPE_CHECKING:
     from tfloop_cli.config.data_paths import Layers
@@ -67,6 +68,7 @@ def train(
         layers = _layers(config, dataset, changes)
         modules = [Path(file) for file in code]
         chosen = resolve(console, layers.configs, layers.sets, [], modules, {}).config
+        require_packages(chosen.tracking)
         folder = Path(output) if output is not None else None
         named = lookup.require_run_or_free(folder, resume) if folder else None
         prefix = layers.name or lookup.prefix_of(
@@ -82,9 +84,7 @@ def train(
     if exit_code in SIGNALS:  # everything is saved; what the program does at a signal is its own matter
         signal.raise_signal(SIGNALS[exit_code])
     assert last.run is not None
-    run = Run(last.run)
-    run.code = modules
-    return run
+    return Run(last.run, modules)
 
 
 class LastEvents:

@@ -10,14 +10,15 @@ import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.data import Data, build_data
+from tfloop_cli.engine.data import BatchIterator, Data, build_data
 from tfloop_cli.engine.data.structures import named_values
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, build_task, decide_task
+from tfloop_cli.engine.training.executor import InnerLoop
 from tfloop_cli.engine.training.metric_sums import values_of
-from tfloop_cli.engine.training.setup import build_state, settle_splits
+from tfloop_cli.engine.training.setup import build_state, limit_epochs, settle_splits
 from tfloop_cli.errors import ExitCode, TfloopError
 
 
@@ -37,6 +38,7 @@ class Trial:
 
     def __post_init__(self) -> None:
         self._steps = TrainSteps(self.state, self.data, self.task, self.config)
+        self._loop: tuple[InnerLoop, BatchIterator] | None = None  # when the first step has been trained
         self._epoch = -1
 
     @classmethod
@@ -52,8 +54,8 @@ class Trial:
         data = build_data(config, warn, progress=progress)
         config = config.model_copy(update={"task": decide_task(config.task, data.spec, note)})
         task = build_task(config.task, data.spec)
-        config = settle_splits(task, data, config, note, warn)
-        state = build_state(task, data, config, config.epochs * data.steps_per_epoch, note)
+        config = limit_epochs(settle_splits(task, data, config, note, warn), data, (0, 0), note)
+        state = build_state(task, data, config, data.first_step(config.epochs), note)
         return cls(config, data, task, state)
 
     def run(self, count: int) -> float:
@@ -63,7 +65,8 @@ class Trial:
             TfloopError: a step made the loss or the state infinite or NaN (exit code 5).
         """
         started, step = time.perf_counter(), int(self.state.step)
-        inner_loop, batches = self._steps.start()
+        self._loop = self._loop or self._steps.start()
+        inner_loop, batches = self._loop
         epoch = step // self.data.steps_per_epoch
         if epoch != self._epoch:
             batches.set_epoch(epoch)
