@@ -21,6 +21,7 @@ ENGINE_COMMANDS = {
         "train",
         "evaluate",
         "predict",
+        "before_training",
         "final_evaluation",
         "inspect_data",
         "opening",

@@ -2,6 +2,7 @@
 
 import time
 
+from tfloop_cli.commands.before_training import warn_before_training
 from tfloop_cli.commands.final_evaluation import evaluate_test
 from tfloop_cli.commands.finished_run import show_result
 from tfloop_cli.commands.resumed_run import announce_resume
@@ -17,7 +18,6 @@ from tfloop_cli.engine.start_event import start_event
 from tfloop_cli.engine.tasks import build_task, decide_task, evaluated_metrics
 from tfloop_cli.engine.training.early_stopping import BestMetric, EarlyStopping
 from tfloop_cli.engine.training.setup import build_state, limit_epochs, settle_splits
-from tfloop_cli.engine.training.setup_warnings import warn_before_training
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded, Stopped, to_each
 from tfloop_cli.runs.lookup import choose_run
@@ -53,7 +53,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     state = build_state(task, data, config, steps, note)
     require_metrics(options.thresholds, evaluated_metrics(task), "test", data.splits)
     best_metric, early_stopping = BestMetric(task, config), EarlyStopping(task, config)
-    warn_before_training(config, data, task, warn)
+    warn_before_training(config, data, task, note, warn)
     train_steps = TrainSteps(state, data, task, config, warn, profiled=options.profile_steps > 0)
 
     run = open_run(config, options)

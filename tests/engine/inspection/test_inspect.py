@@ -296,6 +296,18 @@ def test_columns_that_alone_predict_the_class_are_found(inspected, tmp_path: Pat
     assert found[0].message == "column `copy` alone predicts the target: it removes 100.0% of the wrong classes"
 
 
+def test_training_prints_a_note_about_leaks(configure: Callable, tmp_path: Path) -> None:
+    from tfloop_cli.commands.before_training import warn_before_training
+
+    config = configure(dataset=write_table(tmp_path / "a.csv", LEAKS | NO_LEAKS | {"y": CLASSES}), test=0)
+    notes = list[str]()
+    warn_before_training(config, build_data(config), object(), notes.append, lambda line: None)  # type: ignore[arg-type]
+    assert notes == [
+        "leak: each of the columns `copy`, `number`, `missing` alone predicts the target; if new data does not have "
+        """it, leave it out: `--set dataset.ignore='["copy", "number", "missing"]'`"""
+    ]
+
+
 def test_columns_that_alone_predict_the_number_are_found(inspected, tmp_path: Path) -> None:
     prices = np.exp(random.normal(0, 2, 400)).round(4)  # a few far outliers
     columns = {

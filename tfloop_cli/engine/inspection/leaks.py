@@ -23,13 +23,19 @@ MIN_ERRORS = 5  # of a guess without the column; with fewer, chance decides
 THRESHOLD = 0.98  # of the errors that a leak removes
 
 
-def find_leaks(data: Data) -> list[Finding]:
-    """Returns a finding for each column of a table, or feature of a vector, that alone predicts the target."""
+def find_leaks(data: Data, rows: int = MAX_ROWS, columns: int = MAX_COLUMNS) -> list[Finding]:
+    """Returns a finding for each column of a table, or feature of a vector, that alone predicts the target.
+
+    Args:
+        data: of a run.
+        rows: how many are looked at.
+        columns: likewise, of the input.
+    """
     spec = data.spec
     several = is_several(spec.inputs) or is_several(spec.targets)
     if several or spec.vocabulary or len(spec.input_shape) != 1 or spec.classes > MAX_CLASSES:
         return []
-    found_inputs, found_targets = zip(*blocks(data, "train", MAX_ROWS), strict=True)
+    found_inputs, found_targets = zip(*blocks(data, "train", rows), strict=True)
     inputs, targets = np.concatenate(found_inputs), tf.concat(found_targets, axis=0)
     if spec.classes and (spec.one_hot or spec.target_shape in ((), (1,))):
         values = spec.labels_of(targets).numpy()
@@ -38,7 +44,7 @@ def find_leaks(data: Data) -> list[Finding]:
     else:
         return []
     found = []
-    for name, numbers in _columns(data, inputs):
+    for name, numbers in _columns(data, inputs, columns):
         removed = removed_errors(numbers, values)
         if removed >= THRESHOLD:
             what = "wrong classes" if spec.classes else "variance of the target"
@@ -47,13 +53,13 @@ def find_leaks(data: Data) -> list[Finding]:
     return found
 
 
-def _columns(data: Data, inputs: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def _columns(data: Data, inputs: np.ndarray, count: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yields a number per row for each column, or each feature of a vector without columns: float64 [rows].
 
-    Equal values of a column have equal numbers, and near ones near numbers.
+    Equal values of a column have equal numbers, and near ones near numbers. There are at most about `count` of them.
     """
     numbers: dict[str, np.ndarray] = {}
-    for one in data.spec.columns[:MAX_COLUMNS]:
+    for one in data.spec.columns[:count]:
         block = inputs[:, one.start : one.stop]
         if one.kind == "flags":  # each combination is far from the others: a category, or whether a value is missing
             values = FAR * np.unique(hash_rows([block]), return_inverse=True)[1]
@@ -61,7 +67,7 @@ def _columns(data: Data, inputs: np.ndarray) -> Iterator[tuple[str, np.ndarray]]
             values = block[:, 0].astype(np.float64)
         numbers[one.name] = numbers.get(one.name, 0) + values
     yield from numbers.items()
-    for feature in range(0 if data.spec.columns else min(inputs.shape[1], MAX_COLUMNS)):
+    for feature in range(0 if data.spec.columns else min(inputs.shape[1], count)):
         yield str(feature), inputs[:, feature].astype(np.float64)
 
 

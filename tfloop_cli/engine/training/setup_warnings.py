@@ -1,7 +1,7 @@
 """Warnings before training: settings, and properties of the data, that cannot have the effect that they are for."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,12 +12,6 @@ from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.tasks import Task
 
 MAX_NAMES = 5  # of classes in a line
-
-
-def warn_before_training(config: Config, data: Data, task: Task, warn: Callable[[str], None]) -> None:
-    """Prints one line for each thing that is off; see `setup_warnings`."""
-    for line in setup_warnings(config, data, task):
-        warn(line)
 
 
 def setup_warnings(config: Config, data: Data, task: Task) -> list[str]:
