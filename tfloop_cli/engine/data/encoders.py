@@ -2,13 +2,11 @@
 
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol, Self
 
 from tfloop_cli.errors import ExitCode, TfloopError
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -49,31 +47,47 @@ class Encoders(Protocol):
         ...
 
 
-def header(dataset: str, version: int) -> dict[str, Any]:
-    """Returns the keys that identify the encoders of a dataset in JSON."""
-    return {"format": version, "dataset": dataset}
+@dataclass(frozen=True)
+class EncodersAsJson:
+    """Base of encoders that are a dataclass of plain data.
 
-
-def read_encoders(
-    document: Mapping[str, Any], dataset: str, version: int, make: Callable[[dict[str, Any]], Made]
-) -> Made:
-    """Returns the encoders that a document of JSON describes.
-
-    Args:
-        document: as `Encoders.to_json` returns it, or read from a file.
-        dataset, version: those that were passed to `header`.
-        make: receives the document without its header; lists are tuples in it, as they were before.
-
-    Raises:
-        TfloopError: the document is not of this dataset and version, or damaged (exit code 6).
+    Attributes:
+        identity: the dataset, and the version of `to_json`.
     """
-    try:
-        values = _with_tuples(json.loads(json.dumps(document)))
-        if {key: values.pop(key) for key in header(dataset, version)} != header(dataset, version):
-            raise ValueError("they are of another version of tfloop or of another dataset")
-        return make(values)
-    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, zlib.error) as error:
-        raise TfloopError(f"the encoders of the run cannot be used: {error}", code=ExitCode.CHECKPOINT) from error
+
+    identity: ClassVar[tuple[str, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the encoders as an object of JSON."""
+        return self._header() | asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Returns the encoders that a document describes.
+
+        Args:
+            document: as `to_json` returns it, or read from a file.
+
+        Raises:
+            TfloopError: it is not of this dataset and version, or damaged (exit code 6).
+        """
+        try:
+            values = _with_tuples(json.loads(json.dumps(document)))
+            if {key: values.pop(key) for key in cls._header()} != cls._header():
+                raise ValueError("they are of another version of tfloop or of another dataset")
+            return cls._of(values)
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, zlib.error) as error:
+            raise TfloopError(f"the encoders of the run cannot be used: {error}", code=ExitCode.CHECKPOINT) from error
+
+    @classmethod
+    def _header(cls) -> dict[str, Any]:
+        dataset, version = cls.identity
+        return {"format": version, "dataset": dataset}
+
+    @classmethod
+    def _of(cls, values: dict[str, Any]) -> Self:
+        """Returns the encoders of the values in JSON; lists are tuples in them, as they were before."""
+        return cls(**values)
 
 
 def _with_tuples(value: Any) -> Any:

@@ -1,17 +1,15 @@
 """How the images of a run are encoded, and what was decided and found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self, get_args
 
-from tfloop_cli.engine.data.encoders import header, read_encoders
+from tfloop_cli.engine.data.encoders import EncodersAsJson
 from tfloop_cli.engine.data.images.decoding import Background, Fit
-
-IDENTITY = "images", 1  # the dataset, and the version of `ImageEncoders.to_json`
 
 
 @dataclass(frozen=True)
-class ImageEncoders:
+class ImageEncoders(EncodersAsJson):
     """What is needed to decode other images alike.
 
     Attributes:
@@ -23,25 +21,13 @@ class ImageEncoders:
         notes: what was decided for the user, and what was found in the folder, one sentence each.
     """
 
+    identity = ("images", 1)
     shape: tuple[int, int, int]
     fit: Fit
     background: Background
     max16: int
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns all that is needed to decode other images alike, as an object of JSON."""
-        return header(*IDENTITY) | asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Returns the encoders of a document that `to_json` wrote.
-
-        Raises:
-            TfloopError: the document is damaged (exit code 6).
-        """
-        return read_encoders(document, *IDENTITY, cls._of)
 
     @classmethod
     def _of(cls, values: dict[str, Any]) -> Self:

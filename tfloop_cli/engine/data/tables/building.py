@@ -1,7 +1,8 @@
 """Builds the splits of a table: reads files, fits the encoders to the training split, encodes all splits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +19,11 @@ from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, raw_values
+from tfloop_cli.engine.data.texts.encoders import TextEncoders
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
+Fitted = TypeVar("Fitted", TableEncoders, TextEncoders)
+Files, Made = TypeVar("Files"), TypeVar("Made")
 Kept = dict[str, np.ndarray]  # columns that examples are held out by: name -> values [rows], see `raw_values`
 
 
@@ -60,14 +64,37 @@ def build_splits(
         TfloopError: a file cannot be read, a column does not exist, or the first invalid row if such rows are not
             skipped (exit code 4).
     """
+    everything = list(files)
+    return each_split(
+        files,
+        encoders,
+        lambda names: _fit(names, options, rules, everything),
+        lambda split, names, encoders: _encode(split, names, options, encoders, rules, everything),
+    )
+
+
+def each_split(
+    files: Mapping[str, Files],
+    encoders: Fitted | None,
+    fit: Callable[[Files], tuple[Fitted, Made, Kept]],
+    encode: Callable[[str, Files, Fitted], tuple[Made, Kept, Sequence[str]]],
+) -> tuple[Fitted, dict[str, Made], dict[str, Kept]]:
+    """Fits encoders to the first split, unless there are some, and encodes the others; see `build_splits`.
+
+    Args:
+        files: name of a split -> its files.
+        encoders: of an earlier run, or None.
+        fit: returns the encoders, the arrays and the columns of the first split.
+        encode: returns the arrays and the columns of another split, and notes for the encoders.
+    """
     skips_invalid_examples()  # declares that skipping is supported
-    splits: dict[str, Arrays] = {}
+    splits: dict[str, Made] = {}
     columns: dict[str, Kept] = {}
     for split, names in files.items():
         if encoders is None:
-            encoders, splits[split], columns[split] = _fit(names, options, rules, list(files))
+            encoders, splits[split], columns[split] = fit(names)
         else:
-            splits[split], columns[split], notes = _encode(split, names, options, encoders, rules, list(files))
+            splits[split], columns[split], notes = encode(split, names, encoders)
             encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *notes])))
     assert encoders is not None
     return encoders, splits, columns

@@ -1,12 +1,11 @@
 """Everything that is needed to encode other rows of a table as those of the training split. It is data: JSON."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
-from tfloop_cli.engine.data.encoders import Column, header, read_encoders
+from tfloop_cli.engine.data.encoders import Column, EncodersAsJson
 
-IDENTITY = "table", 1  # the dataset, and the version of `TableEncoders.to_json`
 MAX_ONE_HOT = 12  # levels of a category; one with more is one column of ids
 UNKNOWN = 0  # the id of categories that training has not, or only once
 
@@ -129,7 +128,7 @@ class TargetEncoder:
 
 
 @dataclass(frozen=True)
-class TableEncoders:
+class TableEncoders(EncodersAsJson):
     """The encoders of a table.
 
     Attributes:
@@ -141,6 +140,7 @@ class TableEncoders:
         notes: what was decided for the whole table.
     """
 
+    identity = ("table", 1)
     columns: tuple[ColumnEncoder, ...]
     target: TargetEncoder
     missing_values: tuple[str, ...]
@@ -176,21 +176,8 @@ class TableEncoders:
             rows.append({"name": column.name, "type": column.kind, **counts, "use": use})
         return rows
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the encoders as an object of JSON."""
-        return header(*IDENTITY) | asdict(self)
-
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "TableEncoders":
-        """Returns the argument of `to_json`.
-
-        Raises:
-            TfloopError: it is no such object, or of another version of tfloop (exit code 6).
-        """
-        return read_encoders(document, *IDENTITY, cls._of)
-
-    @classmethod
-    def _of(cls, values: dict[str, Any]) -> "TableEncoders":
+    def _of(cls, values: dict[str, Any]) -> Self:
         columns = tuple(
             ColumnEncoder(**one | {"scales": tuple(Scale(**scale) for scale in one["scales"])})
             for one in values.pop("columns")

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached, open_cached
 from tfloop_cli.engine.data.tables.building import Arrays, Kept
-from tfloop_cli.engine.data.tables.encoders import IDENTITY
+from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import STDIN, find_files
 
 MIN_BYTES = 16 * 2**20  # smaller files are read again: that takes less than a second
@@ -36,7 +36,7 @@ class TableCache:
         self.enabled = sum(stat.st_size for _, stat in status) >= MIN_BYTES
         identity = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in status]
         splits = [(split, len(names)) for split, names in found.items()]
-        key = (VERSION, IDENTITY, pa.__version__, np.__version__, identity, splits, options)
+        key = (VERSION, TableEncoders.identity, pa.__version__, np.__version__, identity, splits, options)
         self._key = hashlib.sha256(repr(key).encode()).hexdigest()
 
     def load(self) -> Cached | None:

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
-from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
-from tfloop_cli.engine.data.tables.building import Kept, kept_columns
+from tfloop_cli.engine.data.tables.building import Kept, each_split, kept_columns
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.describing import is_cheap
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
@@ -58,16 +57,12 @@ def build_texts(
         TfloopError: a file cannot be read, a column does not exist, or the first invalid example if such examples are
             not skipped (exit code 4).
     """
-    skips_invalid_examples()  # declares that skipping is supported
-    splits: dict[str, Arrays] = {}
-    columns: dict[str, Kept] = {}
-    for split, names in files.items():
-        if encoders is None:
-            encoders, splits[split], columns[split] = _fit(names, options, rules, list(files))
-        else:
-            splits[split], columns[split] = _encode(split, names, options, encoders, rules)
-    assert encoders is not None
-    return encoders, splits, columns
+    return each_split(
+        files,
+        encoders,
+        lambda names: _fit(names, options, rules, list(files)),
+        lambda split, names, encoders: _encode(split, names, options, encoders, rules),
+    )
 
 
 def _fit(
@@ -98,10 +93,10 @@ def _fit(
 
 def _encode(
     split: str, names: Sequence[str], options: TextOptions, encoders: TextEncoders, rules: SplitRules
-) -> tuple[Arrays, Kept]:
-    """Reads a split and encodes it as the training split."""
+) -> tuple[Arrays, Kept, Sequence[str]]:
+    """Reads a split and encodes it as the training split; there are no notes about it."""
     rows, values = _usable_rows(split, names, options, encoders)
-    return _arrays(encoders.encode(texts_of(rows, encoders.text)), values), kept_columns(rows, rules)
+    return _arrays(encoders.encode(texts_of(rows, encoders.text)), values), kept_columns(rows, rules), ()
 
 
 def _usable_rows(

@@ -4,26 +4,25 @@ import base64
 import functools
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import compress
 from typing import Any, Literal, Self
 
 import numpy as np
 
-from tfloop_cli.engine.data.encoders import header, read_encoders
+from tfloop_cli.engine.data.encoders import EncodersAsJson
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.text_source import FIRST_WORD, Arrays
 from tfloop_cli.engine.data.texts import ngrams
 from tfloop_cli.engine.data.texts.tokens import has_script_without_spaces, most_frequent, token_ids, tokens_of
 
-IDENTITY = "text", 100 * ngrams.FORMAT + 2  # the dataset, and the version of features and of `TextEncoders.to_json`
 MAX_WEIGHTS = 2**24  # of a linear layer on n-grams: n-grams times classes
 MIN_NGRAMS = 2**14  # are kept for any number of classes
 Features = Literal["ngrams", "ids"]
 
 
 @dataclass(frozen=True)
-class TextEncoders:
+class TextEncoders(EncodersAsJson):
     """How texts become numbers.
 
     Attributes:
@@ -39,6 +38,7 @@ class TextEncoders:
         notes: what was decided for the user.
     """
 
+    identity = ("text", 100 * ngrams.FORMAT + 2)  # the format of features too
     features: Features
     text: str
     target: TargetEncoder
@@ -161,19 +161,6 @@ class TextEncoders:
         use = f"ids of {len(self.words):,} words" if self.features == "ids" else f"{self.vocabulary - 1:,} n-grams"
         facts = {"type": "text", "missing": None, "distinct": None, "use": use}
         return [*self.target.overview(), {"name": self.text, **facts}]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the encoders as an object of JSON."""
-        return header(*IDENTITY) | asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Returns the argument of `to_json`.
-
-        Raises:
-            TfloopError: it is no such object, or of another version of tfloop (exit code 6).
-        """
-        return read_encoders(document, *IDENTITY, cls._of)
 
     @classmethod
     def _of(cls, values: dict[str, Any]) -> Self:
