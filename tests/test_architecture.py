@@ -17,6 +17,7 @@ ENGINE_COMMANDS = {
     f"commands/{name}.py"
     for name in (
         "column_importance",
+        "report_data",
         "report_at_end",
         "train",
         "evaluate",
