@@ -438,7 +438,7 @@ def test_other_data_is_shown_in_place_of_the_test_split(table_run, report, tmp_p
 def test_wrong_other_data_is_one_error(table_run, report, tmp_path) -> None:
     (tmp_path / "other.csv").write_text("size,label\n1,blue\n")
     for data, code, message in (
-        ("nothing.csv", 4, "error: nothing.csv does not exist"),
+        ("nothing.csv", 4, "nothing.csv: this file does not exist"),
         ("other.csv", 4, "other.csv: split `data`: there is no column `kind`"),
     ):
         found, _, err = report(table_run, "--data", data)

@@ -1,12 +1,12 @@
 """`tfloop report`: one HTML page about a run, or about several beside each other."""
 
-import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.config.data_paths import paths_of
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_file, write_atomic
 from tfloop_cli.report import page, plots
 from tfloop_cli.report.blocks import Omitted
@@ -53,8 +53,8 @@ def read_runs(names: Sequence[str], runs_dir: Path, options: Options) -> list[Re
         raise TfloopError("`--png` is for one run", hint="write one report per run")
     if options.data and len(records) > 1:
         raise TfloopError("`--data` is for one run", hint="write one report per run")
-    if options.data and not (options.data.exists() or glob.has_magic(str(options.data))):
-        raise TfloopError(f"{options.data} does not exist", code=ExitCode.DATA)
+    if options.data:
+        paths_of(str(options.data))
     if options.png:
         plots.figure_class()
     runs = [ReportedRun.read(record) for record in records]
