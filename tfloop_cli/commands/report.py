@@ -12,7 +12,7 @@ from tfloop_cli.report import page, plots
 from tfloop_cli.report.blocks import Omitted
 from tfloop_cli.report.importance import PART, Importance, why_unknown
 from tfloop_cli.report.reading import ReportedRun
-from tfloop_cli.runs.documents import SCHEMA, Document
+from tfloop_cli.runs.documents import Document
 from tfloop_cli.runs.records import find_record
 from tfloop_cli.terminal.console import Console
 
@@ -41,16 +41,14 @@ def read_runs(names: Sequence[str], runs_dir: Path, options: Options) -> list[Re
     """Returns the runs, after checking that the report can be written.
 
     Raises:
-        TfloopError: there is no such run, another version has written it, `--png` or `--data` is used with several
-            runs, `--png` without matplotlib, or the output is a file that is no report (exit code 2); there is no such
+        TfloopError: there is no such run, another version has written it, `--data` is used with several runs, `--png`
+            without matplotlib, or the output is a file that is no report (exit code 2); there is no such
             data (exit code 4).
     """
     records = [find_record(name, runs_dir) for name in names]
     for record in records:
         if record.status.startswith("schema"):
             raise TfloopError(f"{record.run}: {record.problem}", hint="use the version of tfloop that has written it")
-    if options.png and len(records) > 1:
-        raise TfloopError("`--png` is for one run", hint="write one report per run")
     if options.data and len(records) > 1:
         raise TfloopError("`--data` is for one run", hint="write one report per run")
     if options.data:
@@ -111,7 +109,9 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
     """
     path = target(runs, options)
     made = page.one_run(runs[0], importance) if len(runs) == 1 else page.several_runs(runs)
-    images = plots.plots(runs[0]) if options.png else {}
+    images = {}
+    if options.png:
+        images = plots.plots(runs[0]) if len(runs) == 1 else plots.plots_of_several(runs)
     files = {path.with_name(f"{path.stem}-{name}.png"): content for name, content in images.items()}
     with disk_errors(path):
         for file, content in files.items():
@@ -119,7 +119,6 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
         write_atomic(path, made.html)
     return {
         "event": "report",
-        "schema": SCHEMA,
         "file": str(path),
         "bytes": len(made.html),
         "runs": [str(run.record.run) for run in runs],

@@ -14,10 +14,9 @@ from typing import Any, BinaryIO
 
 from tfloop_cli.config.yaml_positions import MAX_BYTES, Source, YamlError, parse
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.files import disk_errors, read_file, utc
+from tfloop_cli.files import SCHEMA, disk_errors, read_file, utc
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint, reason_of
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.folder import REMOVED, RunFolder
 from tfloop_cli.runs.locking import is_locked
 from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
