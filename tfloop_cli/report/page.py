@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from tfloop_cli import __version__
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Text
+from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.comparison import comparison_sections
 from tfloop_cli.report.facts import fact_sections
 from tfloop_cli.report.importance import PART, REPEATS, Importance
@@ -74,16 +74,19 @@ def _importance(importance: Importance | Omitted, run: ReportedRun) -> Section |
     if isinstance(importance, Omitted):
         return importance
     shown = dict(list(importance.columns.items())[:MAX_BARS])
+    count, error = f"{importance.examples:,} kept examples", importance.error
     text = Text(
-        f"How much the {importance.error} of {importance.examples} examples of {run.shown} grows if the values of one "
-        "column are exchanged between them (permutation importance). "
-        f"Lines are standard deviations over {REPEATS} repetitions. "
+        f"How much the {error} grows if the values of one column are exchanged between examples (permutation "
+        f"importance), on {count}, which stand for the {number(run.metrics.get('examples'))} of {run.shown}. "
+        f"Lines are standard deviations over {REPEATS} repetitions: a bar shorter than its line is noise. "
         "Columns with the same information share their importance."
     )
     more = len(importance.columns) - len(shown)
     rest = [Text(f"{more} less important columns are not shown.", "note")] if more else []
     figure = Figure("", charts.bars(shown, importance.error))
-    return Section("importance", PART, [text, Figures([figure]), *rest])
+    rows = [(name, f"{mean:.4g}", f"{deviation:.2g}") for name, (mean, deviation) in shown.items()]
+    table = Table(("column", f"increase of the {error} ({count})", "standard deviation"), rows, "importance of columns")
+    return Section("importance", PART, [text, Figures([figure]), table, *rest])
 
 
 def _facts(record: RunRecord) -> list[str]:
