@@ -37,7 +37,10 @@ LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and m
     *(f"engine/exporting/{name}_file.py" for name in ("litert", "onnx", "openvino")),  # optional packages
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
 }  # fmt: skip
-NUMPY_ALONE = {f"{NAME}.engine.evaluation_files"}  # modules of the engine that reports import
+NUMPY_ALONE = {
+    f"{NAME}.engine.evaluation_files",
+    f"{NAME}.engine.determination",
+}  # modules of the engine that reports import
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 60, 4
 
 EVERYTHING_ABOVE = "*"
@@ -75,10 +78,11 @@ ALLOWED: dict[str, list[str]] = {
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],
     "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.kernels", "engine.schedules"],
     "engine.arrays": [],
+    "engine.determination": [],
     "engine.snapshot": ["errors", "engine.arrays"],
     "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers", "engine.snapshot"],
     "engine.traced_state": ["user_code"],
-    "engine.tasks": ["errors", "registry", "engine.data", "engine.state"],
+    "engine.tasks": ["errors", "registry", "engine.data", "engine.determination", "engine.state"],
     "engine.evaluation_files": ["files"],
     "engine.kept_outputs": ["engine.data", "engine.state", "engine.tasks", "engine.evaluation_files"],
     "engine.graph_failures": ["user_code", "engine.state", "engine.tasks"],
@@ -104,8 +108,8 @@ ALLOWED: dict[str, list[str]] = {
     "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
     "engine.array_evaluation": ["errors", "engine.data", "engine.evaluation", "engine.trained_run", "engine.inference"],
     "engine.exporting": [
-        "errors", "export_formats", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data",
-        "engine.models", "engine.tasks", "engine.trained_run",
+        "errors", "export_formats", "files", "runs", "engine.determination", "engine.evaluation_files",
+        "engine.kernels", "engine.data", "engine.models", "engine.tasks", "engine.trained_run",
     ],
     "engine.trial": [
         "errors", "config", "engine.runtime", "engine.data", "engine.evaluation", "engine.loop", "engine.state",
@@ -118,7 +122,9 @@ ALLOWED: dict[str, list[str]] = {
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],
     "engine.inspection": ["errors", "data_summary", "config", "engine.data"],
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
-    "report": ["errors", "files", "metric_modes", "runs", "terminal", "engine.evaluation_files"],
+    "report": [
+        "errors", "files", "metric_modes", "runs", "terminal", "engine.determination", "engine.evaluation_files",
+    ],
     "commands": [EVERYTHING_ABOVE],
     "api": [
         "errors", "events", "signals", "thresholds", "export_formats", "files", "config", "runs", "tracking",

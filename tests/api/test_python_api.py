@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def test_run_is_loaded_by_path_name_and_last(run: Run) -> None:
     assert [one.metrics for one in loaded] == [run.metrics] * 3
     with pytest.raises(TfloopError, match="no such run"):
         tfloop.load("nothing")
+
+
+def test_last_run_is_not_one_without_a_checkpoint(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    newer = write_run(Path("runs/newer"), meta={"started": "2999-01-01T00:00:00.000000+00:00"})
+    try:
+        assert tfloop.load("last").path == run.path
+        assert f"warning: runs/newer has no checkpoint yet: `last` is {run.path}" in capfd.readouterr().err
+    finally:
+        shutil.rmtree(newer)
 
 
 def test_predictions_are_those_of_the_model(run: Run) -> None:

@@ -287,6 +287,21 @@ def test_file_that_predicts_something_else_is_not_written(call, tmp_path: Path, 
     assert call("--format", "keras", "--max-drop", "1", "--quiet")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("expected", "found", "kept"), [(7.0, 7.000001, True), (7.0, 7.1, False), (7.0, np.nan, False)]
+)
+def test_constant_target_is_compared_with_the_run(expected: float, found: float, kept: bool) -> None:
+    """Its R2 is 0 for the run and for any file: it shows nothing."""
+    of_run, known = np.full((5, 1), expected), np.full((5, 1), 7.5)
+    given = {"inputs": np.zeros((5, 2), np.float32)}
+    made = comparison.compare(
+        of_run, ExportExamples(given["inputs"], known, "the test"), given,
+        lambda one: np.full((len(one["inputs"]), 1), found), "prediction",
+    )  # fmt: skip
+    assert made.run_metric == 0
+    assert (made.drop <= 0.005) == kept
+
+
 def test_not_finite_output_is_not_written(call, tmp_path: Path, monkeypatch) -> None:
     def load(path: Path) -> Callable:
         return lambda inputs: np.full([len(inputs["inputs"]), 3], np.nan)

@@ -26,13 +26,14 @@ def load(run: str | Path, *, runs_dir: str | Path = "runs") -> "Run":
     """Returns a run; TensorFlow is loaded only when the model is used.
 
     Args:
-        run: a run folder, the name of a run in `runs_dir`, or "last".
+        run: a run folder, the name of a run in `runs_dir`, or "last": the newest that has a checkpoint. A warning is
+            printed if there is a newer one.
         runs_dir: the parent folder of all runs.
 
     Raises:
         TfloopError: there is no such run.
     """
-    found = folder.find(str(run), Path(runs_dir))
+    found = folder.find(str(run), Path(runs_dir), ApiConsole(progress=False).warn)
     return Run(run_of(found).path if is_checkpoint(found) else found)
 
 
