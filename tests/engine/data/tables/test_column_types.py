@@ -37,6 +37,9 @@ def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndar
         ([" 1", "+2.5e3", ".5"], [1, 2500, 0.5]),
         (["1", "2", "NA"] * 10 + ["unknown"], [1, 2, np.nan] * 10 + [np.nan]),
         ([*map(str, range(96)), "a", "b", "a", "c", "d"], [*range(96), *[np.nan] * 5]),
+        ([*map(str, range(960, 1000)), "1,000", "1,234.5"], [*range(960, 1000), 1000, 1234.5]),
+        ([*(f"${n}" for n in range(30)), "free"], [*range(30), np.nan]),
+        ([*map(str, range(80)), *(f"[{n}]" for n in range(20))], [*range(80), *[np.nan] * 20]),
     ],
 )
 def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> None:
@@ -181,6 +184,15 @@ def test_number_with_few_values_is_a_category_too() -> None:
 def test_dates_have_one_form(values: list[str], form: str | None) -> None:
     encoder, _ = fit(values)
     assert (encoder.form, encoder.kind) == ((form, "date") if form else ("", "category"))
+
+
+def test_words_among_dates_are_missing() -> None:
+    encoder, out = fit([*(f"{n % 28 + 1}/{n % 12 + 1}/2020" for n in range(60)), "31/12/20", "unknown", "30/2/2020"])
+    assert (encoder.kind, encoder.form, encoder.missing) == ("date", "day/month/year", 2)
+    assert encoder.note == (
+        "dates are written day/month/year; 2 value(s) that are no dates count as missing: `unknown`, `30/2/2020`"
+    )
+    assert out[:, -1].tolist() == [*[0] * 61, 1, 1]
 
 
 def test_dates_become_their_parts() -> None:
