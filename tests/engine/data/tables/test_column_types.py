@@ -157,6 +157,9 @@ def test_case_spaces_and_notation_make_no_new_categories() -> None:
     assert encoder.levels == ("1", "no", "yes")
     assert out.argmax(axis=1).tolist() == [2, 2, 2, 1, 0, 0]
     assert encode_others([1, 1.0], encoder)[0].tolist() == [[1, 0, 0], [1, 0, 0]]  # another file has numbers only
+    # What only looks like a number is not changed, nor are numbers that float64 does not tell apart.
+    codes = ["e-90", "e5", "+", "1e999", "2e999", "12345678901234567890", "12345678901234567891"]
+    assert set(fit([*codes, "x"])[0].levels) == {*codes, "x"}
     exact, _ = fit(["yes", "Yes ", " YES", "no", "1", "1.0"], settings=Settings(("NA",), True, "."))
     assert len(exact.levels) == 6
 
