@@ -17,6 +17,7 @@ ENGINE_COMMANDS = {
     f"commands/{name}.py"
     for name in (
         "column_importance",
+        "report_data",
         "report_at_end",
         "train",
         "evaluate",
@@ -48,6 +49,7 @@ ALLOWED: dict[str, list[str]] = {
     "hardware": [],
     "signals": ["errors", "events"],
     "watchdog": ["events"],
+    "export_formats": ["errors"],
     "metric_modes": [],
     "thresholds": ["errors"],
     "files": ["errors"],
@@ -102,8 +104,8 @@ ALLOWED: dict[str, list[str]] = {
     "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
     "engine.array_evaluation": ["errors", "engine.data", "engine.evaluation", "engine.trained_run", "engine.inference"],
     "engine.exporting": [
-        "errors", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data", "engine.models",
-        "engine.tasks", "engine.trained_run",
+        "errors", "export_formats", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data",
+        "engine.models", "engine.tasks", "engine.trained_run",
     ],
     "engine.trial": [
         "errors", "config", "engine.runtime", "engine.data", "engine.evaluation", "engine.loop", "engine.state",
@@ -119,8 +121,8 @@ ALLOWED: dict[str, list[str]] = {
     "report": ["errors", "files", "metric_modes", "runs", "terminal", "engine.evaluation_files"],
     "commands": [EVERYTHING_ABOVE],
     "api": [
-        "errors", "events", "signals", "thresholds", "files", "config", "runs", "tracking", "terminal", "engine.data",
-        "engine.trained_run", "commands",
+        "errors", "events", "signals", "thresholds", "export_formats", "files", "config", "runs", "tracking",
+        "terminal", "engine.data", "engine.trained_run", "commands",
     ],
     "command_line": ["errors", "terminal", "commands"],
     "cli": ["errors", "terminal", "commands", "command_line"],

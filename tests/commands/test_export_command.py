@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from typer.testing import CliRunner
 
+from tfloop_cli import export_formats
 from tfloop_cli.cli import app
 from tfloop_cli.engine.data import from_arrays
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, Scale
@@ -309,26 +310,50 @@ def test_converter_that_fails(call, tmp_path: Path, monkeypatch) -> None:
 
 
 def test_missing_package_is_one_line(call, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "openvino" else True)
+    monkeypatch.setattr(export_formats, "find_spec", lambda name: None if name == "openvino" else True)
     code, _, err = call("--format", "openvino")
     assert code == 2
     assert "`--format openvino` needs openvino\n  run `pip install 'tfloop[export-openvino]'`" in err
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--format", "caffe"), "there is no format `caffe`\n  use one of keras, "),
-        (("--format", "keras", "--quantize", "int8"), "`--quantize` is for LiteRT"),
-        (("--format", "keras", "--split", "test", "--data", "x"), "exclude each other"),
-        (("--format", "keras", "--split", "holdout"), "there is no split `holdout`"),
-    ],
+WRONG_OPTIONS = (
+    (("--format", "caffe"), 2, "there is no format `caffe`\n  use one of keras, "),
+    (("--format", "litert", "--quantize", "int4"), 2, "`--quantize int4` does not exist\n  use float16 or int8"),
+    (("--format", "keras", "--quantize", "int8"), 2, "`--quantize` is for LiteRT"),
+    (("--format", "keras", "--split", "test", "--data", "x"), 2, "exclude each other"),
+    (("--format", "keras", "--data", "x.csv"), 4, "x.csv: this file does not exist"),
+    (("--format", "keras", "--output", "small.yaml"), 2, "small.yaml exists, and is no folder"),
+    (
+        ("--format", "onnx"),
+        2,
+        "`--format onnx` needs onnx, onnxruntime, tf2onnx\n  run `pip install 'tfloop[export-onnx]'`",
+    ),
 )
-def test_wrong_options(call, arguments: tuple[str, ...], message: str) -> None:
-    code, _, err = call(*arguments)
-    assert code == 2
-    assert message in err
+
+
+def test_wrong_options_load_no_tensorflow(finished, shell) -> None:
+    script = (
+        "import json, sys; from typer.testing import CliRunner; from tfloop_cli import export_formats\n"
+        "from tfloop_cli.cli import app\n"
+        "export_formats.find_spec = lambda name: None if 'onnx' in name else True\n"
+        "for arguments in json.load(sys.stdin):\n"
+        f"    result = CliRunner().invoke(app, ['export', {str(finished.folder)!r}, *arguments])\n"
+        "    print(json.dumps([result.exit_code, result.stderr]))\n"
+        "assert not {'tensorflow', 'keras', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=json.dumps([one for one, _, _ in WRONG_OPTIONS]), cwd=finished.cwd,
+        env=shell.environment(), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    for (arguments, code, message), line in zip(WRONG_OPTIONS, done.stdout.splitlines(), strict=True):
+        found, err = json.loads(line)
+        assert (found, message in err) == (code, True), (arguments, err)
+
+
+def test_split_that_does_not_exist(call) -> None:
+    code, _, err = call("--format", "keras", "--split", "holdout")
+    assert (code, "there is no split `holdout`" in err) == (2, True)
 
 
 def test_what_is_no_exported_model_is_not_replaced(call, tmp_path: Path) -> None:
@@ -345,7 +370,7 @@ def test_output_that_is_a_file(call, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     code, _, err = call("--format", "keras")
     assert code == 2
-    assert "out: " in err
+    assert "out exists, and is no folder" in err
 
 
 def test_examples_that_the_run_does_not_have_are_random(runs, tmp_path: Path, monkeypatch) -> None:

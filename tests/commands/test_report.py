@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -400,3 +401,47 @@ def test_table_with_importance_at_the_end_of_training(machine, tmp_path, monkeyp
         for one in described
     )
     assert "useless" in page.row("example", "true", "predicted", "loss")
+
+
+# Other data
+
+
+@pytest.fixture
+def table_run(tiny_runs, tmp_path) -> Path:
+    """A run that keeps nothing of its test split; `new.csv` has some of its rows."""
+    folder = Path(shutil.copytree(tiny_runs("table"), tmp_path / "run"))
+    shutil.rmtree(folder / "evaluation")
+    lines = (tiny_runs.cwd / "table.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "new.csv").write_text("".join(lines[:80]))
+    return folder
+
+
+def test_other_data_is_shown_in_place_of_the_test_split(table_run, report, tmp_path) -> None:
+    code, out, err = report(table_run, "--data", "new.csv", "--json", "--quiet")
+    assert code == 0, err
+    (document,) = map(json.loads, out.splitlines())
+    file = table_run / "report-new.html"
+    assert (document["data"], document["file"], document["omitted"]) == ("new.csv", str(file), [])
+    page = Page(file)
+    assert {"classes", "confusion", "calibration", "roc", "mistakes", "importance"} <= set(page.sections)
+    assert "those of new.csv (79 examples, fingerprint " in page.text
+    evaluated = CliRunner().invoke(app, ["evaluate", str(table_run), "--data", "new.csv", "--json"]).stdout
+    metrics = json.loads(evaluated.splitlines()[-1])["metrics"]
+    assert page.row("new.csv (data)")[1:] == [f"{metrics['loss']:.4f}", f"{metrics['accuracy']:.4f}", "79"]
+    assert page.text.count("95%: ") == 2
+    assert not (table_run / "evaluation").exists()
+    (tmp_path / "new.csv").rename(tmp_path / "moved.csv")
+    assert report(table_run, "--data", "moved.csv", "-o", "again.html")[0] == 0
+    assert (tmp_path / "again.html").read_bytes() == page.bytes.replace(b"new.csv", b"moved.csv")
+
+
+def test_wrong_other_data_is_one_error(table_run, report, tmp_path) -> None:
+    (tmp_path / "other.csv").write_text("size,label\n1,blue\n")
+    for data, code, message in (
+        ("nothing.csv", 4, "nothing.csv: this file does not exist"),
+        ("other.csv", 4, "other.csv: split `data`: there is no column `kind`"),
+    ):
+        found, _, err = report(table_run, "--data", data)
+        assert (found, message in err, "Traceback" in err) == (code, True, False), err
+    assert report(table_run, table_run, "--data", "new.csv")[0] == 2
+    assert not list(table_run.glob("*.html"))

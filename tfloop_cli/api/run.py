@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfloop_cli.api.process import ApiConsole, in_this_process
 from tfloop_cli.errors import TfloopError
+from tfloop_cli.export_formats import check_formats
 from tfloop_cli.files import read_json
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint
@@ -199,6 +200,7 @@ class Run:
         Raises:
             TfloopError: a package is missing, the model cannot be converted, or a metric drops too much.
         """
+        check_formats(formats, quantize)
         console, trained = ApiConsole(progress), self._trained
         with in_this_process(console):
             from tfloop_cli.engine.exporting.export import Listener, export

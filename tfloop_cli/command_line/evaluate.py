@@ -46,13 +46,15 @@ def evaluate(
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
         from tfloop_cli.ci import report_for
-        from tfloop_cli.config.data_paths import DATA
+        from tfloop_cli.config.data_paths import DATA, paths_of
         from tfloop_cli.runs import folder
         from tfloop_cli.runs.baseline import tolerances
         from tfloop_cli.thresholds import parse_thresholds
 
         thresholds = parse_thresholds(fail_under, fail_over)
         thresholds += tolerances(baseline, tolerance, DATA if data else split, runs_dir)
+        if data:
+            paths_of(str(data))
         path = folder.find(run, runs_dir, console.warn)
         with report_for("tfloop evaluate", thresholds, junit, summary, github_summary) as report:
             with loading_tensorflow(console, offline, verbose):

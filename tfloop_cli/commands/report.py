@@ -1,9 +1,11 @@
 """`tfloop report`: one HTML page about a run, or about several beside each other."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfloop_cli.config.data_paths import paths_of
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_file, write_atomic
 from tfloop_cli.report import page, plots
@@ -26,19 +28,22 @@ class Options:
         output: the HTML file; None for `FILE`.
         png: whether to write PNG files beside it.
         importance: whether to compute the importance of the columns of a table, which loads the model.
+        data: a file or folder that the report shows in place of the test split, which loads the model.
     """
 
     output: Path | None = None
     png: bool = False
     importance: bool = True
+    data: Path | None = None
 
 
 def read_runs(names: Sequence[str], runs_dir: Path, options: Options) -> list[ReportedRun]:
     """Returns the runs, after checking that the report can be written.
 
     Raises:
-        TfloopError: there is no such run, another version has written it, `--png` is used with several runs or without
-            matplotlib, or the output is a file that is no report (exit code 2).
+        TfloopError: there is no such run, another version has written it, `--png` or `--data` is used with several
+            runs, `--png` without matplotlib, or the output is a file that is no report (exit code 2); there is no such
+            data (exit code 4).
     """
     records = [find_record(name, runs_dir) for name in names]
     for record in records:
@@ -46,6 +51,10 @@ def read_runs(names: Sequence[str], runs_dir: Path, options: Options) -> list[Re
             raise TfloopError(f"{record.run}: {record.problem}", hint="use the version of tfloop that has written it")
     if options.png and len(records) > 1:
         raise TfloopError("`--png` is for one run", hint="write one report per run")
+    if options.data and len(records) > 1:
+        raise TfloopError("`--data` is for one run", hint="write one report per run")
+    if options.data:
+        paths_of(str(options.data))
     if options.png:
         plots.figure_class()
     runs = [ReportedRun.read(record) for record in records]
@@ -57,6 +66,9 @@ def target(runs: Sequence[ReportedRun], options: Options) -> Path:
     """Returns where the report is written."""
     if options.output:
         return options.output
+    if options.data:
+        name = re.sub(r"[^\w.-]+", "-", options.data.resolve().stem)  # a pattern has `*`
+        return runs[0].record.run.path / f"report-{name}.html"
     return runs[0].record.run.path / FILE if len(runs) == 1 else Path(FILE)
 
 
@@ -111,6 +123,7 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
         "file": str(path),
         "bytes": len(made.html),
         "runs": [str(run.record.run) for run in runs],
+        "data": str(options.data) if options.data else None,
         "images": list(map(str, files)),
         "omitted": [{"part": one.part, "why": one.why} for one in made.omitted],
     }

@@ -24,6 +24,7 @@ from tfloop_cli.terminal.tables import duration
 MARK = b"<!-- report of tfloop -->"  # what may be written over
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BARS = 30  # columns whose importance is shown
+FINGERPRINT = 12  # characters
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ def one_run(run: ReportedRun, importance: Importance | Omitted) -> Page:
     """
     parts = [
         result_section(run), curves_section(run), *samples_section(run), *test_sections(run), mistakes_section(run),
-        _importance(importance), *fact_sections(run),
+        _importance(importance, run), *fact_sections(run),
     ]  # fmt: skip
-    return _page(run.record.name, _facts(run.record), list(status_lines(run.record)), parts)
+    facts = [*_facts(run.record), *([f"data: {run.other.name}"] if run.other else [])]
+    return _page(run.record.name, facts, [*status_lines(run.record), *_data_line(run)], parts)
 
 
 def several_runs(runs: Sequence[ReportedRun]) -> Page:
@@ -59,13 +61,23 @@ def several_runs(runs: Sequence[ReportedRun]) -> Page:
     return _page(f"{len(runs)} runs", [run.record.name for run in runs], lines, list(comparison_sections(runs)))
 
 
-def _importance(importance: Importance | Omitted) -> Section | Omitted:
+def _data_line(run: ReportedRun) -> list[Text]:
+    """Returns which data the page shows if it is not the test split."""
+    if not run.other:
+        return []
+    count, fingerprint = run.other.metrics["examples"], run.other.fingerprint[:FINGERPRINT]
+    about = f"{run.other.name} ({count:,} examples, fingerprint {fingerprint})"
+    return [Text(f"Classes, mistakes and everything else about examples are those of {about}, not of the test split.")]
+
+
+def _importance(importance: Importance | Omitted, run: ReportedRun) -> Section | Omitted:
     if isinstance(importance, Omitted):
         return importance
     shown = dict(list(importance.columns.items())[:MAX_BARS])
     text = Text(
-        f"How much the {importance.error} of {importance.examples} test examples grows if the values of one column are "
-        f"exchanged between them (permutation importance). Lines are standard deviations over {REPEATS} repetitions. "
+        f"How much the {importance.error} of {importance.examples} examples of {run.shown} grows if the values of one "
+        "column are exchanged between them (permutation importance). "
+        f"Lines are standard deviations over {REPEATS} repetitions. "
         "Columns with the same information share their importance."
     )
     more = len(importance.columns) - len(shown)
