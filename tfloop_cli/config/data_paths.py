@@ -19,7 +19,7 @@ TABLE_KINDS = {
 }  # fmt: skip
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
-    ".heif",
+    ".heif", ".pgm", ".ppm", ".pbm", ".pnm",
 )  # fmt: skip
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
