@@ -19,7 +19,7 @@ TABLE_KINDS = {
 }  # fmt: skip
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
-    ".heif",
+    ".heif", ".pgm", ".ppm", ".pbm", ".pnm",
 )  # fmt: skip
 UNREADABLE_SUFFIXES = (  # of tables
     ".dta", ".sav", ".sas7bdat", ".xpt", ".rda", ".rdata", ".rds", ".pkl", ".pickle", ".h5", ".hdf5", ".orc", ".avro",
