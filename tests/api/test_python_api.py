@@ -207,3 +207,12 @@ def test_progress_is_lines_of_text_on_stderr(capfd: pytest.CaptureFixture) -> No
     assert out == ""
     assert "epoch 1/1  loss" in err
     assert "\x1b" not in err
+
+
+def test_python_code_of_a_dataset_is_not_taken_for_the_callers(capfd: pytest.CaptureFixture, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x_train=INPUTS[:200], y_train=LABELS[:200])
+    dataset = {"name": "arrays", "path": str(tmp_path / "data.npz"), "in_memory": "never"}
+    tfloop.train(dataset=dataset, **FAST | {"epochs": 1, "progress": True})
+    err = capfd.readouterr().err
+    assert "epoch 1/1" in err
+    assert "numpy_function" not in err

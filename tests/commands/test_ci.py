@@ -39,6 +39,7 @@ def suite(path: Path) -> ElementTree.Element:
     (found,) = root
     cases = found.findall("testcase")
     assert (root.tag, found.tag) == ("testsuites", "testsuite")
+    assert set(root.attrib) == {"tests", "failures", "errors", "time"}  # what the schema of Jenkins allows
     assert int(found.get("tests", 0)) == len(cases)
     for kind, name in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         assert int(found.get(kind, 0)) == sum(case.find(name) is not None for case in cases)

@@ -81,11 +81,14 @@ def test_tracker_that_fails_is_exit_code_75(own: RunFolder) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_run_that_is_training_is_refused(own: RunFolder) -> None:
+def test_run_that_is_training_is_refused(own: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with own.lock():
         result = track(own)
-    assert result.exit_code == 2
-    assert f"another tfloop process is training in this folder (pid {os.getpid()}" in result.stderr
+        assert result.exit_code == 2
+        assert f"another tfloop process is training in this folder (pid {os.getpid()}" in result.stderr
+        monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK)  # the run of another user
+        result = track(own)
+        assert (result.exit_code, "another user is training" in result.stderr) == (2, True)
 
 
 def test_command_does_not_load_tensorflow() -> None:

@@ -65,7 +65,7 @@ def test_config_is_read_as_everywhere(run: RunFolder) -> None:
     [
         ('{"reason": "completed"}', "finished"), ('{"reason": "early_stopping"}', "finished"),
         ('{"reason": "diverged"}', "failed"), ('{"reason": "failed"}', "failed"), ('{"reason": "SIGINT"}', "stopped"),
-        ('{"reason": "max_time"}', "stopped"), ("{", "running"),
+        ('{"reason": "max_time"}', "stopped"), ("{", "stopped"),
     ],
 )  # fmt: skip
 def test_status_follows_from_the_summary(run: RunFolder, summary: str, status: str) -> None:

@@ -12,7 +12,7 @@ from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
 from tfloop_cli.runs.records import RunRecord, mapping
-from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, SPEED, STOPPED, TrackedRun
+from tfloop_cli.tracking.tracker import FAILED, FINISHED, SPEED, STOPPED, TrackedRun
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,8 @@ def tracked_run(run: RunFolder) -> TrackedRun:
 
 
 def status_of(run: RunFolder) -> str:
-    """Returns the status of a run by its summary.json."""
+    """Returns the status of a run that has ended, by its summary.json; of one that was killed, which has none, too."""
     reason = read_json(run.summary).get("reason")
-    if not isinstance(reason, str):
-        return RUNNING
     if reason in TRAINED_TO_THE_END:
         return FINISHED
     return FAILED if reason in ("failed", "diverged") else STOPPED

@@ -37,6 +37,9 @@ def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndar
         ([" 1", "+2.5e3", ".5"], [1, 2500, 0.5]),
         (["1", "2", "NA"] * 10 + ["unknown"], [1, 2, np.nan] * 10 + [np.nan]),
         ([*map(str, range(96)), "a", "b", "a", "c", "d"], [*range(96), *[np.nan] * 5]),
+        ([*map(str, range(960, 1000)), "1,000", "1,234.5"], [*range(960, 1000), 1000, 1234.5]),
+        ([*(f"${n}" for n in range(30)), "free"], [*range(30), np.nan]),
+        ([*map(str, range(80)), *(f"[{n}]" for n in range(20))], [*range(80), *[np.nan] * 20]),
     ],
 )
 def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> None:
@@ -154,6 +157,9 @@ def test_case_spaces_and_notation_make_no_new_categories() -> None:
     assert encoder.levels == ("1", "no", "yes")
     assert out.argmax(axis=1).tolist() == [2, 2, 2, 1, 0, 0]
     assert encode_others([1, 1.0], encoder)[0].tolist() == [[1, 0, 0], [1, 0, 0]]  # another file has numbers only
+    # What only looks like a number is not changed, nor are numbers that float64 does not tell apart.
+    codes = ["e-90", "e5", "+", "1e999", "2e999", "12345678901234567890", "12345678901234567891"]
+    assert set(fit([*codes, "x"])[0].levels) == {*codes, "x"}
     exact, _ = fit(["yes", "Yes ", " YES", "no", "1", "1.0"], settings=Settings(("NA",), True, "."))
     assert len(exact.levels) == 6
 
@@ -181,6 +187,15 @@ def test_number_with_few_values_is_a_category_too() -> None:
 def test_dates_have_one_form(values: list[str], form: str | None) -> None:
     encoder, _ = fit(values)
     assert (encoder.form, encoder.kind) == ((form, "date") if form else ("", "category"))
+
+
+def test_words_among_dates_are_missing() -> None:
+    encoder, out = fit([*(f"{n % 28 + 1}/{n % 12 + 1}/2020" for n in range(60)), "31/12/20", "unknown", "30/2/2020"])
+    assert (encoder.kind, encoder.form, encoder.missing) == ("date", "day/month/year", 2)
+    assert encoder.note == (
+        "dates are written day/month/year; 2 value(s) that are no dates count as missing: `unknown`, `30/2/2020`"
+    )
+    assert out[:, -1].tolist() == [*[0] * 61, 1, 1]
 
 
 def test_dates_become_their_parts() -> None:

@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.values import SECONDS_PER_DAY, Dates, Numbers, Words, finite
 
-MOSTLY = 0.95  # a column with at least this fraction of numbers is a column of numbers
+MOSTLY = 0.95  # a column with at least this fraction of numbers, or of dates, is a column of them
+_HEAD = 100  # distinct values, one of which is a date if there are any
+MOSTLY_ELSE_IGNORED = 0.8  # ... that otherwise would be an id or free text
 
 _DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _GROUPS = r"(\d{1,3}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"
@@ -32,28 +34,33 @@ DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all v
 }
 
 
-def number_form(words: Words, decimal: str, forms: Sequence[str] = tuple(NUMBER_FORMS)) -> str | None:
+def number_form(
+    words: Words, decimal: str, forms: Sequence[str] = tuple(NUMBER_FORMS), least: float = MOSTLY
+) -> str | None:
     """Returns how the numbers of a column are written: the name of a form; None if it is no column of numbers.
 
-    All values must have one form; of plain numbers, 95% are enough, at least two are distinct, and none is a code such
-    as 007.
+    It is the first form that all values have; else the one that most values have, if these are enough, and at least two
+    are distinct. None is a code such as 007.
 
     Args:
         words: the column.
         decimal: the decimal mark.
         forms: to try, in order.
+        least: the fraction of the values that is enough.
     """
     counts = words.counts()
     occurring = counts > 0
     total, texts = counts.sum(), _with_point(words.texts, decimal)
     if not total or (counts * _match(texts, _CODE)).any():
         return None
+    found, most = None, least * total
     for form in forms:
         matching = _match(texts, NUMBER_FORMS[form]) & occurring
-        mostly = form == "plain" and counts[matching].sum() >= MOSTLY * total and matching.sum() > 1
-        if mostly or (matching == occurring).all():
+        if (matching == occurring).all():
             return form
-    return None
+        if matching.sum() > 1 and (rows := counts[matching].sum()) >= most and (found is None or rows > most):
+            found, most = form, rows
+    return found
 
 
 def most_common_form(words: Words, decimal: str) -> str:
@@ -74,18 +81,31 @@ def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     return finite(words.take(np.where(np.asarray(negative), -numbers, numbers), np.nan))
 
 
-def date_form(words: Words) -> str | None:
-    """Returns how the dates of a column are written: the name of a form; None if a value is no date.
+def date_form(words: Words, least: float = MOSTLY) -> str | None:
+    """Returns how the dates of a column are written: the name of a form; None if it is no column of dates.
 
+    It is the first form that all values have; else the first one that enough values have, at least two distinct ones.
     Where the order of day and month is open (03/04/2020), the month comes first.
+
+    Args:
+        words: the column.
+        least: the fraction of the values that is enough.
     """
-    occurring = words.counts() > 0
-    if not occurring.any():
+    counts = words.counts()
+    texts = words.texts.filter(pa.array(counts > 0))
+    counts = counts[counts > 0]
+    if not len(counts):
         return None
-    texts = words.texts.filter(pa.array(occurring))
-    head = texts[:100]
-    fitting = (form for form in DATE_FORMS if not np.isnan(_days(head, form)).any())
-    return next((form for form in fitting if not np.isnan(_days(texts, form)).any()), None)
+    head, found = texts[:_HEAD], None
+    for form in DATE_FORMS:
+        if np.isnan(_days(head, form)).all():
+            continue
+        dates = ~np.isnan(_days(texts, form))
+        if dates.all():
+            return form
+        if not found and dates.sum() > 1 and counts[dates].sum() >= least * counts.sum():
+            found = form
+    return found
 
 
 def parse_dates(words: Words, form: str) -> Dates:
