@@ -40,6 +40,7 @@ LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and m
 NUMPY_ALONE = {
     f"{NAME}.engine.evaluation_files",
     f"{NAME}.engine.determination",
+    f"{NAME}.engine.image_shapes",
 }  # modules of the engine that reports import
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 60, 4
 
@@ -72,7 +73,8 @@ ALLOWED: dict[str, list[str]] = {
     "engine.augmentations": ["errors", "registry"],
     "engine.schedules": ["errors", "registry"],
     "engine.trackers": ["errors", "registry", "tracking"],
-    "engine.data": ["errors", "cache_folder", "hardware", "registry", "config"],
+    "engine.image_shapes": [],
+    "engine.data": ["errors", "cache_folder", "hardware", "registry", "config", "engine.image_shapes"],
     "engine.process_state": [],
     "engine.datasets": ["errors", "registry", "engine.data"],
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],
@@ -124,6 +126,7 @@ ALLOWED: dict[str, list[str]] = {
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
     "report": [
         "errors", "files", "metric_modes", "runs", "terminal", "engine.determination", "engine.evaluation_files",
+        "engine.image_shapes",
     ],
     "commands": [EVERYTHING_ABOVE],
     "api": [

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs, read_examples, read_outputs
+from tfloop_cli.engine.image_shapes import has_image_shape
 from tfloop_cli.files import read_json
 from tfloop_cli.report.statistics import cross_entropy
 from tfloop_cli.runs.records import RunRecord, listed, mapping
-
-MIN_SIDE, CHANNELS = 8, (1, 3, 4)  # as those of `InputSpec.is_image`
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,4 @@ class ReportedRun:
 
 def is_image(shape: Sequence[int]) -> bool:
     """Whether an input has the shape of one image: [height, width], or with channels."""
-    if len(shape) == 2:
-        return min(shape) >= MIN_SIDE
-    return len(shape) == 3 and shape[-1] in CHANNELS and min(shape[:2]) > 1
+    return len(shape) in (2, 3) and has_image_shape(shape) and min(shape[:2]) > 1

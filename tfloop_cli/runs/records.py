@@ -205,9 +205,7 @@ def find_record(name: str, runs_dir: Path) -> RunRecord:
         TfloopError: there is no such run (exit code 2).
     """
     if name == "last":
-        if runs := folder.list_runs(runs_dir):
-            return RunRecord(runs[0])
-        raise TfloopError(f"there are no runs in {runs_dir}", hint="`--runs-dir DIR` looks in another folder")
+        return RunRecord(folder.newest_run(runs_dir))
     for path in (Path(name), runs_dir / name):
         if not is_checkpoint(path) and _has_run(RunFolder(path)):
             return RunRecord(RunFolder(path))
