@@ -52,8 +52,7 @@ def table(
     by median and quartiles, and far outliers are bounded; the default model gets those that are codes as ids, too. A
     category of up to 12 levels is one-hot encoded; a wider one is one column of ids, for models to embed. Dates become
     their parts. Row numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored
-    unless `columns` has them. Rows without a target are skipped and counted. Only the classes are learned from held-out
-    rows, too.
+    unless `columns` has them. Rows without a target are skipped. Only the classes are learned from held-out rows, too.
 
     Args:
         train: the training file; also a list of files, a pattern (`data/*.csv`), `-` for stdin, or a folder: with
