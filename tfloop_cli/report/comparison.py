@@ -19,7 +19,7 @@ from tfloop_cli.terminal.tables import cut
 
 STYLES = 8  # of lines
 MAX_VALUE, MAX_NAME = 60, 28  # characters
-_SPLITTING = ("test", "validation", "group", "split_by", "limit_validation_batches")  # keys that choose examples
+_CHOOSING = ("test", "group", "split_by")  # keys that choose which examples are held out
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitted]:
@@ -41,7 +41,7 @@ def run_names(records: Sequence[RunRecord]) -> list[str]:
 
 def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
     metrics, intervals = [metrics_of(run.record) for run in runs], [test_intervals(run) for run in runs]
-    rows, marked, same = [], set(), has_same_test_data(runs)
+    rows, marked, same = [], set(), {split: has_same_data(runs, split) for split in ("test", "validation", "train")}
     for row, metric in enumerate(dict.fromkeys(name for one in metrics for name in one)):
         values = [one.get(metric) for one in metrics]
         split, _, name = metric.partition("/")
@@ -49,29 +49,25 @@ def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
         if split == "test":
             cells = [_with_interval(cell, one.get(name)) for cell, one in zip(cells, intervals, strict=True)]
         rows.append((metric, *cells))
-        marked |= {(row, column + 1) for column in best_values(name, values) if same}
+        marked |= {(row, column + 1) for column in best_values(name, values) if same.get(split)}
     rows.append(("status", *(run.record.status for run in runs)))
     table = Table(("metric", *names), rows, "metrics of each run", marked=frozenset(marked))
     half = "± is half of the 95% interval of a test metric."
-    notes = [Text(f"The best value of a metric is marked. {half}" if same else half, "note")]
-    if not same:
-        notes.insert(0, Text("The runs have different test data, so no best value is marked.", "warning"))
-    return Section("result", "Result", [*notes[:-1], table, notes[-1]])
+    note = Text(f"The best value of a metric is marked. {half}" if any(same.values()) else half, "note")
+    different = " and ".join(split for split in ("test", "validation") if not same[split])
+    warning = Text(f"The runs have different {different} data: no best value of it is marked.", "warning")
+    return Section("result", "Result", [*([warning] if different else []), table, note])
 
 
-def has_same_test_data(runs: Sequence[ReportedRun]) -> bool:
-    """Whether the metrics of runs are of the same examples, as far as their folders show it."""
-    facts = [
-        (
-            run.record.metadata.get("data"),
-            *(run.record.config_value(key) for key in _SPLITTING),
-            run.metrics.get("examples"),
-        )
-        for run in runs
-        if run.metrics
-    ]
-    kept = [run.outputs.targets for run in runs if run.outputs is not None]
-    return all(one == facts[0] for one in facts) and all(_are_equal(one, kept[0]) for one in kept)
+def has_same_data(runs: Sequence[ReportedRun], split: str) -> bool:
+    """Whether the metrics of runs on a split are of the same examples, as far as their folders show it."""
+    keys = _CHOOSING if split == "test" else (*_CHOOSING, "validation", "limit_validation_batches")
+    facts = [(run.record.metadata.get("data"), *map(run.record.config_value, keys)) for run in runs]
+    if any(one != facts[0] for one in facts):
+        return False
+    sizes = {run.metrics.get("examples") for run in runs if run.metrics} if split == "test" else set()
+    kept = [run.outputs.targets for run in runs if run.outputs is not None] if split == "test" else []
+    return len(sizes) < 2 and all(_are_equal(one, kept[0]) for one in kept)
 
 
 def _are_equal(one: Arrays, other: Arrays) -> bool:
