@@ -336,7 +336,7 @@ WRONG_OPTIONS = (
     (("--format", "caffe"), 2, "there is no format `caffe`\n  use one of keras, "),
     (("--format", "litert", "--quantize", "int4"), 2, "`--quantize int4` does not exist\n  use float16 or int8"),
     (("--format", "keras", "--quantize", "int8"), 2, "`--quantize` is for LiteRT"),
-    (("--format", "keras", "--max-drop", "nan"), 2, "`--max-drop nan` is no number"),
+    (("--format", "keras", "--max-drop", "nan"), 2, "Invalid value for '--max-drop'"),
     (("--format", "keras", "--split", "test", "--data", "x"), 2, "exclude each other"),
     (("--format", "keras", "--data", "x.csv"), 4, "x.csv: this file does not exist"),
     (("--format", "keras", "--output", "small.yaml"), 2, "small.yaml exists, and is no folder"),
