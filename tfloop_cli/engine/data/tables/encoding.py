@@ -1,7 +1,7 @@
 """Encodes the columns of a table as one array, float32 [rows, features]."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from tfloop_cli.engine.data.tables.values import (
     as_written,
     categories,
     is_missing,
+    is_text_type,
     number_text,
     values_of,
 )
@@ -45,7 +46,7 @@ class Settings:
 def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings) -> Values:
     """Returns the values of a column as its encoder needs them; values of another kind are missing."""
     if encoder.kind in ("category", "text"):
-        words = as_written(column)
+        words = as_written(column) if is_text_type(column.type) else _padded(as_written(column), encoder.levels)
         words = words.without(is_missing(words.texts, settings.missing_values))
         return categories(words, settings.exact_categories) if encoder.kind == "category" else words
     values = column_values(column, settings)
@@ -59,6 +60,17 @@ def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings)
         return parse_dates(words, encoder.form or date_form(words) or "year-month-day")
     form = encoder.form or number_form(words, settings.decimal) or "plain"
     return parse_numbers(words, form, settings.decimal)
+
+
+def _padded(words: Words, levels: Sequence[str]) -> Words:
+    """Returns numbers as codes of training such as 00501, if all of these have as many digits: 501 is 00501."""
+    widths = {len(level) if level.isdecimal() else 0 for level in levels}
+    if len(widths) != 1 or widths == {0} or not any(level.startswith("0") for level in levels):
+        return words
+    (width,) = widths
+    texts = pc.utf8_lpad(pc.replace_substring_regex(words.texts, r"^(\d+)\.0*$", r"\1"), width, "0")
+    is_whole = pc.match_substring_regex(words.texts, r"^\d+(\.0*)?$")
+    return Words(words.codes, pc.if_else(is_whole, texts, words.texts))
 
 
 def column_values(column: pa.ChunkedArray, settings: Settings) -> Values | None:
