@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -411,6 +412,32 @@ def test_folder_with_other_files(predict: Callable, tiny_runs: TinyRuns) -> None
     assert [(row["input"], "error" in row) for row in result.rows] == [
         ("photos/broken.png", True), ("photos/deep/a.png", False), ("photos/model.bin", True),
     ]  # fmt: skip
+
+
+def test_paths_that_are_not_utf8(predict: Callable, tiny_runs: TinyRuns) -> None:
+    name = os.fsdecode(b"photos/\xff.png")
+    Path("photos").mkdir()
+    Path(name).symlink_to(tiny_runs.cwd / "images" / "red" / "00.png")
+    Path(f"{name}.gif").write_bytes(b"no image")
+    for output in ("out.csv", "out.jsonl", "out.parquet"):
+        assert predict("images", "photos", "--output", output).code == 4
+    assert [row["input"] for row in rows_of(Path("out.csv"))] == ["photos/\\udcff.png", "photos/\\udcff.png.gif"]
+    result = predict("images", name, "--json")
+    assert (result.code, result.rows[0]["prediction"]) == (0, "red")
+
+
+def test_pixels_in_lines(predict: Callable, tiny_runs: TinyRuns) -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[4:24, 14] = 255
+    np.save("one.npy", pixels[None])
+    known = predict("mnist", "one.npy", "--json").rows[0]
+    lines = [{"input": pixels.tolist()}, {"input": pixels[1:].tolist()}, {"input": (pixels + 0.5).tolist()}]
+    result = predict("mnist", "-", stdin="\n".join(map(json.dumps, lines)))
+    assert result.code == 4
+    first, *others = result.documents
+    assert (first["prediction"], first["probability"]) == (known["prediction"], pytest.approx(known["probability"]))
+    assert [row["error"] for row in others] == ["`input` is not uint8[28, 28, 1]"] * 2
+    assert "image files become" not in result.err
 
 
 # As a process
