@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale, TableEncoders
-from tfloop_cli.engine.data.tables.notation import date_form, number_form, parse_dates, parse_numbers
+from tfloop_cli.engine.data.tables.notation import number_form, parse_dates, parse_numbers
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Numbers,
@@ -25,6 +25,7 @@ from tfloop_cli.engine.data.tables.values import (
 from tfloop_cli.engine.data.texts.tokens import words_of
 
 ROUNDING = 1e-12  # numbers that differ by this fraction are equal
+USUAL_FORMS = {"number": "plain", "date": "year-month-day"}  # of columns that needed none in training
 LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
 
 
@@ -57,9 +58,31 @@ def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings)
     words = as_written(column)
     words = words.without(is_missing(words.texts, settings.missing_values))
     if encoder.kind == "date":
-        return parse_dates(words, encoder.form or date_form(words) or "year-month-day")
-    form = encoder.form or number_form(words, settings.decimal) or "plain"
+        return parse_dates(words, encoder.form or USUAL_FORMS["date"])
+    # Commas between thousands leave nothing open; percent and currency would be another unit than in training.
+    form = encoder.form or number_form(words, settings.decimal, ("plain", "thousands")) or USUAL_FORMS["number"]
     return parse_numbers(words, form, settings.decimal)
+
+
+def wrong_values(
+    column: pa.ChunkedArray, encoder: ColumnEncoder, values: Values, settings: Settings
+) -> Mapping[int, str]:
+    """Returns the values that are no numbers or no dates as in training, by row; missing values are not among them.
+
+    Args:
+        column: as it was read.
+        encoder: of the column.
+        values: as `prepare` returns them.
+        settings: of the file.
+    """
+    if isinstance(values, Words) or not values.missing.any():
+        return {}
+    if isinstance(column_values(column, settings), Numbers if encoder.kind == "number" else Dates):
+        return {}
+    words = as_written(column)
+    words = words.without(is_missing(words.texts, settings.missing_values))
+    rows = np.flatnonzero(values.missing & ~words.missing)
+    return {int(row): words.texts[int(words.codes[row])].as_py() for row in rows}
 
 
 def _padded(words: Words, levels: Sequence[str]) -> Words:
