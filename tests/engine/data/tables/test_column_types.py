@@ -1,5 +1,7 @@
 """What becomes of a column: its inferred type, its scale, and values that need care."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -24,7 +26,7 @@ def fit(values: object, name: str = "x", declared: str | None = None, settings: 
 def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndarray, int]:
     out = np.full((len(values), encoder.width), np.nan, np.float32)
     unknown = encode(prepare(pa.chunked_array([pa.array(values)]), encoder, SETTINGS), encoder, out)
-    return out, int(np.sum(unknown))
+    return out, 0 if unknown is None else int(np.sum(unknown))
 
 
 @pytest.mark.parametrize(
@@ -243,3 +245,25 @@ def test_whole_numbers_that_are_dates_are_dates() -> None:
     assert encoder.parts[:2] == ("days", "year")
     assert fit([19580329, 20240230, 19990101])[0].kind == "number"  # no leap day
     assert fit([1990.5, 2000.0, 2010.0])[0].kind == "number"
+
+
+def test_times_with_an_offset_are_the_same_instant_however_they_are_read() -> None:
+    texts = [f"2024-03-{day:02}T{hour:02}:30:00{offset}" for day in (1, 9, 31) for hour, offset in
+             ((0, "+02:00"), (10, "Z"), (23, "-0530"), (14, "+01"))]  # fmt: skip
+    times = pa.array(texts).cast(pa.timestamp("s", "UTC"))
+    encoder, as_times = fit(times)
+    assert (encoder.kind, encoder.form) == ("date", "")
+    as_text, _ = encode_others(texts, replace(encoder, form="year-month-day"))
+    assert np.array_equal(as_text, as_times)
+    assert np.array_equal(fit(texts)[1], as_times)
+
+
+def test_numbers_are_codes_with_leading_zeros_if_all_codes_have_as_many_digits() -> None:
+    codes = ["00501", "00502", "12345"]
+    encoder, expected = fit(codes * 4, declared="category")
+    for values in ([501, 502, 12345], [501.0, 502.0, 12345.0]):
+        found, unknown = encode_others(values, encoder)
+        assert (found.tolist(), unknown) == (expected[:3].tolist(), 0)
+    assert encode_others(["501", "502", "12345"], encoder)[1] == 2  # texts are what they are
+    other, _ = fit(["007", "12"] * 4, declared="category")
+    assert encode_others([7, 12], other)[1] == 1

@@ -23,7 +23,8 @@ NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal c
 }
 _CODE = r"^[+-]?0\d+$"  # 007
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_TIME = r"(?:[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?)?(?:Z|[+-]\d{2}:?\d{2})?$"
+_CLOCK = r"[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?"
+_TIME = rf"(?:{_CLOCK}(?:Z|(?P<o>[+-]\d{{2}}):?(?P<q>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
 DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all values is used
     "year-month-day": r"^(?P<Y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
     "month/day/year": r"^(?P<m>\d{1,2})[/.-](?P<d>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
@@ -109,12 +110,15 @@ def date_form(words: Words, least: float = MOSTLY) -> str | None:
 
 
 def parse_dates(words: Words, form: str) -> Dates:
-    """Returns the dates of a column; what is not written in that form is missing."""
+    """Returns the dates of a column, in UTC if they have an offset; what is not written in that form is missing."""
     return Dates(words.take(_days(words.texts, form), np.nan))
 
 
 def _days(texts: pa.Array, form: str) -> np.ndarray:
-    """Returns days since 1970, with the time of day as fraction, float64; NaN where there is no such date."""
+    """Returns days since 1970, with the time of day as fraction, float64; NaN where there is no such date.
+
+    Times with an offset, such as 10:00+02:00, are in UTC, as pyarrow has those that it reads.
+    """
     fields = pc.extract_regex(pc.utf8_trim_whitespace(texts), DATE_FORMS[form] + _TIME)
     found = np.asarray(pc.is_valid(fields))
 
@@ -136,7 +140,9 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     afternoon = np.asarray(pc.equal(pc.utf8_lower(pc.fill_null(pc.struct_field(fields, "p"), "")), "pm"))
     noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
     hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
-    seconds = hour * 3600 + part("M") * 60 + part("S")
+    west = np.asarray(pc.starts_with(pc.fill_null(pc.struct_field(fields, "o"), ""), "-"))
+    offset = part("o") + np.where(west, -part("q"), part("q")) / 60  # hours
+    seconds = (hour - offset) * 3600 + part("M") * 60 + part("S")
     return np.where(found, date.astype(np.int64) + seconds / SECONDS_PER_DAY, np.nan)
 
 
