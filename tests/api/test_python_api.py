@@ -109,6 +109,20 @@ def test_arrays_unlike_those_of_the_run_are_refused(inputs: Any, targets: Any, p
         run.evaluate((inputs, targets))
 
 
+def test_classes_are_those_of_the_data(tmp_path: Path) -> None:
+    """Not their positions: 1 is the first of the classes 1, 2 and 3."""
+    for name, labels in {"numbers": LABELS + 1, "words": np.array(["no", "yes"])[LABELS]}.items():
+        file = tmp_path / f"{name}.npz"
+        np.savez(file, x_train=INPUTS, y_train=labels, x_test=INPUTS, y_test=labels)
+        dataset = {"name": "arrays", "path": file}
+        run = tfloop.train({"dataset": dataset}, output=tmp_path / name, **{**FAST, "epochs": 1})
+        assert run.evaluate((INPUTS, labels)) == pytest.approx(run.metrics)
+        other = np.full(len(LABELS), 0 if name == "numbers" else "0")
+        with pytest.raises(TfloopError, match="the target of an example is `0`, which is no class of the run"):
+            run.evaluate((INPUTS, other))
+    assert run.evaluate((INPUTS, LABELS)) == pytest.approx(run.metrics)  # positions among classes that are words
+
+
 def test_wrong_and_empty_inputs_of_predict(run: Run) -> None:
     assert run.predict([]) == run.predict(INPUTS[:0]) == []
     with pytest.raises(TfloopError, match="`top` is 0"):

@@ -302,6 +302,31 @@ def test_constant_target_is_compared_with_the_run(expected: float, found: float,
     assert (made.drop <= 0.005) == kept
 
 
+def test_file_with_other_probabilities_of_the_same_classes_is_not_written(call, tmp_path: Path, monkeypatch) -> None:
+    right = FORMATS["saved_model"]
+
+    def load(path: Path) -> Callable:
+        compute = right.load(path)
+        return lambda inputs: np.sqrt(compute(inputs)) / np.sqrt(compute(inputs)).sum(axis=1, keepdims=True)
+
+    monkeypatch.setitem(FORMATS, "saved_model", formats.Format("saved_model", right.write, load))
+    code, _, err = call("--format", "saved_model")
+    assert code == 3
+    assert "saved_model is not written: a probability differs by 0." in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["keras", "openvino"])
+def test_ensemble_for_two_classes(trainer, tmp_path: Path, name: str) -> None:
+    """Keras adds a constant [2, 1, 1] to [2, batch, 2 classes] along the last axis: `keras.ops.add` sees a bias."""
+    run = trainer(
+        dataset={"name": "synthetic", "shape": [5], "classes": 2, "train_examples": 40, "test_examples": 20},
+        model={"name": "tabular_ensemble", "members": 2, "hidden": [4]},
+    )
+    exported = exporter(trained(run), tmp_path).export(name, "none")
+    assert exported.comparison.max_difference < 1e-5
+
+
 def test_not_finite_output_is_not_written(call, tmp_path: Path, monkeypatch) -> None:
     def load(path: Path) -> Callable:
         return lambda inputs: np.full([len(inputs["inputs"]), 3], np.nan)

@@ -140,8 +140,8 @@ def compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console
     trained = checkpoint.manifest["data"]
     if data.fingerprint != trained and data.run_splits.is_held_out(split):
         raise TfloopError(
-            f"the training data has changed since training, so the examples that were held out for `{split}` are not "
-            "known",
+            "the training data, or how this version of tfloop reads it, has changed since training, so the examples "
+            f"that were held out for `{split}` are not known",
             hint="undo the change, or evaluate other data: `--data FILE_OR_FOLDER`",
             code=ExitCode.DATA,
         )

@@ -1,5 +1,6 @@
 """Compares an exported model in its own runtime with the run that it comes from."""
 
+import math
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,10 @@ from tfloop_cli.engine.exporting.model import Arrays, Output, Runtime
 from tfloop_cli.engine.trained_run import TrainedRun
 
 BATCH = 128  # examples; the last batch is smaller
+ROUNDING = 1e-9  # of a difference of two accuracies
+LARGEST_ERROR = 0.01  # of a probability, or relative of a number, in float32: more is no rounding, but another model
 WARM_UP, TIMED = 3, 30  # calls with one example
-ROUNDING = 1e-8  # of the sum of squares of numbers that are all equal
+EQUAL = 1e-8  # of the sum of squares of numbers that are all equal
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,34 @@ def compare(
                       metric_value=value, drop=drop)  # fmt: skip
 
 
+def difference_problem(found: Comparison, max_drop: float, is_exact: bool) -> str:
+    """Returns why an exported model differs too much from its run; "" if it does not.
+
+    Args:
+        found: how it differs.
+        max_drop: the largest drop of the metric.
+        is_exact: whether it may differ from the run by rounding in float32 only, or by `max_drop`.
+    """
+    if not math.isfinite(found.drop):
+        return "its output has NaN or another shape"
+    if found.drop > max_drop + ROUNDING:
+        if found.metric_value is None:
+            return f"its predictions differ from the run's: {found.drop:.4f} is over `--max-drop` {max_drop}"
+        return (
+            f"{found.metric} is {found.metric_value:.4f}, and {found.run_metric:.4f} of the run, on "
+            f"{found.examples:,} examples: {found.drop:.4f} less, over `--max-drop` {max_drop}"
+        )
+    if is_exact and found.relative_difference > max(LARGEST_ERROR, max_drop):
+        what = "probability" if found.equal_classes is not None else "number"
+        return f"a {what} differs by {found.max_difference:.2g} from that of the run, which is no rounding"
+    return ""
+
+
 def _agreement(expected: np.ndarray, found: np.ndarray) -> float:
     """Returns R2 of an exported model's numbers as predictions of the run's; rounding is none where these are equal."""
     residual = np.sum(np.square(expected - found), axis=0)
     total = np.sum(np.square(expected - expected.mean(axis=0)), axis=0)
-    total = np.maximum(total, ROUNDING * np.sum(np.square(expected), axis=0))
+    total = np.maximum(total, EQUAL * np.sum(np.square(expected), axis=0))
     return float(np.mean(1 - residual / np.where(total > 0, total, 1)))
 
 

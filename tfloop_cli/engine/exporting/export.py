@@ -1,6 +1,5 @@
 """Exports a trained run: writes files, runs each in its own runtime, and keeps those that predict what the run does."""
 
-import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tfloop_cli.engine.exporting import litert_file
-from tfloop_cli.engine.exporting.comparison import Comparison, compare, run_scores
+from tfloop_cli.engine.exporting.comparison import Comparison, compare, difference_problem, run_scores
 from tfloop_cli.engine.exporting.examples import ExportExamples, find_examples
 from tfloop_cli.engine.exporting.formats import FORMATS, Format
 from tfloop_cli.engine.exporting.model import ExportModel, build_model
@@ -24,7 +23,6 @@ from tfloop_cli.files import disk_errors, sync_folder, write_json
 from tfloop_cli.runs.folder import run_of
 
 MAX_DROP = 0.005
-ROUNDING = 1e-9  # of a difference of two accuracies
 LARGEST_ROUNDING = 1e-4  # of a probability, or relative of a number, in float32
 ENCODERS = "encoders.json"
 
@@ -121,7 +119,7 @@ class Exporter:
                 compute, arrays = made.load(main), model.arrays(self.examples.inputs)
                 found = compare(expected, self.examples, arrays, compute, model.output)
             path = self.output / f"{main.stem}{suffix}{main.suffix}"
-            self._require(found, path)
+            self._require(found, path, is_exact=quantization == "none" and _is_exact(self.run))
             size = sum(_size(staging / file) for file in made.files)
             _replace([(staging / file, path.with_suffix(Path(file).suffix)) for file in made.files], staging)
         return Exported(name, quantization, path, size, found)
@@ -132,23 +130,13 @@ class Exporter:
         else:
             litert_file.write_quantized(model, path, quantization, model.arrays(self.examples.inputs))
 
-    def _require(self, found: Comparison, path: Path) -> None:
-        if found.drop <= self.max_drop + ROUNDING:  # not if it is NaN
-            return
-        if not math.isfinite(found.drop):
-            problem = "its output has NaN or another shape"
-        elif found.metric_value is None:
-            problem = f"its predictions differ from the run's: {found.drop:.4f} is over `--max-drop` {self.max_drop}"
-        else:
-            problem = (
-                f"{found.metric} is {found.metric_value:.4f}, and {found.run_metric:.4f} of the run, on "
-                f"{found.examples:,} examples: {found.drop:.4f} less, over `--max-drop` {self.max_drop}"
+    def _require(self, found: Comparison, path: Path, is_exact: bool) -> None:
+        if problem := difference_problem(found, self.max_drop, is_exact):
+            raise TfloopError(
+                f"{short_path(path)} is not written: {problem}",
+                hint="use another format or quantization, more examples (`--split test`), or a larger `--max-drop`",
+                code=ExitCode.THRESHOLD_FAILED,
             )
-        raise TfloopError(
-            f"{short_path(path)} is not written: {problem}",
-            hint="use another format or quantization, more examples (`--split test`), or a larger `--max-drop`",
-            code=ExitCode.THRESHOLD_FAILED,
-        )
 
 
 def export(
@@ -230,10 +218,14 @@ def _folder(run: TrainedRun, output: Path | None) -> Path:
 
 
 def _warn_of_rounding(run: TrainedRun, one: Exported, warn: Callable[[str], None]) -> None:
-    exact = run.config.precision in ("float32", "float64") and one.quantization == "none"
-    found = one.comparison
+    exact, found = _is_exact(run) and one.quantization == "none", one.comparison
     if exact and found.relative_difference > LARGEST_ROUNDING:
         warn(f"{short_path(one.path)}: it differs by up to {found.max_difference:.1g}, more than by rounding")
+
+
+def _is_exact(run: TrainedRun) -> bool:
+    """Whether a file in float32 differs from the run by rounding only."""
+    return run.config.precision in ("float32", "float64")
 
 
 @contextmanager

@@ -163,7 +163,8 @@ def _rows(arrays: Structure) -> int:
 
 def _part(spec: InputSpec, array: np.ndarray | StoredArray, start: int, stop: int) -> np.ndarray:
     values = array.rows(start, stop) if isinstance(array, StoredArray) else array[start:stop]
-    values = values.astype(spec.dtype, copy=False)
+    with np.errstate(over="ignore"):  # a number that is too large for float32 is infinite, which is an error later
+        values = values.astype(spec.dtype, copy=False)
     return values.reshape((*values.shape, 1)) if values.ndim == len(spec.shape) else values
 
 

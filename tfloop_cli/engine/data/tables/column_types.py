@@ -55,6 +55,7 @@ _ROW_NUMBER = re.compile(
     r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)", re.I
 )
 _SHOWN = 3  # words that a note names
+_FREE_TEXT = "free text"
 
 
 def fit_column(
@@ -75,6 +76,11 @@ def fit_column(
     if encoder.kind == "ignored" or values is None:
         return encoder, None
     return _fit(encoder, values)
+
+
+def is_free_text(encoder: ColumnEncoder) -> bool:
+    """Whether a column is ignored because it is free text."""
+    return encoder.kind == "ignored" and encoder.note.startswith(f"ignored: {_FREE_TEXT} ")
 
 
 def _declared(
@@ -149,13 +155,14 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
     if distinct <= FEW_WORDS or 2 * distinct <= known:
         return encoder, categories(words, settings.exact_categories)
-    if form := number_form(words, settings.decimal, least=MOSTLY_ELSE_IGNORED):
-        return _numbers(name, words, form, settings)
+    mostly = None if matches_code(name) else number_form(words, settings.decimal, least=MOSTLY_ELSE_IGNORED)
+    if mostly:
+        return _numbers(name, words, mostly, settings)
     several = sum(" " in text.strip() for text in words.texts[:1000].to_pylist())
-    what = "free text" if 2 * several > min(len(words.texts), 1000) else "an id"
+    what = _FREE_TEXT if 2 * several > min(len(words.texts), 1000) else "an id"
     hint = (
         f"`columns: {{{name}: text}}` uses its words"
-        if what == "free text"
+        if what == _FREE_TEXT
         else f"`columns: {{{name}: category}}` uses it"
     )
     return _ignored(encoder, f"{what} of {distinct:,} distinct values; {hint}", distinct), None

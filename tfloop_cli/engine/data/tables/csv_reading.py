@@ -156,11 +156,13 @@ class CsvReader:
         return table
 
     def _report(self, file: TableFile, dialect: Dialect, count: int) -> None:
-        cells = len(dialect.names)
+        cells, quoted = len(dialect.names), False
         for line, row in records(file, dialect):
+            quoted = quoted or any('"' in cell for cell in row)
             if len(row) != cells:
                 problem = f"the row has {len(row)} cell(s), and the header has {cells} columns"
-                skip_example(self.split, invalid_row(self.split, file.name, line, problem), count)
+                hint = self.options.quote_hint(dialect) if quoted else None
+                skip_example(self.split, invalid_row(self.split, file.name, line, problem, hint), count)
                 return
         problem = f"{count} row(s) do not have {cells} cells"
         skip_example(self.split, invalid_row(self.split, file.name, 1, problem), count)

@@ -65,6 +65,12 @@ class DialectOptions:
             return f"save the file as UTF-8{set_key}"
         return f"key `{key}`" if self.are_keys else None
 
+    def quote_hint(self, dialect: "Dialect") -> str | None:
+        """Returns what to do about a row with too few or too many cells after a quotation mark."""
+        if dialect.quote or not self.are_keys:
+            return None
+        return "quotation marks are read as characters; if they enclose cells, set the key `quote`: '\"'"
+
     def check(self) -> None:
         """Raises TfloopError (exit code 2) for an unknown encoding, or a separator or quote of several characters."""
         try:

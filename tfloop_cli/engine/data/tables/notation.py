@@ -19,11 +19,13 @@ NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal c
     "plain": rf"^[+-]?{_DIGITS}$",
     "thousands": rf"^[+-]?{_GROUPS}$",
     "percent": rf"^[+-]?{_GROUPS} ?%$",
+    "time": r"^\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?$",  # of the day, or a duration: in seconds
     "currency": rf"^[+-]?[$€£¥] ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?[$€£¥]$|^\([$€£¥] ?{_GROUPS}\)$",
 }
 _CODE = r"^[+-]?0\d+$"  # 007
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_TIME = r"(?:[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?)?(?:Z|[+-]\d{2}:?\d{2})?$"
+_CLOCK = r"[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?"
+_TIME = rf"(?:{_CLOCK}(?:Z|(?P<o>[+-]\d{{2}}):?(?P<q>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
 DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all values is used
     "year-month-day": r"^(?P<Y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
     "month/day/year": r"^(?P<m>\d{1,2})[/.-](?P<d>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
@@ -31,6 +33,10 @@ DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all v
     "day month year": r"^(?P<d>\d{1,2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>\d{4}|\d{2})",
     "month day year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.? +(?P<d>\d{1,2}),? +(?P<Y>\d{4})",
     "yearmonthday": r"^(?P<Y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
+    "year-month": r"^(?P<Y>(?:19|20)\d{2})(?:[-/]|M)(?P<m>\d{2})",
+    "year month": r"^(?P<Y>(?:19|20)\d{2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?",
+    "month year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>(?:19|20)\d{2})",
+    "year quarter": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Qq](?P<q>[1-4])",
 }
 
 
@@ -73,12 +79,21 @@ def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     """Returns the numbers of a column; what is not written in that form is missing."""
     texts = _with_point(words.texts, decimal)
     matching = _match(texts, NUMBER_FORMS[form])
+    if form == "time":
+        seconds = [_seconds(text) if fits else np.nan for text, fits in zip(texts.to_pylist(), matching, strict=True)]
+        return Numbers(words.take(np.array(seconds, np.float64), np.nan))
     negative = pc.starts_with(texts, "(")  # ($5.30)
     digits = pc.replace_substring_regex(texts, r"[,%$€£¥+ ()]", "")
     digits = pc.if_else(pc.equal(digits, "."), "0", digits)
     values = pc.if_else(pa.array(matching), digits, None).cast(pa.float64())
     numbers = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
     return finite(words.take(np.where(np.asarray(negative), -numbers, numbers), np.nan))
+
+
+def _seconds(time: str) -> float:
+    """Returns the seconds of hours, minutes and perhaps seconds, such as 9:47 and 11:38:36."""
+    hours, minutes, *seconds = time.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + (float(seconds[0]) if seconds else 0.0)
 
 
 def date_form(words: Words, least: float = MOSTLY) -> str | None:
@@ -109,12 +124,15 @@ def date_form(words: Words, least: float = MOSTLY) -> str | None:
 
 
 def parse_dates(words: Words, form: str) -> Dates:
-    """Returns the dates of a column; what is not written in that form is missing."""
+    """Returns the dates of a column, in UTC if they have an offset; what is not written in that form is missing."""
     return Dates(words.take(_days(words.texts, form), np.nan))
 
 
 def _days(texts: pa.Array, form: str) -> np.ndarray:
-    """Returns days since 1970, with the time of day as fraction, float64; NaN where there is no such date."""
+    """Returns days since 1970, with the time of day as fraction, float64; NaN where there is no such date.
+
+    Times with an offset, such as 10:00+02:00, are in UTC, as pyarrow has those that it reads.
+    """
     fields = pc.extract_regex(pc.utf8_trim_whitespace(texts), DATE_FORMS[form] + _TIME)
     found = np.asarray(pc.is_valid(fields))
 
@@ -123,11 +141,16 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
         digits = pc.if_else(pc.equal(pc.fill_null(digits, ""), ""), "0", digits)
         return digits.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
-    months = pc.struct_field(fields, "m")
-    if "month day" in form or "month year" in form:
-        months = pc.add(pc.index_in(pc.utf8_lower(months), pa.array(_MONTHS)), 1)
-    month = pc.fill_null(months.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-    year, day = part("Y").astype(np.int64), part("d").astype(np.int64)
+    pattern = DATE_FORMS[form]
+    if "?P<q>" in pattern:
+        month = 3 * part("q").astype(np.int64) - 2
+    else:
+        months = pc.struct_field(fields, "m")
+        if "[A-Za-z]{3}" in pattern:
+            months = pc.add(pc.index_in(pc.utf8_lower(months), pa.array(_MONTHS)), 1)
+        month = pc.fill_null(months.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    year = part("Y").astype(np.int64)
+    day = part("d").astype(np.int64) if "?P<d>" in pattern else np.ones_like(year)
     year = np.where(year < 70, year + 2000, np.where(year < 100, year + 1900, year))
     found &= (month >= 1) & (month <= 12) & (day >= 1)
     first = ((year - 1970) * 12 + month - 1).astype("M8[M]")
@@ -136,7 +159,9 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     afternoon = np.asarray(pc.equal(pc.utf8_lower(pc.fill_null(pc.struct_field(fields, "p"), "")), "pm"))
     noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
     hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
-    seconds = hour * 3600 + part("M") * 60 + part("S")
+    west = np.asarray(pc.starts_with(pc.fill_null(pc.struct_field(fields, "o"), ""), "-"))
+    offset = part("o") + np.where(west, -part("q"), part("q")) / 60  # hours
+    seconds = (hour - offset) * 3600 + part("M") * 60 + part("S")
     return np.where(found, date.astype(np.int64) + seconds / SECONDS_PER_DAY, np.nan)
 
 

@@ -96,7 +96,7 @@ Values = Numbers | Dates | Words
 def values_of(column: pa.ChunkedArray) -> Values | None:
     """Returns the values of a column as it was read; None if they are lists or bytes."""
     kind = column.type
-    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
+    if pa.types.is_dictionary(kind) and not is_text_type(kind.value_type):
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_boolean(kind) or pa.types.is_null(kind):
@@ -110,7 +110,7 @@ def values_of(column: pa.ChunkedArray) -> Values | None:
     if pa.types.is_time(kind) or pa.types.is_duration(kind):  # in seconds
         integers = column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
         return Numbers(_float64(integers) / _UNITS[kind.unit])
-    return words_of(column) if _is_text(kind) or pa.types.is_dictionary(kind) else None
+    return words_of(column) if is_text_type(kind) or pa.types.is_dictionary(kind) else None
 
 
 def words_of(column: pa.ChunkedArray) -> Words:
@@ -148,7 +148,7 @@ def as_written(column: pa.ChunkedArray) -> Words:
     """
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     try:
-        return words_of(column if _is_text(kind) else column.cast(kind).cast(pa.string()))
+        return words_of(column if is_text_type(kind) else column.cast(kind).cast(pa.string()))
     except pa.ArrowException as error:
         raise TfloopError(f"values of type {kind} cannot be used as text: {error}", code=ExitCode.DATA) from error
 
@@ -196,5 +196,6 @@ def _float64(column: pa.ChunkedArray) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text_type(kind: pa.DataType) -> bool:
+    """Whether the values of a type are texts."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
