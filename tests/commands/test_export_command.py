@@ -211,6 +211,12 @@ def test_model_with_layers_of_the_user(trainer, tmp_path: Path) -> None:
         assert caught.value.code == 2
 
 
+def test_operation_that_litert_does_not_have(trainer, tmp_path: Path) -> None:
+    net = keras.Sequential([keras.Input([6]), keras.layers.Lambda(tf.math.erf), keras.layers.Dense(3)])
+    with pytest.raises(TfloopError, match="LiteRT cannot convert the model: it has no operation Erf"):
+        exporter(trained(trainer(net=net, dataset=ROWS)), tmp_path).export("litert", "none")
+
+
 def test_numbers_of_a_table_are_encoded_in_the_model() -> None:
     columns = [
         ColumnEncoder("a", "number", indicator=True, scales=(Scale(0.1, 0.3),)),
