@@ -10,6 +10,7 @@ from tfloop_cli.engine.tasks import evaluated_metrics
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import Consumer, Evaluated, to_each
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions
+from tfloop_cli.runs.baseline import compare_examples
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import show_scores
@@ -53,6 +54,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     facts = {"run": run_path(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
     evaluated = Evaluated(evaluation.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     to_each(*options.consumers)(evaluated)
+    compare_examples(options.thresholds, evaluation.examples, console.warn)
     if options.thresholds:
         facts["checks"] = [check_document(one, evaluation.metrics) for one in options.thresholds]
     scores, confused = [], []

@@ -1,6 +1,5 @@
 """Events as JSON documents: the same shape in `--json` output and in metrics.jsonl."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -8,6 +7,7 @@ from typing import Any
 
 from tfloop_cli.data_summary import DataSummary
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
+from tfloop_cli.files import parse_json
 
 Document = dict[str, Any]
 
@@ -76,7 +76,7 @@ def predictions_document(**facts: Any) -> Document:
 def read_epoch(line: bytes) -> EpochDone | None:
     """Parses a line of metrics.jsonl; None for another event or an incomplete line."""
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         if values.pop("event") != "epoch" or not line.endswith(b"\n"):
             return None
         train, validation = _metrics(values["train"]), values["validation"]

@@ -1,13 +1,12 @@
 """Reads what trackers are told from the files of a run folder, also while the run is training."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from tfloop_cli.events import FINISHED as TRAINED_TO_THE_END
-from tfloop_cli.files import json_text, read_file, read_json
+from tfloop_cli.files import json_text, parse_json, read_file, read_json
 from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
@@ -83,7 +82,7 @@ class History:
 
     def _point(self, line: bytes) -> Point | None:
         try:
-            values = json.loads(line)
+            values = parse_json(line)
             if values["event"] == "epoch":
                 self._step = int(values["step"])
                 self._time += float(values["train_seconds"]) + float(values["validation_seconds"])
