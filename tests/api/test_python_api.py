@@ -4,7 +4,10 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +134,7 @@ def test_wrong_and_empty_inputs_of_predict(run: Run) -> None:
         run.predict((INPUTS, INPUTS))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own, in `save`
+@pytest.mark.filterwarnings("error")  # Keras' `save` has some
 def test_export_returns_the_files(run: Run) -> None:
     import keras
 
@@ -213,6 +216,52 @@ def test_errors_are_exceptions(capfd: pytest.CaptureFixture) -> None:
     with pytest.raises(TfloopError, match="no config is given"):
         tfloop.train()
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda run: run.evaluate((INPUTS,)), "`data` has 1 value"),
+        (lambda run: run.predict(INPUTS, batch_size=0), "`batch_size` is 0"),
+        (lambda run: tfloop.train(data=INPUTS), "`data` is a ndarray, and has to be a dict of splits"),
+        (lambda run: tfloop.train(data={}), "there is no split"),
+        (lambda run: tfloop.train(5), "`config` is 5, and has to be a file"),
+    ],
+)
+def test_wrong_arguments(call: Callable[[Run], Any], problem: str, run: Run) -> None:
+    with pytest.raises(TfloopError, match=problem):
+        call(run)
+
+
+def test_runs_in_two_threads_are_equal(run: Run, tmp_path: Path) -> None:
+    """They wait for each other: both use Keras' seed."""
+    found = {}
+
+    def train(number: int) -> None:
+        found[number] = tfloop.train(data=ARRAYS, output=tmp_path / str(number), **{**FAST, "epochs": 2}).metrics
+
+    threads = [threading.Thread(target=train, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1] == found[2]
+
+
+def test_arrays_do_not_start_tensorflow(shell: Any, tmp_path: Path) -> None:
+    """Otherwise a number of threads could not be set, even in a new process."""
+    program = """
+import numpy as np
+import tfloop_cli as tfloop
+data = {"train": (np.zeros((8, 2), "float32"), np.arange(8) % 2)}
+how = {"model": "linear", "epochs": 1, "validation": 0, "test": 0, "progress": False, "device": "cpu"}
+print(tfloop.train(data=data, threads=1, **how).config["threads"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=shell.environment(), capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
 
 
 def test_progress_is_lines_of_text_on_stderr(capfd: pytest.CaptureFixture) -> None:

@@ -211,6 +211,12 @@ def test_model_with_layers_of_the_user(trainer, tmp_path: Path) -> None:
         assert caught.value.code == 2
 
 
+def test_operation_that_litert_does_not_have(trainer, tmp_path: Path) -> None:
+    net = keras.Sequential([keras.Input([6]), keras.layers.Lambda(tf.math.erf), keras.layers.Dense(3)])
+    with pytest.raises(TfloopError, match="LiteRT cannot convert the model: it has no operation Erf"):
+        exporter(trained(trainer(net=net, dataset=ROWS)), tmp_path).export("litert", "none")
+
+
 def test_numbers_of_a_table_are_encoded_in_the_model() -> None:
     columns = [
         ColumnEncoder("a", "number", indicator=True, scales=(Scale(0.1, 0.3),)),
@@ -361,7 +367,7 @@ WRONG_OPTIONS = (
     (("--format", "caffe"), 2, "there is no format `caffe`\n  use one of keras, "),
     (("--format", "litert", "--quantize", "int4"), 2, "`--quantize int4` does not exist\n  use float16 or int8"),
     (("--format", "keras", "--quantize", "int8"), 2, "`--quantize` is for LiteRT"),
-    (("--format", "keras", "--max-drop", "nan"), 2, "`--max-drop nan` is no number"),
+    (("--format", "keras", "--max-drop", "nan"), 2, "Invalid value for '--max-drop'"),
     (("--format", "keras", "--split", "test", "--data", "x"), 2, "exclude each other"),
     (("--format", "keras", "--data", "x.csv"), 4, "x.csv: this file does not exist"),
     (("--format", "keras", "--output", "small.yaml"), 2, "small.yaml exists, and is no folder"),

@@ -134,6 +134,8 @@ class Run:
         Raises:
             TfloopError: a file does not exist, the inputs do not suit the run, or there are none.
         """
+        if batch_size is not None and batch_size < 1:
+            raise TfloopError(f"`batch_size` is {batch_size}, and has to be 1 or more")
         console, trained = ApiConsole(progress), self._trained
         with in_this_process(console):
             from tfloop_cli.commands.prediction_file import json_rows
@@ -164,6 +166,8 @@ class Run:
         if isinstance(data, tuple | list):
             if checkpoint is not None:
                 raise TfloopError("arrays are evaluated with the best checkpoint", hint="omit `checkpoint`")
+            if len(data) != 2:
+                raise TfloopError(f"`data` has {len(data)} value(s), and has to be a path, or (inputs, targets)")
             inputs, targets = data
             trained = self._trained
             with in_this_process(console):

@@ -1,6 +1,5 @@
 """The command line of `tfloop export`; imports are inside of functions, as in `cli.py`."""
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -85,8 +84,6 @@ def export(
         from tfloop_cli.runs import folder
 
         check_formats(formats, quantize)
-        if math.isnan(max_drop):
-            raise TfloopError("`--max-drop nan` is no number")
         if split and data:
             raise TfloopError("`--split` and `--data` exclude each other")
         if data:

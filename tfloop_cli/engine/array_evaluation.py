@@ -7,7 +7,7 @@ import numpy as np
 from tfloop_cli.engine.data import Data, from_arrays
 from tfloop_cli.engine.data.build_context import DATA
 from tfloop_cli.engine.data.spec import TargetSpec
-from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values
+from tfloop_cli.engine.data.structures import Structure, in_order_of, is_several, map_structure, named_values
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.inference.arrays import ArrayInputs
 from tfloop_cli.engine.trained_run import TrainedRun
@@ -41,7 +41,7 @@ def evaluate_arrays(run: TrainedRun, inputs: Any, targets: Any) -> dict[str, flo
 
 def _like_those_of(run: TrainedRun, targets: Any) -> Structure:
     """Returns targets with the shape of the run's; a column of one number is a number."""
-    arrays = map_structure(np.asarray, targets)
+    arrays = map_structure(np.asarray, in_order_of(run.spec.targets, targets))
     found, wanted = ([name for name, _ in named_values(one)] for one in (arrays, run.spec.targets))
     if found != wanted:
         raise TfloopError("the targets are not as many, or not of the names, as those of the run", code=ExitCode.DATA)

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tfloop_cli.engine.data.array_dataset import ArraySource, fingerprint_of
+from tfloop_cli.engine.data.array_dataset import fingerprint_of
+from tfloop_cli.engine.data.array_source import ArraySource
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -230,9 +231,14 @@ def _is_exact(run: TrainedRun) -> bool:
 
 @contextmanager
 def _conversion_errors(name: str) -> Iterator[None]:
-    """A context of a converter and its runtime: they raise errors of any type for a model that they do not support."""
+    """A context of a converter and its runtime: they raise errors of any type for a model that they do not support.
+
+    Their warnings are about their own code, and no errors in a program that makes errors of warnings.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (TfloopError, OSError, MemoryError):
         raise
     except Exception as error:

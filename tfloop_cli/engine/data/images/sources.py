@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.engine.data.array_dataset import ArraySource
+from tfloop_cli.engine.data.array_source import ArraySource
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.files import Files

@@ -25,7 +25,7 @@ NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal c
 _CODE = r"^[+-]?0\d+$"  # 007
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = r"[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?"
-_TIME = rf"(?:{_CLOCK}(?:Z|(?P<o>[+-]\d{{2}}):?(?P<q>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
+_TIME = rf"(?:{_CLOCK}(?:Z|(?P<o>[+-]\d{{2}}):?(?P<r>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
 DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all values is used
     "year-month-day": r"^(?P<Y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
     "month/day/year": r"^(?P<m>\d{1,2})[/.-](?P<d>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
@@ -160,7 +160,7 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
     hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
     west = np.asarray(pc.starts_with(pc.fill_null(pc.struct_field(fields, "o"), ""), "-"))
-    offset = part("o") + np.where(west, -part("q"), part("q")) / 60  # hours
+    offset = part("o") + np.where(west, -part("r"), part("r")) / 60  # hours
     seconds = (hour - offset) * 3600 + part("M") * 60 + part("S")
     return np.where(found, date.astype(np.int64) + seconds / SECONDS_PER_DAY, np.nan)
 
