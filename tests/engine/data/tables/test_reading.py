@@ -109,6 +109,11 @@ def test_file_without_header_has_generated_names(tmp_path: Path) -> None:
     assert read_text(tmp_path, "y,1990,1991\na,1,2\n").table.column_names == ["y", "1990", "1991"]
 
 
+def test_spaces_around_names_are_no_part_of_them_unless_the_target_has_them(tmp_path: Path) -> None:
+    for target in ("y", " y "):
+        assert read_text(tmp_path, "x , y \n1,a\n", target=target).table.column_names == ["x", target]
+
+
 def test_first_line_with_equal_cells_is_no_header(tmp_path: Path) -> None:
     rows = read_text(tmp_path, "p,p,a\ne,p,b\n", target="column_3")
     assert rows.table.to_pydict() == {"column_1": ["p", "e"], "column_2": ["p", "p"], "column_3": ["a", "b"]}

@@ -181,7 +181,7 @@ def detect(
     usual = trained["decimal"] if trained else "."
     decimal = decimal_mark(rows, separator, usual) if options.decimal == "auto" else options.decimal
     header = options.header == "first_line" if options.header != "auto" else trained and trained["header"]
-    named = [name.strip() for name in rows[0]] if rows else []
+    named = [name if name in targets else name.strip() for name in rows[0]] if rows else []
     if header is None:
         twice = len(set(filter(None, named))) < len(list(filter(None, named)))
         header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))

@@ -36,7 +36,7 @@ DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all v
     "year-month": r"^(?P<Y>(?:19|20)\d{2})(?:[-/]|M)(?P<m>\d{2})",
     "year month": r"^(?P<Y>(?:19|20)\d{2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?",
     "month year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>(?:19|20)\d{2})",
-    "year quarter": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Qq](?P<q>[1-4])",
+    "year quarter": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Qq](?P<Q>[1-4])",
 }
 
 
@@ -142,8 +142,8 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
         return digits.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
     pattern = DATE_FORMS[form]
-    if "?P<q>" in pattern:
-        month = 3 * part("q").astype(np.int64) - 2
+    if "?P<Q>" in pattern:
+        month = 3 * part("Q").astype(np.int64) - 2
     else:
         months = pc.struct_field(fields, "m")
         if "[A-Za-z]{3}" in pattern:
