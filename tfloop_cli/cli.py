@@ -205,7 +205,10 @@ def list_(
         from tfloop_cli.registry import plugins
 
         plugins.load(code, console.warn)
-        Console().result(command.list_components(kind, name, json))
+        document, text = command.list_components(kind, name)
+        if json:
+            console.document(document)
+        console.result(text)
 
 
 @app.command(cls=Command)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tfloop_cli.errors import ExitCode, TfloopError
 
+SCHEMA = 1  # of the JSON documents of commands, and of summary.json; increased by a change that breaks readers
 MAX_JSON_BYTES = 16 * 2**20  # a larger JSON file was not written by tfloop
 
 # These errors blame the path that was requested. All others blame the disk and may not occur again.

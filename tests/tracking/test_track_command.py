@@ -38,7 +38,9 @@ def test_json_has_where_the_run_is(own: RunFolder, tmp_path: Path) -> None:
     found = [{"name": "tensorboard", "where": f"{folder}", "error": None} for folder in (
         own.path / "tensorboard", tmp_path / "logs" / "digits",
     )]  # fmt: skip
-    assert json.loads(result.stdout) == {"event": "track", "run": str(own.path), "trackers": found}
+    assert json.loads(result.stdout) == {
+        "event": "track", "schema": 1, "run": str(own.path), "trackers": found,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tracked_runs import epoch, write_lines
 
+from tfloop_cli.commands.track import trackers_of
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.tracking.history import History, status_of, tracked_run
 
@@ -46,6 +47,17 @@ def test_config_is_flat_and_does_not_tell_where_it_is_tracked(run: RunFolder) ->
     assert found.params == {"dataset.name": "mnist", "model.name": "linear", "augment": '["flip"]'}
     assert (found.id, found.name, found.versions) == ("0123456789abcdef", "digits", {"tfloop": "0.1.0"})
     assert found.started == 1795694400
+
+
+def test_config_is_read_as_everywhere(run: RunFolder) -> None:
+    """`on` and `no` are words in YAML 1.2; PyYAML makes booleans of them."""
+    run.config.write_text("dataset: {name: images, labels: on}\nmodel: {name: no}\nepochs: 0o17\n")
+    found = tracked_run(run).params
+    assert (found["dataset.labels"], found["model.name"], found["epochs"]) == ("on", "no", "15")
+    assert trackers_of(run, ["{name: mlflow, experiment: on}"])[0].arguments["experiment"] == "on"
+    run.config.write_text("a: [")
+    with pytest.raises(ValueError, match=r"config\.yaml cannot be read"):
+        tracked_run(run)
 
 
 @pytest.mark.parametrize(

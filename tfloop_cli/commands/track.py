@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tfloop_cli.config.loading import from_mapping
+from tfloop_cli.config.yaml_positions import Source, YamlError, parse
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 from tfloop_cli.registry import Component
 from tfloop_cli.runs.folder import RunFolder
@@ -100,6 +99,6 @@ def _described(component: Component) -> str:
 
 def _parsed(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parse(text.encode(), Source("--to"), []).plain()
+    except YamlError as error:
         raise TfloopError(problems=[Problem("neither a name nor a mapping in YAML", file=f"--to {text}")]) from error

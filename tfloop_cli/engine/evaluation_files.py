@@ -77,8 +77,10 @@ def positions_to_keep(examples: int, loss: np.ndarray | None, limit: int) -> np.
     Args:
         examples: of the split.
         loss: of each one; None if unknown.
-        limit: the largest number of examples to keep, at most `EVEN` + 2 * `EXTREME`.
+        limit: the largest number of examples to keep, at most `EVEN` + 2 * `EXTREME`; so many are all kept.
     """
+    if examples <= limit:
+        return np.arange(examples)
     kept = [evenly_spaced(examples, min(EVEN, -(-limit // 2)))]
     if loss is not None:
         kept += extremes(loss, min(EXTREME, limit // 4))

@@ -9,8 +9,6 @@ from tfloop_cli.data_summary import DataSummary
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
 from tfloop_cli.files import parse_json
 
-SCHEMA = 1  # of the documents; increased by a change that breaks readers
-
 Document = dict[str, Any]
 
 
@@ -20,7 +18,6 @@ def document(event: Event) -> Document | None:
         case RunStarted():
             return {
                 "event": "start",
-                "schema": SCHEMA,
                 "run": event.run,
                 "step": event.step,
                 "config": event.config,
@@ -63,7 +60,7 @@ def data_document(summary: DataSummary) -> Document:
     """Returns what was found in data as plain data under stable names."""
     values = asdict(replace(summary, thumbnails=()))
     del values["thumbnails"]
-    return {"event": "data", "schema": SCHEMA} | values
+    return {"event": "data"} | values
 
 
 def prediction_document(row: Mapping[str, Any]) -> Document:
@@ -73,7 +70,7 @@ def prediction_document(row: Mapping[str, Any]) -> Document:
 
 def predictions_document(**facts: Any) -> Document:
     """Returns what is said at the end about all predictions."""
-    return {"event": "predictions", "schema": SCHEMA} | facts
+    return {"event": "predictions"} | facts
 
 
 def read_epoch(line: bytes) -> EpochDone | None:

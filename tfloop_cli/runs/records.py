@@ -13,10 +13,9 @@ from typing import Any, BinaryIO
 
 from tfloop_cli.config.yaml_positions import MAX_BYTES, Source, YamlError, parse
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.files import disk_errors, parse_json, read_file, utc
+from tfloop_cli.files import SCHEMA, disk_errors, parse_json, read_file, utc
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint, reason_of
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.folder import REMOVED, RunFolder
 from tfloop_cli.runs.locking import is_locked
 from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
@@ -205,9 +204,7 @@ def find_record(name: str, runs_dir: Path) -> RunRecord:
         TfloopError: there is no such run (exit code 2).
     """
     if name == "last":
-        if runs := folder.list_runs(runs_dir):
-            return RunRecord(runs[0])
-        raise TfloopError(f"there are no runs in {runs_dir}", hint="`--runs-dir DIR` looks in another folder")
+        return RunRecord(folder.newest_run(runs_dir))
     for path in (Path(name), runs_dir / name):
         if not is_checkpoint(path) and _has_run(RunFolder(path)):
             return RunRecord(RunFolder(path))

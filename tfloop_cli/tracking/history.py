@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import yaml
-
 from tfloop_cli.events import FINISHED as TRAINED_TO_THE_END
 from tfloop_cli.files import json_text, parse_json, read_file, read_json
 from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
-from tfloop_cli.runs.records import mapping
+from tfloop_cli.runs.records import RunRecord, mapping
 from tfloop_cli.tracking.tracker import FAILED, FINISHED, SPEED, STOPPED, TrackedRun
 
 
@@ -29,10 +27,11 @@ def tracked_run(run: RunFolder) -> TrackedRun:
     """Returns what config.yaml and meta.json say about a run.
 
     Raises:
-        OSError, ValueError: config.yaml cannot be read.
+        ValueError: config.yaml cannot be read.
     """
     metadata = read_json(run.metadata)
-    config = dict(mapping(yaml.safe_load(read_file(run.config))))
+    if not (config := dict(RunRecord(run).config)):
+        raise ValueError(f"{run.config} cannot be read")
     config.pop("tracking", None)  # about the tracker itself: its address is nobody else's business
     return TrackedRun(
         str(metadata.get("run_id") or run.path.resolve().name),
