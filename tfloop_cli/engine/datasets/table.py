@@ -13,12 +13,13 @@ from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
-from tfloop_cli.engine.data.tables.building import Arrays, Kept, TableOptions, build_splits
+from tfloop_cli.engine.data.tables.building import Arrays, TableOptions, build_splits
 from tfloop_cli.engine.data.tables.describing import describe_rows
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits
 from tfloop_cli.engine.data.tables.preview import first_rows
+from tfloop_cli.engine.data.tables.splits_of_files import Kept
 from tfloop_cli.engine.data.tables.table_cache import Cached, TableCache
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES
 from tfloop_cli.errors import TfloopError

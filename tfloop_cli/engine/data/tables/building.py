@@ -1,14 +1,12 @@
 """Builds the splits of a table: reads files, fits the encoders to the training split, encodes all splits."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
-from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.tables.codes import with_edges
 from tfloop_cli.engine.data.tables.column_types import fit_column, is_free_text
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
@@ -23,15 +21,12 @@ from tfloop_cli.engine.data.tables.encoding import (
     wrong_values,
 )
 from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
+from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
-from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, raw_values
-from tfloop_cli.engine.data.texts.encoders import TextEncoders
+from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
-Fitted = TypeVar("Fitted", TableEncoders, TextEncoders)
-Files, Made = TypeVar("Files"), TypeVar("Made")
-Kept = dict[str, np.ndarray]  # columns that examples are held out by: name -> values [rows], see `raw_values`
 
 
 @dataclass(frozen=True)
@@ -78,33 +73,6 @@ def build_splits(
         lambda names: _fit(names, options, rules, everything),
         lambda split, names, encoders: _encode(split, names, options, encoders, rules, everything),
     )
-
-
-def each_split(
-    files: Mapping[str, Files],
-    encoders: Fitted | None,
-    fit: Callable[[Files], tuple[Fitted, Made, Kept]],
-    encode: Callable[[str, Files, Fitted], tuple[Made, Kept, Sequence[str]]],
-) -> tuple[Fitted, dict[str, Made], dict[str, Kept]]:
-    """Fits encoders to the first split, unless there are some, and encodes the others; see `build_splits`.
-
-    Args:
-        files: name of a split -> its files.
-        encoders: of an earlier run, or None.
-        fit: returns the encoders, the arrays and the columns of the first split.
-        encode: returns the arrays and the columns of another split, and notes for the encoders.
-    """
-    skips_invalid_examples()  # declares that skipping is supported
-    splits: dict[str, Made] = {}
-    columns: dict[str, Kept] = {}
-    for split, names in files.items():
-        if encoders is None:
-            encoders, splits[split], columns[split] = fit(names)
-        else:
-            splits[split], columns[split], notes = encode(split, names, encoders)
-            encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *notes])))
-    assert encoders is not None
-    return encoders, splits, columns
 
 
 def _fit(
@@ -297,11 +265,6 @@ def _fitted_rows(
     labels = targets if target.class_names else None
     candidates = Candidates(len(targets), splits, labels, kept_columns(rows, rules), rows.table.column_names)
     return training_rows(candidates, rules)
-
-
-def kept_columns(rows: Rows, rules: SplitRules) -> Kept:
-    """Returns the columns that the rules name, as far as there are such columns."""
-    return {name: raw_values(rows.table.column(name)) for name in rules.columns if name in rows.table.column_names}
 
 
 def _unknown_notes(split: str, unknown: Mapping[str, int]) -> list[str]:

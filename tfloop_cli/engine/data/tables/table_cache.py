@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached, open_cached
-from tfloop_cli.engine.data.tables.building import Arrays, Kept
+from tfloop_cli.engine.data.tables.building import Arrays
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import STDIN, find_files
+from tfloop_cli.engine.data.tables.splits_of_files import Kept
 
 MIN_BYTES = 16 * 2**20  # smaller files are read again: that takes less than a second
 _COLUMN = "column "  # begins the role of an array that is a column

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
-from tfloop_cli.engine.data.tables.building import Kept, each_split, kept_columns
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.describing import is_cheap
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings
 from tfloop_cli.engine.data.tables.reading import Rows
+from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import with_known_class, with_target
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES
