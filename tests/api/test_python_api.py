@@ -3,7 +3,11 @@
 import logging
 import os
 import random
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +66,15 @@ def test_run_is_loaded_by_path_name_and_last(run: Run) -> None:
         tfloop.load("nothing")
 
 
+def test_last_run_is_not_one_without_a_checkpoint(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    newer = write_run(Path("runs/newer"), meta={"started": "2999-01-01T00:00:00.000000+00:00"})
+    try:
+        assert tfloop.load("last").path == run.path
+        assert f"warning: runs/newer has no checkpoint yet: `last` is {run.path}" in capfd.readouterr().err
+    finally:
+        shutil.rmtree(newer)
+
+
 def test_predictions_are_those_of_the_model(run: Run) -> None:
     rows = run.predict(INPUTS[200:], probabilities=True)
     logits = np.asarray(run.model()(INPUTS[200:]))
@@ -99,6 +112,20 @@ def test_arrays_unlike_those_of_the_run_are_refused(inputs: Any, targets: Any, p
         run.evaluate((inputs, targets))
 
 
+def test_classes_are_those_of_the_data(tmp_path: Path) -> None:
+    """Not their positions: 1 is the first of the classes 1, 2 and 3."""
+    for name, labels in {"numbers": LABELS + 1, "words": np.array(["no", "yes"])[LABELS]}.items():
+        file = tmp_path / f"{name}.npz"
+        np.savez(file, x_train=INPUTS, y_train=labels, x_test=INPUTS, y_test=labels)
+        dataset = {"name": "arrays", "path": file}
+        run = tfloop.train({"dataset": dataset}, output=tmp_path / name, **{**FAST, "epochs": 1})
+        assert run.evaluate((INPUTS, labels)) == pytest.approx(run.metrics)
+        other = np.full(len(LABELS), 0 if name == "numbers" else "0")
+        with pytest.raises(TfloopError, match="the target of an example is `0`, which is no class of the run"):
+            run.evaluate((INPUTS, other))
+    assert run.evaluate((INPUTS, LABELS)) == pytest.approx(run.metrics)  # positions among classes that are words
+
+
 def test_wrong_and_empty_inputs_of_predict(run: Run) -> None:
     assert run.predict([]) == run.predict(INPUTS[:0]) == []
     with pytest.raises(TfloopError, match="`top` is 0"):
@@ -107,7 +134,7 @@ def test_wrong_and_empty_inputs_of_predict(run: Run) -> None:
         run.predict((INPUTS, INPUTS))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own, in `save`
+@pytest.mark.filterwarnings("error")  # Keras' `save` has some
 def test_export_returns_the_files(run: Run) -> None:
     import keras
 
@@ -191,9 +218,64 @@ def test_errors_are_exceptions(capfd: pytest.CaptureFixture) -> None:
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda run: run.evaluate((INPUTS,)), "`data` has 1 value"),
+        (lambda run: run.predict(INPUTS, batch_size=0), "`batch_size` is 0"),
+        (lambda run: tfloop.train(data=INPUTS), "`data` is a ndarray, and has to be a dict of splits"),
+        (lambda run: tfloop.train(data={}), "there is no split"),
+        (lambda run: tfloop.train(5), "`config` is 5, and has to be a file"),
+    ],
+)
+def test_wrong_arguments(call: Callable[[Run], Any], problem: str, run: Run) -> None:
+    with pytest.raises(TfloopError, match=problem):
+        call(run)
+
+
+def test_runs_in_two_threads_are_equal(run: Run, tmp_path: Path) -> None:
+    """They wait for each other: both use Keras' seed."""
+    found = {}
+
+    def train(number: int) -> None:
+        found[number] = tfloop.train(data=ARRAYS, output=tmp_path / str(number), **{**FAST, "epochs": 2}).metrics
+
+    threads = [threading.Thread(target=train, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1] == found[2]
+
+
+def test_arrays_do_not_start_tensorflow(shell: Any, tmp_path: Path) -> None:
+    """Otherwise a number of threads could not be set, even in a new process."""
+    program = """
+import numpy as np
+import tfloop_cli as tfloop
+data = {"train": (np.zeros((8, 2), "float32"), np.arange(8) % 2)}
+how = {"model": "linear", "epochs": 1, "validation": 0, "test": 0, "progress": False, "device": "cpu"}
+print(tfloop.train(data=data, threads=1, **how).config["threads"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=shell.environment(), capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+
+
 def test_progress_is_lines_of_text_on_stderr(capfd: pytest.CaptureFixture) -> None:
     tfloop.train(data=ARRAYS, **HOW | {"epochs": 1, "progress": True})
     out, err = capfd.readouterr()
     assert out == ""
     assert "epoch 1/1  loss" in err
     assert "\x1b" not in err
+
+
+def test_python_code_of_a_dataset_is_not_taken_for_the_callers(capfd: pytest.CaptureFixture, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x_train=INPUTS[:200], y_train=LABELS[:200])
+    dataset = {"name": "arrays", "path": str(tmp_path / "data.npz"), "in_memory": "never"}
+    tfloop.train(dataset=dataset, **FAST | {"epochs": 1, "progress": True})
+    err = capfd.readouterr().err
+    assert "epoch 1/1" in err
+    assert "numpy_function" not in err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -346,6 +347,32 @@ def test_arrays_in_files_and_lines(predict: Callable, tiny_runs: TinyRuns) -> No
     assert "the first axis is that of the examples" in result.err
 
 
+def test_arrays_for_a_table_with_names_are_refused(predict: Callable) -> None:
+    np.save("x.npy", np.zeros((2, 4)))
+    np.savez("x.npz", x=np.zeros((2, 4)))
+    for name in ("x.npy", "x.npz"):
+        result = predict("table", name)
+        assert result.code == 2
+        assert (
+            f"{name}: this file does not suit the run\n  its columns have no names: save them as .csv or" in result.err
+        )
+        assert "with the column(s) `size`, `kind`, `day`, `paid`" in result.err
+
+
+def test_lines_of_json_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .jsonl file that is larger than the memory: only the rows of one block are there at once."""
+    from tfloop_cli.engine.data.tables.dialect import DialectOptions
+    from tfloop_cli.engine.data.tables.files import find_files
+    from tfloop_cli.engine.inference import rows
+
+    monkeypatch.setattr(rows, "JSON_BLOCK", 100)
+    (tmp_path / "x.jsonl").write_text("".join(f'{{"size": {number}}}\n' for number in range(100)))
+    reader = rows.RowReader(DialectOptions(), None, [], ["size"], [], ["size"], ["size"])
+    found = [one.table["size"].to_pylist() for one in reader.read(find_files(str(tmp_path / "x.jsonl"))[0])]
+    assert [value for values in found for value in values] == list(range(100))
+    assert 10 < len(found) < 20
+
+
 def test_images_for_a_dataset_without_encoders(predict: Callable, tiny_runs: TinyRuns) -> None:
     result = predict("mnist", tiny_runs.cwd / "images" / "red" / "00.png")
     assert result.code == 0
@@ -411,6 +438,74 @@ def test_folder_with_other_files(predict: Callable, tiny_runs: TinyRuns) -> None
     assert [(row["input"], "error" in row) for row in result.rows] == [
         ("photos/broken.png", True), ("photos/deep/a.png", False), ("photos/model.bin", True),
     ]  # fmt: skip
+
+
+def test_paths_that_are_not_utf8(predict: Callable, tiny_runs: TinyRuns) -> None:
+    name = os.fsdecode(b"photos/\xff.png")
+    Path("photos").mkdir()
+    Path(name).symlink_to(tiny_runs.cwd / "images" / "red" / "00.png")
+    Path(f"{name}.gif").write_bytes(b"no image")
+    for output in ("out.csv", "out.jsonl", "out.parquet"):
+        assert predict("images", "photos", "--output", output).code == 4
+    assert [row["input"] for row in rows_of(Path("out.csv"))] == ["photos/\\udcff.png", "photos/\\udcff.png.gif"]
+    result = predict("images", name, "--json")
+    assert (result.code, result.rows[0]["prediction"]) == (0, "red")
+
+
+def test_missing_texts_are_empty_in_every_format(predict: Callable) -> None:
+    Path("new.csv").write_text('text\n""\n')
+    Path("new.jsonl").write_text('{"text": null}\n')
+    expected = predict("text", "new.csv", "--json").rows[0]
+    for arguments, stdin in ((["new.jsonl"], None), (["-"], '{"text": null}\n')):
+        result = predict("text", *arguments, "--json", stdin=stdin)
+        assert (result.code, result.rows[0]) == (0, expected)
+        assert "1 text(s) are missing, and predicted as empty ones" in result.err
+
+
+@pytest.mark.filterwarnings("error")
+def test_number_that_is_too_large_for_the_run(predict: Callable) -> None:
+    np.save("x.npy", np.full((1, 5), 1e300))
+    result = predict("arrays", "x.npy", "--json")
+    assert (result.code, result.rows[0]["error"]) == (4, "the model's output is not finite")
+
+
+UNITS = {  # what the tiny run `table` was not trained on: column, cells -> message
+    "percent": ("size", "20%", "column `size`: `20%` is not a number as in training, plain"),
+    "currency": ("size", "$20", "column `size`: `$20` is not a number as in training, plain"),
+    "order": ("day", "03/05/2024", "column `day`: `03/05/2024` is not a date as in training, year-month-day"),
+    "words": ("size", "many", "column `size`: `many` is not a number as in training, plain"),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_another_unit_than_in_training_is_refused(name: str, predict: Callable, tiny_runs: TinyRuns) -> None:
+    """By `evaluate` as by `predict`."""
+    column, cell, message = UNITS[name]
+    rows = [row | {column: cell} for row in rows_of(tiny_runs.cwd / "table.csv")[:3]]
+    write_rows("new.csv", rows)
+    result = predict("table", "new.csv")
+    assert result.code == 4
+    command = ["evaluate", str(tiny_runs("table")), "--data", "new.csv"]
+    evaluated = CliRunner().invoke(app, command)
+    assert evaluated.exit_code == 4
+    assert message in evaluated.stderr
+    write_rows("new.csv", [*rows, rows[0] | {column: "2024-03-05" if column == "day" else "20"}])
+    evaluated = CliRunner().invoke(app, command)
+    assert (evaluated.exit_code, f"data: 3 value(s) of `{column}` such as `{cell}`" in evaluated.stderr) == (0, True)
+
+
+def test_pixels_in_lines(predict: Callable, tiny_runs: TinyRuns) -> None:
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[4:24, 14] = 255
+    np.save("one.npy", pixels[None])
+    known = predict("mnist", "one.npy", "--json").rows[0]
+    lines = [{"input": pixels.tolist()}, {"input": pixels[1:].tolist()}, {"input": (pixels + 0.5).tolist()}]
+    result = predict("mnist", "-", stdin="\n".join(map(json.dumps, lines)))
+    assert result.code == 4
+    first, *others = result.documents
+    assert (first["prediction"], first["probability"]) == (known["prediction"], pytest.approx(known["probability"]))
+    assert [row["error"] for row in others] == ["`input` is not uint8[28, 28, 1]"] * 2
+    assert "image files become" not in result.err
 
 
 # As a process

@@ -10,6 +10,7 @@ from tfloop_cli.api.process import ApiConsole, in_this_process
 from tfloop_cli.api.run import Run
 from tfloop_cli.commands.shared import resolve, with_data
 from tfloop_cli.config.yaml_scalars import write
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.events import Event, RunEnded
 from tfloop_cli.runs import lookup
 from tfloop_cli.runs.start import TrainOptions
@@ -101,7 +102,10 @@ class LastEvents:
 
 def _layers(config: Config | Sequence[Config], dataset: "Dataset | None", changes: Mapping[str, Any]) -> "Layers":
     """Returns config files and `--set` assignments; `changes` take precedence."""
-    given = [config] if isinstance(config, str | Path | Mapping) else list(config)
+    given = list(config) if isinstance(config, list | tuple) else [config]
+    for one in given:
+        if not isinstance(one, str | Path | Mapping):
+            raise TfloopError(f"`config` is {one!r}, and has to be a file, a name, or a mapping")
     files = [str(one) for one in given if not isinstance(one, Mapping)]
     mappings = [dict(one) for one in given if isinstance(one, Mapping)]
     files += [str(one.pop("extends")) for one in mappings if "extends" in one]

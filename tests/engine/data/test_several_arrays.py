@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, Dataset, InputSpec, TargetSpec, from_arrays
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
+from tfloop_cli.engine.inference.arrays import ArrayInputs
 from tfloop_cli.errors import ExitCode, TfloopError
 
 COUNT = 12
@@ -181,3 +182,10 @@ def test_attribute_of_one_array_is_an_error_for_several(name: str) -> None:
     spec = from_arrays({"train": (NAMED, {"kind": LABELS, "size": NUMBERS})}).spec
     with pytest.raises(TfloopError, match=r"the dataset has several (inputs, `photo`, |targets, `kind`, )"):
         getattr(spec, name)
+
+
+def test_new_inputs_are_found_by_name_and_not_by_order() -> None:
+    spec = from_arrays({"train": (NAMED, LABELS)}).spec
+    (chunk,) = ArrayInputs(spec).inputs(dict(reversed(NAMED.items())), COUNT)
+    assert list(chunk.values) == list(NAMED)
+    assert all(np.array_equal(chunk.values[name], array) for name, array in NAMED.items())

@@ -7,8 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfloop_cli.engine.data.array_dataset import ArraySource as ArraySource
     from tfloop_cli.engine.data.array_dataset import from_arrays as from_arrays
+    from tfloop_cli.engine.data.array_source import ArraySource as ArraySource
     from tfloop_cli.engine.data.batch_iterators import BatchIterator as BatchIterator
     from tfloop_cli.engine.data.build import build_data as build_data
     from tfloop_cli.engine.data.invalid_examples import skip_example as skip_example
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tfloop_cli.engine.data.spec import TargetSpec as TargetSpec
 
 _MODULES = {
-    **dict.fromkeys(("ArraySource", "from_arrays"), "array_dataset"),
+    "ArraySource": "array_source",
+    "from_arrays": "array_dataset",
     "BatchIterator": "batch_iterators",
     "build_data": "build",
     **dict.fromkeys(("skip_example", "skips_invalid_examples"), "invalid_examples"),

@@ -7,43 +7,12 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.array_source import Arrays, ArraySource
 from tfloop_cli.engine.data.columns import as_columns, with_rows
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, TargetSpec
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, names_of
 from tfloop_cli.errors import ExitCode, TfloopError
-
-Arrays = tuple[Structure, ...]  # inputs, targets and possibly the weights of the examples; of NumPy arrays
-
-
-class ArraySource:
-    """A split in memory: one row per example.
-
-    Args:
-        inputs: array [examples, *input_shape]; several as a dict by name, or as a tuple.
-        targets: array [examples, *target_shape]; several likewise.
-        sample_weight: the weight of each example, [examples]; None for no weights.
-    """
-
-    def __init__(self, inputs: Structure, targets: Structure, sample_weight: np.ndarray | None = None) -> None:
-        with tf.device("CPU"):
-            self.inputs = map_structure(tf.convert_to_tensor, inputs)
-            self.targets = map_structure(tf.convert_to_tensor, targets)
-            self.sample_weight = None if sample_weight is None else tf.convert_to_tensor(sample_weight)
-
-    def __len__(self) -> int:
-        return int(named_values(self.inputs)[0][1].shape[0])
-
-    @property
-    def all_targets(self) -> Structure:
-        return self.targets
-
-    def gather(self, indices: tf.Tensor) -> tuple[Structure, ...]:
-        weights = () if self.sample_weight is None else (self.sample_weight,)
-        return tuple(
-            map_structure(lambda values: tf.gather(values, indices), one)
-            for one in (self.inputs, self.targets, *weights)
-        )
 
 
 def from_arrays(
@@ -70,10 +39,12 @@ def from_arrays(
         target_spec: what the targets are; by default the first split and `class_names` decide.
 
     Raises:
-        TfloopError: an array is not numeric, arrays of a split differ in length, splits differ in names, shape or
-            dtype, a split is empty, a column does not have one value per example, or labels are out of range and
-            invalid examples are not skipped (exit code 4).
+        TfloopError: there are no splits, an array is not numeric, arrays of a split differ in length, splits differ in
+            names, shape or dtype, a split is empty, a column does not have one value per example, or labels are out of
+            range and invalid examples are not skipped (exit code 4).
     """
+    if not splits:
+        raise TfloopError("there is no split: a dict of arrays has `train`, at least", code=ExitCode.DATA)
     arrays = {name: _arrays_of(name, split) for name, split in splits.items()}
     first = next(iter(arrays.values()))
     for name, split in arrays.items():

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data.array_dataset import ArraySource
+from tfloop_cli.engine.data.array_source import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
 from tfloop_cli.engine.data.batch_sizes import batch_size_of

@@ -48,3 +48,10 @@ def structure_like(like: Structure, values: Mapping[str, Any]) -> Structure:
 def names_of(structure: Structure) -> str:
     """Returns the names of a structure for a message."""
     return ", ".join(f"`{name}`" for name, _ in named_values(structure))
+
+
+def in_order_of(structure: Structure, values: Structure) -> Structure:
+    """Returns values by name in the order of a structure with the same names; others as they are."""
+    if isinstance(structure, Mapping) and isinstance(values, Mapping) and set(structure) == set(values):
+        return {name: values[name] for name in structure}
+    return values

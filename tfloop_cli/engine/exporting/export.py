@@ -1,8 +1,8 @@
 """Exports a trained run: writes files, runs each in its own runtime, and keeps those that predict what the run does."""
 
-import math
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from tfloop_cli.engine.exporting import litert_file
-from tfloop_cli.engine.exporting.comparison import Comparison, compare, run_scores
+from tfloop_cli.engine.exporting.comparison import Comparison, compare, difference_problem, run_scores
 from tfloop_cli.engine.exporting.examples import ExportExamples, find_examples
 from tfloop_cli.engine.exporting.formats import FORMATS, Format
 from tfloop_cli.engine.exporting.model import ExportModel, build_model
 from tfloop_cli.engine.exporting.plain_layers import float32_policy
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import ExitCode, TfloopError, short_path
+from tfloop_cli.export_formats import check_formats
 from tfloop_cli.files import disk_errors, sync_folder, write_json
 from tfloop_cli.runs.folder import run_of
 
 MAX_DROP = 0.005
-ROUNDING = 1e-9  # of a difference of two accuracies
 LARGEST_ROUNDING = 1e-4  # of a probability, or relative of a number, in float32
 ENCODERS = "encoders.json"
 
@@ -120,7 +120,7 @@ class Exporter:
                 compute, arrays = made.load(main), model.arrays(self.examples.inputs)
                 found = compare(expected, self.examples, arrays, compute, model.output)
             path = self.output / f"{main.stem}{suffix}{main.suffix}"
-            self._require(found, path)
+            self._require(found, path, is_exact=quantization == "none" and _is_exact(self.run))
             size = sum(_size(staging / file) for file in made.files)
             _replace([(staging / file, path.with_suffix(Path(file).suffix)) for file in made.files], staging)
         return Exported(name, quantization, path, size, found)
@@ -131,23 +131,13 @@ class Exporter:
         else:
             litert_file.write_quantized(model, path, quantization, model.arrays(self.examples.inputs))
 
-    def _require(self, found: Comparison, path: Path) -> None:
-        if found.drop <= self.max_drop + ROUNDING:  # not if it is NaN
-            return
-        if not math.isfinite(found.drop):
-            problem = "its output has NaN or another shape"
-        elif found.metric_value is None:
-            problem = f"its predictions differ from the run's: {found.drop:.4f} is over `--max-drop` {self.max_drop}"
-        else:
-            problem = (
-                f"{found.metric} is {found.metric_value:.4f}, and {found.run_metric:.4f} of the run, on "
-                f"{found.examples:,} examples: {found.drop:.4f} less, over `--max-drop` {self.max_drop}"
+    def _require(self, found: Comparison, path: Path, is_exact: bool) -> None:
+        if problem := difference_problem(found, self.max_drop, is_exact):
+            raise TfloopError(
+                f"{short_path(path)} is not written: {problem}",
+                hint="use another format or quantization, more examples (`--split test`), or a larger `--max-drop`",
+                code=ExitCode.THRESHOLD_FAILED,
             )
-        raise TfloopError(
-            f"{short_path(path)} is not written: {problem}",
-            hint="use another format or quantization, more examples (`--split test`), or a larger `--max-drop`",
-            code=ExitCode.THRESHOLD_FAILED,
-        )
 
 
 def export(
@@ -181,7 +171,7 @@ def export(
         TfloopError: wrong arguments, a package is missing, or a model cannot be converted (exit code 2); a metric drops
             too much (exit code 3). The files of the other formats are written, and `listener.done` had them.
     """
-    _check(formats, quantize)
+    check_formats(formats, quantize)
     folder = _folder(run, output)
     examples = find_examples(run, split=split, data=data, warn=listener.warn, progress=listener.progress)
     if examples.targets is None and quantize == "int8":
@@ -215,20 +205,6 @@ def _write_encoders(run: TrainedRun, folder: Path, listener: Listener) -> None:
     listener.note(f"{short_path(folder / ENCODERS)} has how the inputs are encoded")
 
 
-def _check(formats: Sequence[str], quantize: str | None) -> None:
-    for name in formats:
-        if name not in FORMATS:
-            raise TfloopError(f"there is no format `{name}`", hint=f"use one of {', '.join(FORMATS)}")
-    for name in formats:
-        FORMATS[name].require_packages(name)
-    if quantize not in (None, "float16", "int8"):
-        raise TfloopError(f"`--quantize {quantize}` does not exist", hint="use float16 or int8")
-    if not formats:
-        raise TfloopError("no format is given", hint=f"use `--format` with one of {', '.join(FORMATS)}")
-    if quantize and "litert" not in formats:
-        raise TfloopError("`--quantize` is for LiteRT", hint="add `--format litert`, or remove `--quantize`")
-
-
 def _folder(run: TrainedRun, output: Path | None) -> Path:
     """Returns the folder of the files, which exists then."""
     if output is None:
@@ -243,17 +219,26 @@ def _folder(run: TrainedRun, output: Path | None) -> Path:
 
 
 def _warn_of_rounding(run: TrainedRun, one: Exported, warn: Callable[[str], None]) -> None:
-    exact = run.config.precision in ("float32", "float64") and one.quantization == "none"
-    found = one.comparison
+    exact, found = _is_exact(run) and one.quantization == "none", one.comparison
     if exact and found.relative_difference > LARGEST_ROUNDING:
         warn(f"{short_path(one.path)}: it differs by up to {found.max_difference:.1g}, more than by rounding")
 
 
+def _is_exact(run: TrainedRun) -> bool:
+    """Whether a file in float32 differs from the run by rounding only."""
+    return run.config.precision in ("float32", "float64")
+
+
 @contextmanager
 def _conversion_errors(name: str) -> Iterator[None]:
-    """A context of a converter and its runtime: they raise errors of any type for a model that they do not support."""
+    """A context of a converter and its runtime: they raise errors of any type for a model that they do not support.
+
+    Their warnings are about their own code, and no errors in a program that makes errors of warnings.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (TfloopError, OSError, MemoryError):
         raise
     except Exception as error:

@@ -1,6 +1,7 @@
 """A LiteRT file (TensorFlow Lite), in float32 or quantized."""
 
 import json
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfloop_cli.engine.exporting import saved_model
 from tfloop_cli.engine.exporting.model import Arrays, ExportModel, Runtime
@@ -49,10 +51,10 @@ def write_quantized(model: ExportModel, path: Path, quantization: str, examples:
             converter.target_spec.supported_ops.append(tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
         try:
             path.write_bytes(converter.convert())
-        except tf.lite.python.convert_phase.ConverterError as error:
-            raise TfloopError(
-                f"LiteRT cannot convert the model: {str(error).splitlines()[0]}", hint="use another format"
-            ) from error
+        except ConverterError as error:
+            operations = ", ".join(sorted(set(re.findall(r"'tf\.(\w+)' op", str(error)))))
+            reason = f"it has no operation {operations}" if operations else str(error).splitlines()[0]
+            raise TfloopError(f"LiteRT cannot convert the model: {reason}", hint="use another format") from error
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(METADATA, json.dumps(model.facts(), indent=2))
 

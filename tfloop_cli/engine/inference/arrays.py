@@ -11,6 +11,7 @@ from tfloop_cli.engine.data.array_files import StoredArray, find_arrays
 from tfloop_cli.engine.data.spec import DataSpec, InputSpec
 from tfloop_cli.engine.data.structures import (
     Structure,
+    in_order_of,
     is_several,
     map_structure,
     named_values,
@@ -64,7 +65,7 @@ class ArrayInputs:
         return map_structure(lambda spec, one: _part(spec, one, 0, len(one)), self.spec.inputs, arrays)
 
     def _checked(self, values: Structure) -> Structure:
-        arrays = map_structure(np.asarray, values)
+        arrays = map_structure(np.asarray, in_order_of(self.spec.inputs, values))
         found, wanted = ([name for name, _ in named_values(one)] for one in (arrays, self.spec.inputs))
         if found != wanted:
             listed = [names_of(one) if is_several(one) else "one array" for one in (arrays, self.spec.inputs)]
@@ -163,7 +164,8 @@ def _rows(arrays: Structure) -> int:
 
 def _part(spec: InputSpec, array: np.ndarray | StoredArray, start: int, stop: int) -> np.ndarray:
     values = array.rows(start, stop) if isinstance(array, StoredArray) else array[start:stop]
-    values = values.astype(spec.dtype, copy=False)
+    with np.errstate(over="ignore"):  # a number that is too large for float32 is infinite, which is an error later
+        values = values.astype(spec.dtype, copy=False)
     return values.reshape((*values.shape, 1)) if values.ndim == len(spec.shape) else values
 
 

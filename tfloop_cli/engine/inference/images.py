@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.images.decoding import Decoder
+from tfloop_cli.engine.inference.arrays import ArrayInputs
 from tfloop_cli.engine.inference.inputs import Inputs, kept_of, objects
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.hardware import cores
@@ -27,6 +28,7 @@ class ImageInputs:
         decoder: decodes them.
         keep: keys of records to copy.
         decided: what was decided for the user.
+        arrays: reads pixels as nested lists in place of a path; None for none.
 
     Attributes:
         used: whether an input is an image file.
@@ -35,6 +37,7 @@ class ImageInputs:
     decoder: Decoder
     keep: Sequence[str] = ()
     decided: Sequence[str] = ()
+    arrays: ArrayInputs | None = None
     used: bool = False
 
     @property
@@ -58,15 +61,25 @@ class ImageInputs:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def records(self, records: Sequence[Mapping[str, Any] | str], names: np.ndarray) -> Inputs:
-        """Returns objects with the path of an image in `input`; a text is the error of an input."""
-        self.used = True
+        """Returns objects with the path of an image, or its pixels, in `input`; a text is the error of an input."""
         paths = [record["input"] if isinstance(record, Mapping) and "input" in record else None for record in records]
-        found: list[np.ndarray | str] = []
-        for record, path in zip(records, paths, strict=True):
-            problem = record if isinstance(record, str) else "there is no path of an image: `input`"
-            found += self._decoded([path]) if isinstance(path, str) else [problem]
+        self.used = self.used or any(isinstance(path, str) for path in paths)
+        found = [
+            self._decoded([path])[0] if isinstance(path, str) else self._pixels(record)
+            for record, path in zip(records, paths, strict=True)
+        ]
         shown = [path if isinstance(path, str) else str(name) for path, name in zip(paths, names, strict=True)]
         return self._stacked(shown, found, kept_of(records, self.keep))
+
+    def _pixels(self, record: Mapping[str, Any] | str) -> np.ndarray | str:
+        """Returns the pixels in a record, or why it has none."""
+        if isinstance(record, str):
+            return record
+        if self.arrays is None or not isinstance(record.get("input"), list):
+            return "there is no path of an image: `input`"
+        chunk = self.arrays.records([record], np.zeros(1, np.int64))
+        assert isinstance(chunk.values, np.ndarray)
+        return chunk.errors[0] if chunk.errors else chunk.values[0]
 
     def _inputs(self, names: list[str], parts: list["Future[list[np.ndarray | str]]"]) -> Inputs:
         return self._stacked(names, [one for part in parts for one in part.result()])

@@ -94,7 +94,11 @@ class Reader:
         if self.images and suffix not in TABLE_KINDS and suffix not in ARRAY_SUFFIXES:
             self.images.used = True
             return "image folder" if folder else "image"
-        hint = "name its files: FOLDER/*.csv" if folder and self.table else f"this run takes {self.what}"
+        hint = f"this run takes {self.what}"
+        if self.table and folder:
+            hint = "name its files: FOLDER/*.csv"
+        elif self.table and suffix in ARRAY_SUFFIXES:
+            hint = f"its columns have no names: save them as .csv or .parquet with {self.table.columns}"
         raise TfloopError(f"{path}: this {'folder' if folder else 'file'} does not suit the run", hint=hint)
 
 
@@ -161,13 +165,13 @@ def reader_of(run: TrainedRun, keep: Sequence[str] = ()) -> Reader:
         return Reader(texts=texts, keep=keep)
     named = arguments.get("input") if dataset == "arrays" else None
     arrays = ArrayInputs(run.spec, keep, str(named or "").replace("{split}", "test"))
-    return Reader(images=_images(run, keep), arrays=arrays, keep=keep)
+    return Reader(images=_images(run, keep, arrays), arrays=arrays, keep=keep)
 
 
-def _images(run: TrainedRun, keep: Sequence[str]) -> ImageInputs | None:
+def _images(run: TrainedRun, keep: Sequence[str], arrays: ArrayInputs) -> ImageInputs | None:
     if run.encoders.get("dataset") == "images":
         one = ImageEncoders.from_json(run.encoders)
-        return ImageInputs(Decoder(one.shape, one.fit, one.background, one.max16), keep)
+        return ImageInputs(Decoder(one.shape, one.fit, one.background, one.max16), keep, arrays=arrays)
     spec = run.spec.inputs
     if not isinstance(spec, InputSpec) or spec.dtype != "uint8" or len(spec.shape) != 3 or None in spec.shape:
         return None
@@ -175,7 +179,7 @@ def _images(run: TrainedRun, keep: Sequence[str]) -> ImageInputs | None:
     if channels not in (1, 3):
         return None
     note = f"image files become {height}x{width}, other sizes with white borders: the run does not know how"
-    return ImageInputs(Decoder((height, width, channels)), keep, [note])
+    return ImageInputs(Decoder((height, width, channels)), keep, [note], arrays)
 
 
 def _dialect(arguments: Mapping[str, Any], free_text: bool = False) -> DialectOptions:

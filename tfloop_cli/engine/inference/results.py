@@ -56,7 +56,7 @@ class ResultColumns:
         for place in range(1, self.top + 1) if self.class_names else ():
             end = "" if place == 1 else f"_{place}"
             found += [f"prediction{end}", f"probability{end}"]
-        return found + [f"probability_{name}" for name in self.class_names if self.probabilities]
+        return found + [f"probability_{_text(name)}" for name in self.class_names if self.probabilities]
 
     def check_kept(self, keep: Sequence[str]) -> None:
         """Raises TfloopError (exit code 2) if a column to keep has the name of one of the result."""
@@ -68,7 +68,7 @@ class ResultColumns:
     def table(self, predictions: Predictions) -> pa.Table:
         """Returns one row per input; cells of an input with an error are null, and `error` says why."""
         usable, scores = predictions.usable, predictions.scores
-        columns: list[Any] = [pa.array(predictions.names)]
+        columns: list[Any] = [_printable(predictions.names)]
         if self.class_names:
             columns += self._classes(scores, usable)
         else:
@@ -76,13 +76,13 @@ class ResultColumns:
         table = pa.table(columns, self.names)
         for name in predictions.kept.column_names if predictions.kept is not None else ():
             table = table.append_column(name, predictions.kept.column(name))  # type: ignore[union-attr]
-        errors = [None] * len(predictions)
+        errors: list[str | None] = [None] * len(predictions)
         for number, error in predictions.errors.items():
-            errors[number] = error
+            errors[number] = _text(error)
         return table.append_column("error", pa.array(errors, pa.string()))
 
     def _classes(self, scores: np.ndarray, usable: np.ndarray) -> list[pa.Array]:
-        names, columns = pa.array(self.class_names, pa.string()), []
+        names, columns = pa.array(map(_text, self.class_names), pa.string()), []
         order = scores.argmax(axis=1)[:, None]
         if self.top > 1:
             order = np.argsort(-scores, axis=1, kind="stable")[:, : self.top]
@@ -93,6 +93,16 @@ class ResultColumns:
         if self.probabilities:
             columns += [_spread(scores[:, number], usable) for number in range(len(self.class_names))]
         return columns
+
+
+def _printable(names: np.ndarray) -> pa.Array:
+    """Returns names of inputs as a column; see `_text`."""
+    return pa.array(names if names.dtype != object else [_text(one) for one in names.tolist()])
+
+
+def _text(name: str) -> str:
+    """Returns a name with bytes that are not UTF-8 escaped: a path may have them."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _spread(values: np.ndarray, usable: np.ndarray) -> pa.Array:

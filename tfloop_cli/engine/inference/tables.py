@@ -9,15 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders
-from tfloop_cli.engine.data.tables.encoding import Settings, column_values, encode_rows, prepare
+from tfloop_cli.engine.data.tables.encoders import TableEncoders
+from tfloop_cli.engine.data.tables.encoding import USUAL_FORMS, Settings, encode_rows, prepare, wrong_values
 from tfloop_cli.engine.data.tables.files import TableFile
-from tfloop_cli.engine.data.tables.values import Dates, Numbers, Values, Words, as_written, is_missing
 from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows
 from tfloop_cli.engine.inference.rechunk import rechunk, row_names
 from tfloop_cli.engine.inference.rows import ReadRows, RowReader, rows_of
 
-USUAL_FORMS = {"number": "plain", "date": "year-month-day"}  # of columns that needed none in training
+SHOWN = 20  # names of columns in a message
 
 
 @dataclass
@@ -58,6 +57,13 @@ class TableInputs:
             [*texts, *self.keep], numbers,
             [*(one.name for one in used), *self.keep], self.encoders.missing_values,
         )  # fmt: skip
+
+    @property
+    def columns(self) -> str:
+        """The columns that the model needs, in words."""
+        names = [f"`{one.name}`" for one in self.encoders.used]
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+        return f"the column(s) {', '.join(names[:SHOWN])}{more}"
 
     @property
     def notes(self) -> list[str]:
@@ -105,7 +111,8 @@ class TableInputs:
             values[encoder.name] = found = prepare(column, encoder, settings)
             missing[encoder.name] = found.missing
             if encoder.name not in self._lenient:
-                _find_wrong(column, encoder, found, settings, errors)
+                for number, text in wrong_values(column, encoder, found, settings).items():
+                    errors.setdefault(number, f"column `{encoder.name}`: `{text}` is not a {encoder.kind}")
         self._note_missing(missing, errors)
         usable = np.ones(rows.table.num_rows, bool)
         usable[list(errors)] = False
@@ -143,19 +150,3 @@ def _without_nested(column: pa.ChunkedArray, name: str, errors: dict[int, str]) 
     for number in np.flatnonzero(column.is_valid().to_numpy()):
         errors.setdefault(int(number), f"column `{name}` has a value of type {column.type}")
     return pa.chunked_array([pa.nulls(len(column), pa.string())])
-
-
-def _find_wrong(
-    column: pa.ChunkedArray, encoder: ColumnEncoder, values: Values, settings: Settings, errors: dict[int, str]
-) -> None:
-    """Adds the rows whose value is no number or no date."""
-    if isinstance(values, Words) or not values.missing.any():
-        return
-    found = column_values(column, settings)
-    if isinstance(found, Numbers if encoder.kind == "number" else Dates):
-        return
-    words = as_written(column)
-    words = words.without(is_missing(words.texts, settings.missing_values))
-    for number in np.flatnonzero(values.missing & ~words.missing):
-        text = words.texts[int(words.codes[number])].as_py()
-        errors.setdefault(int(number), f"column `{encoder.name}`: `{text}` is not a {encoder.kind}")

@@ -94,13 +94,18 @@ class TextInputs:
     def records(self, records: Sequence[Mapping[str, Any] | str], names: np.ndarray) -> Inputs:
         """Returns objects with the column of the text, or `text`, or `input`; a text is the error of an input."""
         texts, errors = [], {}
+        keys = list(dict.fromkeys((self.encoders.text, "text", "input")))
         for number, record in enumerate(records):
-            keys = (self.encoders.text, "text", "input")
-            text = None if isinstance(record, str) else next((record[key] for key in keys if key in record), None)
-            if not isinstance(text, str):
-                problem = f"there is no text: it has no `{self.encoders.text}`, `text` or `input`"
-                errors[number] = record if isinstance(record, str) else problem
-            texts.append(text if isinstance(text, str) else "")
+            texts.append("")
+            text = next((record[key] for key in keys if key in record), 0) if isinstance(record, Mapping) else record
+            if isinstance(record, str):
+                errors[number] = record
+            elif isinstance(text, str):
+                texts[-1] = text
+            elif text is None:  # as a missing value in a file
+                self.missing += 1
+            else:
+                errors[number] = f"there is no text: {' or '.join(f'`{key}`' for key in keys)}"
         return self.inputs(texts, names, errors, kept_of(records, self.keep))
 
     def inputs(

@@ -187,8 +187,8 @@ class CombineMembers(keras.layers.Layer):
         log_shares = ops.log_sigmoid(ops.stack([-share, share]))
         kinds = [ops.split(one, 2, axis=1) for one in (outputs, counts)]
         means = ops.stack([self._mean(*kind) for kind in zip(*kinds, strict=True)])  # [2, batch, outputs]
-        if self.classes:
-            return ops.logsumexp(means + log_shares[:, None, None], axis=0)
+        if self.classes:  # the constant first: Keras would add it as a bias along the last axis, of two classes
+            return ops.logsumexp(log_shares[:, None, None] + means, axis=0)
         return ops.sum(means * ops.exp(log_shares)[:, None, None], axis=0)
 
     def _mean(self, outputs: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import numpy as np
@@ -24,6 +25,7 @@ _UNREADABLE_SUFFIXES = (  # of images
     ".arw", ".cr2", ".dcm", ".dds", ".dng", ".exr", ".hdr", ".jp2", ".j2k", ".nef", ".pcx", ".ras", ".raw", ".tga",
     ".xbm", ".xpm",
 )  # fmt: skip
+_NO_CELLS = MappingProxyType[str, str]({})  # one for all images, of which there may be millions
 _SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini")
 
 
@@ -57,7 +59,7 @@ class Files:
         return Files(*lists, self.labels[numbers], columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listed:
     """An image file before the classes are known.
 
@@ -75,7 +77,7 @@ class Listed:
     bytes: int
     time: int
     label: str = ""
-    cells: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[str, str] = field(default_factory=lambda: _NO_CELLS)
 
 
 @dataclass

@@ -9,11 +9,18 @@ import pyarrow as pa
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.tables.codes import with_edges
-from tfloop_cli.engine.data.tables.column_types import fit_column
+from tfloop_cli.engine.data.tables.column_types import fit_column, is_free_text
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
-from tfloop_cli.engine.data.tables.encoding import Settings, encode_rows, prepare, prepare_rows
+from tfloop_cli.engine.data.tables.encoding import (
+    USUAL_FORMS,
+    Settings,
+    encode_rows,
+    prepare,
+    prepare_rows,
+    wrong_values,
+)
 from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
@@ -119,6 +126,7 @@ def _encode(
     """Reads a split and encodes it as the training split; also returns notes about it."""
     rows, targets, settings = usable_rows(split, names, options, encoders)
     values = prepare_rows(rows.table, encoders, settings)
+    wrong = _wrong_notes(rows, encoders, values, settings) if split != "train" else []
     complete = complete_rows(rows, encoders.columns, values, options.missing)
     if not complete.all():
         rows, targets = rows.subset(complete), targets[complete]
@@ -132,7 +140,26 @@ def _encode(
     if split == "train":
         is_fitted = _fitted_rows(rows, encoders.target, targets, rules, splits)
     inputs, unknown = encode_rows(values, encoders, ~is_fitted)
-    return (inputs, _targets(targets)), kept_columns(rows, rules), [*notes, *_unknown_notes(split, unknown)]
+    return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *_unknown_notes(split, unknown)]
+
+
+def _wrong_notes(rows: Rows, encoders: TableEncoders, values: Mapping[str, Values], settings: Settings) -> list[str]:
+    """Returns notes about values that are no numbers or no dates, and count as missing.
+
+    Raises:
+        TfloopError: all values of a column are: they have another unit, or another order of day and month (exit code
+            4).
+    """
+    notes = []
+    for column in encoders.used:
+        wrong = wrong_values(rows.table.column(column.name), column, values[column.name], settings)
+        if not wrong:
+            continue
+        text, form = next(iter(wrong.values())), column.form or USUAL_FORMS[column.kind]
+        if values[column.name].missing.all():
+            rows.refuse(f"column `{column.name}`: `{text}` is not a {column.kind} as in training, {form}")
+        notes.append(f"{rows.split}: {len(wrong):,} value(s) of `{column.name}` such as `{text}` are no {column.kind}s")
+    return notes
 
 
 def usable_rows(
@@ -140,8 +167,9 @@ def usable_rows(
 ) -> tuple[Rows, np.ndarray, Settings]:
     """Reads a split: its rows with a usable target of a known class, their targets, and how values are written."""
     target = encoders.target
-    as_text = [column.name for column in encoders.used if column.as_text]
-    as_text += target.names if target.class_names else ()
+    as_text = [column.name for column in encoders.used if column.as_text or column.form]
+    others = (name for name, form in zip(target.names, target.forms, strict=False) if form != "plain")
+    as_text += target.names if target.class_names else others
     nulls = null_texts(encoders.missing_values)
     rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
     rows.require([*target.names, *(column.name for column in encoders.used)])
@@ -202,7 +230,26 @@ class _ColumnFitter:
             encoders.append(encoder)
             if found is not None:
                 values[name] = found if fitted.all() else prepare(column, encoder, self.settings)
+        if not values:
+            encoders, values = self._with_texts(rows, encoders, fitted)
         return encoders, values, fitted
+
+    def _with_texts(
+        self, rows: Rows, encoders: Sequence[ColumnEncoder], fitted: np.ndarray
+    ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
+        """Returns encoders that use the words of free texts, and the values of these columns, of all rows."""
+        found, values, positions = [], {}, rows.positions[fitted]
+        for encoder in encoders:
+            if is_free_text(encoder):
+                column = rows.table.column(encoder.name)
+                encoder, words = fit_column(
+                    encoder.name, column.filter(pa.array(fitted)), "text", self.settings, positions
+                )
+                if words is not None:
+                    encoder = replace(encoder, note="used, since there is no other column")
+                    values[encoder.name] = prepare(column, encoder, self.settings)
+            found.append(encoder)
+        return found, values
 
     def _fit_column(
         self, name: str, column: pa.ChunkedArray, positions: np.ndarray

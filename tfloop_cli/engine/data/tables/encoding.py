@@ -1,7 +1,7 @@
 """Encodes the columns of a table as one array, float32 [rows, features]."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale, TableEncoders
-from tfloop_cli.engine.data.tables.notation import date_form, number_form, parse_dates, parse_numbers
+from tfloop_cli.engine.data.tables.notation import number_form, parse_dates, parse_numbers
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Numbers,
@@ -18,12 +18,14 @@ from tfloop_cli.engine.data.tables.values import (
     as_written,
     categories,
     is_missing,
+    is_text_type,
     number_text,
     values_of,
 )
 from tfloop_cli.engine.data.texts.tokens import words_of
 
 ROUNDING = 1e-12  # numbers that differ by this fraction are equal
+USUAL_FORMS = {"number": "plain", "date": "year-month-day"}  # of columns that needed none in training
 LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
 
 
@@ -45,7 +47,7 @@ class Settings:
 def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings) -> Values:
     """Returns the values of a column as its encoder needs them; values of another kind are missing."""
     if encoder.kind in ("category", "text"):
-        words = as_written(column)
+        words = as_written(column) if is_text_type(column.type) else _padded(as_written(column), encoder.levels)
         words = words.without(is_missing(words.texts, settings.missing_values))
         return categories(words, settings.exact_categories) if encoder.kind == "category" else words
     values = column_values(column, settings)
@@ -56,9 +58,42 @@ def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings)
     words = as_written(column)
     words = words.without(is_missing(words.texts, settings.missing_values))
     if encoder.kind == "date":
-        return parse_dates(words, encoder.form or date_form(words) or "year-month-day")
-    form = encoder.form or number_form(words, settings.decimal) or "plain"
+        return parse_dates(words, encoder.form or USUAL_FORMS["date"])
+    # Commas between thousands leave nothing open; percent and currency would be another unit than in training.
+    form = encoder.form or number_form(words, settings.decimal, ("plain", "thousands")) or USUAL_FORMS["number"]
     return parse_numbers(words, form, settings.decimal)
+
+
+def wrong_values(
+    column: pa.ChunkedArray, encoder: ColumnEncoder, values: Values, settings: Settings
+) -> Mapping[int, str]:
+    """Returns the values that are no numbers or no dates as in training, by row; missing values are not among them.
+
+    Args:
+        column: as it was read.
+        encoder: of the column.
+        values: as `prepare` returns them.
+        settings: of the file.
+    """
+    if isinstance(values, Words) or not values.missing.any():
+        return {}
+    if isinstance(column_values(column, settings), Numbers if encoder.kind == "number" else Dates):
+        return {}
+    words = as_written(column)
+    words = words.without(is_missing(words.texts, settings.missing_values))
+    rows = np.flatnonzero(values.missing & ~words.missing)
+    return {int(row): words.texts[int(words.codes[row])].as_py() for row in rows}
+
+
+def _padded(words: Words, levels: Sequence[str]) -> Words:
+    """Returns numbers as codes of training such as 00501, if all of these have as many digits: 501 is 00501."""
+    widths = {len(level) if level.isdecimal() else 0 for level in levels}
+    if len(widths) != 1 or widths == {0} or not any(level.startswith("0") for level in levels):
+        return words
+    (width,) = widths
+    texts = pc.utf8_lpad(pc.replace_substring_regex(words.texts, r"^(\d+)\.0*$", r"\1"), width, "0")
+    is_whole = pc.match_substring_regex(words.texts, r"^\d+(\.0*)?$")
+    return Words(words.codes, pc.if_else(is_whole, texts, words.texts))
 
 
 def column_values(column: pa.ChunkedArray, settings: Settings) -> Values | None:

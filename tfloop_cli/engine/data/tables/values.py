@@ -1,5 +1,6 @@
 """The values of a column: numbers, dates, or words as codes, with missing values marked."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from tfloop_cli.errors import ExitCode, TfloopError
 MISSING_VALUES = ("NA", "N/A", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A")  # and the empty cell; in any case
 SECONDS_PER_DAY = 86_400
 _UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
-_PLAIN = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
+_PLAIN = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+MAX_DIGITS = 15  # of numbers that float64 tells apart
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ Values = Numbers | Dates | Words
 def values_of(column: pa.ChunkedArray) -> Values | None:
     """Returns the values of a column as it was read; None if they are lists or bytes."""
     kind = column.type
-    if pa.types.is_dictionary(kind) and not _is_text(kind.value_type):
+    if pa.types.is_dictionary(kind) and not is_text_type(kind.value_type):
         column = column.cast(kind.value_type)
         kind = column.type
     if pa.types.is_boolean(kind) or pa.types.is_null(kind):
@@ -108,7 +110,7 @@ def values_of(column: pa.ChunkedArray) -> Values | None:
     if pa.types.is_time(kind) or pa.types.is_duration(kind):  # in seconds
         integers = column.cast(pa.int32() if pa.types.is_time32(kind) else pa.int64())
         return Numbers(_float64(integers) / _UNITS[kind.unit])
-    return words_of(column) if _is_text(kind) or pa.types.is_dictionary(kind) else None
+    return words_of(column) if is_text_type(kind) or pa.types.is_dictionary(kind) else None
 
 
 def words_of(column: pa.ChunkedArray) -> Words:
@@ -146,7 +148,7 @@ def as_written(column: pa.ChunkedArray) -> Words:
     """
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     try:
-        return words_of(column if _is_text(kind) else column.cast(kind).cast(pa.string()))
+        return words_of(column if is_text_type(kind) else column.cast(kind).cast(pa.string()))
     except pa.ArrowException as error:
         raise TfloopError(f"values of type {kind} cannot be used as text: {error}", code=ExitCode.DATA) from error
 
@@ -183,9 +185,10 @@ def number_text(value: float) -> str:
 
 def _canonical(text: str) -> str:
     is_number = text[-1:].isdecimal() or text[-1:] == "."
-    if not is_number or not text.isascii() or not _PLAIN.fullmatch(text) or not any(map(str.isdigit, text)):
+    if not is_number or not text.isascii() or not _PLAIN.fullmatch(text) or sum(map(str.isdigit, text)) > MAX_DIGITS:
         return text
-    return number_text(float(text))
+    number = float(text)
+    return number_text(number) if math.isfinite(number) else text
 
 
 def _float64(column: pa.ChunkedArray) -> np.ndarray:
@@ -193,5 +196,6 @@ def _float64(column: pa.ChunkedArray) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text_type(kind: pa.DataType) -> bool:
+    """Whether the values of a type are texts."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
