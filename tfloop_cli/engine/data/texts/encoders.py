@@ -20,7 +20,7 @@ MAX_WEIGHTS = 2**24  # of a linear layer on n-grams: n-grams times classes
 MIN_NGRAMS = 2**14  # are kept for any number of classes
 # Of the words of a text, where its characters have 1. A word that occurs in one training text alone explains its target
 # perfectly; with the weight of all its characters, these would not learn what the next text has in common with it.
-WORDS_NORM = 0.5
+WORDS_NORM = 0.7
 Features = Literal["ngrams", "ids"]
 
 
