@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from tfloop_cli.errors import Problem, TfloopError
-from tfloop_cli.files import MAX_JSON_BYTES, disk_errors, parse_json, read_file, read_json
+from tfloop_cli.files import MAX_JSON_BYTES, SCHEMA, disk_errors, parse_json, read_file, read_json
 from tfloop_cli.metric_modes import mode_of
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.folder import RunFolder, run_of
 from tfloop_cli.thresholds import Threshold, parse_thresholds
 
