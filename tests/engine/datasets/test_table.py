@@ -163,6 +163,7 @@ def test_missing_numbers_are_the_median_and_marked(build) -> None:
     dataset = build("x,kind\n1,a\n3,a\n5,b\n", "x,kind\nfive,a\n3,b\n")
     assert inputs(dataset, "test").tolist() == [[0], [0]]
     assert dataset.encoders.notes == (
+        "test: 1 value(s) of `x` such as `five` are no numbers",
         "test: 1 value(s) of `x` are missing, and none is in training: no column marks them",
     )
 
