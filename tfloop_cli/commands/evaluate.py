@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfloop_cli.commands.opening import compared_fingerprint, open_checkpoint, run_path, set_up
+from tfloop_cli.commands.opening import compared_fingerprint, run_path, set_up, use_checkpoint
 from tfloop_cli.config.data_paths import DATA
 from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import build_data
@@ -76,7 +76,12 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[Checkpoin
 
     Returns the checkpoint, the evaluation, and the names of the classes; no names if it has no predicted classes.
     """
-    checkpoint = open_checkpoint(folder, options.checkpoint)
+    return use_checkpoint(folder, options.checkpoint, lambda checkpoint: _measure(checkpoint, options, console))
+
+
+def _measure(
+    checkpoint: Checkpoint, options: Options, console: Console
+) -> tuple[Checkpoint, Evaluation, tuple[str, ...]]:
     config = set_up(checkpoint, options.device, options.code, options.trust_code, console)
     encoders, split = checkpoint.encoders() or {}, DATA if options.data else options.split
     how = {"split": split, "other": options.data, "progress": console.show_progress}
