@@ -79,7 +79,7 @@ def test_other_files_are_read_as_the_training_file(build) -> None:
     """Its decimal mark where numbers leave that open, and its header."""
     dataset = build("0,5;a\n1,5;b\n2;a\n", "1,500;b\n", target="column_2")
     assert inputs(dataset, "test").tolist() == [[0]]  # the median, and not 1500
-    assert dataset.encoders.to_json()["dialect"] == {"decimal": ",", "header": False}
+    assert dataset.encoders.to_json()["dialect"] == {"decimal": ",", "header": False, "quote": '"'}
 
 
 # Targets
@@ -148,6 +148,7 @@ def test_missing_numbers_are_the_median_and_marked(build) -> None:
     dataset = build("x,kind\n1,a\n3,a\n5,b\n", "x,kind\nfive,a\n3,b\n")
     assert inputs(dataset, "test").tolist() == [[0], [0]]
     assert dataset.encoders.notes == (
+        "test: 1 value(s) of `x` such as `five` are no numbers",
         "test: 1 value(s) of `x` are missing, and none is in training: no column marks them",
     )
 

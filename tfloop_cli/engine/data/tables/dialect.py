@@ -25,7 +25,7 @@ _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"
 _CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 _POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*")
-_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
+_THOUSANDS, _GROUPS = (re.compile(rf"\s*[+-]?[1-9]\d{{0,2}}({mark}\d{{3}})+\s*") for mark in (",", r"\."))
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
 
@@ -116,7 +116,7 @@ class Dialect:
     @property
     def facts(self) -> dict[str, Any]:
         """What belongs to the encoders of a run: what other files may leave open."""
-        return {"decimal": self.decimal, "header": self.has_header}
+        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote}
 
     @property
     def is_plain(self) -> bool:
@@ -146,7 +146,7 @@ def detect(
         options: what the user has set.
         targets: names of the columns to predict.
         trained: `Dialect.facts` of the training file, for another one: it has a header if the training file has, and
-            the same decimal mark where its numbers leave that open.
+            the same decimal mark where its numbers leave that open; ' is a quotation mark only if it is one there.
     """
     encoding = find_encoding(sample, options.free_text) if options.encoding == "auto" else options.encoding
     comment = "" if options.comment == "none" else options.comment
@@ -155,7 +155,7 @@ def detect(
     if options.quote != "auto":
         quote = options.quote.replace("none", "")
     elif not options.free_text:
-        quote = _quote(lines, _is_tsv(file))
+        quote = _quote(lines, _is_tsv(file), bool(trained) and trained.get("quote") == '"')
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _NAMED.get(options.separator, options.separator)
     preamble = 0
@@ -200,14 +200,14 @@ def _is_tsv(file: str) -> bool:
     return ".tsv" in map(str.lower, PurePath(file).suffixes)
 
 
-def _quote(lines: list[str], is_tsv: bool) -> str:
+def _quote(lines: list[str], is_tsv: bool, is_double: bool) -> str:
     """Returns the quotation mark: ", or ' if as many cells begin as end with it and none has "; in .tsv maybe none.
 
     In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too.
     """
     cells = [cell.strip() for line in lines for cell in re.split(r"[\t;,|]", line)]
     opened, closed = (sum(getattr(cell, test)("'") for cell in cells) for test in ("startswith", "endswith"))
-    if opened and opened == closed and not any('"' in cell for cell in cells):
+    if opened and opened == closed and not is_double and not any('"' in cell for cell in cells):
         return "'"
     if is_tsv:
         cells = [cell for line in lines for cell in line.split("\t") if '"' in cell]
@@ -274,16 +274,16 @@ def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
 def _decimal(rows: list[list[str]], separator: str, usual: str) -> str:
     """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands.
 
-    Without numbers of either kind, the mark is the `usual` one.
+    Then a point may separate thousands. Without numbers of either kind, the mark is the `usual` one.
     """
     if separator == ",":
         return "."
     cells = [cell for row in rows for cell in row]
     commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    points = any(_POINT.fullmatch(cell) for cell in cells)
-    if points or (commas and not all(map(_THOUSANDS.fullmatch, commas))):
-        return "." if points else ","
-    return usual
+    points = [cell for cell in cells if _POINT.fullmatch(cell)]
+    if commas and not all(map(_THOUSANDS.fullmatch, commas)) and all(map(_GROUPS.fullmatch, points)):
+        return ","
+    return "." if points and not (usual == "," and all(map(_GROUPS.fullmatch, points))) else usual
 
 
 def _names(named: list[str], rows: list[list[str]]) -> list[str]:
