@@ -164,10 +164,13 @@ def run(command: list[str], cache: Path) -> Cost:
 
 def sample_memory(pid: int, ended: threading.Event, peaks: list[int]) -> None:
     """Appends the memory of a process and of those it started, until it has ended."""
-    with suppress(psutil.Error):
-        tree = psutil.Process(pid)
-        while not ended.wait(SAMPLE_SECONDS):
-            peaks.append(sum(one.memory_info().rss for one in [tree, *tree.children(recursive=True)]))
+    tree = psutil.Process(pid)
+    command = tree.cmdline()
+    while not ended.wait(SAMPLE_SECONDS):
+        with suppress(psutil.Error):  # it has ended, or one of its children has
+            # A child that has not begun its own program yet shares all memory with its parent.
+            children = [one for one in tree.children(recursive=True) if one.cmdline() != command]
+            peaks.append(sum(one.memory_info().rss for one in [tree, *children]))
 
 
 if __name__ == "__main__":

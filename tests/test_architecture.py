@@ -17,6 +17,7 @@ ENGINE_COMMANDS = {
     f"commands/{name}.py"
     for name in (
         "column_importance",
+        "report_data",
         "report_at_end",
         "train",
         "evaluate",
@@ -36,7 +37,11 @@ LAZY_IMPORTS = {  # imports inside of functions, so that `--help` is fast, and m
     *(f"engine/exporting/{name}_file.py" for name in ("litert", "onnx", "openvino")),  # optional packages
     *(f"command_line/{file.name}" for file in (PACKAGE / "command_line").glob("[!_]*.py")),
 }  # fmt: skip
-NUMPY_ALONE = {f"{NAME}.engine.evaluation_files"}  # modules of the engine that reports import
+NUMPY_ALONE = {
+    f"{NAME}.engine.evaluation_files",
+    f"{NAME}.engine.determination",
+    f"{NAME}.engine.image_shapes",
+}  # modules of the engine that reports import
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_DEPTH = 300, 60, 4
 
 EVERYTHING_ABOVE = "*"
@@ -48,6 +53,7 @@ ALLOWED: dict[str, list[str]] = {
     "hardware": [],
     "signals": ["errors", "events"],
     "watchdog": ["events"],
+    "export_formats": ["errors"],
     "metric_modes": [],
     "thresholds": ["errors"],
     "files": ["errors"],
@@ -67,16 +73,18 @@ ALLOWED: dict[str, list[str]] = {
     "engine.augmentations": ["errors", "registry"],
     "engine.schedules": ["errors", "registry"],
     "engine.trackers": ["errors", "registry", "tracking"],
-    "engine.data": ["errors", "cache_folder", "hardware", "registry", "config"],
+    "engine.image_shapes": [],
+    "engine.data": ["errors", "cache_folder", "hardware", "registry", "config", "engine.image_shapes"],
     "engine.process_state": [],
     "engine.datasets": ["errors", "registry", "engine.data"],
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],
     "engine.optimizers": ["errors", "user_code", "registry", "config", "engine.kernels", "engine.schedules"],
     "engine.arrays": [],
+    "engine.determination": [],
     "engine.snapshot": ["errors", "engine.arrays"],
     "engine.state": ["errors", "runs", "engine.arrays", "engine.optimizers", "engine.snapshot"],
     "engine.traced_state": ["user_code"],
-    "engine.tasks": ["errors", "registry", "engine.data", "engine.state"],
+    "engine.tasks": ["errors", "registry", "engine.data", "engine.determination", "engine.state"],
     "engine.evaluation_files": ["files"],
     "engine.kept_outputs": ["engine.data", "engine.state", "engine.tasks", "engine.evaluation_files"],
     "engine.graph_failures": ["user_code", "engine.state", "engine.tasks"],
@@ -102,8 +110,8 @@ ALLOWED: dict[str, list[str]] = {
     "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
     "engine.array_evaluation": ["errors", "engine.data", "engine.evaluation", "engine.trained_run", "engine.inference"],
     "engine.exporting": [
-        "errors", "files", "runs", "engine.evaluation_files", "engine.kernels", "engine.data", "engine.models",
-        "engine.tasks", "engine.trained_run",
+        "errors", "export_formats", "files", "runs", "engine.determination", "engine.evaluation_files",
+        "engine.kernels", "engine.data", "engine.models", "engine.tasks", "engine.trained_run",
     ],
     "engine.trial": [
         "errors", "config", "engine.runtime", "engine.data", "engine.evaluation", "engine.loop", "engine.state",
@@ -116,11 +124,14 @@ ALLOWED: dict[str, list[str]] = {
     "engine.samples": ["events", "files", "runs", "engine.image_grid", "engine.state", "engine.tasks"],
     "engine.inspection": ["errors", "data_summary", "config", "engine.data"],
     "engine.start_event": ["events", "config", "runs", "engine.data", "engine.state"],
-    "report": ["errors", "files", "metric_modes", "runs", "terminal", "engine.evaluation_files"],
+    "report": [
+        "errors", "files", "metric_modes", "runs", "terminal", "engine.determination", "engine.evaluation_files",
+        "engine.image_shapes",
+    ],
     "commands": [EVERYTHING_ABOVE],
     "api": [
-        "errors", "events", "signals", "thresholds", "files", "config", "runs", "tracking", "terminal", "engine.data",
-        "engine.trained_run", "commands",
+        "errors", "events", "signals", "thresholds", "export_formats", "files", "config", "runs", "tracking",
+        "terminal", "engine.data", "engine.trained_run", "commands",
     ],
     "command_line": ["errors", "terminal", "commands"],
     "cli": ["errors", "terminal", "commands", "command_line"],

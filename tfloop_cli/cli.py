@@ -6,6 +6,7 @@ once. Commands that train or need a model or data load TensorFlow, after everyth
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -97,29 +98,29 @@ def train(
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
         for_ci = report_for("tfloop train", thresholds, junit, summary, github_summary)
-        if from_ and not resume:
-            raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
-        named = lookup.require_run_or_free(output, resume) if output else None
-        if (dataset or target) and not (sources or config):
-            raise TfloopError("no data is given", hint="name a data file or a folder, or a config")
-        given = with_data(sources or [], config, dataset, target, set_)
-        config = given.configs or ([str(named.config)] if named else [])
-        flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
-        flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
-        flags |= {"limit_validation_batches": limit_validation_batches}
-        resolved = resolve(console, config, given.sets, unset, code, flags)
-        chosen = resolved.config
-        if dry_run:
-            with loading_tensorflow(console, offline, verbose):
-                from tfloop_cli.commands import dry_run as command
-            raise typer.Exit(command.dry_run(chosen, console))
-        prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
-        how = TrainOptions(
-            prefix, output, named, from_, seconds, thresholds, profile, (for_ci,), code=code, sources=resolved.sources
-        )
-        if resume:
-            chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
-        with for_ci:
+        with nullcontext() if dry_run else for_ci:  # a wrong config is an error in the report too
+            if from_ and not resume:
+                raise TfloopError("`--from` requires `--resume`", hint=lookup.resume_hint(from_))
+            named = lookup.require_run_or_free(output, resume) if output else None
+            if (dataset or target) and not (sources or config):
+                raise TfloopError("no data is given", hint="name a data file or a folder, or a config")
+            given = with_data(sources or [], config, dataset, target, set_)
+            config = given.configs or ([str(named.config)] if named else [])
+            flags = {"epochs": epochs, "batch_size": batch_size, "device": device, "seed": seed, "name": name}
+            flags |= {"limit_train_batches": limit_train_batches, "overfit_batches": overfit_batches}
+            flags |= {"limit_validation_batches": limit_validation_batches}
+            resolved = resolve(console, config, given.sets, unset, code, flags)
+            chosen, origins = resolved.config, resolved.sources
+            if dry_run:
+                with loading_tensorflow(console, offline, verbose):
+                    from tfloop_cli.commands import dry_run as command
+                raise typer.Exit(command.dry_run(chosen, console))
+            prefix = lookup.prefix_of(chosen, [given.name] if given.name else config)
+            how = TrainOptions(
+                prefix, output, named, from_, seconds, thresholds, profile, (for_ci,), code=code, sources=origins
+            )
+            if resume:
+                chosen, how = lookup.select_run(chosen, how, config, console.info, console.warn)
             start_training(console, chosen, how, offline, verbose, report)
 
 
@@ -162,16 +163,16 @@ def resume(
 
         seconds, thresholds = parse_seconds(max_time), parse_thresholds(fail_under, fail_over)
         for_ci = report_for("tfloop resume", thresholds, junit, summary, github_summary)
-        found = lookup.find_run(run, runs_dir)
-        code, only = lookup.code_of_run(found, code, trust_code)
-        flags = {"epochs": epochs, "device": device}
-        resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
-        prefix, sources = found.name_prefix(), resolved.sources
-        how = TrainOptions(
-            prefix, None, None, from_, seconds, thresholds, consumers=(for_ci,), code=code, sources=sources
-        )
-        chosen, how = lookup.resume_run(found, resolved.config, how)
         with for_ci:
+            found = lookup.find_run(run, runs_dir)
+            code, only = lookup.code_of_run(found, code, trust_code)
+            flags = {"epochs": epochs, "device": device}
+            resolved = resolve(console, [str(found.config)], set_, unset, code, flags, only)
+            prefix, sources = found.name_prefix(), resolved.sources
+            how = TrainOptions(
+                prefix, None, None, from_, seconds, thresholds, consumers=(for_ci,), code=code, sources=sources
+            )
+            chosen, how = lookup.resume_run(found, resolved.config, how)
             start_training(console, chosen, how, offline, verbose, report)
 
 
@@ -204,7 +205,10 @@ def list_(
         from tfloop_cli.registry import plugins
 
         plugins.load(code, console.warn)
-        Console().result(command.list_components(kind, name, json))
+        document, text = command.list_components(kind, name)
+        if json:
+            console.document(document)
+        console.result(text)
 
 
 @app.command(cls=Command)

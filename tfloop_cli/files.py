@@ -13,6 +13,7 @@ from typing import Any
 
 from tfloop_cli.errors import ExitCode, TfloopError
 
+SCHEMA = 1  # of the JSON documents of commands, and of summary.json; increased by a change that breaks readers
 MAX_JSON_BYTES = 16 * 2**20  # a larger JSON file was not written by tfloop
 
 # These errors blame the path that was requested. All others blame the disk and may not occur again.
@@ -47,10 +48,26 @@ def read_file(path: Path, max_bytes: int = MAX_JSON_BYTES, start: int = 0) -> by
         return file.read(max(0, status.st_size - start))
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON document.
+
+    Raises:
+        ValueError: it is damaged, or has a whole number that no float can hold.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > 300:
+        raise ValueError("a number is too large")
+    return int(digits)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Returns the JSON object in a file; an empty dict if the file is missing or damaged."""
     try:
-        value = json.loads(read_file(path))
+        value = parse_json(read_file(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -24,17 +24,17 @@ def user_frames(error: BaseException) -> list[Frame]:
     """
     error = original(error)
     metadata = getattr(error, "ag_error_metadata", None)
-    frames = _called(traceback.extract_tb(error.__traceback__))
+    frames = called_by_tfloop(traceback.extract_tb(error.__traceback__))
     if metadata is not None:  # where the generated code comes from
         converted = [Frame(one.filename, one.lineno, one.function_name) for one in reversed(metadata.translated_stack)]
         frames = [*frames, *converted]
-    frames += _called([Frame(file, int(line), name) for file, line, name in _IN_MESSAGE.findall(str(error))])
+    frames += called_by_tfloop([Frame(file, int(line), name) for file, line, name in _IN_MESSAGE.findall(str(error))])
     own = [frame for frame in frames if is_user_file(frame.filename)]
     return list({(frame.filename, frame.lineno): frame for frame in own}.values())
 
 
-def _called(frames: Sequence[Frame]) -> list[Frame]:
-    """Returns the frames that tfloop has called, without those that have called tfloop: a script, a notebook."""
+def called_by_tfloop(frames: Sequence[Frame]) -> list[Frame]:
+    """Returns the frames from the first of tfloop on, without those that have called it: a script, a notebook."""
     first = next((number for number, frame in enumerate(frames) if frame.filename.startswith(f"{_PACKAGE}/")), 0)
     return list(frames[first:])
 

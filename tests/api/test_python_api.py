@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -63,6 +64,15 @@ def test_run_is_loaded_by_path_name_and_last(run: Run) -> None:
     assert [one.metrics for one in loaded] == [run.metrics] * 3
     with pytest.raises(TfloopError, match="no such run"):
         tfloop.load("nothing")
+
+
+def test_last_run_is_not_one_without_a_checkpoint(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    newer = write_run(Path("runs/newer"), meta={"started": "2999-01-01T00:00:00.000000+00:00"})
+    try:
+        assert tfloop.load("last").path == run.path
+        assert f"warning: runs/newer has no checkpoint yet: `last` is {run.path}" in capfd.readouterr().err
+    finally:
+        shutil.rmtree(newer)
 
 
 def test_predictions_are_those_of_the_model(run: Run) -> None:
@@ -260,3 +270,12 @@ def test_progress_is_lines_of_text_on_stderr(capfd: pytest.CaptureFixture) -> No
     assert out == ""
     assert "epoch 1/1  loss" in err
     assert "\x1b" not in err
+
+
+def test_python_code_of_a_dataset_is_not_taken_for_the_callers(capfd: pytest.CaptureFixture, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x_train=INPUTS[:200], y_train=LABELS[:200])
+    dataset = {"name": "arrays", "path": str(tmp_path / "data.npz"), "in_memory": "never"}
+    tfloop.train(dataset=dataset, **FAST | {"epochs": 1, "progress": True})
+    err = capfd.readouterr().err
+    assert "epoch 1/1" in err
+    assert "numpy_function" not in err

@@ -7,11 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from tfloop_cli.ci import CiReport, report_for
+from tfloop_cli.cli import app
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.events import Evaluated, RunEnded
-from tfloop_cli.runs.baseline import tolerances
+from tfloop_cli.runs.baseline import compare_examples, tolerances
 from tfloop_cli.thresholds import parse_thresholds, require_passed
 
 EVALUATED = Evaluated("test", 1000, {"loss": 0.25, "accuracy": 0.9}, "run/checkpoints/step-1")
@@ -39,6 +41,7 @@ def suite(path: Path) -> ElementTree.Element:
     (found,) = root
     cases = found.findall("testcase")
     assert (root.tag, found.tag) == ("testsuites", "testsuite")
+    assert set(root.attrib) == {"tests", "failures", "errors", "time"}  # what the schema of Jenkins allows
     assert int(found.get("tests", 0)) == len(cases)
     for kind, name in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         assert int(found.get(kind, 0)) == sum(case.find(name) is not None for case in cases)
@@ -190,6 +193,51 @@ def test_failure_names_the_baseline(baseline: Path) -> None:
     assert one.failure({"accuracy": 0.5}) == (
         f"accuracy 0.5 is under 0.89, by 0.39; the baseline {baseline} has 0.9, and the tolerance is 0.01"
     )
+
+
+def test_unusable_value_of_a_baseline_is_an_error(tmp_path: Path) -> None:
+    """What is not a number in JSON, or of another schema: never a limit that passes."""
+    path = tmp_path / "summary.json"
+    for value in ("null", "NaN", "true", '"0.1"', "[]", "1e999"):
+        path.write_text(f'{{"evaluations": {{"test": {{"accuracy": {value}, "loss": 0.5}}}}}}')
+        with pytest.raises(TfloopError, match=r"accuracy` of the baseline .* is no finite number\n  it has `loss`"):
+            tolerances(str(path), ["accuracy=0.1"], "test", tmp_path)
+    path.write_text(f'{{"evaluations": {{"test": {{"accuracy": 1{"0" * 400}}}}}}}')
+    with pytest.raises(TfloopError, match="has no metrics of the split `test`"):
+        tolerances(str(path), ["accuracy=0.1"], "test", tmp_path)
+    path.write_text('{"schema": 9, "evaluations": {"test": {"accuracy": 0.1}}}')
+    with pytest.raises(TfloopError, match="has schema 9, and this version of tfloop reads 1"):
+        tolerances(str(path), ["accuracy=0.1"], "test", tmp_path)
+
+
+def test_baseline_on_another_number_of_examples_is_a_warning(baseline: Path, tmp_path: Path) -> None:
+    path, warnings = tmp_path / "other.json", list[str]()
+    document = {"event": "evaluation", "split": "test", "examples": 30, "metrics": {"accuracy": 0.9, "loss": 0.1}}
+    path.write_text(json.dumps(document))
+    limits = tolerances(str(path), ["accuracy=0.1", "loss=0.1"], "test", tmp_path)
+    compare_examples([*LIMITS, *limits, *tolerances(str(baseline), ["accuracy=0.1"], "test", tmp_path)], 30, fail)
+    compare_examples(limits, 1000, warnings.append)
+    assert warnings == [f"the baseline {path} was evaluated on 30 examples, not 1,000: is it the same data?"]
+
+
+def fail(warning: str) -> None:
+    pytest.fail(warning)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("evaluate", "last", "--tolerance", "loss=1", "--baseline", "nothing"), ("evaluate", "nothing"),
+        ("train", "nothing.yaml"), ("resume", "nothing"),
+    ],
+)  # fmt: skip
+def test_usage_error_is_an_error_in_the_report(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Not a file of the last job, which has passed."""
+    junit = tmp_path / "junit.xml"
+    junit.write_text("passed")
+    result = CliRunner().invoke(app, [*command, "--junit", str(junit), "--fail-under", "accuracy=0.5"])
+    assert result.exit_code == 2
+    assert outcomes(junit) == {f"tfloop {command[0]}": ["error"], "accuracy >= 0.5": ["skipped"]}
 
 
 def test_run_and_summary_are_baselines(tmp_path: Path) -> None:

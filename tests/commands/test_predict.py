@@ -348,6 +348,32 @@ def test_arrays_in_files_and_lines(predict: Callable, tiny_runs: TinyRuns) -> No
     assert "the first axis is that of the examples" in result.err
 
 
+def test_arrays_for_a_table_with_names_are_refused(predict: Callable) -> None:
+    np.save("x.npy", np.zeros((2, 4)))
+    np.savez("x.npz", x=np.zeros((2, 4)))
+    for name in ("x.npy", "x.npz"):
+        result = predict("table", name)
+        assert result.code == 2
+        assert (
+            f"{name}: this file does not suit the run\n  its columns have no names: save them as .csv or" in result.err
+        )
+        assert "with the column(s) `size`, `kind`, `day`, `paid`" in result.err
+
+
+def test_lines_of_json_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .jsonl file that is larger than the memory: only the rows of one block are there at once."""
+    from tfloop_cli.engine.data.tables.dialect import DialectOptions
+    from tfloop_cli.engine.data.tables.files import find_files
+    from tfloop_cli.engine.inference import rows
+
+    monkeypatch.setattr(rows, "JSON_BLOCK", 100)
+    (tmp_path / "x.jsonl").write_text("".join(f'{{"size": {number}}}\n' for number in range(100)))
+    reader = rows.RowReader(DialectOptions(), None, [], ["size"], [], ["size"], ["size"])
+    found = [one.table["size"].to_pylist() for one in reader.read(find_files(str(tmp_path / "x.jsonl"))[0])]
+    assert [value for values in found for value in values] == list(range(100))
+    assert 10 < len(found) < 20
+
+
 def test_images_for_a_dataset_without_encoders(predict: Callable, tiny_runs: TinyRuns) -> None:
     result = predict("mnist", tiny_runs.cwd / "images" / "red" / "00.png")
     assert result.code == 0

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,10 +13,27 @@ import pytest
 from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
-from tfloop_cli.engine.evaluation_files import Examples, TestOutputs, write_examples, write_outputs
+from tfloop_cli.engine.evaluation_files import (
+    Examples,
+    TestOutputs,
+    positions_to_keep,
+    write_examples,
+    write_outputs,
+)  # fmt: skip
 from tfloop_cli.report.comparison import best_values
 from tfloop_cli.report.images import png
-from tfloop_cli.report.statistics import bootstrap, calibration_error, mean_interval, reliability, roc, wilson
+from tfloop_cli.report.importance import weights_of
+from tfloop_cli.report.reading import ReportedRun
+from tfloop_cli.report.statistics import (
+    bootstrap,
+    calibration_error,
+    mean_interval,
+    regression_metrics,
+    reliability,
+    roc,
+    wilson,
+)  # fmt: skip
+from tfloop_cli.runs.records import find_record
 
 VOID = {"meta", "img", "br"}
 
@@ -337,6 +355,39 @@ def test_runs_beside_each_other(report, tmp_path) -> None:
     assert page.sections == ["result", "seeds", "curves", "differences"]
 
 
+def test_best_value_is_marked_only_on_the_same_test_data(report, tmp_path) -> None:
+    test = {"examples": 2, "accuracy": 0.5}
+    runs = [write_run(tmp_path / "a", test=test), write_run(tmp_path / "b", test=test | {"accuracy": 1.0})]
+    scores = np.array([[0.9, 0.1], [0.6, 0.4]], np.float32)
+    for run in runs:
+        with_outputs(run, [0, 1], scores)
+    lines = {"nothing": "", "targets": "different test data", "data": "different test and validation data"}
+    for change, line in lines.items():
+        if change == "targets":
+            with_outputs(runs[1], [1, 1], scores)
+        elif change == "data":
+            with_outputs(runs[1], [0, 1], scores)
+            (runs[1] / "meta.json").write_text((runs[1] / "meta.json").read_text().replace('"f"', '"other"'))
+        assert report(*runs)[0] == 0
+        page = Page(tmp_path / "report.html")
+        assert b'class="number best">1.0000' in page.bytes if change == "nothing" else line in page.text
+        assert (b'class="number best"' in page.bytes) == (change == "nothing")
+
+
+def test_r2_of_a_constant_target_is_that_of_the_evaluation(report, tmp_path) -> None:
+    """It was minus infinity in reports, and 1 - residual in exports."""
+    from tfloop_cli.engine.determination import r2, r2_of_sums
+
+    targets, predictions = np.full((4, 1), 2024.1), np.array([[2024.0], [2024.1], [2024.2], [2024.1]])
+    for guess, expected in ((predictions, 0.0), (targets, 1.0), (predictions * np.nan, np.nan)):
+        sums = np.stack([(guess - targets) ** 2, targets, targets**2]).sum(axis=1)
+        assert np.array_equal([regression_metrics(targets, guess)["r2"], r2(targets, guess)], [expected] * 2, True)
+        assert np.array_equal(r2_of_sums(sums, 4), expected, equal_nan=True)
+    run = write_run(tmp_path / "run", test={"examples": 4, "r2": 0.0}, names=())
+    assert report(with_outputs(run, targets[:, 0], predictions))[0] == 0
+    assert "inf" not in Page(run / "report.html").text
+
+
 # Output
 
 
@@ -357,7 +408,6 @@ def test_file_of_the_user_is_not_written_over(report, tmp_path) -> None:
 def test_errors(report, tmp_path) -> None:
     run = write_run(tmp_path / "run")
     assert report(tmp_path / "nothing")[0] == 2
-    assert report(run, run, "--png")[0] == 2
     code, out, _ = report(run, "--output", "no/such/folder.html", "--json")
     assert code in (2, 75)
     assert json.loads(out)["event"] == "error"
@@ -372,6 +422,15 @@ def test_png_files(report, tmp_path) -> None:
     before = [(run / f"report-{name}.png").read_bytes() for name in ("curves", "confusion-matrix")]
     report(run, "--png")
     assert before == [(run / f"report-{name}.png").read_bytes() for name in ("curves", "confusion-matrix")]
+
+
+def test_curves_of_several_runs_in_one_png(report, tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    runs = [write_run(tmp_path / name) for name in ("_a", "$b_$")]
+    assert report(*runs, "--png")[1].splitlines() == ["report-curves.png", "report.html"]
+    first = (tmp_path / "report-curves.png").read_bytes()
+    report(*runs, "--png")
+    assert (tmp_path / "report-curves.png").read_bytes() == first
 
 
 # With the model
@@ -389,6 +448,8 @@ def test_table_with_importance_at_the_end_of_training(machine, tmp_path, monkeyp
     assert result.exit_code == 0, result.output
     page = Page(tmp_path / "run" / "report.html")
     assert "importance" in page.sections
+    assert page.row("column")[1] == "increase of the log loss (20 kept examples)"
+    assert float(page.row("useful")[2]) > 0
     titles = re.findall(r"(useful|useless): (-?[\d.e+-]+) ± ", page.text)
     assert [name for name, _ in titles] == ["useful", "useless"]
     assert float(titles[0][1]) > 10 * abs(float(titles[1][1]))
@@ -400,3 +461,62 @@ def test_table_with_importance_at_the_end_of_training(machine, tmp_path, monkeyp
         for one in described
     )
     assert "useless" in page.row("example", "true", "predicted", "loss")
+
+
+def test_kept_examples_stand_for_all(tmp_path) -> None:
+    """Those with extreme losses were chosen by it, and would count ten times with equal weights."""
+    loss = np.random.default_rng(0).exponential(size=1000) ** 3
+    scores = np.stack([np.exp(-loss), 1 - np.exp(-loss)], axis=1).astype(np.float32)
+    run = write_run(tmp_path / "run")
+    write_outputs(run / "evaluation", TestOutputs({"": np.zeros(1000, int)}, scores, loss))
+    kept = positions_to_keep(1000, loss, 200)
+    write_examples(run / "evaluation", Examples(kept, {"": np.zeros((len(kept), 2))}, {"": np.zeros(len(kept), int)}))
+    weights = weights_of(ReportedRun.read(find_record(str(run), tmp_path)))
+    assert weights.sum() == pytest.approx(1)
+    assert sorted(set(weights.round(6))) == pytest.approx([0.001, 0.9 / (len(kept) - 100)], abs=1e-6)
+    assert weights @ loss[kept] == pytest.approx(loss.mean(), rel=0.1)
+    assert loss[kept].mean() > 3 * loss.mean()
+
+
+# Other data
+
+
+@pytest.fixture
+def table_run(tiny_runs, tmp_path) -> Path:
+    """A run that keeps nothing of its test split; `new.csv` has some of its rows."""
+    folder = Path(shutil.copytree(tiny_runs("table"), tmp_path / "run"))
+    shutil.rmtree(folder / "evaluation")
+    lines = (tiny_runs.cwd / "table.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "new.csv").write_text("".join(lines[:80]))
+    return folder
+
+
+def test_other_data_is_shown_in_place_of_the_test_split(table_run, report, tmp_path) -> None:
+    code, out, err = report(table_run, "--data", "new.csv", "--json", "--quiet")
+    assert code == 0, err
+    (document,) = map(json.loads, out.splitlines())
+    file = table_run / "report-new.html"
+    assert (document["data"], document["file"], document["omitted"]) == ("new.csv", str(file), [])
+    page = Page(file)
+    assert {"classes", "confusion", "calibration", "roc", "mistakes", "importance"} <= set(page.sections)
+    assert "those of new.csv (79 examples, fingerprint " in page.text
+    evaluated = CliRunner().invoke(app, ["evaluate", str(table_run), "--data", "new.csv", "--json"]).stdout
+    metrics = json.loads(evaluated.splitlines()[-1])["metrics"]
+    assert page.row("new.csv (data)")[1:] == [f"{metrics['loss']:.4f}", f"{metrics['accuracy']:.4f}", "79"]
+    assert page.text.count("95%: ") == 2
+    assert not (table_run / "evaluation").exists()
+    (tmp_path / "new.csv").rename(tmp_path / "moved.csv")
+    assert report(table_run, "--data", "moved.csv", "-o", "again.html")[0] == 0
+    assert (tmp_path / "again.html").read_bytes() == page.bytes.replace(b"new.csv", b"moved.csv")
+
+
+def test_wrong_other_data_is_one_error(table_run, report, tmp_path) -> None:
+    (tmp_path / "other.csv").write_text("size,label\n1,blue\n")
+    for data, code, message in (
+        ("nothing.csv", 4, "nothing.csv: this file does not exist"),
+        ("other.csv", 4, "other.csv: split `data`: there is no column `kind`"),
+    ):
+        found, _, err = report(table_run, "--data", data)
+        assert (found, message in err, "Traceback" in err) == (code, True, False), err
+    assert report(table_run, table_run, "--data", "new.csv")[0] == 2
+    assert not list(table_run.glob("*.html"))

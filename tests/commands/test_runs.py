@@ -467,3 +467,23 @@ def test_removed_current_folder_is_an_error_and_no_bug(folder: Path, monkeypatch
     (folder / "gone").rmdir()
     result = run("rm", str(folder / "runs" / "a"), "--yes", code=2)
     assert "the current folder has been removed" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("summary.json", '"seconds": ', '"seconds": 1e999, "x": '),
+        ("summary.json", '"schema": 1', '"schema": "\\u001b[31m"'),
+        ("summary.json", '"loss": ', f'"loss": 1{400 * "0"}, "x": '),
+        ("metrics.jsonl", '"accuracy": ', f'"accuracy": 1{400 * "0"}, "x": '),
+    ],
+)  # fmt: skip
+def test_strange_values_are_no_bugs(runs: Path, file: str, old: str, new: str) -> None:
+    """Numbers that no float holds, and an escape sequence for the terminal."""
+    path = runs / "a" / file
+    path.write_text(path.read_text().replace(old, new))
+    if file == "metrics.jsonl":
+        (runs / "a" / "summary.json").unlink()
+    for command in (("list",), ("show", "a"), ("compare", "a", "b")):
+        result = run(*command)
+        assert (result.exit_code, "\x1b" in result.stdout + result.stderr) == (0, False)

@@ -15,7 +15,9 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["a.csv", "A.CSV", "a.csv.gz", "a.parquet", "a.jsonl", "a.npz", "data/*.csv", "a.txt"])
+@pytest.mark.parametrize(
+    "name", ["a.csv", "A.CSV", "a.csv.gz", "a.parquet", "a.jsonl", "a.npz", "data/*.csv", "a.tab", "a.dta"]
+)
 def test_data_files_and_patterns_are_data(name: str) -> None:
     assert is_data(name)
 

@@ -174,16 +174,21 @@ def test_shown_config_loads_and_shows_sources() -> None:
     assert any(line.startswith("seed: 3 ") and line.endswith("# --set seed=3") for line in lines)
     assert any(line.startswith("epochs: 5 ") and "# mnist.yaml:" in line for line in lines)
     assert any(line.startswith("optimizer.beta_1: 0.9 ") and line.endswith("# default") for line in lines)
-    warnings: list[str] = []
-    assert command.check(resolved, warnings.append) == "ok: conv_net on mnist, 5 epochs"
-    assert warnings == []
+    checked = command.check(resolved)
+    assert (checked["model"], checked["dataset"], checked["epochs"], checked["warnings"]) == (
+        "conv_net",
+        "mnist",
+        5,
+        [],
+    )
 
 
 @pytest.mark.parametrize("kind", list_command.KINDS)
 def test_list_contains_each_component_and_argument(kind: str) -> None:
-    text, documents = list_command.list_components(kind), json.loads(list_command.list_components(kind, as_json=True))
+    document, text = list_command.list_components(kind)
+    assert document["kind"] == kind
     assert max(len(line) for line in text.splitlines()) <= 80
-    for one in documents:
+    for one in document["components"]:
         assert one["name"] in text
         assert one["summary"]
         assert all(argument["name"] in text for argument in one.get("arguments", []))
@@ -196,8 +201,8 @@ def test_list_accepts_singular_and_suggests_nearest_kind() -> None:
 
 
 def test_list_shows_one_component_in_detail() -> None:
-    text = list_command.list_components("models", "conv_net")
-    document = json.loads(list_command.list_components("models", "conv_net", as_json=True))
+    listed, text = list_command.list_components("models", "conv_net")
+    (document,) = listed["components"]
     assert text.startswith("conv_net\n  A CNN: convolutions, then one dense layer. By default a small one")
     assert set(document) == {"name", "summary", "source", "arguments"}
     assert document["source"] in text
@@ -215,17 +220,18 @@ def test_list_shows_one_component_in_detail() -> None:
     assert all(one["description"] for one in arguments.values())
     # The short form has the first sentence of a description, the detailed one has all sentences.
     assert "With pooling" in " ".join(text.split())
-    assert "With pooling" not in " ".join(list_command.list_components("models").split())
+    assert "With pooling" not in " ".join(list_command.list_components("models")[1].split())
 
 
 def test_list_shows_required_arguments_without_default() -> None:
-    document = json.loads(list_command.list_components("schedules", "piecewise", as_json=True))
+    (document,) = list_command.list_components("schedules", "piecewise")[0]["components"]
     assert [(one["required"], "default" in one) for one in document["arguments"]] == [(True, False), (True, False)]
-    assert "factors  list of numbers, at least 0; required" in list_command.list_components("schedules", "piecewise")
+    text = list_command.list_components("schedules", "piecewise")[1]
+    assert "factors  list of numbers, at least 0; required" in text
 
 
 def test_list_shows_one_built_in_config() -> None:
-    document = json.loads(list_command.list_components("configs", "mnist", as_json=True))
+    (document,) = list_command.list_components("configs", "mnist")[0]["components"]
     assert document["name"] == "mnist"
     assert "MNIST" in document["summary"]
     assert list_command.list_components("config", "mnist.yaml") == list_command.list_components("configs", "mnist")
@@ -246,7 +252,7 @@ def test_list_suggests_nearest_component(kind: str, name: str, hint: str) -> Non
 
 
 def test_list_shows_descriptions_of_keras_arguments() -> None:
-    arguments = json.loads(list_command.list_components("optimizers", "adam", as_json=True))["arguments"]
+    arguments = list_command.list_components("optimizers", "adam")[0]["components"][0]["arguments"]
     descriptions = {one["name"]: one["description"] for one in arguments}
     assert "decay rate" in descriptions["beta_1"]
     assert "AMSGrad" in descriptions["amsgrad"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfloop_cli.config.loading import load
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.start import TrainOptions
@@ -54,6 +55,23 @@ def test_numbers_are_predicted_in_their_own_units(configure, dataset, recipe, fe
     (tmp_path / "train.csv").unlink()
     assert evaluate(run.path, Options(device="cpu"), Console()) == ExitCode.DONE
     assert f"r2 {metrics['r2']:.4f}" in capfd.readouterr().out
+
+
+def test_texts_that_say_nothing_about_numbers_are_not_learned_by_heart(tmp_path: Path, capfd) -> None:
+    from tfloop_cli.commands.train import train
+
+    random = np.random.default_rng(0)
+    rows = [
+        f"{' '.join(f'w{word}' for word in random.integers(0, 300, 6))},{random.normal(10, 3):.3f}" for _ in range(1200)
+    ]
+    for split, part in (("train", rows[:1000]), ("test", rows[1000:])):
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,value", *part]) + "\n")
+    files = ", ".join(f"{split}: {tmp_path / split}.csv" for split in ("train", "test"))
+    config = load(["text.yaml"], sets=[f"dataset={{name: text, target: value, {files}}}"]).config
+    assert train(config, TrainOptions("texts", output=tmp_path / "run"), Console(progress=False)) == ExitCode.DONE
+    assert "validation: 100 of 1,000 training examples held out" in capfd.readouterr().err
+    metrics = json.loads(RunFolder(tmp_path / "run").summary.read_text())["evaluations"]["test"]
+    assert -0.12 < metrics["r2"] < 0.05  # the mean has 0, the last epoch -0.3
 
 
 def test_class_without_numbers_cannot_be_a_regression(configure, dataset) -> None:

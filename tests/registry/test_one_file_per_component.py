@@ -172,7 +172,7 @@ def test_files_cover_all_registries() -> None:
 def test_new_component_is_listed(shell, copied_package: Path, kind: str, tmp_path: Path) -> None:
     process = shell.run("list", kind, "--json", cwd=tmp_path, PYTHONPATH=str(copied_package))
     assert process.code == 0, process.err
-    found = {one["name"]: one for one in json.loads(process.out)}
+    found = {one["name"]: one for one in json.loads(process.out)["components"]}
     registry = REGISTRIES[kind]
     assert set(found) == {*registry.names(), f"new_{registry.kind}"}
     new = found[f"new_{registry.kind}"]

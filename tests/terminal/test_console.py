@@ -83,7 +83,7 @@ def test_documents_replace_nan_and_infinity_by_null(capsys: pytest.CaptureFixtur
         {"event": "x", "loss": float("nan"), "deep": [{"inf": float("-inf"), "exact": 0.1 + 0.2}]}
     )
     line = capsys.readouterr().out
-    assert line == '{"event": "x", "loss": null, "deep": [{"inf": null, "exact": 0.30000000000000004}]}\n'
+    assert line == '{"event": "x", "schema": 1, "loss": null, "deep": [{"inf": null, "exact": 0.30000000000000004}]}\n'
 
 
 @pytest.mark.parametrize("variable", ["CI", "NO_COLOR", "TERM"])

@@ -26,7 +26,7 @@ FIRST = EpochDone(
 SECOND = EpochDone(2, 860, {"loss": NAN, "accuracy": 0.92}, {"loss": 0.3, "accuracy": 0.94}, 2.5, 0.2, 24113.4)
 TEST = Evaluated("test", 10000, {"loss": 0.061234567, "accuracy": 0.9812}, f"{RUN}/checkpoints/step-00000430")
 ENDED = RunEnded("completed", RUN, f"{RUN}/checkpoints/step-00000860", "ab12", 7.25)
-EPOCH_KEYS = ["event", "epoch", "step", "train", "validation"]
+EPOCH_KEYS = ["event", "schema", "epoch", "step", "train", "validation"]
 EPOCH_KEYS += ["train_seconds", "validation_seconds", "examples_per_second", "best"]
 EVENTS: list[Event] = [
     STARTED,
@@ -132,8 +132,8 @@ def test_json_display_prints_one_document_per_event(capsys: pytest.CaptureFixtur
         ["event", "schema", "run", "step", "config"],
         EPOCH_KEYS,
         EPOCH_KEYS,
-        ["event", "split", "examples", "metrics", "checkpoint"],
-        ["event", "reason", "run", "checkpoint", "weights_sha256", "seconds"],
+        ["event", "schema", "split", "examples", "metrics", "checkpoint"],
+        ["event", "schema", "reason", "run", "checkpoint", "weights_sha256", "seconds"],
     ]
     assert [document["event"] for document in documents] == ["start", "epoch", "epoch", "evaluation", "end"]
     assert documents[2]["train"]["loss"] is None
@@ -298,7 +298,7 @@ def test_scores_are_printed_as_one_json_document(capsys: pytest.CaptureFixture[s
     assert document["classes"][0] == {"name": "shoe", "precision": 0.98, "recall": None, "f1": 0.97, "support": 1028}
     assert document["confused"][0]["count"] == 12
     show_scores(Console(json=True), TEST, facts={"run": RUN, "step": 430})
-    keys = ["event", "split", "examples", "metrics", "checkpoint", "run", "step"]
+    keys = ["event", "schema", "split", "examples", "metrics", "checkpoint", "run", "step"]
     assert list(json.loads(capsys.readouterr().out)) == keys
 
 

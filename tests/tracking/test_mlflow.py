@@ -43,7 +43,8 @@ class Server:
     def update_run(self, id_: str, status: str) -> None:
         self.runs[id_].info.status = status
 
-    set_terminated = update_run
+    def set_terminated(self, id_: str, status: str, end_time: int | None = None) -> None:
+        self.runs[id_].info.status, self.runs[id_].info.end_time = status, end_time
 
     def set_tag(self, id_: str, key: str, value: str) -> None:
         self.runs[id_].data.tags[key] = value
@@ -101,6 +102,7 @@ def test_run_has_params_metrics_and_status(run: RunFolder, server: Server) -> No
     assert made.data.points[0].timestamp == 1795694403000
     assert made.data.tags["version.tfloop"] == "0.1.0"
     assert made.info.status == "FINISHED"
+    assert made.info.end_time == 1795694406000  # of its last epoch, also if it is written a week later
 
 
 def test_steps_of_a_resumed_run_are_not_logged_twice(run: RunFolder, server: Server) -> None:

@@ -38,7 +38,9 @@ def test_json_has_where_the_run_is(own: RunFolder, tmp_path: Path) -> None:
     found = [{"name": "tensorboard", "where": f"{folder}", "error": None} for folder in (
         own.path / "tensorboard", tmp_path / "logs" / "digits",
     )]  # fmt: skip
-    assert json.loads(result.stdout) == {"event": "track", "run": str(own.path), "trackers": found}
+    assert json.loads(result.stdout) == {
+        "event": "track", "schema": 1, "run": str(own.path), "trackers": found,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -79,11 +81,14 @@ def test_tracker_that_fails_is_exit_code_75(own: RunFolder) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_run_that_is_training_is_refused(own: RunFolder) -> None:
+def test_run_that_is_training_is_refused(own: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with own.lock():
         result = track(own)
-    assert result.exit_code == 2
-    assert f"another tfloop process is training in this folder (pid {os.getpid()}" in result.stderr
+        assert result.exit_code == 2
+        assert f"another tfloop process is training in this folder (pid {os.getpid()}" in result.stderr
+        monkeypatch.setattr(os, "access", lambda path, mode, **_: mode != os.W_OK)  # the run of another user
+        result = track(own)
+        assert (result.exit_code, "another user is training" in result.stderr) == (2, True)
 
 
 def test_command_does_not_load_tensorflow() -> None:

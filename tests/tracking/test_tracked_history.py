@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tracked_runs import epoch, write_lines
 
+from tfloop_cli.commands.track import trackers_of
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.tracking.history import History, status_of, tracked_run
 
@@ -48,12 +49,23 @@ def test_config_is_flat_and_does_not_tell_where_it_is_tracked(run: RunFolder) ->
     assert found.started == 1795694400
 
 
+def test_config_is_read_as_everywhere(run: RunFolder) -> None:
+    """`on` and `no` are words in YAML 1.2; PyYAML makes booleans of them."""
+    run.config.write_text("dataset: {name: images, labels: on}\nmodel: {name: no}\nepochs: 0o17\n")
+    found = tracked_run(run).params
+    assert (found["dataset.labels"], found["model.name"], found["epochs"]) == ("on", "no", "15")
+    assert trackers_of(run, ["{name: mlflow, experiment: on}"])[0].arguments["experiment"] == "on"
+    run.config.write_text("a: [")
+    with pytest.raises(ValueError, match=r"config\.yaml cannot be read"):
+        tracked_run(run)
+
+
 @pytest.mark.parametrize(
     ("summary", "status"),
     [
         ('{"reason": "completed"}', "finished"), ('{"reason": "early_stopping"}', "finished"),
         ('{"reason": "diverged"}', "failed"), ('{"reason": "failed"}', "failed"), ('{"reason": "SIGINT"}', "stopped"),
-        ('{"reason": "max_time"}', "stopped"), ("{", "running"),
+        ('{"reason": "max_time"}', "stopped"), ("{", "stopped"),
     ],
 )  # fmt: skip
 def test_status_follows_from_the_summary(run: RunFolder, summary: str, status: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfloop_cli.api.process import ApiConsole, in_this_process
 from tfloop_cli.errors import TfloopError
+from tfloop_cli.export_formats import check_formats
 from tfloop_cli.files import read_json
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint
@@ -25,13 +26,14 @@ def load(run: str | Path, *, runs_dir: str | Path = "runs") -> "Run":
     """Returns a run; TensorFlow is loaded only when the model is used.
 
     Args:
-        run: a run folder, the name of a run in `runs_dir`, or "last".
+        run: a run folder, the name of a run in `runs_dir`, or "last": the newest that has a checkpoint. A warning is
+            printed if there is a newer one.
         runs_dir: the parent folder of all runs.
 
     Raises:
         TfloopError: there is no such run.
     """
-    found = folder.find(str(run), Path(runs_dir))
+    found = folder.find(str(run), Path(runs_dir), ApiConsole(progress=False).warn)
     return Run(run_of(found).path if is_checkpoint(found) else found)
 
 
@@ -203,6 +205,7 @@ class Run:
         Raises:
             TfloopError: a package is missing, the model cannot be converted, or a metric drops too much.
         """
+        check_formats(formats, quantize)
         console, trained = ApiConsole(progress), self._trained
         with in_this_process(console):
             from tfloop_cli.engine.exporting.export import Listener, export

@@ -55,7 +55,12 @@ def check(
         from tfloop_cli.commands import config as command
 
         resolved = resolve(console, [*(configs or []), *config], set_, unset, code, {})
-        console.result(command.check(resolved, console.warn))
+        document = command.check(resolved)
+        for line in document["warnings"]:
+            console.warn(line)
+        if json:
+            console.document(document)
+        console.result("ok: {model} on {dataset}, {epochs} epochs".format_map(document))
 
 
 @app.command(cls=Command)

@@ -46,15 +46,18 @@ def evaluate(
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
         from tfloop_cli.ci import report_for
-        from tfloop_cli.config.data_paths import DATA
+        from tfloop_cli.config.data_paths import DATA, paths_of
         from tfloop_cli.runs import folder
         from tfloop_cli.runs.baseline import tolerances
         from tfloop_cli.thresholds import parse_thresholds
 
         thresholds = parse_thresholds(fail_under, fail_over)
-        thresholds += tolerances(baseline, tolerance, DATA if data else split, runs_dir)
-        path = folder.find(run, runs_dir, console.warn)
+        # A wrong baseline is an error in the report, which has the same list of thresholds.
         with report_for("tfloop evaluate", thresholds, junit, summary, github_summary) as report:
+            thresholds += tolerances(baseline, tolerance, DATA if data else split, runs_dir)
+            if data:
+                paths_of(str(data))
+            path = folder.find(run, runs_dir, console.warn)
             with loading_tensorflow(console, offline, verbose):
                 from tfloop_cli.commands import evaluate as command
             how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code, (report,))

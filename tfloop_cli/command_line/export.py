@@ -7,6 +7,7 @@ import typer
 
 from tfloop_cli.commands import options
 from tfloop_cli.commands.shared import SETTINGS, Command, complete, error_handling, loading_tensorflow
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.terminal.console import Console
 
 app = typer.Typer(**SETTINGS)
@@ -78,8 +79,17 @@ def export(
     """
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
+        from tfloop_cli.config.data_paths import paths_of
+        from tfloop_cli.export_formats import check_formats
         from tfloop_cli.runs import folder
 
+        check_formats(formats, quantize)
+        if split and data:
+            raise TfloopError("`--split` and `--data` exclude each other")
+        if data:
+            paths_of(str(data))
+        if output and output.exists() and not output.is_dir():
+            raise TfloopError(f"{output} exists, and is no folder", hint="use another `--output`")
         path = folder.find(run, runs_dir, console.warn)
         with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import export as command

@@ -35,6 +35,13 @@ def report(
             help="Compute the importance of the columns of a table, which loads the model.",
         ),
     ] = True,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Show a file or folder, with targets, in place of the test split; this loads the model.",
+        ),
+    ] = None,
     code: options.Code = [],
     trust_code: options.TrustCode = False,
     runs_dir: options.RunsDir = Path("runs"),
@@ -47,16 +54,24 @@ def report(
     Examples:
         tfloop report last
         tfloop report last --output result.html --png
+        tfloop report last --data new.csv
         tfloop report runs/adam runs/sgd --output compared.html
     """
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
         from tfloop_cli.commands import report as command
 
-        how = command.Options(output, png, importance)
+        how = command.Options(output, png, importance, data)
         found = command.read_runs(runs, runs_dir, how)
+        if data:
+            with loading_tensorflow(console, True, verbose):
+                from tfloop_cli.commands import report_data
+            opened = report_data.open_run(found[0], data, console, code, trust_code)
+            found = [report_data.with_data(found[0], opened, data, console)]
         columns: command.Columns | None = command.unknown_importance(found, how)
-        if columns is None:
+        if columns is None and data:
+            columns = report_data.importance(found[0], opened)
+        elif columns is None:
             with loading_tensorflow(console, True, verbose):
                 from tfloop_cli.commands.column_importance import column_importance
             columns = column_importance(found[0], console, code, trust_code)

@@ -10,6 +10,7 @@ from tfloop_cli.config.keys import all_paths
 from tfloop_cli.config.precedence import shipped_names
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, nearest
 from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.export_formats import NEEDS
 from tfloop_cli.runs.folder import list_runs
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -115,7 +116,7 @@ def splits(incomplete: str) -> list[str]:
 
 def formats(incomplete: str) -> list[str]:
     """Returns the values of `tfloop export --format`."""
-    return _matching(["keras", "saved_model", "litert", "onnx", "openvino"], incomplete)
+    return _matching(NEEDS, incomplete)
 
 
 def _matching(candidates: Iterable[str], incomplete: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -31,12 +30,11 @@ def show(resolved: Resolved, sources: bool = False) -> str:
     return "\n".join(f"{f'{path}: {text}':<{width}}  # {resolved.sources[path]}" for path, text in values)
 
 
-def check(resolved: Resolved, warn: Callable[[str], None]) -> str:
-    """Returns the message for a valid config, after warnings; loading it was the validation."""
+def check(resolved: Resolved) -> dict[str, Any]:
+    """Returns the JSON document of a valid config, with its warnings; loading it was the validation."""
     config = resolved.config
-    for line in config_warnings(config):
-        warn(line)
-    return f"ok: {config.model.name} on {config.dataset.name}, {config.epochs} epochs"
+    names = {key: getattr(config, key).name for key in ("dataset", "model", "task")}
+    return {"event": "check", **names, "epochs": config.epochs, "warnings": list(config_warnings(config))}
 
 
 def schema(draft: str = "2020-12") -> str:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.trial import Trial
 from tfloop_cli.errors import ExitCode
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.tables import aligned, byte_size, duration
 
@@ -55,7 +54,7 @@ def dry_run(config: Config, console: Console) -> ExitCode:
     layers, (trainable, other) = list(trial.layers()), trial.parameters()
     if console.json:
         rows = [dict(zip(("model", "layer", "output", "parameters"), layer, strict=True)) for layer in layers]
-        document = {"event": "dry_run", "schema": SCHEMA, "splits": trial.splits(), **trial.shapes(), "layers": rows}
+        document = {"event": "dry_run", "splits": trial.splits(), **trial.shapes(), "layers": rows}
         parameters = {"trainable_parameters": trainable, "other_parameters": other, "start_seconds": start_seconds}
         console.document(document | parameters | {"forecast": asdict(forecast)})
         return ExitCode.DONE

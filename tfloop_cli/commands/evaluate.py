@@ -4,17 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfloop_cli.commands.opening import compared_fingerprint, run_path, set_up, use_checkpoint
-from tfloop_cli.config.data_paths import DATA
-from tfloop_cli.engine.checkpoints.storage import restore
-from tfloop_cli.engine.data import build_data
+from tfloop_cli.commands.opening import open_with_data, run_path, set_up, use_checkpoint
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
-from tfloop_cli.engine.loop import TrainSteps
-from tfloop_cli.engine.tasks import build_task, evaluated_metrics
-from tfloop_cli.engine.training.setup import build_state
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.engine.tasks import evaluated_metrics
+from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import Consumer, Evaluated, to_each
 from tfloop_cli.report.classes import class_scores, confusion_matrix, confusions
+from tfloop_cli.runs.baseline import compare_examples
 from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.scores import show_scores
@@ -58,6 +54,7 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
     facts = {"run": run_path(checkpoint), **{key: checkpoint.manifest[key] for key in ("step", "epoch")}}
     evaluated = Evaluated(evaluation.split, evaluation.examples, evaluation.metrics, str(checkpoint.path))
     to_each(*options.consumers)(evaluated)
+    compare_examples(options.thresholds, evaluation.examples, console.warn)
     if options.thresholds:
         facts["checks"] = [check_document(one, evaluation.metrics) for one in options.thresholds]
     scores, confused = [], []
@@ -72,8 +69,6 @@ def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
 def measure(folder: Path, options: Options, console: Console) -> tuple[Checkpoint, Evaluation, tuple[str, ...]]:
     """Builds the model from the config of a checkpoint, and evaluates it on every example of a split or of other data.
 
-    Examples are encoded as the run's. The training file is read only if the split is held out of it.
-
     Returns the checkpoint, the evaluation, and the names of the classes; no names if it has no predicted classes.
     """
     return use_checkpoint(folder, options.checkpoint, lambda checkpoint: _measure(checkpoint, options, console))
@@ -83,22 +78,11 @@ def _measure(
     checkpoint: Checkpoint, options: Options, console: Console
 ) -> tuple[Checkpoint, Evaluation, tuple[str, ...]]:
     config = set_up(checkpoint, options.device, options.code, options.trust_code, console)
-    encoders, split = checkpoint.encoders() or {}, DATA if options.data else options.split
-    how = {"split": split, "other": options.data, "progress": console.show_progress}
-    data = build_data(config, console.warn, encoders or None, **how)
-    for note in data.encoders.notes if data.encoders else ():
-        if note not in encoders.get("notes", ()):  # not known since training
-            console.note(note)
-    task = build_task(config.task, data.spec)
-    if not task.eval_step:
-        raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
-    state = build_state(task, data, config, checkpoint.manifest["total_steps"], restored=True)
-    require_metrics(options.thresholds, evaluated_metrics(task), split, data.splits)
-    fingerprint = compared_fingerprint(data, split, checkpoint, console)
-    restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
+    run = open_with_data(checkpoint, config, console, split=options.split, other=options.data)
+    require_metrics(options.thresholds, evaluated_metrics(run.task), run.split, run.data.splits)
 
     step, epoch = checkpoint.manifest["step"], checkpoint.manifest["epoch"]
     console.info(f"evaluating {checkpoint.path} (step {step:,}, epoch {epoch})")
-    with data.explain_errors():
-        evaluation = Evaluator(state, data, task, config).run_with_predictions(split)
-    return checkpoint, evaluation, () if evaluation.labels is None else data.spec.class_names
+    with run.data.explain_errors():
+        evaluation = Evaluator(run.state, run.data, run.task, config).run_with_predictions(run.split)
+    return checkpoint, evaluation, () if evaluation.labels is None else run.data.spec.class_names

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfloop_cli.commands.opening import open_trained_run
 from tfloop_cli.engine.exporting import MAX_DROP, Exported, Listener, export
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.errors import ExitCode
 from tfloop_cli.signals import SignalError, raise_on_signals
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.exports import show_exports
@@ -51,8 +51,6 @@ def export_run(folder: Path, options: Options, console: Console) -> ExitCode:
     Returns: DONE; or the code of a signal, after which no temporary file is left.
     Raises: TfloopError, exit codes: options and packages 2, metrics that drop 3, data 4, checkpoint 6, disk 75.
     """
-    if options.split and options.data:
-        raise TfloopError("`--split` and `--data` exclude each other")
     try:
         with raise_on_signals():
             _export(folder, options, console)

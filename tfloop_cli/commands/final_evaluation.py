@@ -46,23 +46,28 @@ def evaluate_test(
     evaluation = Evaluator(state, data, task, config, kept).run("test", stop)
     if evaluation is None or kept is None:
         return evaluation
-    targets = data.spec.targets
-    if outputs := kept.result(evaluation.values, has_classes=is_several(targets) or targets.classes > 0):
+    if outputs := outputs_of(data, evaluation, kept):
         try:
             write_outputs(run.evaluation, outputs)
-            write_examples(run.evaluation, examples_of(data, outputs))
+            write_examples(run.evaluation, examples_of(data, "test", outputs))
         except OSError as error:
             console.warn(f"{run.evaluation} cannot be written: {error.strerror or error}; `tfloop report` lacks it")
     return evaluation
 
 
-def examples_of(data: Data, outputs: TestOutputs) -> Examples:
-    """Returns the raw examples to keep of the test split: evenly spaced ones, the worst and the best."""
+def examples_of(data: Data, split: str, outputs: TestOutputs) -> Examples:
+    """Returns the raw examples of a split with these outputs that are kept: evenly spaced ones, the worst and best."""
     size = sum(np.dtype(one.dtype).itemsize * _values(one) for _, one in named_values(data.spec.inputs))
     limit = min(EVEN + 2 * EXTREME, max(1, MAX_BYTES // size))
     positions = positions_to_keep(len(outputs.scores), outputs.loss, limit)
-    inputs, targets = (dict(named_values(one)) for one in data.raw_examples("test", positions))
-    return Examples(positions, inputs, targets, data.descriptions("test", positions))
+    inputs, targets = (dict(named_values(one)) for one in data.raw_examples(split, positions))
+    return Examples(positions, inputs, targets, data.descriptions(split, positions))
+
+
+def outputs_of(data: Data, evaluation: Evaluation, kept: KeptOutputs) -> TestOutputs | None:
+    """Returns the targets and outputs that `kept` has of an evaluation; None if it has none."""
+    targets = data.spec.targets
+    return kept.result(evaluation.values, has_classes=is_several(targets) or targets.classes > 0)
 
 
 def _values(spec: InputSpec) -> int:

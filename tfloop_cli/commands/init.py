@@ -59,7 +59,7 @@ class Options:
 def init(options: Options, console: Console) -> dict[str, Any]:
     """Writes a config, and the schema for editors next to it.
 
-    Returns: the JSON document: "file", "schema", "preset", "dataset" and "target".
+    Returns: the JSON document: "file", "schema_file", "preset", "dataset" and "target".
     Raises: TfloopError, exit codes: the file exists or the preset does not, the column to predict is unknown 2, data
         that cannot be read 4, disk 75.
     """
@@ -86,15 +86,15 @@ def init(options: Options, console: Console) -> dict[str, Any]:
             write_atomic(beside, f"{schema()}\n".encode())
     _note_missing_data(resolved, console)
     return {
-        "event": "init", "file": str(file), "schema": str(beside) if options.schema else None, "preset": preset,
-        "dataset": resolved.config.dataset.name, "target": options.target,
+        "event": "init", "file": str(file), "schema_file": str(beside) if options.schema else None,
+        "preset": preset, "dataset": resolved.config.dataset.name, "target": options.target,
     }  # fmt: skip
 
 
 def describe(document: dict[str, Any]) -> str:
     """Returns the document as text."""
     target = f", target {json.dumps(document['target'], ensure_ascii=False)}" if document["target"] else ""
-    schema_file = f"\n{document['schema']}: the schema for your editor" if document["schema"] else ""
+    schema_file = f"\n{document['schema_file']}: the schema for your editor" if document["schema_file"] else ""
     return f"{document['file']}: {document['preset']} on {document['dataset']}{target}{schema_file}"
 
 

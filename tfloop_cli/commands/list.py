@@ -1,6 +1,5 @@
 """`tfloop list`: the registered components with their arguments, and the built-in configs."""
 
-import json
 import textwrap
 from typing import Any
 
@@ -11,6 +10,7 @@ from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import REGISTRIES
 from tfloop_cli.registry.declarations import Declaration, Parameter
 from tfloop_cli.registry.docstrings import first_sentence
+from tfloop_cli.runs.documents import Document
 
 KINDS = (*REGISTRIES, "configs")
 _WIDTH = 80
@@ -20,13 +20,12 @@ _FOOTERS = {
 }
 
 
-def list_components(kind: str, name: str | None = None, as_json: bool = False) -> str:
-    """Returns the components of a kind, or one of them in detail, as text or as JSON.
+def list_components(kind: str, name: str | None = None) -> tuple[Document, str]:
+    """Returns the components of a kind, or one of them in detail, as a JSON document and as text.
 
     Args:
         kind: one of `KINDS`, or its singular.
         name: of one component; None for all.
-        as_json: whether to return JSON: an array for all, an object for one.
 
     Raises:
         TfloopError: there is no such kind or component (exit code 2).
@@ -35,16 +34,19 @@ def list_components(kind: str, name: str | None = None, as_json: bool = False) -
     if plural is None:
         raise TfloopError(f"unknown kind `{kind}`", hint=nearest(kind, KINDS, "the kinds are"))
     if plural == "configs":
-        return _list_configs(name, as_json)
+        return _list_configs(name)
     registry = REGISTRIES[plural]
     if name is not None:
         declaration = registry.declaration(name, {})
-        return json.dumps(document(declaration), indent=2) if as_json else _details(declaration)
+        return _document(plural, [document(declaration)]), _details(declaration)
     declarations = registry.declarations()
-    if as_json:
-        return json.dumps([document(one) for one in declarations], indent=2)
     blocks = [_block(one) for one in declarations]
-    return "\n\n".join([*blocks, *([textwrap.fill(_FOOTERS[plural], _WIDTH)] if plural in _FOOTERS else [])])
+    text = "\n\n".join([*blocks, *([textwrap.fill(_FOOTERS[plural], _WIDTH)] if plural in _FOOTERS else [])])
+    return _document(plural, [document(one) for one in declarations]), text
+
+
+def _document(kind: str, components: list[dict[str, Any]]) -> Document:
+    return {"event": "list", "kind": kind, "components": components}
 
 
 def document(declaration: Declaration) -> dict[str, Any]:
@@ -75,16 +77,15 @@ def config_descriptions() -> dict[str, str]:
     return descriptions
 
 
-def _list_configs(name: str | None, as_json: bool) -> str:
+def _list_configs(name: str | None) -> tuple[Document, str]:
     configs = config_descriptions()
     if name is not None:
         if name.removesuffix(".yaml") not in configs:
             raise TfloopError(f"unknown config `{name}`", hint=nearest(name, configs, "the built-in configs are"))
         configs = {name.removesuffix(".yaml"): configs[name.removesuffix(".yaml")]}
     documents = [{"name": one, "summary": text} for one, text in configs.items()]
-    if as_json:
-        return json.dumps(documents[0] if name else documents, indent=2)
-    return "\n\n".join(f"{one}\n{_filled(text, '  ')}" for one, text in configs.items())
+    text = "\n\n".join(f"{one}\n{_filled(about, '  ')}" for one, about in configs.items())
+    return _document("configs", documents), text
 
 
 def _argument(parameter: Parameter) -> dict[str, Any]:

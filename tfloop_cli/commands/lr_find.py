@@ -14,7 +14,6 @@ from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.files import disk_errors, write_atomic
 from tfloop_cli.registry import Component
 from tfloop_cli.report.plots import figure_class, png
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.curve import curve_lines
 
@@ -70,7 +69,7 @@ def lr_find(config: Config, options: Options, console: Console) -> ExitCode:
     found = suggestion(points)
     if console.json:
         console.document({
-            "event": "lr_find", "schema": SCHEMA, "suggestion": found, "configured": configured,
+            "event": "lr_find", "suggestion": found, "configured": configured,
             "points": [asdict(point) for point in points],
         })  # fmt: skip
     else:

@@ -1,14 +1,21 @@
 """Opens a trained run for a command: its checkpoint, the user's code, and its config on this machine."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from tfloop_cli.config.data_paths import DATA
 from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
-from tfloop_cli.engine.data import Data
+from tfloop_cli.engine.checkpoints.storage import restore
+from tfloop_cli.engine.data import Data, build_data
+from tfloop_cli.engine.loop import TrainSteps
+from tfloop_cli.engine.state import TrainState
+from tfloop_cli.engine.tasks import Task, build_task
 from tfloop_cli.engine.trained_run import TrainedRun
+from tfloop_cli.engine.training.setup import build_state
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import plugins
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
@@ -83,6 +90,59 @@ def open_trained_run(
     )
 
 
+@dataclass(frozen=True)
+class RunWithData:
+    """A trained run with a split to evaluate, or with other data.
+
+    Attributes:
+        checkpoint: whose weights it has.
+        config: of the run, after `runtime.setup`.
+        data: of the run, or other data as its only split.
+        split: the split to evaluate.
+        task: of the run; it has an `eval_step`.
+        state: the restored training state.
+    """
+
+    checkpoint: Checkpoint
+    config: Config
+    data: Data
+    split: str
+    task: Task
+    state: TrainState
+
+
+def open_with_data(
+    checkpoint: Checkpoint, config: Config, console: Console, *, split: str = DATA, other: Path | None = None
+) -> RunWithData:
+    """Builds data and model of a run, and restores its checkpoint.
+
+    Examples are encoded as the run's. The training file is read only if the split is held out of it.
+
+    Args:
+        checkpoint: of the run.
+        config: of `set_up`.
+        console: prints what is new about the data.
+        split: to evaluate.
+        other: a file or folder to read in place of the split.
+
+    Raises:
+        TfloopError: the data cannot be read (exit code 4), the task evaluates nothing (2), or the checkpoint is damaged
+            or does not match the model (6).
+    """
+    encoders, split = checkpoint.encoders() or {}, DATA if other else split
+    data = build_data(config, console.warn, encoders or None, split=split, other=other, progress=console.show_progress)
+    for note in data.encoders.notes if data.encoders else ():
+        if note not in encoders.get("notes", ()):  # not known since training
+            console.note(note)
+    task = build_task(config.task, data.spec)
+    if not task.eval_step:
+        raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
+    state = build_state(task, data, config, checkpoint.manifest["total_steps"], restored=True)
+    fingerprint = compared_fingerprint(data, split, checkpoint, console)
+    restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
+    return RunWithData(checkpoint, config, data, split, task, state)
+
+
 def compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console: Console) -> str | None:
     """Returns the fingerprint of the data if it is that of the run or has changed; None if they cannot be compared.
 
@@ -95,8 +155,8 @@ def compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console
     trained = checkpoint.manifest["data"]
     if data.fingerprint != trained and data.run_splits.is_held_out(split):
         raise TfloopError(
-            f"the training data has changed since training, so the examples that were held out for `{split}` are not "
-            "known",
+            "the training data, or how this version of tfloop reads it, has changed since training, so the examples "
+            f"that were held out for `{split}` are not known",
             hint="undo the change, or evaluate other data: `--data FILE_OR_FOLDER`",
             code=ExitCode.DATA,
         )

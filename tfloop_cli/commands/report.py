@@ -1,16 +1,18 @@
 """`tfloop report`: one HTML page about a run, or about several beside each other."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfloop_cli.config.data_paths import paths_of
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.files import disk_errors, read_file, write_atomic
 from tfloop_cli.report import page, plots
 from tfloop_cli.report.blocks import Omitted
 from tfloop_cli.report.importance import PART, Importance, why_unknown
 from tfloop_cli.report.reading import ReportedRun
-from tfloop_cli.runs.documents import SCHEMA, Document
+from tfloop_cli.runs.documents import Document
 from tfloop_cli.runs.records import find_record
 from tfloop_cli.terminal.console import Console
 
@@ -26,26 +28,31 @@ class Options:
         output: the HTML file; None for `FILE`.
         png: whether to write PNG files beside it.
         importance: whether to compute the importance of the columns of a table, which loads the model.
+        data: a file or folder that the report shows in place of the test split, which loads the model.
     """
 
     output: Path | None = None
     png: bool = False
     importance: bool = True
+    data: Path | None = None
 
 
 def read_runs(names: Sequence[str], runs_dir: Path, options: Options) -> list[ReportedRun]:
     """Returns the runs, after checking that the report can be written.
 
     Raises:
-        TfloopError: there is no such run, another version has written it, `--png` is used with several runs or without
-            matplotlib, or the output is a file that is no report (exit code 2).
+        TfloopError: there is no such run, another version has written it, `--data` is used with several runs, `--png`
+            without matplotlib, or the output is a file that is no report (exit code 2); there is no such
+            data (exit code 4).
     """
     records = [find_record(name, runs_dir) for name in names]
     for record in records:
         if record.status.startswith("schema"):
             raise TfloopError(f"{record.run}: {record.problem}", hint="use the version of tfloop that has written it")
-    if options.png and len(records) > 1:
-        raise TfloopError("`--png` is for one run", hint="write one report per run")
+    if options.data and len(records) > 1:
+        raise TfloopError("`--data` is for one run", hint="write one report per run")
+    if options.data:
+        paths_of(str(options.data))
     if options.png:
         plots.figure_class()
     runs = [ReportedRun.read(record) for record in records]
@@ -57,6 +64,9 @@ def target(runs: Sequence[ReportedRun], options: Options) -> Path:
     """Returns where the report is written."""
     if options.output:
         return options.output
+    if options.data:
+        name = re.sub(r"[^\w.-]+", "-", options.data.resolve().stem)  # a pattern has `*`
+        return runs[0].record.run.path / f"report-{name}.html"
     return runs[0].record.run.path / FILE if len(runs) == 1 else Path(FILE)
 
 
@@ -99,7 +109,9 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
     """
     path = target(runs, options)
     made = page.one_run(runs[0], importance) if len(runs) == 1 else page.several_runs(runs)
-    images = plots.plots(runs[0]) if options.png else {}
+    images = {}
+    if options.png:
+        images = plots.plots(runs[0]) if len(runs) == 1 else plots.plots_of_several(runs)
     files = {path.with_name(f"{path.stem}-{name}.png"): content for name, content in images.items()}
     with disk_errors(path):
         for file, content in files.items():
@@ -107,10 +119,10 @@ def write_report(runs: Sequence[ReportedRun], options: Options, importance: Colu
         write_atomic(path, made.html)
     return {
         "event": "report",
-        "schema": SCHEMA,
         "file": str(path),
         "bytes": len(made.html),
         "runs": [str(run.record.run) for run in runs],
+        "data": str(options.data) if options.data else None,
         "images": list(map(str, files)),
         "omitted": [{"part": one.part, "why": one.why} for one in made.omitted],
     }

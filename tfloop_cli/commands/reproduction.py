@@ -9,7 +9,6 @@ from tfloop_cli.errors import ExitCode
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import unused_name
 from tfloop_cli.runs.comparison import Difference, changed_flags
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.records import RunRecord, find_record, mapping
 from tfloop_cli.runs.reproduction import Outcome, Plan, outcome, plan
@@ -85,7 +84,6 @@ def report(prepared: Prepared, console: Console) -> ExitCode:
 def _document(prepared: Prepared, found: Outcome) -> dict[str, Any]:
     return {
         "event": "reproduction",
-        "schema": SCHEMA,
         "run": str(prepared.record.run),
         "reproduced": str(prepared.output),
         "equal": found.equal,

@@ -8,7 +8,6 @@ from tfloop_cli.commands.runs_list import cell_text
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.runs.columns import curve
 from tfloop_cli.runs.comparison import Difference, Group, differences, groups, metrics_of
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.records import RunRecord, find_record
 from tfloop_cli.terminal.cells import printable, value_text
 from tfloop_cli.terminal.console import Console
@@ -62,7 +61,6 @@ def _document(
 ) -> dict[str, Any]:
     return {
         "event": "comparison",
-        "schema": SCHEMA,
         "runs": [
             {"run": str(one.run), "name": one.name, "status": one.status, "problem": one.problem, "metrics": values}
             for one, values in zip(runs, metrics, strict=True)

@@ -17,7 +17,6 @@ from tfloop_cli.runs.columns import (
     sort_records,
     value_of,
 )
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.filters import parse_filter
 from tfloop_cli.runs.records import RunRecord, list_records
 from tfloop_cli.terminal.cells import printable, value_text
@@ -85,7 +84,7 @@ def _document(
     for record, row in zip(records, values, strict=True):
         facts = {column: value_of(record, column) for column in always}
         rows.append(facts | dict(zip(columns, row, strict=True)))
-    return {"event": "runs", "schema": SCHEMA, "runs_dir": str(runs_dir), "total": total, "runs": rows}
+    return {"event": "runs", "runs_dir": str(runs_dir), "total": total, "runs": rows}
 
 
 def _print(console: Console, columns: Sequence[str], values: Sequence[Sequence[Value]], *, drop: bool) -> None:

@@ -8,7 +8,6 @@ from tfloop_cli.errors import TfloopError
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint
 from tfloop_cli.runs.columns import folder_bytes
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.records import find_record
 from tfloop_cli.runs.removal import remove_leftovers, remove_run, require_removable
@@ -37,7 +36,7 @@ def remove(names: Sequence[str], runs_dir: Path, yes: bool, console: Console) ->
         console.result(f"removed {line}")
     remove_leftovers({path.parent for path in found})
     if console.json:
-        console.document({"event": "removed", "schema": SCHEMA, "runs": removed, "bytes": sum(sizes)})
+        console.document({"event": "removed", "runs": removed, "bytes": sum(sizes)})
     elif len(runs) > 1:
         console.result(f"{len(runs)} runs, {byte_size(sum(sizes))} freed")
 

@@ -11,7 +11,6 @@ from tfloop_cli.events import FINISHED
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints, step_of
 from tfloop_cli.runs.columns import curve, folder_bytes, plain
 from tfloop_cli.runs.config_defaults import changed_keys
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.records import RunRecord, find_record, listed, mapping
 from tfloop_cli.terminal.cells import printable, value_text
 from tfloop_cli.terminal.console import Console
@@ -62,7 +61,6 @@ def document(record: RunRecord) -> dict[str, Any]:
     sources = mapping(record.metadata.get("sources"))
     return {
         "event": "run",
-        "schema": SCHEMA,
         "run": str(record.run),
         "name": record.name,
         "status": record.status,

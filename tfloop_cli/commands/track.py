@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tfloop_cli.config.loading import from_mapping
+from tfloop_cli.config.yaml_positions import Source, YamlError, parse
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 from tfloop_cli.registry import Component
 from tfloop_cli.runs.folder import RunFolder
+from tfloop_cli.runs.locking import is_locked
 from tfloop_cli.runs.records import RunRecord, listed
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.tracking.children import Child, finish, require_packages
@@ -43,8 +43,7 @@ def track(run: RunFolder, options: Options, console: Console) -> ExitCode:
     components = trackers_of(run, options.to)
     require_packages(components)
     console.info(f"writing {run} to {', '.join(map(_described, components))} ...")
-    # A run that is training has its own processes for that. Where nobody may write, nobody trains.
-    with run.lock() if os.access(run.path, os.W_OK) else nullcontext():
+    with _lock(run):  # a run that is training has its own processes for that
         children = [Child(one, run, options.code, follows=False) for one in components]
         finish(children, options.seconds, lambda text: None)
     failed = [child for child in children if not child.finished]
@@ -58,6 +57,14 @@ def track(run: RunFolder, options: Options, console: Console) -> ExitCode:
         problems = [Problem(f"{child.name}: {child.error}") for child in failed]
         raise TfloopError(problems=problems, code=ExitCode.TRY_AGAIN)
     return ExitCode.DONE
+
+
+def _lock(run: RunFolder) -> AbstractContextManager[None]:
+    if os.access(run.path, os.W_OK):
+        return run.lock()
+    if is_locked(run.path):
+        raise TfloopError(f"{run}: another user is training in this folder", hint="wait until the run ends")
+    return nullcontext()
 
 
 def trackers_of(run: RunFolder, to: Sequence[str]) -> tuple[Component, ...]:
@@ -92,6 +99,6 @@ def _described(component: Component) -> str:
 
 def _parsed(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return parse(text.encode(), Source("--to"), []).plain()
+    except YamlError as error:
         raise TfloopError(problems=[Problem("neither a name nor a mapping in YAML", file=f"--to {text}")]) from error

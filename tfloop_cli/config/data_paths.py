@@ -13,13 +13,17 @@ from tfloop_cli.errors import ExitCode, TfloopError
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
 TABLE_KINDS = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".json": "json", ".jsonl": "jsonl",
-    ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather", ".arrow": "feather", ".xlsx": "excel",
-    ".xlsm": "excel", ".xls": "excel", ".ods": "excel",
+    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".arff": "csv",
+    ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather",
+    ".arrow": "feather", ".xlsx": "excel", ".xlsm": "excel", ".xls": "excel", ".ods": "excel",
 }  # fmt: skip
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
-    ".heif",
+    ".heif", ".pgm", ".ppm", ".pbm", ".pnm",
+)  # fmt: skip
+UNREADABLE_SUFFIXES = (  # of tables
+    ".dta", ".sav", ".sas7bdat", ".xpt", ".rda", ".rdata", ".rds", ".pkl", ".pickle", ".h5", ".hdf5", ".orc", ".avro",
+    ".sqlite", ".db", ".mat", ".html", ".xml",
 )  # fmt: skip
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
@@ -54,7 +58,7 @@ class Layers:
 
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, ".npz", ".npy")
+    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, *UNREADABLE_SUFFIXES, ".npz", ".npy")
     return suffix_of(argument) in known or glob.has_magic(argument) or Path(argument).is_dir()
 
 

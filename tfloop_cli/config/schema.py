@@ -58,6 +58,10 @@ HeldOutSize = Annotated[
     Literal["auto"] | NonNegativeInt | ExclusiveFraction,
     Description("`auto`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
 ]
+ValidationSize = Annotated[
+    Literal["auto", "numbers"] | NonNegativeInt | ExclusiveFraction,
+    Description("`auto`, `numbers`, 0 (none), a number of examples, or a fraction strictly between 0 and 1"),
+]
 RunName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"),
@@ -123,12 +127,12 @@ class Config(BaseModel):
         "the training split (nothing if the task has no `eval_step`). What is held out does not depend on `seed`, and "
         "is stratified by class if the targets are classes in memory.",
     )
-    validation: Annotated[HeldOutSize, OnResume.REFUSED] = Field(
+    validation: Annotated[ValidationSize, OnResume.REFUSED] = Field(
         default="auto",
         description="The validation split, which is evaluated after each epoch: as `test`. Numbers and fractions of "
         "both are those of the dataset's whole training split. For a model with `members` (an ensemble), auto holds "
         "out nothing: the training examples are divided into one fold per member, and each member is trained without "
-        "its fold and validated on it (not with `split_by`).",
+        "its fold and validated on it (not with `split_by`). numbers: auto if the targets are numbers, 0 for classes.",
     )
     group: Annotated[str | None, OnResume.REFUSED] = Field(
         default=None,

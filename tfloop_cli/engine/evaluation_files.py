@@ -5,7 +5,6 @@ these are called; docs/run-folder-and-json.md describes them.
 """
 
 import io
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tfloop_cli.files import json_text, read_file, write_atomic
+from tfloop_cli.files import json_text, parse_json, read_file, write_atomic
 
 OUTPUTS, EXAMPLES, DESCRIPTIONS = "test.npz", "examples.npz", "examples.jsonl"
 MAX_BYTES = 256 * 2**20  # of the scores, and of the raw examples
@@ -78,8 +77,10 @@ def positions_to_keep(examples: int, loss: np.ndarray | None, limit: int) -> np.
     Args:
         examples: of the split.
         loss: of each one; None if unknown.
-        limit: the largest number of examples to keep, at most `EVEN` + 2 * `EXTREME`.
+        limit: the largest number of examples to keep, at most `EVEN` + 2 * `EXTREME`; so many are all kept.
     """
+    if examples <= limit:
+        return np.arange(examples)
     kept = [evenly_spaced(examples, min(EVEN, -(-limit // 2)))]
     if loss is not None:
         kept += extremes(loss, min(EXTREME, limit // 4))
@@ -129,7 +130,7 @@ def read_examples(folder: Path) -> Examples | None:
 def _descriptions(path: Path) -> dict[int, dict[str, Any]]:
     """Returns the lines of `examples.jsonl` by position; none if it is missing or damaged."""
     try:
-        lines = [json.loads(line) for line in read_file(path).splitlines()]
+        lines = [parse_json(line) for line in read_file(path).splitlines()]
         return {line.pop("position"): line for line in lines}
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return {}

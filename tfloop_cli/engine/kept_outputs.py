@@ -66,4 +66,4 @@ class KeptOutputs:
 
     def _refuse(self, why: str) -> None:
         self._refused = True
-        self._note(f"the outputs of the test split are not kept for `tfloop report`: {why}")
+        self._note(f"`tfloop report` lacks the outputs of the examples: {why}")

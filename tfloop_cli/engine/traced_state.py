@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfloop_cli.user_code import is_user_file
+from tfloop_cli.user_code import called_by_tfloop, is_user_file
 
 CALLS = {"PartitionedCall", "StatefulPartitionedCall", "If", "While", "Case", "XlaLaunch"}  # of nested functions
 HARMLESS = {"Assert", "PrintV2", "Print", "NoOp", "Placeholder", "Timestamp", *CALLS}
@@ -104,7 +104,7 @@ def _called_functions(operation: tf.Operation) -> Iterator[str]:
 
 def _place(operation: tf.Operation) -> str:
     """Returns " (FILE:LINE)" of the user's code that made an operation; "" if no such code is known."""
-    for frame in reversed(operation.traceback or ()):
+    for frame in reversed(called_by_tfloop(operation.traceback or ())):
         if Path(frame.filename).is_file() and is_user_file(frame.filename):
             return f" ({frame.filename}:{frame.lineno})"
     return ""

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+from tfloop_cli.engine.evaluation_files import Arrays
 from tfloop_cli.metric_modes import mode_of
 from tfloop_cli.report import charts
 from tfloop_cli.report.blocks import NONE, Figure, Figures, Omitted, Section, Table, Text, number
@@ -16,6 +19,7 @@ from tfloop_cli.terminal.tables import cut
 
 STYLES = 8  # of lines
 MAX_VALUE, MAX_NAME = 60, 28  # characters
+_CHOOSING = ("test", "group", "split_by")  # keys that choose which examples are held out
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitted]:
@@ -37,7 +41,7 @@ def run_names(records: Sequence[RunRecord]) -> list[str]:
 
 def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
     metrics, intervals = [metrics_of(run.record) for run in runs], [test_intervals(run) for run in runs]
-    rows, marked = [], set()
+    rows, marked, same = [], set(), {split: has_same_data(runs, split) for split in ("test", "validation", "train")}
     for row, metric in enumerate(dict.fromkeys(name for one in metrics for name in one)):
         values = [one.get(metric) for one in metrics]
         split, _, name = metric.partition("/")
@@ -45,11 +49,29 @@ def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
         if split == "test":
             cells = [_with_interval(cell, one.get(name)) for cell, one in zip(cells, intervals, strict=True)]
         rows.append((metric, *cells))
-        marked |= {(row, column + 1) for column in best_values(name, values)}
+        marked |= {(row, column + 1) for column in best_values(name, values) if same.get(split)}
     rows.append(("status", *(run.record.status for run in runs)))
     table = Table(("metric", *names), rows, "metrics of each run", marked=frozenset(marked))
-    note = Text("The best value of a metric is marked. ± is half of the 95% interval of a test metric.", "note")
-    return Section("result", "Result", [table, note])
+    half = "± is half of the 95% interval of a test metric."
+    note = Text(f"The best value of a metric is marked. {half}" if any(same.values()) else half, "note")
+    different = " and ".join(split for split in ("test", "validation") if not same[split])
+    warning = Text(f"The runs have different {different} data: no best value of it is marked.", "warning")
+    return Section("result", "Result", [*([warning] if different else []), table, note])
+
+
+def has_same_data(runs: Sequence[ReportedRun], split: str) -> bool:
+    """Whether the metrics of runs on a split are of the same examples, as far as their folders show it."""
+    keys = _CHOOSING if split == "test" else (*_CHOOSING, "validation", "limit_validation_batches")
+    facts = [(run.record.metadata.get("data"), *map(run.record.config_value, keys)) for run in runs]
+    if any(one != facts[0] for one in facts):
+        return False
+    sizes = {run.metrics.get("examples") for run in runs if run.metrics} if split == "test" else set()
+    kept = [run.outputs.targets for run in runs if run.outputs is not None] if split == "test" else []
+    return len(sizes) < 2 and all(_are_equal(one, kept[0]) for one in kept)
+
+
+def _are_equal(one: Arrays, other: Arrays) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def best_values(name: str, values: Sequence[float | None]) -> list[int]:
@@ -79,18 +101,24 @@ def _seeds(found: Sequence[Group], names: Sequence[str]) -> Section:
     return Section("seeds", "Runs that differ in seed alone", blocks)
 
 
-def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> Section | Omitted:
-    epochs = [record.epochs for record in records]
-    figures = []
+def curves_of(records: Sequence[RunRecord], names: Sequence[str]) -> dict[str, list[Line]]:
+    """Returns SPLIT/METRIC -> one line per run that has it; of the validation split, if there is one."""
+    epochs, found = [record.epochs for record in records], {}
     for metric in dict.fromkeys(name for one in epochs for name in metric_names(one)):
         split = "validation" if any(points_of(one, "validation", metric) for one in epochs) else "train"
-        lines = [
+        found[f"{split}/{metric}"] = [
             Line(names[index], points, f"s{index % STYLES}")
             for index, one in enumerate(epochs)
             if (points := points_of(one, split, metric))
         ]
+    return found
+
+
+def _curves(records: Sequence[RunRecord], names: Sequence[str]) -> Section | Omitted:
+    figures = []
+    for title, lines in curves_of(records, names).items():
         legend = [(line.style, line.name) for line in lines]
-        figures.append(Figure(f"{split}/{metric}", charts.curves(f"{split}/{metric}", lines), legend))
+        figures.append(Figure(title, charts.curves(title, lines), legend))
     return Section("curves", "Curves", [Figures(figures)]) if figures else Omitted("Curves", "no run has an epoch")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfloop_cli.engine.evaluation_files import evenly_spaced
+from tfloop_cli.engine.evaluation_files import EXTREME, extremes
 from tfloop_cli.report.blocks import Omitted
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.statistics import cross_entropy
@@ -54,37 +54,66 @@ def why_unknown(run: ReportedRun) -> Omitted | None:
 def importance_of(run: ReportedRun, predict: Callable[[np.ndarray], np.ndarray]) -> Importance:
     """Returns the importance of each column, the largest first.
 
-    Only the evenly spaced examples count: the others were chosen by their loss.
+    All kept examples count, with the weights of `weights_of`: some of them were chosen by their loss.
 
     Args:
         run: `why_unknown` is None.
         predict: the model: inputs [rows, features] -> scores, as in `TestOutputs`.
     """
     assert run.examples is not None
-    assert run.outputs is not None
-    even = np.isin(run.examples.positions, evenly_spaced(len(run.outputs.scores)))
-    inputs, positions = run.examples.inputs[""][even], run.examples.positions[even]
-    error, name = _error_of(run, positions)
+    inputs, weights = run.examples.inputs[""], weights_of(run)
+    error, name = _error_of(run, run.examples.positions, weights)
     before, generator = error(predict(inputs)), np.random.default_rng(SEED)
     found = {}
     for column, features in column_features(run).items():
-        orders = [generator.permutation(len(inputs)) for _ in range(REPEATS)]
         exchanged = np.tile(inputs, (REPEATS, 1, 1))
-        for one, order in zip(exchanged, orders, strict=True):
-            one[:, features] = inputs[order][:, features]
+        for one in exchanged:
+            one[:, features] = inputs[_drawn(weights, generator)][:, features]
         increases = [error(scores) - before for scores in _in_chunks(predict, exchanged)]
-        found[column] = _rounded(float(np.mean(increases))), _rounded(float(np.std(increases)))
+        found[column] = _rounded(float(np.mean(increases))), _rounded(float(np.std(increases, ddof=1)))
     ordered = dict(sorted(found.items(), key=lambda one: (-one[1][0], one[0])))
     return Importance(ordered, name, len(inputs))
 
 
-def _error_of(run: ReportedRun, positions: np.ndarray) -> tuple[Callable[[np.ndarray], float], str]:
+def weights_of(run: ReportedRun) -> np.ndarray:
+    """Returns the part of all examples that each kept one stands for, float64 [kept]; their sum is 1.
+
+    Those with the largest and the smallest loss were kept as such and stand for themselves alone. The others, which are
+    evenly spaced, stand for all the rest.
+    """
+    assert run.examples is not None
+    assert run.outputs is not None
+    positions, examples, loss = run.examples.positions, len(run.outputs.scores), run.outputs.loss
+    alone = np.zeros(len(positions), bool)
+    if loss is not None:
+        for chosen in extremes(loss, _count_of_extremes(positions, loss)):
+            alone |= np.isin(positions, chosen)
+    rest = examples - int(alone.sum())
+    return np.where(alone, 1, rest / max(int((~alone).sum()), 1)) / examples
+
+
+def _count_of_extremes(positions: np.ndarray, loss: np.ndarray) -> int:
+    """Returns how many examples with the largest loss, and with the smallest, were all kept."""
+    missing = [np.flatnonzero(~np.isin(chosen, positions)) for chosen in extremes(loss)]
+    return min([int(one[0]) for one in missing if len(one)], default=EXTREME)
+
+
+def _drawn(weights: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Returns the examples whose values each one receives, int [kept]; a permutation if all weights are equal."""
+    places = (np.arange(len(weights)) + generator.random()) / len(weights)
+    drawn = np.minimum(np.searchsorted(np.cumsum(weights), places), len(weights) - 1)
+    return np.asarray(generator.permutation(drawn))
+
+
+def _error_of(
+    run: ReportedRun, positions: np.ndarray, weights: np.ndarray
+) -> tuple[Callable[[np.ndarray], float], str]:
     if run.labels is not None:
         labels = run.labels[positions]
-        return lambda scores: float(cross_entropy(scores, labels).mean()), "log loss"
+        return lambda scores: float(weights @ cross_entropy(scores, labels)), "log loss"
     assert run.numbers is not None
     targets = run.numbers[0][positions]
-    return lambda scores: float(np.sqrt(np.square(scores - targets).mean())), "RMSE"
+    return lambda scores: float(np.sqrt(weights @ np.square(scores - targets).mean(axis=1))), "RMSE"
 
 
 def _in_chunks(predict: Callable[[np.ndarray], np.ndarray], exchanged: np.ndarray) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""The section with the examples of the test split that the run predicts worst, and best."""
+"""The section with the test examples, or those of other data, that the run predicts worst, and best."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,9 +33,7 @@ def mistakes_section(run: ReportedRun) -> Section | Omitted:
     for title, chosen, shown in (("Worst", worst, images[: len(worst)]), ("Best", best, images[len(worst) :])):
         if len(chosen):
             blocks += [Text(title, "heading"), _shown(run, run.outputs, run.examples, chosen, shown, wrong)]
-    blocks.append(
-        Text("The order is that of the loss. Numbers in parentheses are positions in the test split.", "note")
-    )
+    blocks.append(Text(f"The order is that of the loss. Numbers in parentheses are positions in {run.shown}.", "note"))
     return Section("mistakes", "Worst and best predictions", blocks)
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from tfloop_cli import __version__
 from tfloop_cli.report import charts
-from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Text
+from tfloop_cli.report.blocks import Figure, Figures, Omitted, Section, Table, Text, number
 from tfloop_cli.report.comparison import comparison_sections
 from tfloop_cli.report.facts import fact_sections
 from tfloop_cli.report.importance import PART, REPEATS, Importance
@@ -24,6 +24,7 @@ from tfloop_cli.terminal.tables import duration
 MARK = b"<!-- report of tfloop -->"  # what may be written over
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_BARS = 30  # columns whose importance is shown
+FINGERPRINT = 12  # characters
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,10 @@ def one_run(run: ReportedRun, importance: Importance | Omitted) -> Page:
     """
     parts = [
         result_section(run), curves_section(run), *samples_section(run), *test_sections(run), mistakes_section(run),
-        _importance(importance), *fact_sections(run),
+        _importance(importance, run), *fact_sections(run),
     ]  # fmt: skip
-    return _page(run.record.name, _facts(run.record), list(status_lines(run.record)), parts)
+    facts = [*_facts(run.record), *([f"data: {run.other.name}"] if run.other else [])]
+    return _page(run.record.name, facts, [*status_lines(run.record), *_data_line(run)], parts)
 
 
 def several_runs(runs: Sequence[ReportedRun]) -> Page:
@@ -59,19 +61,32 @@ def several_runs(runs: Sequence[ReportedRun]) -> Page:
     return _page(f"{len(runs)} runs", [run.record.name for run in runs], lines, list(comparison_sections(runs)))
 
 
-def _importance(importance: Importance | Omitted) -> Section | Omitted:
+def _data_line(run: ReportedRun) -> list[Text]:
+    """Returns which data the page shows if it is not the test split."""
+    if not run.other:
+        return []
+    count, fingerprint = run.other.metrics["examples"], run.other.fingerprint[:FINGERPRINT]
+    about = f"{run.other.name} ({count:,} examples, fingerprint {fingerprint})"
+    return [Text(f"Classes, mistakes and everything else about examples are those of {about}, not of the test split.")]
+
+
+def _importance(importance: Importance | Omitted, run: ReportedRun) -> Section | Omitted:
     if isinstance(importance, Omitted):
         return importance
     shown = dict(list(importance.columns.items())[:MAX_BARS])
+    count, error = f"{importance.examples:,} kept examples", importance.error
     text = Text(
-        f"How much the {importance.error} of {importance.examples} test examples grows if the values of one column are "
-        f"exchanged between them (permutation importance). Lines are standard deviations over {REPEATS} repetitions. "
+        f"How much the {error} grows if the values of one column are exchanged between examples (permutation "
+        f"importance), on {count}, which stand for the {number(run.metrics.get('examples'))} of {run.shown}. "
+        f"Lines are standard deviations over {REPEATS} repetitions: a bar shorter than its line is noise. "
         "Columns with the same information share their importance."
     )
     more = len(importance.columns) - len(shown)
     rest = [Text(f"{more} less important columns are not shown.", "note")] if more else []
     figure = Figure("", charts.bars(shown, importance.error))
-    return Section("importance", PART, [text, Figures([figure]), *rest])
+    rows = [(name, f"{mean:.4g}", f"{deviation:.2g}") for name, (mean, deviation) in shown.items()]
+    table = Table(("column", f"increase of the {error} ({count})", "standard deviation"), rows, "importance of columns")
+    return Section("importance", PART, [text, Figures([figure]), table, *rest])
 
 
 def _facts(record: RunRecord) -> list[str]:

@@ -8,28 +8,44 @@ from typing import Any
 import numpy as np
 
 from tfloop_cli.engine.evaluation_files import Examples, TestOutputs, read_examples, read_outputs
+from tfloop_cli.engine.image_shapes import has_image_shape
 from tfloop_cli.files import read_json
 from tfloop_cli.report.statistics import cross_entropy
 from tfloop_cli.runs.records import RunRecord, listed, mapping
 
-MIN_SIDE, CHANNELS = 8, (1, 3, 4)  # as those of `InputSpec.is_image`
+
+@dataclass(frozen=True)
+class OtherData:
+    """Data that a report shows in place of the test split.
+
+    Attributes:
+        name: of its file or folder.
+        fingerprint: of its content.
+        metrics: of the run on it, with the number of `examples`.
+    """
+
+    name: str
+    fingerprint: str
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class ReportedRun:
-    """A run, with what it keeps of its test split.
+    """A run, with what it keeps of its test split, or with other data in place of it.
 
     Attributes:
         record: its folder.
         outputs: targets and outputs of the test split; None if the run has none that can be used.
         examples: some examples of the test split; None likewise.
         encoders: how the data was encoded; empty if the dataset has no encoders.
+        other: the data that outputs and examples are of; None for the test split.
     """
 
     record: RunRecord
     outputs: TestOutputs | None
     examples: Examples | None
     encoders: Mapping[str, Any]
+    other: OtherData | None = None
 
     @classmethod
     def read(cls, record: RunRecord) -> "ReportedRun":
@@ -38,6 +54,18 @@ class ReportedRun:
         if outputs is None or (examples and examples.positions.max(initial=0) >= len(outputs.scores)):
             examples = None
         return cls(record, outputs, examples, read_json(record.run.encoders))
+
+    @property
+    def shown(self) -> str:
+        """What outputs and examples are of, for the reader: "test split" or the name of other data."""
+        return self.other.name if self.other else "test split"
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The metrics of these examples, with their number as `examples`; empty if the run has none."""
+        if self.other:
+            return self.other.metrics
+        return mapping(mapping(self.record.summary.get("evaluations")).get("test"))
 
     @cached_property
     def target(self) -> Mapping[str, Any]:
@@ -94,6 +122,4 @@ class ReportedRun:
 
 def is_image(shape: Sequence[int]) -> bool:
     """Whether an input has the shape of one image: [height, width], or with channels."""
-    if len(shape) == 2:
-        return min(shape) >= MIN_SIDE
-    return len(shape) == 3 and shape[-1] in CHANNELS and min(shape[:2]) > 1
+    return len(shape) in (2, 3) and has_image_shape(shape) and min(shape[:2]) > 1

@@ -22,16 +22,16 @@ _RANKS = {"accuracy": 1, "top_3_accuracy": 3, "top_5_accuracy": 5}
 
 
 def result_section(run: ReportedRun) -> Section:
-    """Returns the metrics of all splits; those of the test split with their 95% intervals."""
-    record, intervals = run.record, test_intervals(run)
+    """Returns the metrics of all splits; those of the test split, or of other data, with their 95% intervals."""
+    record, intervals, shown = run.record, test_intervals(run), run.metrics
     evaluations, best = mapping(record.summary.get("evaluations")), record.best
     splits = {f"{split} (epoch {best.get('epoch')})": mapping(best.get(split)) for split in SPLITS if best.get(split)}
     splits |= {split: mapping(metrics) for split, metrics in evaluations.items()}
+    splits |= {f"{run.other.name} (data)": run.other.metrics} if run.other else {}  # a folder may be called `test`
     names = [name for name in dict.fromkeys(name for one in splits.values() for name in one) if name != "examples"]
-    test = mapping(evaluations.get("test"))
     cards = [
-        Card(f"test {name}", number(test[name]), _between(intervals.get(name)))
-        for name in names if name in test
+        Card(f"{'data' if run.other else 'test'} {name}", number(shown[name]), _between(intervals.get(name)))
+        for name in names if name in shown
     ]  # fmt: skip
     if not cards and best:
         split = "validation" if best.get("validation") else "train"
@@ -44,23 +44,22 @@ def result_section(run: ReportedRun) -> Section:
     if rows:
         blocks.append(Table(("split", *names, "examples"), rows, "metrics of each split"))
     if intervals:
-        examples = mapping(mapping(evaluations).get("test")).get("examples")
-        blocks.append(Text(f"95% intervals show what the size of the test split ({number(examples)}) allows.", "note"))
+        size = f"{run.shown} ({number(shown.get('examples'))} examples)"
+        blocks.append(Text(f"95% intervals show what the size of {size} allows.", "note"))
     return Section("result", "Result", blocks)
 
 
 def test_intervals(run: ReportedRun) -> dict[str, tuple[float, float]]:
-    """Returns the 95% interval of each metric of the test split that can be computed from its outputs.
+    """Returns the 95% interval of each of `run.metrics` that can be computed from the outputs.
 
     A metric that is computed anew and differs from that of the run, such as a weighted one, has none.
     """
-    metrics = mapping(mapping(run.record.summary.get("evaluations")).get("test"))
     if run.outputs is None or len(run.outputs.scores) < 2:
         return {}
     found = {**_of_classes(run), **_of_numbers(run)}
     if run.outputs.loss is not None and np.isfinite(run.outputs.loss).all():
         found["loss"] = float(run.outputs.loss.mean(dtype=np.float64)), mean_interval(run.outputs.loss)
-    return {name: interval for name, (value, interval) in found.items() if _agrees(metrics.get(name), value)}
+    return {name: interval for name, (value, interval) in found.items() if _agrees(run.metrics.get(name), value)}
 
 
 def curves_section(run: ReportedRun) -> Section | Omitted:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfloop_cli.engine.determination import r2
+
 BINS = 10  # of confidence
 Z = 1.959964  # of a 95% interval of the normal distribution
 SEED, RESAMPLES, MIN_RESAMPLES, MAX_DRAWN, MAX_TOTAL = 0, 1000, 200, 50_000, 10_000_000  # of the bootstrap
@@ -107,14 +109,11 @@ def regression_metrics(targets: np.ndarray, predictions: np.ndarray) -> dict[str
     """Returns rmse, mae, mse and r2, the means over the numbers of a target, from arrays [examples, numbers]."""
     errors = predictions - targets
     squares = np.square(errors).mean(axis=0)
-    variation = targets.var(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r2 = float(np.mean(1 - squares / variation))
     return {
         "rmse": float(np.sqrt(squares).mean()),
         "mae": float(np.abs(errors).mean()),
         "mse": float(squares.mean()),
-        "r2": r2,
+        "r2": r2(targets, predictions),
     }
 
 

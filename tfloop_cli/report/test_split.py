@@ -1,4 +1,4 @@
-"""The sections about the test split: classes, confusion matrix, calibration, ROC, residuals."""
+"""The sections about the test split, or other data: classes, confusion matrix, calibration, ROC, residuals."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,17 +17,20 @@ MAX_MATRIX, MAX_ROWS, MAX_NUMBERS = 30, 300, 4  # classes of the matrix and of t
 
 def test_sections(run: ReportedRun) -> Iterator[Section | Omitted]:
     """Yields the sections that suit the outputs of a run, or why there are none."""
+    part = f"Outputs of {run.other.name}" if run.other else "Test split"
     if run.outputs is None:
-        yield Omitted("Test split", _why_no_outputs(run))
+        yield Omitted(part, _why_no_outputs(run))
     elif run.labels is not None and not np.isnan(run.outputs.scores).any():
         yield from _of_classes(run, run.labels, run.outputs.scores)
     elif run.numbers is not None:
         yield _residuals(run, *run.numbers)
     else:
-        yield Omitted("Test split", "its outputs are neither finite probabilities of classes nor numbers")
+        yield Omitted(part, "the outputs are neither finite probabilities of classes nor numbers")
 
 
 def _why_no_outputs(run: ReportedRun) -> str:
+    if run.other:
+        return "the task has neither probabilities nor numbers, or they are too large"
     if run.record.config_value("save_evaluation") is False:
         return "the run does not keep its outputs (`save_evaluation: false`)"
     if "test" not in mapping(run.record.summary.get("evaluations")):
@@ -51,7 +54,7 @@ def _of_classes(run: ReportedRun, labels: np.ndarray, scores: np.ndarray) -> Ite
     )
     yield Section("calibration", "Calibration", [error, Figures(figures)])
     if len(names) == 2:
-        yield _roc(scores[:, 1], labels == 1, names[1])
+        yield _roc(scores[:, 1], labels == 1, names[1], run.shown)
 
 
 def _class_table(counts: np.ndarray, names: Sequence[str]) -> Section:
@@ -76,9 +79,9 @@ def _matrix(counts: np.ndarray, labels: Sequence[str]) -> Section:
     return Section("confusion", "Confusion matrix", [*blocks, pairs] if rows else blocks)
 
 
-def _roc(scores: np.ndarray, positive: np.ndarray, name: str) -> Section | Omitted:
+def _roc(scores: np.ndarray, positive: np.ndarray, name: str, shown: str) -> Section | Omitted:
     if positive.all() or not positive.any():
-        return Omitted("ROC", "the test split has one class only")
+        return Omitted("ROC", f"{shown} has one class only")
     false_rate, true_rate, area = roc(scores, positive)
     figure = Figure("ROC", charts.roc_curve(false_rate, true_rate, name))
     return Section("roc", "ROC", [Text(f"Area under the curve (AUC) of class {name}: {area:.4f}."), Figures([figure])])

@@ -1,14 +1,13 @@
 """A baseline for `tfloop evaluate`: the metrics of another run, and how far they may be missed."""
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tfloop_cli.errors import Problem, TfloopError
-from tfloop_cli.files import MAX_JSON_BYTES, disk_errors, read_file, read_json
+from tfloop_cli.files import MAX_JSON_BYTES, SCHEMA, disk_errors, parse_json, read_file, read_json
 from tfloop_cli.metric_modes import mode_of
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint
@@ -26,11 +25,13 @@ class Tolerance(Threshold):
         allowed: how much worse than the baseline the metric may be (absolute).
         baseline: the metric of the baseline.
         source: the baseline, as typed.
+        examples: on which the baseline was evaluated; None if it is not known.
     """
 
     allowed: float = 0.0
     baseline: float = math.nan
     source: str = ""
+    examples: int | None = None
 
     @property
     def is_lower(self) -> bool:
@@ -70,7 +71,8 @@ def tolerances(baseline: str | None, texts: Iterable[str], split: str, runs_dir:
     if baseline is None or not wanted:
         lacking = "--baseline RUN" if baseline is None else "--tolerance accuracy=0.005"
         raise TfloopError("`--baseline` and `--tolerance` need each other", hint=f"add `{lacking}`")
-    metrics, problems, found = _metrics_of(baseline, split, runs_dir), [], []
+    metrics, problems, found = dict(_metrics_of(baseline, split, runs_dir)), [], []
+    examples = metrics.pop("examples", None)
     for metric, allowed in wanted:
         place, mode, value = f"{TOLERANCE} {metric}={allowed:g}", mode_of(metric), metrics.get(metric)
         if allowed < 0:
@@ -80,20 +82,34 @@ def tolerances(baseline: str | None, texts: Iterable[str], split: str, runs_dir:
             problems.append(
                 Problem("the name of the metric does not show if higher values are better", place, hint=hint)
             )
-        elif not isinstance(value, int | float) or not math.isfinite(value):
-            hint = f"it has {', '.join(f'`{name}`' for name in metrics)}"
-            problems.append(Problem(f"the baseline {baseline} has no `{metric}`", place, hint=hint))
+        elif not _is_finite(value):
+            known = [name for name, one in metrics.items() if _is_finite(one)]
+            lacks = f"the `{metric}` of the baseline {baseline} is no finite number"
+            lacks = lacks if metric in metrics else f"the baseline {baseline} has no `{metric}`"
+            problems.append(Problem(lacks, place, hint=f"it has {', '.join(f'`{name}`' for name in known) or 'none'}"))
         else:
             limit = value - allowed if mode == "max" else value + allowed
             limit = float(f"{limit:.12g}")  # 0.3 - 0.1 is 0.19999999999999998
-            found.append(Tolerance(TOLERANCE, metric, limit, allowed, value, baseline))
+            found.append(Tolerance(TOLERANCE, metric, limit, allowed, value, baseline, examples))
     if problems:
         raise TfloopError(problems=problems)
     return found
 
 
+def compare_examples(thresholds: Iterable[Threshold], examples: int, warn: Callable[[str], None]) -> None:
+    """Warns if a baseline was evaluated on another number of examples: its metrics may not be comparable."""
+    others = {(one.source, one.examples) for one in thresholds if isinstance(one, Tolerance)}
+    for source, count in others:
+        if isinstance(count, int) and count != examples:
+            warn(f"the baseline {source} was evaluated on {count:,} examples, not {examples:,}: is it the same data?")
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _metrics_of(baseline: str, split: str, runs_dir: Path) -> Mapping[str, Any]:
-    """Returns the metrics of a split."""
+    """Returns the metrics of a split, and its `examples`."""
     path = Path(baseline)
     if path.is_file():
         documents = _documents(path)
@@ -103,19 +119,25 @@ def _metrics_of(baseline: str, split: str, runs_dir: Path) -> Mapping[str, Any]:
         path, documents = run.summary, [read_json(run.summary)]
     by_split: dict[str, Mapping[str, Any]] = {}
     for one in documents:
-        by_split |= _splits_of(one)
+        splits = _splits_of(one)
+        if splits and one.get("schema", SCHEMA) != SCHEMA:
+            problem = f"the baseline {path} has schema {one['schema']!r}, and this version of tfloop reads {SCHEMA}"
+            raise TfloopError(problem, hint="evaluate that run with this version: `tfloop evaluate RUN --json`")
+        by_split |= splits
     if split not in by_split:
         hint = (
             f"it has metrics of {', '.join(by_split)}" if by_split else "expected what `tfloop evaluate --json` prints"
         )
         raise TfloopError(f"the baseline {path} has no metrics of the split `{split}`", hint=hint)
-    return {name: value for name, value in by_split[split].items() if name != "examples"}
+    return by_split[split]
 
 
 def _splits_of(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Returns the metrics in a document: of `evaluate --json`, or in summary.json."""
     if document.get("event") == "evaluation":
-        found = {document.get("split"): document.get("metrics")}
+        metrics = document.get("metrics")
+        known = {"examples": document.get("examples"), **metrics} if isinstance(metrics, dict) else None
+        found = {document.get("split"): known}
     else:
         best = document.get("best") or document.get("final")
         found = {"validation": best.get("validation") if isinstance(best, dict) else None}
@@ -132,12 +154,12 @@ def _documents(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise TfloopError(f"--baseline {path}: {error}") from error
     try:
-        values = [json.loads(text)]
+        values = [parse_json(text)]
     except (ValueError, RecursionError):
         values = []
         for line in text.splitlines():
             try:
-                values.append(json.loads(line))
+                values.append(parse_json(line))
             except (ValueError, RecursionError):
                 continue
     return [one for one in values if isinstance(one, dict)]

@@ -52,7 +52,11 @@ class Checkpoint:
             manifest = json.loads(content)
             if manifest["schema"] != SCHEMA:
                 found = f"{manifest['schema']!r}, of tfloop {manifest['versions']['tfloop']}"
-                raise ValueError(f"its schema is {found}, and this version of tfloop reads {SCHEMA}")
+                raise damaged(
+                    path,
+                    f"{MANIFEST}: its schema is {found}, and this version of tfloop reads {SCHEMA}",
+                    hint="use that version, or train a new run with the same config",
+                )
             del manifest["checksum"]
             if manifest_bytes(manifest) != content:
                 raise ValueError("its checksum is wrong")
@@ -191,13 +195,13 @@ def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
     return json.dumps({**manifest, "checksum": checksum}, indent=2).encode() + b"\n"
 
 
-def damaged(path: Path, problem: str) -> TfloopError:
+def damaged(
+    path: Path,
+    problem: str,
+    hint: str = "use another one: `tfloop evaluate RUN --checkpoint STEP`, or `tfloop resume RUN --from STEP`",
+) -> TfloopError:
     """Returns the error for a checkpoint that cannot be used (exit code 6)."""
-    return TfloopError(
-        f"checkpoint {path} cannot be used: {problem}",
-        hint="use another one: `tfloop evaluate RUN --checkpoint STEP`, or `tfloop resume RUN --from STEP`",
-        code=ExitCode.CHECKPOINT,
-    )
+    return TfloopError(f"checkpoint {path} cannot be used: {problem}", hint=hint, code=ExitCode.CHECKPOINT)
 
 
 def reason_of(error: Exception) -> str:

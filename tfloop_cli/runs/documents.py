@@ -1,6 +1,5 @@
 """Events as JSON documents: the same shape in `--json` output and in metrics.jsonl."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -8,8 +7,7 @@ from typing import Any
 
 from tfloop_cli.data_summary import DataSummary
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
-
-SCHEMA = 1  # of the documents; increased by a change that breaks readers
+from tfloop_cli.files import parse_json
 
 Document = dict[str, Any]
 
@@ -20,7 +18,6 @@ def document(event: Event) -> Document | None:
         case RunStarted():
             return {
                 "event": "start",
-                "schema": SCHEMA,
                 "run": event.run,
                 "step": event.step,
                 "config": event.config,
@@ -63,7 +60,7 @@ def data_document(summary: DataSummary) -> Document:
     """Returns what was found in data as plain data under stable names."""
     values = asdict(replace(summary, thumbnails=()))
     del values["thumbnails"]
-    return {"event": "data", "schema": SCHEMA} | values
+    return {"event": "data"} | values
 
 
 def prediction_document(row: Mapping[str, Any]) -> Document:
@@ -73,13 +70,13 @@ def prediction_document(row: Mapping[str, Any]) -> Document:
 
 def predictions_document(**facts: Any) -> Document:
     """Returns what is said at the end about all predictions."""
-    return {"event": "predictions", "schema": SCHEMA} | facts
+    return {"event": "predictions"} | facts
 
 
 def read_epoch(line: bytes) -> EpochDone | None:
     """Parses a line of metrics.jsonl; None for another event or an incomplete line."""
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         if values.pop("event") != "epoch" or not line.endswith(b"\n"):
             return None
         train, validation = _metrics(values["train"]), values["validation"]

@@ -253,6 +253,13 @@ def list_runs(runs_dir: Path) -> list[RunFolder]:
     return [run for *_, run in sorted(found, key=lambda one: one[:2], reverse=True)]
 
 
+def newest_run(runs_dir: Path) -> RunFolder:
+    """Returns the run that started last, also if it has no checkpoint yet. Raises TfloopError if there is none (2)."""
+    if runs := list_runs(runs_dir):
+        return runs[0]
+    raise TfloopError(f"there are no runs in {runs_dir}", hint="`--runs-dir DIR` looks in another folder")
+
+
 def _empty_folder(path: Path) -> Path:
     require_free(path)
     with disk_errors(path):

@@ -45,9 +45,7 @@ def find_run(name: str, runs_dir: Path) -> RunFolder:
         TfloopError: there is no such run (exit code 2).
     """
     if name == "last":
-        if runs := folder.list_runs(runs_dir):
-            return runs[0]
-        raise TfloopError(f"there are no runs in {runs_dir}", hint="`--runs-dir DIR` looks in another folder")
+        return folder.newest_run(runs_dir)
     path = folder.find(name, runs_dir)
     if is_checkpoint(path):
         raise TfloopError(f"{path} is a checkpoint and not a run folder", hint=resume_hint(str(path)))

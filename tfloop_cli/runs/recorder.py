@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import EpochDone, Evaluated, Event, RunEnded, RunStarted
-from tfloop_cli.files import disk_errors, json_text, read_file, write_atomic, write_json
-from tfloop_cli.runs.documents import SCHEMA, Document, document, read_epoch
+from tfloop_cli.files import SCHEMA, disk_errors, json_text, read_file, write_atomic, write_json
+from tfloop_cli.runs.documents import Document, document, read_epoch
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.history import HistoryTable
 

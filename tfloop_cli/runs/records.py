@@ -4,7 +4,6 @@ A file that is damaged is named in `RunRecord.problem`. Keys that an earlier ver
 """
 
 import functools
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -14,10 +13,9 @@ from typing import Any, BinaryIO
 
 from tfloop_cli.config.yaml_positions import MAX_BYTES, Source, YamlError, parse
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.files import disk_errors, read_file, utc
+from tfloop_cli.files import SCHEMA, disk_errors, parse_json, read_file, utc
 from tfloop_cli.runs import folder
 from tfloop_cli.runs.checkpoints import is_checkpoint, reason_of
-from tfloop_cli.runs.documents import SCHEMA
 from tfloop_cli.runs.folder import REMOVED, RunFolder
 from tfloop_cli.runs.locking import is_locked
 from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
@@ -73,7 +71,7 @@ class RunRecord:
     def status(self) -> str:
         """One of `STATUSES`, or `schema N` of a run that a newer version has written."""
         if self.problem and self.summary.get("schema", SCHEMA) != SCHEMA:
-            return f"schema {self.summary['schema']}"
+            return f"schema {self.summary['schema']!r}"
         ended = self.summary.get("reason")
         if not ended and is_locked(self.run.path):
             return "training"
@@ -153,7 +151,7 @@ class RunRecord:
 
     def _read(self, path: Path, *, required: bool) -> Values:
         try:
-            value = json.loads(read_file(path))
+            value = parse_json(read_file(path))
             if not isinstance(value, dict):
                 raise ValueError("it is not an object")
         except FileNotFoundError:
@@ -206,9 +204,7 @@ def find_record(name: str, runs_dir: Path) -> RunRecord:
         TfloopError: there is no such run (exit code 2).
     """
     if name == "last":
-        if runs := folder.list_runs(runs_dir):
-            return RunRecord(runs[0])
-        raise TfloopError(f"there are no runs in {runs_dir}", hint="`--runs-dir DIR` looks in another folder")
+        return RunRecord(folder.newest_run(runs_dir))
     for path in (Path(name), runs_dir / name):
         if not is_checkpoint(path) and _has_run(RunFolder(path)):
             return RunRecord(RunFolder(path))
@@ -237,7 +233,7 @@ def _epoch(line: bytes) -> Values | None:
     if not line.endswith(b"\n") or b'"epoch"' not in line:
         return None
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and value.get("event") == "epoch" else None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
-from tfloop_cli.files import disk_errors, json_text
+from tfloop_cli.files import SCHEMA, disk_errors, json_text
 from tfloop_cli.terminal.streams import descriptor_of, discard, never_failing
 
 _BOLD, _DIM, _YELLOW = "1", "2", "33"  # ANSI codes
@@ -83,8 +83,8 @@ class Console:
             self._write(self.stdout, text)
 
     def document(self, document: Mapping[str, Any]) -> None:
-        """Prints one JSON document to stdout, on one line."""
-        self._write(self.stdout, json_text(document))
+        """Prints one JSON document to stdout, on one line, with the `schema` of all of them."""
+        self._write(self.stdout, json_text({"event": document["event"], "schema": SCHEMA} | dict(document)))
 
     def info(self, text: str) -> None:
         """Prints to stderr, unless quiet."""

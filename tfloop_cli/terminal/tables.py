@@ -1,5 +1,6 @@
 """Formats numbers, tables of text, and the rows of the epoch table, which `display` prints one by one."""
 
+import math
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ def amount(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration as 2.5s, 1:23 or 1:02:03."""
-    if round(seconds, 1) < 60:
+    """Returns a duration as 2.5s, 1:23 or 1:02:03; one that is not finite as "nans" or "infs"."""
+    if not (round(seconds, 1) >= 60 and math.isfinite(seconds)):
         return f"{seconds:.1f}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -24,7 +24,7 @@ from tfloop_cli.registry import Component, trackers
 from tfloop_cli.runs.folder import RunFolder
 
 FINISH_SECONDS = 60.0  # how long the end of a run waits for its trackers; MLflow's new database takes 10 to 30 s
-MAX_CHARACTERS = 200  # of a message
+FIRST_CHARACTERS, LAST_CHARACTERS = 150, 100  # of a longer message: the reason of a failed connection is its end
 QUIET_SECONDS = 1.0  # how long it waits without a message
 HURRY_SECONDS = 3.0  # the same after a signal
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0  # seconds between a failure and the next attempt, doubled each time
@@ -141,7 +141,10 @@ class Child:
             self._fail(str(error))
 
     def _fail(self, text: str) -> None:
-        self.error = _PASSWORD.sub("", " ".join(text.split()))[:MAX_CHARACTERS]
+        error = _PASSWORD.sub("", " ".join(text.split()))
+        if len(error) > FIRST_CHARACTERS + LAST_CHARACTERS:
+            error = f"{error[:FIRST_CHARACTERS]} ... {error[-LAST_CHARACTERS:]}"
+        self.error = error
         self._failed(self.error)
 
 
@@ -172,6 +175,7 @@ class Trackers:
         # By the index of the tracker: its process, and after a failure when to try again, and the pause after that.
         self._children: dict[int, Child] = {}
         self._attempts: dict[int, tuple[float, float]] = {}
+        self._opened: set[int] = set()  # those that failed after they had been opened
         self._seconds = FINISH_SECONDS
 
     def __enter__(self) -> Self:
@@ -191,6 +195,8 @@ class Trackers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._seconds == FINISH_SECONDS:
+            self._try_again_at_the_end()
         children = list(self._children.values())
         finish(children, self._seconds, self._info)
         for child in children:
@@ -212,8 +218,18 @@ class Trackers:
         except OSError as error:  # too many processes
             failed(str(error))
 
+    def _try_again_at_the_end(self) -> None:
+        """Starts trackers that wait for their next attempt, if their server has answered once in this training."""
+        for index in self._opened:
+            next_attempt, pause = self._attempts[index]
+            if next_attempt < math.inf:
+                self._attempts[index] = (0.0, pause)
+                self._start(index)
+
     def _failed(self, index: int, reason: str) -> None:
         """Reports the first failure of a tracker, and plans the next attempt."""
+        if (child := self._children.get(index)) and child.where:
+            self._opened.add(index)
         if index not in self._attempts:
             name = self._components[index].name
             later = f"`tfloop track {self._run} --to {name}` writes it later"

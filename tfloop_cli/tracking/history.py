@@ -1,20 +1,17 @@
 """Reads what trackers are told from the files of a run folder, also while the run is training."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-import yaml
-
 from tfloop_cli.events import FINISHED as TRAINED_TO_THE_END
-from tfloop_cli.files import json_text, read_file, read_json
+from tfloop_cli.files import json_text, parse_json, read_file, read_json
 from tfloop_cli.runs.comparison import flat
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.recorder import MAX_HISTORY_BYTES
-from tfloop_cli.runs.records import mapping
-from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, SPEED, STOPPED, TrackedRun
+from tfloop_cli.runs.records import RunRecord, mapping
+from tfloop_cli.tracking.tracker import FAILED, FINISHED, SPEED, STOPPED, TrackedRun
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,11 @@ def tracked_run(run: RunFolder) -> TrackedRun:
     """Returns what config.yaml and meta.json say about a run.
 
     Raises:
-        OSError, ValueError: config.yaml cannot be read.
+        ValueError: config.yaml cannot be read.
     """
     metadata = read_json(run.metadata)
-    config = dict(mapping(yaml.safe_load(read_file(run.config))))
+    if not (config := dict(RunRecord(run).config)):
+        raise ValueError(f"{run.config} cannot be read")
     config.pop("tracking", None)  # about the tracker itself: its address is nobody else's business
     return TrackedRun(
         str(metadata.get("run_id") or run.path.resolve().name),
@@ -46,10 +44,8 @@ def tracked_run(run: RunFolder) -> TrackedRun:
 
 
 def status_of(run: RunFolder) -> str:
-    """Returns the status of a run by its summary.json."""
+    """Returns the status of a run that has ended, by its summary.json; of one that was killed, which has none, too."""
     reason = read_json(run.summary).get("reason")
-    if not isinstance(reason, str):
-        return RUNNING
     if reason in TRAINED_TO_THE_END:
         return FINISHED
     return FAILED if reason in ("failed", "diverged") else STOPPED
@@ -86,7 +82,7 @@ class History:
 
     def _point(self, line: bytes) -> Point | None:
         try:
-            values = json.loads(line)
+            values = parse_json(line)
             if values["event"] == "epoch":
                 self._step = int(values["step"])
                 self._time += float(values["train_seconds"]) + float(values["validation_seconds"])

@@ -7,8 +7,8 @@ from typing import Protocol
 
 SPEED = "examples_per_second"
 """The metric that depends on the machine, and is another one if a step is trained again."""
-FINISHED, FAILED, STOPPED, RUNNING = "finished", "failed", "stopped", "running"
-"""The status of a run: trained to its end; diverged or failed; stopped by a signal or `--max-time`; none of these."""
+FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
+"""The status of a run: trained to its end; diverged or failed; stopped by a signal or `--max-time`, or killed."""
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ class Tracker(Protocol):
         ...
 
     def finish(self, status: str) -> None:
-        """Writes everything out and closes the run; `status` is "finished", "failed", "stopped" or "running"."""
+        """Writes everything out and closes the run; `status` is "finished", "failed" or "stopped"."""
         ...

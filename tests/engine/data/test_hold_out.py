@@ -89,6 +89,15 @@ def test_split_of_the_dataset_is_used_with_auto_only(make_data) -> None:
     assert make_data(labels, test=0.5).examples("test") == 30
 
 
+def test_validation_of_numbers_holds_out_nothing_for_classes(make_data) -> None:
+    classes = make_data(np.arange(100) % 2, validation="numbers")
+    assert [classes.examples(name) for name in ("train", "validation", "test")] == [90, 0, 10]
+    numbers = make_data(np.linspace(0, 1, 100, dtype=np.float32), validation="numbers")
+    assert [numbers.examples(name) for name in ("train", "validation", "test")] == [80, 10, 10]
+    auto = make_data(np.linspace(0, 1, 100, dtype=np.float32))
+    np.testing.assert_array_equal(held(numbers, "validation"), held(auto, "validation"))
+
+
 def test_class_with_too_few_examples_stays_in_training_with_a_warning(make_data) -> None:
     data = make_data(labels_of({0: 99, 1: 1}), validation=0)
     assert data.run_splits.warnings == ["test: too few examples to hold any out of the class `1` (1)"]

@@ -314,6 +314,19 @@ def test_affine_rotates_around_the_center() -> None:
     assert not np.allclose(augmented("affine", image, degrees=40.0, zoom=0.0, shift=0.0), image, atol=0.01)
 
 
+def test_affine_leaves_images_as_they_are_with_a_probability() -> None:
+    images = np.repeat(IMAGES[:1], 200, axis=0)
+    arguments = {"degrees": 40.0, "fill": "nearest"}
+    unchanged = [
+        np.allclose(one, images[0], atol=1e-6) for one in augmented("affine", images, probability=0.25, **arguments)
+    ]
+    assert 130 < sum(unchanged) < 170
+    always, usual = (augmented("affine", images, **arguments, **more) for more in ({"probability": 1.0}, {}))
+    np.testing.assert_array_equal(always, usual)
+    changed = augmented("affine", images, probability=0.25, **arguments)[np.logical_not(unchanged)]
+    np.testing.assert_array_equal(changed, always[np.logical_not(unchanged)])  # changed as all would be
+
+
 def test_fill_of_affine_is_the_nearest_border() -> None:
     image = np.full((20, 8, 8, 3), 0.5, np.float32)
     arguments = {"degrees": 30.0, "zoom": 0.3, "shift": 0.3}

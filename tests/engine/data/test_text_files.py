@@ -71,6 +71,13 @@ def test_parquet_is_read(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet", "review", "stars") == [("a", "5"), ("", "10"), ("b", "")]
 
 
+def test_quoted_cell_over_several_lines_in_tsv_names_the_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", 'label\ttext\nx\t"one\ntwo\nthree"\ny\tfour\n')
+    with pytest.raises(TfloopError, match=r"a\.tsv:3: .* 1 cell\(s\)[^:]*\n.*set the key `quote`: '\"'"):
+        read(path)
+    assert read(path, quote='"') == [("one\ntwo\nthree", "x"), ("four", "y")]
+
+
 def test_quotation_mark_in_tsv_is_a_character(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", 'text\tlabel\n5" disk\tx\n"so"\ty\n')
     assert read(path) == [('5" disk', "x"), ('"so"', "y")]

@@ -346,7 +346,7 @@ def test_image_of_an_unknown_class_is_skipped_and_counted(folder: Path) -> None:
         ),
         ("train/cat/a.webp", "a.webp: this image cannot be used: Unknown image file format"),
         ("train/cat/deep/a.png", "deep/a.png: this image cannot be used: Unknown image file format"),
-        ("train/cat/a.exe", "a.exe: this is not an image file"),
+        ("train/cat/a.cr2", "a.cr2: .cr2 files cannot be read"),
     ],
 )
 def test_unexpected_file_or_folder_error_contains_its_path(folder: Path, name: str, message: str) -> None:

@@ -63,6 +63,21 @@ def test_rows_are_encoded_by_the_training_split(build) -> None:
     assert "test: 1 value(s) of `color` do not occur in training" in dataset.encoders.notes[0]
 
 
+def test_free_text_is_used_where_there_is_no_other_column(build) -> None:
+    words = ["good", "bad", "fine"]
+    text = "id,review,kind\n" + "".join(f"p{n},it is {words[n % 3]} no {n},{n % 2}\n" for n in range(60))
+    dataset = build(text, text)
+    review = next(column for column in dataset.encoders.columns if column.name == "review")
+    assert {*review.levels} == {"good", "bad", "fine"}
+    assert review.note == "used, since there is no other column"
+    assert inputs(dataset, "test").sum(axis=1).tolist() == [1.0] * 60
+    others = build(text.replace("id,", "x,").replace("p", ""))
+    assert [(column.name, column.kind) for column in others.encoders.columns] == [
+        ("x", "number"),
+        ("review", "ignored"),
+    ]
+
+
 def test_encoders_are_data_and_encode_other_rows_alike(build) -> None:
     dataset = build(TRAIN, TEST)
     document = json.loads(json.dumps(dataset.encoders.to_json()))

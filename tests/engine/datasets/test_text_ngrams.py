@@ -73,14 +73,14 @@ def test_equivalent_characters_have_the_same_ngrams() -> None:
     assert marked == slots_of("a b")[0]
 
 
-def test_weights_are_those_of_tf_idf_with_each_block_of_norm_1(tmp_path: Path) -> None:
+def test_weights_are_those_of_tf_idf_with_words_of_norm_one_half(tmp_path: Path) -> None:
     dataset = build(write_rows(tmp_path / "a.jsonl", ("b b c", "x"), ("c", "y")))
     rare = math.log(3 / 2) + 1  # the inverse document frequency of n-grams of one text of two; c has 1
     expected = np.array([1.0, rare, rare, (1 + math.log(2)) * rare])  # c, b b, b c, b
     words, characters = weights_of(dataset, "train", 0)
-    np.testing.assert_allclose(words, expected / np.linalg.norm(expected), rtol=1e-6)
+    np.testing.assert_allclose(words, expected / np.linalg.norm(expected) / 2, rtol=1e-6)
     assert np.linalg.norm(characters) == pytest.approx(1)
-    assert weights_of(dataset, "train", 1)[0] == [1.0]
+    assert weights_of(dataset, "train", 1)[0] == [0.5]
     assert dataset.spec.vocabulary == 1 + len(set().union(*slots_of("b b c", "c")))
 
 

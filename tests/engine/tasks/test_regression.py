@@ -160,9 +160,9 @@ def test_metrics_of_learned_logarithms_are_in_own_units(trainer) -> None:
 
 
 def test_metrics_of_constant_targets_are_those_of_scikit_learn() -> None:
-    assert module._r2(np.array([0.0, 0, 0]), 4) == 1
-    assert module._r2(np.array([2.0, 0, 0]), 4) == 0
-    assert np.isnan(module._r2(np.array([2.0, 1, 1]), 1))
+    assert module.r2_of_sums(np.array([0.0, 0, 0]), 4) == 1
+    assert module.r2_of_sums(np.array([2.0, 0, 0]), 4) == 0
+    assert np.isnan(module.r2_of_sums(np.array([2.0, 1, 1]), 1))
 
 
 # The metric contract for a user's task

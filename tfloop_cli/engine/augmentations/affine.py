@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.augmentations import Augmentation
 from tfloop_cli.registry import augmentations
-from tfloop_cli.registry.argument_types import Fraction, NonNegativeFloat
+from tfloop_cli.registry.argument_types import Fraction, NonNegativeFloat, Probability
 
 
 @augmentations.register("affine")
@@ -17,6 +17,7 @@ def affine(
     zoom: Fraction = 0.1,
     shift: Fraction = 0.1,
     fill: Literal["zero", "nearest", "reflect"] = "zero",
+    probability: Probability = 1.0,
 ) -> Augmentation:
     """Random rotation, zoom and translation around the center, with bilinear interpolation.
 
@@ -26,12 +27,17 @@ def affine(
         shift: the largest translation, as a fraction of the image's height or width.
         fill: what comes in from outside of the image: zeros (black), the nearest pixel of its border, or its mirror
             image.
+        probability: of each image to be changed. Below 1, the model also sees images as they are, so that it can learn
+            classes that differ in size, angle or place.
     """
     mode = {"zero": "CONSTANT", "nearest": "NEAREST", "reflect": "REFLECT"}[fill]
 
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         batch, size = tf.shape(images)[0], tf.cast(tf.shape(images)[1:3], tf.float32)
         random = tf.random.stateless_uniform([batch, 4], seed, -1.0, 1.0)
+        if probability < 1:
+            seed = tf.random.experimental.stateless_fold_in(seed, 1)
+            random *= tf.cast(tf.random.stateless_uniform([batch, 1], seed) < probability, tf.float32)
         angle = random[:, 0] * math.radians(degrees)
         scale = 1.0 + random[:, 1] * zoom
         return transform(images, scale, angle, random[:, 2:] * shift * size, "BILINEAR", mode)

@@ -109,8 +109,8 @@ class ModelMismatchError(TfloopError):
         hint = "use the same code and the same version of tfloop as for training, or start a new run"
         if fingerprint not in (None, checkpoint.manifest["data"]):
             hint = (
-                "the data has changed since: its classes, columns or words decide the size of the model; undo the "
-                "change, or start a new run"
+                "the data, or how this version of tfloop reads it, has changed since: its classes, columns or words "
+                "decide the size of the model; undo the change, or start a new run"
             )
         super().__init__(
             f"checkpoint {checkpoint.path} does not match this model: {problem}", hint=hint, code=ExitCode.CHECKPOINT

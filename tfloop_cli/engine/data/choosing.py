@@ -5,7 +5,7 @@ pyarrow, which is imported only then: the import takes 0.2 s.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from tfloop_cli.errors import TfloopError
 KEYS = {"test": 0x74657374, "validation": 0x74666C6F6F70}
 AUTO = 0.1  # the fraction that "auto" holds out of the training split
 
-Size = int | float | Literal["auto"]
+Size = int | float | Literal["auto", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,12 @@ class SplitRules:
     def of(cls, config: Config) -> Self:
         """Returns the keys of a config."""
         return cls(config.test, config.validation, config.group, config.split_by, number_of_folds(config))
+
+    def for_labels(self, labels: np.ndarray | None) -> Self:
+        """Returns the rules without `validation: numbers`: it is auto, or 0 if the examples have labels of classes."""
+        if self.validation != "numbers":
+            return self
+        return replace(self, validation="auto" if labels is None else 0)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -122,6 +128,7 @@ def choose_held_out(candidates: Candidates, rules: SplitRules) -> list[Choice]:
     Raises:
         TfloopError: `test` or `validation` is too large, or `group` or `split_by` is not usable (exit code 2).
     """
+    rules = rules.for_labels(candidates.labels)
     rule, values = _rule(candidates, rules)
     left, choices = np.arange(candidates.examples), list[Choice]()
     for split, key in KEYS.items():
@@ -149,7 +156,7 @@ def training_rows(candidates: Candidates, rules: SplitRules) -> np.ndarray:
 
 def _count(split: str, size: Size, left: int, examples: int, choices: Sequence[Choice]) -> int:
     """Returns the number of examples to hold out."""
-    fraction = AUTO if size == "auto" else size
+    fraction = AUTO if isinstance(size, str) else size
     count = round(fraction * examples) if isinstance(fraction, float) else int(fraction)
     if count < left or not count:
         return count

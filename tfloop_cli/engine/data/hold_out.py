@@ -125,11 +125,10 @@ def split_dataset(dataset: Dataset, config: Config, *, training: bool = True) ->
     if "train" not in splits.examples:
         names = ", ".join(sorted(splits.examples))
         raise TfloopError(f"the dataset has no split `train`, only {names}", code=ExitCode.DATA)
-    rules = SplitRules.of(config)
+    labels = training_labels(dataset)
+    rules = SplitRules.of(config).for_labels(labels)
     columns = {name: np.asarray(dataset.columns[name]["train"]) for name in rules.columns if name in dataset.columns}
-    candidates = Candidates(
-        len(dataset.splits["train"]), list(dataset.splits), training_labels(dataset), columns, list(dataset.columns)
-    )
+    candidates = Candidates(len(dataset.splits["train"]), list(dataset.splits), labels, columns, list(dataset.columns))
     choices = choose_held_out(candidates, rules)
     for split in KEYS:
         if rules.size(split) != "auto":

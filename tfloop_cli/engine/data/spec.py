@@ -11,10 +11,8 @@ import tensorflow as tf
 from tfloop_cli.engine.data.columns import Columns
 from tfloop_cli.engine.data.encoders import Column, Encoders
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, names_of
+from tfloop_cli.engine.image_shapes import has_image_shape
 from tfloop_cli.errors import TfloopError
-
-MIN_SIDE = 8  # pixels: inputs [height, width] are an image if both have as many
-CHANNELS = (1, 3, 4)  # of an image [height, width, channels], or of several [frames, height, width, channels]
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,8 @@ class InputSpec:
 
     @property
     def is_image(self) -> bool:
-        """Whether the input has the shape of an image, or of several: see `MIN_SIDE` and `CHANNELS`."""
-        if len(self.shape) == 2:
-            return all(length is None or length >= MIN_SIDE for length in self.shape)
-        return len(self.shape) > 2 and self.shape[-1] in CHANNELS
+        """Whether the input has the shape of an image, or of several."""
+        return has_image_shape(self.shape)
 
     def is_scaled(self, scale_uint8: bool | Literal["auto"]) -> bool:
         """Whether uint8 values are divided by 255; with "auto", those of images are."""

@@ -47,11 +47,11 @@ def images(
 ) -> Dataset:
     """A folder of images: `train/CLASS/...` with `test/CLASS/...` and `validation/CLASS/...`, or only `CLASS/...`.
 
-    The formats are PNG, JPEG, WebP, BMP and GIF, and with the package Pillow also TIFF, AVIF and HEIC; the content of a
-    file counts, not its name. Images are turned upright by their EXIF orientation. 16-bit images keep their range: the
-    smallest of 255, 511, ... 65535 that no pixel of a sample exceeds becomes 255. Images are decoded once and cached
-    on disk (`tfloop cache`), so that the next run starts at once. A file counts as unchanged if its name, size and
-    modification time are.
+    The formats are PNG, JPEG, WebP, BMP and GIF, and with the package Pillow also TIFF, AVIF, HEIC, PNM and ICO; the
+    content of a file counts, not its name. Files that are no images are ignored and counted. Images are turned upright
+    by their EXIF orientation. 16-bit images keep their range: the smallest of 255, 511, ... 65535 that no pixel of a
+    sample exceeds becomes 255. Images are decoded once and cached on disk (`tfloop cache`), so that the next run starts
+    at once. A file counts as unchanged if its name, size and modification time are.
 
     Args:
         path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`.

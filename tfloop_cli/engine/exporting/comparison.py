@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.engine.data.structures import map_structure, named_values
+from tfloop_cli.engine.determination import r2
 from tfloop_cli.engine.exporting.examples import ExportExamples
 from tfloop_cli.engine.exporting.model import Arrays, Output, Runtime
 from tfloop_cli.engine.trained_run import TrainedRun
@@ -18,6 +19,7 @@ BATCH = 128  # examples; the last batch is smaller
 ROUNDING = 1e-9  # of a difference of two accuracies
 LARGEST_ERROR = 0.01  # of a probability, or relative of a number, in float32: more is no rounding, but another model
 WARM_UP, TIMED = 3, 30  # calls with one example
+EQUAL = 1e-8  # of the sum of squares of numbers that are all equal
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def compare(
     """Runs an exported model on examples and compares it with its run.
 
     The drop is that of the accuracy. For numbers it is that of R2, relative to 1 - R2 if that is more than 1. Without
-    targets it is the fraction of other classes, or 1 - R2 of the exported model's numbers as predictions of the run's.
+    targets it is the fraction of other classes, or 1 - R2 of the exported model's numbers as predictions of the run's;
+    so it is for a constant target, whose R2 shows nothing.
 
     Args:
         expected: of `run_scores`.
@@ -97,10 +100,13 @@ def compare(
         "latency_ms": latency,
     }
     if output == "prediction":
-        run_metric, value = (
-            None if examples.targets is None else r2(examples.targets, one) for one in (expected, found)
-        )
-        drop = 1 - r2(expected, found) if value is None else (run_metric - value) / max(1, 1 - run_metric)
+        known = examples.targets is not None
+        run_metric, value = (r2(examples.targets, one) if known else None for one in (expected, found))
+        if known and np.ptp(examples.targets, axis=0).any():
+            drop = (run_metric - value) / max(1, 1 - run_metric)
+        else:
+            drop = 1 - _agreement(expected, found)
+        drop = float("nan") if np.isnan(largest) else drop
         return Comparison(**about, equal_classes=None, metric="r2", run_metric=run_metric,
                           metric_value=value, drop=drop)  # fmt: skip
     classes, own = found.argmax(axis=1), expected.argmax(axis=1)
@@ -137,10 +143,11 @@ def difference_problem(found: Comparison, max_drop: float, is_exact: bool) -> st
     return ""
 
 
-def r2(targets: np.ndarray, predictions: np.ndarray) -> float:
-    """Returns the coefficient of determination, the mean over the numbers: [examples, numbers]."""
-    residual = np.sum(np.square(targets - predictions), axis=0)
-    total = np.sum(np.square(targets - targets.mean(axis=0)), axis=0)
+def _agreement(expected: np.ndarray, found: np.ndarray) -> float:
+    """Returns R2 of an exported model's numbers as predictions of the run's; rounding is none where these are equal."""
+    residual = np.sum(np.square(expected - found), axis=0)
+    total = np.sum(np.square(expected - expected.mean(axis=0)), axis=0)
+    total = np.maximum(total, EQUAL * np.sum(np.square(expected), axis=0))
     return float(np.mean(1 - residual / np.where(total > 0, total, 1)))
 
 

@@ -19,6 +19,7 @@ from tfloop_cli.engine.exporting.model import ExportModel, build_model
 from tfloop_cli.engine.exporting.plain_layers import float32_policy
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import ExitCode, TfloopError, short_path
+from tfloop_cli.export_formats import check_formats
 from tfloop_cli.files import disk_errors, sync_folder, write_json
 from tfloop_cli.runs.folder import run_of
 
@@ -170,7 +171,7 @@ def export(
         TfloopError: wrong arguments, a package is missing, or a model cannot be converted (exit code 2); a metric drops
             too much (exit code 3). The files of the other formats are written, and `listener.done` had them.
     """
-    _check(formats, quantize)
+    check_formats(formats, quantize)
     folder = _folder(run, output)
     examples = find_examples(run, split=split, data=data, warn=listener.warn, progress=listener.progress)
     if examples.targets is None and quantize == "int8":
@@ -202,20 +203,6 @@ def _write_encoders(run: TrainedRun, folder: Path, listener: Listener) -> None:
     with disk_errors(folder):
         write_json(folder / ENCODERS, run.encoders)
     listener.note(f"{short_path(folder / ENCODERS)} has how the inputs are encoded")
-
-
-def _check(formats: Sequence[str], quantize: str | None) -> None:
-    for name in formats:
-        if name not in FORMATS:
-            raise TfloopError(f"there is no format `{name}`", hint=f"use one of {', '.join(FORMATS)}")
-    for name in formats:
-        FORMATS[name].require_packages(name)
-    if quantize not in (None, "float16", "int8"):
-        raise TfloopError(f"`--quantize {quantize}` does not exist", hint="use float16 or int8")
-    if not formats:
-        raise TfloopError("no format is given", hint=f"use `--format` with one of {', '.join(FORMATS)}")
-    if quantize and "litert" not in formats:
-        raise TfloopError("`--quantize` is for LiteRT", hint="add `--format litert`, or remove `--quantize`")
 
 
 def _folder(run: TrainedRun, output: Path | None) -> Path:

@@ -94,7 +94,11 @@ class Reader:
         if self.images and suffix not in TABLE_KINDS and suffix not in ARRAY_SUFFIXES:
             self.images.used = True
             return "image folder" if folder else "image"
-        hint = "name its files: FOLDER/*.csv" if folder and self.table else f"this run takes {self.what}"
+        hint = f"this run takes {self.what}"
+        if self.table and folder:
+            hint = "name its files: FOLDER/*.csv"
+        elif self.table and suffix in ARRAY_SUFFIXES:
+            hint = f"its columns have no names: save them as .csv or .parquet with {self.table.columns}"
         raise TfloopError(f"{path}: this {'folder' if folder else 'file'} does not suit the run", hint=hint)
 
 

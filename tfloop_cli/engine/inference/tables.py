@@ -16,6 +16,8 @@ from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows
 from tfloop_cli.engine.inference.rechunk import rechunk, row_names
 from tfloop_cli.engine.inference.rows import ReadRows, RowReader, rows_of
 
+SHOWN = 20  # names of columns in a message
+
 
 @dataclass
 class TableInputs:
@@ -57,6 +59,13 @@ class TableInputs:
             [*texts, *self.keep], numbers,
             [*(one.name for one in used), *self.keep], self.encoders.missing_values,
         )  # fmt: skip
+
+    @property
+    def columns(self) -> str:
+        """The columns that the model needs, in words."""
+        names = [f"`{one.name}`" for one in self.encoders.used]
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+        return f"the column(s) {', '.join(names[:SHOWN])}{more}"
 
     @property
     def notes(self) -> list[str]:

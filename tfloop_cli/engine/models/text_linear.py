@@ -8,7 +8,7 @@ from tfloop_cli.engine.kernels import WeightedSum
 from tfloop_cli.engine.models.requirements import require_texts
 from tfloop_cli.registry import models
 
-# A squared error is curved as much as the squared norm of the weights of a text, 2; so gradient descent with momentum
+# A squared error is curved as much as the squared norm of the weights of a text; so gradient descent with momentum
 # needs a lower rate than for cross-entropy. A factor in the layer has the square of its effect on the rate.
 NUMBERS_SCALE = 0.25
 

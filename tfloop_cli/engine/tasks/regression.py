@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, DataSpec
 from tfloop_cli.engine.data.structures import Structure
+from tfloop_cli.engine.determination import r2_of_sums
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks.supervised import PerExample, Supervised
 from tfloop_cli.engine.tasks.target_scale import TargetScale
@@ -71,15 +72,6 @@ def training_targets(data: Data) -> np.ndarray:
 
 def _rmse(sums: np.ndarray, examples: float) -> float:
     return float(np.mean(np.sqrt(sums / examples)))
-
-
-def _r2(sums: np.ndarray, examples: float) -> float:
-    """Returns 1 - residual / total sum of squares, the mean over the numbers; 1 or 0 for a constant target."""
-    residual, total, squares = sums.reshape(3, -1)
-    variation = squares - total**2 / examples
-    constant = variation <= 1e-12 * squares
-    scores = np.where(constant, np.where(residual == 0, 1.0, 0.0), 1 - residual / np.where(constant, 1.0, variation))
-    return float(np.mean(scores)) if examples >= 2 else float("nan")
 
 
 def _per_example(
@@ -148,7 +140,7 @@ def regression(
         )
     scale, numbers = TargetScale(spec.outputs), spec.outputs
     standardized_loss, known = _per_example(scale, numbers, getattr(keras.losses, loss))
-    sums = {"rmse": SumMetric(numbers, _rmse), "r2": SumMetric(3 * numbers, _r2)}
+    sums = {"rmse": SumMetric(numbers, _rmse), "r2": SumMetric(3 * numbers, r2_of_sums)}
     return Regression(
         loss=standardized_loss,
         other_metrics={name: known[name] for name in metrics},

@@ -9,13 +9,13 @@ from typing import Any
 
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import trackers
-from tfloop_cli.tracking.tracker import FAILED, FINISHED, RUNNING, SPEED, TrackedRun
+from tfloop_cli.tracking.tracker import FAILED, FINISHED, SPEED, TrackedRun
 
 _ID, _REPLACED = "tfloop.run_id", "tfloop.replaced_run_id"  # tags
 _EXPERIMENT = "tfloop"
 _LOCAL = "sqlite:///mlflow.db"  # MLflow's own default
 _MAX_VALUE, _PER_BATCH = 500, 100  # limits of servers: characters of a parameter, parameters per request
-_STATUS = {FINISHED: "FINISHED", FAILED: "FAILED", RUNNING: "RUNNING"}
+_STATUS = {FINISHED: "FINISHED", FAILED: "FAILED"}
 _SETTINGS = {  # unless the user has set them
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -126,11 +126,9 @@ class MlflowTracker:
             self._log_metrics(step, {_name(name): value for name, value in metrics.items()}, time)
 
     def finish(self, status: str) -> None:
-        """Sets the status of the MLflow run: FINISHED, FAILED or, of a run that was stopped, KILLED."""
-        if status == RUNNING:
-            self._client.update_run(self._id, status="RUNNING")
-        else:
-            self._client.set_terminated(self._id, _STATUS.get(status, "KILLED"))
+        """Sets the status (FINISHED, FAILED, or KILLED if it was stopped) and the last point as its end."""
+        ended = int(1000 * self._points[-1][2]) if self._points else None
+        self._client.set_terminated(self._id, _STATUS.get(status, "KILLED"), ended)
 
 
 def _name(name: str) -> str:

@@ -169,7 +169,10 @@ def test_formats_are_found_by_content() -> None:
         "webp": base64.b64decode(ALPHA_WEBP), "gif": base64.b64decode(GIF), "jpeg": base64.b64decode(CMYK_JPEG),
     }  # fmt: skip
     assert {name: format_of(head) for name, head in heads.items()} == {name: name for name in heads}
+    assert format_of(b"P5\n# by hand\n2 1\n255\n\0\xff") == "pnm"
+    assert format_of(b"\0\0\1\0\1\0") == "ico"
     assert format_of(b"no image") is None
+    assert format_of(b"P1 is the first point") is None
     assert describe(b"\x89PNG\r\n\x1a\n") is None
 
 
@@ -198,6 +201,14 @@ def test_tiff_is_decoded_by_pillow(tmp_path: Path) -> None:
     assert (found.size, found.max16) == ((2, 2), 4095)
     content = (tmp_path / "deep.tif").read_bytes()
     assert decode(content, tmp_path, (2, 2), 1, max16=4095)[..., 0].tolist() == [[0, 62], [125, 255]]
+
+
+def test_pgm_is_decoded_by_pillow(tmp_path: Path) -> None:
+    pytest.importorskip("PIL.Image")
+    content = b"P5\n# by hand\n3 1\n255\n\0\x80\xff"
+    (tmp_path / "a.pgm").write_bytes(content)
+    assert survey([str(tmp_path / "a.pgm")]).size == (1, 3)
+    assert decode(content, tmp_path, (1, 3))[0].tolist() == [[0] * 3, [128] * 3, [255] * 3]
 
 
 # Sizes

@@ -147,8 +147,20 @@ def test_images_outside_of_classes_are_reported(tmp_path: Path) -> None:
 
 def test_file_of_unknown_suffix_is_an_image_by_its_content(tmp_path: Path) -> None:
     assert found(find(write(tmp_path, "a/1", "a/2.image")))["train"] == [("a/1", "a"), ("a/2.image", "a")]
-    with pytest.raises(TfloopError, match=r"3\.bin: this is not an image file"):
-        find(write(tmp_path, "a/3.bin", content=b"no image"))
+
+
+def test_files_that_are_no_images_are_ignored_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.png", "b/1.png")
+    write(tmp_path, "a/1.svg", "b/1.svg", "b/3.bin", "b/Makefile", content=b"no image")
+    layout = find(tmp_path)
+    assert found(layout) == {"train": [("a/1.png", "a"), ("b/1.png", "b")]}
+    assert layout.notes == ["ignored files and folders: 1 .bin, 2 .svg, 1 without suffix"]
+
+
+def test_format_of_images_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, "a/1.png", "b/1.png")
+    with pytest.raises(TfloopError, match=r"2\.ras: \.ras files cannot be read\n  convert it to PNG, or remove it"):
+        find(write(tmp_path, "a/2.ras", content=b"no image"))
 
 
 def test_table_names_paths_and_labels(tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndar
         ([" 1", "+2.5e3", ".5"], [1, 2500, 0.5]),
         (["1", "2", "NA"] * 10 + ["unknown"], [1, 2, np.nan] * 10 + [np.nan]),
         ([*map(str, range(96)), "a", "b", "a", "c", "d"], [*range(96), *[np.nan] * 5]),
+        (["9:47", "11:38:36", "125:00:00.5"], [35220, 41916, 450000.5]),
+        ([*map(str, range(960, 1000)), "1,000", "1,234.5"], [*range(960, 1000), 1000, 1234.5]),
+        ([*(f"${n}" for n in range(30)), "free"], [*range(30), np.nan]),
+        ([*map(str, range(80)), *(f"[{n}]" for n in range(20))], [*range(80), *[np.nan] * 20]),
     ],
 )
 def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> None:
@@ -96,6 +100,12 @@ def test_numbers_that_stand_for_missing_values() -> None:
 def test_words_among_numbers_are_named() -> None:
     encoder, _ = fit([*map(str, range(99)), "low", "low"])
     assert encoder.note == "2 value(s) that are no numbers count as missing: `low`"
+
+
+def test_mostly_numbers_are_no_id() -> None:
+    values = [*map(str, range(85)), *(f"[{n}]" for n in range(15))]
+    assert fit(values)[0].note == "15 value(s) that are no numbers count as missing: `[0]`, `[1]`, `[2]`, ..."
+    assert fit(values, "ticket_id")[0].kind == "ignored"
 
 
 @pytest.mark.parametrize("odd", ["1_01", "0x1F", "infinity", "nan0", "1e", "٣", "--1", "1,00", "007", "5 %"])
@@ -156,6 +166,9 @@ def test_case_spaces_and_notation_make_no_new_categories() -> None:
     assert encoder.levels == ("1", "no", "yes")
     assert out.argmax(axis=1).tolist() == [2, 2, 2, 1, 0, 0]
     assert encode_others([1, 1.0], encoder)[0].tolist() == [[1, 0, 0], [1, 0, 0]]  # another file has numbers only
+    # What only looks like a number is not changed, nor are numbers that float64 does not tell apart.
+    codes = ["e-90", "e5", "+", "1e999", "2e999", "12345678901234567890", "12345678901234567891"]
+    assert set(fit([*codes, "x"])[0].levels) == {*codes, "x"}
     exact, _ = fit(["yes", "Yes ", " YES", "no", "1", "1.0"], settings=Settings(("NA",), True, "."))
     assert len(exact.levels) == 6
 
@@ -176,6 +189,13 @@ def test_number_with_few_values_is_a_category_too() -> None:
         (["5 Jan 2020", "12 March 2021"], "day month year"),
         (["Jan 5, 2020", "Dec 1, 1999"], "month day year"),
         (["2020/01/05 12:30", "2020/1/6 00:00:30"], "year-month-day"),
+        (["2020-02", "2021-12"], "year-month"),
+        (["2020M02", "2021M12"], "year-month"),
+        (["2020 Feb", "2021 December"], "year month"),
+        (["Feb 2020", "December, 2021"], "month year"),
+        (["2020 Q1", "2021Q4"], "year quarter"),
+        (["1:5", "1:12"], None),
+        (["2012-13", "2013-14"], None),
         (["30/02/2020", "1/1/2020"], None),
         (["2020-13-01", "2020-01-01"], None),
     ],
@@ -183,6 +203,22 @@ def test_number_with_few_values_is_a_category_too() -> None:
 def test_dates_have_one_form(values: list[str], form: str | None) -> None:
     encoder, _ = fit(values)
     assert (encoder.form, encoder.kind) == ((form, "date") if form else ("", "category"))
+
+
+def test_months_and_quarters_begin_with_their_first_day() -> None:
+    for text, day in (("2020-02", "2020-02-01"), ("2020 Feb", "2020-02-01"), ("2020 Q4", "2020-10-01")):
+        encoder, _ = fit([text, text.replace("2020", "2021")])
+        days = prepare(pa.chunked_array([[text]]), encoder, SETTINGS).days
+        assert days[0] == (np.datetime64(day) - np.datetime64(0, "D")).astype(int)
+
+
+def test_words_among_dates_are_missing() -> None:
+    encoder, out = fit([*(f"{n % 28 + 1}/{n % 12 + 1}/2020" for n in range(60)), "31/12/20", "unknown", "30/2/2020"])
+    assert (encoder.kind, encoder.form, encoder.missing) == ("date", "day/month/year", 2)
+    assert encoder.note == (
+        "dates are written day/month/year; 2 value(s) that are no dates count as missing: `unknown`, `30/2/2020`"
+    )
+    assert out[:, -1].tolist() == [*[0] * 61, 1, 1]
 
 
 def test_dates_become_their_parts() -> None:

@@ -109,6 +109,11 @@ def test_file_without_header_has_generated_names(tmp_path: Path) -> None:
     assert read_text(tmp_path, "y,1990,1991\na,1,2\n").table.column_names == ["y", "1990", "1991"]
 
 
+def test_spaces_around_names_are_no_part_of_them_unless_the_target_has_them(tmp_path: Path) -> None:
+    for target in ("y", " y "):
+        assert read_text(tmp_path, "x , y \n1,a\n", target=target).table.column_names == ["x", target]
+
+
 def test_first_line_with_equal_cells_is_no_header(tmp_path: Path) -> None:
     rows = read_text(tmp_path, "p,p,a\ne,p,b\n", target="column_3")
     assert rows.table.to_pydict() == {"column_1": ["p", "e"], "column_2": ["p", "p"], "column_3": ["a", "b"]}
@@ -185,6 +190,11 @@ def test_quotation_mark_of_a_small_file_is_that_of_training() -> None:
 def test_quotes_in_a_tsv_file_are_characters_unless_cells_are_quoted(tmp_path: Path) -> None:
     assert read_text(tmp_path, 'x\ty\n5" pipe\ta\n"odd\tb\n', "a.tsv").table["x"].to_pylist() == ['5" pipe', '"odd']
     assert read_text(tmp_path, 'x\ty\n"a, b"\ta\n"c"\tb\n', "a.tsv").table["x"].to_pylist() == ["a, b", "c"]
+    # A quoted cell may have line breaks and tabs.
+    lines = read_text(tmp_path, 'x\ty\n"a\nb\tc ""d"""\ta\ne\tb\n', "a.tab")
+    assert (lines.table["x"].to_pylist(), lines.place(1)[1]) == (['a\nb\tc "d"', "e"], 4)
+    unclosed = "x\ty\n" + '"odd\tb\n' + "even\ta\n" * 30
+    assert read_text(tmp_path, unclosed, "a.tsv").table["x"].to_pylist() == ['"odd', *["even"] * 30]
 
 
 def test_tsv_file_without_tabs_has_another_separator(tmp_path: Path) -> None:

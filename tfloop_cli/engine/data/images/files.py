@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NoReturn
 
 import numpy as np
@@ -15,10 +16,16 @@ from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.invalid_examples import skip_example
 from tfloop_cli.engine.data.problems import refuse
 
-_TEXT_SUFFIXES = (
+_OTHER_SUFFIXES = (
     ".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".htm", ".log", ".ini",
-    ".url", ".pdf", ".names", ".cfg", ".toml",
+    ".url", ".pdf", ".names", ".cfg", ".toml", ".svg", ".svgz", ".eps", ".ai", ".psd", ".xcf", ".py", ".js", ".css",
+    ".zip", ".gz", ".npy", ".npz",
 )  # fmt: skip
+_UNREADABLE_SUFFIXES = (  # of images
+    ".arw", ".cr2", ".dcm", ".dds", ".dng", ".exr", ".hdr", ".jp2", ".j2k", ".nef", ".pcx", ".ras", ".raw", ".tga",
+    ".xbm", ".xpm",
+)  # fmt: skip
+_NO_CELLS = MappingProxyType[str, str]({})  # one for all images, of which there may be millions
 _SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini")
 
 
@@ -52,7 +59,7 @@ class Files:
         return Files(*lists, self.labels[numbers], columns)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listed:
     """An image file before the classes are known.
 
@@ -70,7 +77,7 @@ class Listed:
     bytes: int
     time: int
     label: str = ""
-    cells: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[str, str] = field(default_factory=lambda: _NO_CELLS)
 
 
 @dataclass
@@ -93,13 +100,13 @@ class Scanner:
         A link to a missing file is an invalid example of the split.
 
         Raises:
-            TfloopError: a folder cannot be read, or a file is neither an image nor one that is ignored (exit code 4).
+            TfloopError: a folder cannot be read, or a file has a format of images that is not supported (exit code 4).
         """
         entries = self._walk(folder, "", (), deep)
         return [found for entry, name in entries if (found := self._listed(split, entry, name))]
 
     def paths(self, folder: Path) -> Iterator[str]:
-        """Yields the paths of the files in a folder by name, with those of its subfolders, but for texts.
+        """Yields the paths of the files in a folder by name, with those of its subfolders, without texts and others.
 
         Unlike `images`, a file that is no image is one of them, and nothing is kept.
 
@@ -107,7 +114,7 @@ class Scanner:
             TfloopError: a folder cannot be read (exit code 4).
         """
         for entry, _ in self._walk(folder, "", (), True):
-            if Path(entry.name).suffix.lower() not in _TEXT_SUFFIXES:
+            if Path(entry.name).suffix.lower() not in _OTHER_SUFFIXES:
                 yield entry.path
 
     def may_have_images(self, folder: Path) -> bool:
@@ -146,15 +153,19 @@ class Scanner:
 
     def _listed(self, split: str, entry: os.DirEntry[str], name: str) -> Listed | None:
         suffix = Path(entry.name).suffix.lower()
-        if suffix in _TEXT_SUFFIXES:
-            self.ignored[entry.path] = suffix
-            return None
+        if suffix in _OTHER_SUFFIXES:
+            return self._ignore(entry, suffix)
         if (status := _status(entry.path)) is None:
             skip_example(split, invalid_image(entry.path, "it is not a file, or a link to a missing one"))
             return None
         if suffix not in IMAGE_SUFFIXES and not _has_image_format(entry.path):
-            refuse(entry.path, None, "this is not an image file", hint="remove it")
+            if suffix in _UNREADABLE_SUFFIXES:
+                refuse(entry.path, None, f"{suffix} files cannot be read", hint="convert it to PNG, or remove it")
+            return self._ignore(entry, suffix or "without suffix")
         return Listed(entry.path, name, status.st_size, status.st_mtime_ns)
+
+    def _ignore(self, entry: os.DirEntry[str], kind: str) -> None:
+        self.ignored[entry.path] = kind
 
 
 def file_at(split: str, path: str, name: str, hint: str) -> Listed | None:

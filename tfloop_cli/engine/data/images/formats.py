@@ -1,9 +1,10 @@
 """Reads the first bytes of an image file: its format, size, channels and orientation.
 
 TensorFlow decodes most files correctly as they are. It ignores the orientation of cameras (EXIF), transparency and the
-palettes of BMP files, and it cannot decode TIFF, AVIF and HEIC; `ImageInfo.plain` is false for all of these.
+palettes of BMP files, and it cannot decode TIFF, AVIF, HEIC, PNM and ICO; `ImageInfo.plain` is false for all of these.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ _BRANDS = {
     b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"hevc": "heic", b"heim": "heic",
     b"heis": "heic", b"mif1": "heic", b"msf1": "heic",
 }  # fmt: skip
-PILLOW_FORMATS = ("tiff", "avif", "heic")  # which TensorFlow cannot decode
+PILLOW_FORMATS = ("tiff", "avif", "heic", "pnm", "ico")  # which TensorFlow cannot decode
+_PNM_HEADER = re.compile(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s")  # a text may begin with "P1 "
 _ORIENTATION = 0x0112  # the number of the EXIF tag
 
 
@@ -22,7 +24,7 @@ class ImageInfo:
     """A description of an image file.
 
     Attributes:
-        format: png, jpeg, webp, bmp, gif, tiff, avif or heic.
+        format: png, jpeg, webp, bmp, gif, tiff, avif, heic, pnm or ico.
         height, width: of the image as it is displayed, in pixels; 0 if they are unknown.
         plain: whether TensorFlow decodes the file to the pixels as they are displayed, whatever the channels.
         bits: per channel.
@@ -46,6 +48,10 @@ def format_of(head: bytes) -> str | None:
             return name
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "tiff"
+    if head[:4] == b"\0\0\1\0":
+        return "ico"
+    if _PNM_HEADER.match(head):
+        return "pnm"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     return _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None

@@ -178,6 +178,9 @@ def _without_invalid(split: str, files: Files, hashes: np.ndarray, decoder: Deco
 
 def duplicates(splits: Mapping[str, Opened]) -> list[str]:
     """Returns a line for each two splits that share images with equal pixels, and for each split that repeats some."""
+    known = [opened.hashes for opened in splits.values() if opened.hashes is not None]
+    if not known or len(np.unique(joined := np.concatenate(known))) == len(joined):
+        return []
     first: dict[int, tuple[str, int]] = {}
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}  # two splits -> names of equal images
     for split, opened in splits.items():

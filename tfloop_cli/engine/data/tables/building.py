@@ -9,7 +9,7 @@ import pyarrow as pa
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.tables.codes import with_edges
-from tfloop_cli.engine.data.tables.column_types import fit_column
+from tfloop_cli.engine.data.tables.column_types import fit_column, is_free_text
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
@@ -232,7 +232,26 @@ class _ColumnFitter:
             encoders.append(encoder)
             if found is not None:
                 values[name] = found if fitted.all() else prepare(column, encoder, self.settings)
+        if not values:
+            encoders, values = self._with_texts(rows, encoders, fitted)
         return encoders, values, fitted
+
+    def _with_texts(
+        self, rows: Rows, encoders: Sequence[ColumnEncoder], fitted: np.ndarray
+    ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
+        """Returns encoders that use the words of free texts, and the values of these columns, of all rows."""
+        found, values, positions = [], {}, rows.positions[fitted]
+        for encoder in encoders:
+            if is_free_text(encoder):
+                column = rows.table.column(encoder.name)
+                encoder, words = fit_column(
+                    encoder.name, column.filter(pa.array(fitted)), "text", self.settings, positions
+                )
+                if words is not None:
+                    encoder = replace(encoder, note="used, since there is no other column")
+                    values[encoder.name] = prepare(column, encoder, self.settings)
+            found.append(encoder)
+        return found, values
 
     def _fit_column(
         self, name: str, column: pa.ChunkedArray, positions: np.ndarray

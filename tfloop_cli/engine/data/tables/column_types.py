@@ -7,10 +7,11 @@ The rule, in this order:
 3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
    `Unnamed: 0` or similar: the row number, ignored. Whole numbers that mostly are distinct in such a column, or in one
    called like an id: ignored.
-4. Numbers (at least 95% of the values; words among them are missing), with separators of thousands, with % or with a
-   currency if all values have it: numbers.
-5. Dates, if all values have one form, such as 2024-02-29 or 20240229.
-6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: ids or free text, ignored.
+4. Numbers, also with separators of thousands, with % or with a currency: at least 95% of the values are written so;
+   words among them are missing.
+5. Dates: at least 95% of the values have one form, such as 2024-02-29; whole numbers such as 20240229, if all are.
+6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: numbers, if 80% of the values
+   are; else ids or free text, ignored.
 """
 
 import re
@@ -30,7 +31,13 @@ from tfloop_cli.engine.data.tables.encoding import (
     prepare,
     scale_of,
 )
-from tfloop_cli.engine.data.tables.notation import date_form, matches_code, most_common_form, number_form
+from tfloop_cli.engine.data.tables.notation import (
+    MOSTLY_ELSE_IGNORED,
+    date_form,
+    matches_code,
+    most_common_form,
+    number_form,
+)
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Values,
@@ -48,6 +55,7 @@ _ROW_NUMBER = re.compile(
     r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)", re.I
 )
 _SHOWN = 3  # words that a note names
+_FREE_TEXT = "free text"
 
 
 def fit_column(
@@ -68,6 +76,11 @@ def fit_column(
     if encoder.kind == "ignored" or values is None:
         return encoder, None
     return _fit(encoder, values)
+
+
+def is_free_text(encoder: ColumnEncoder) -> bool:
+    """Whether a column is ignored because it is free text."""
+    return encoder.kind == "ignored" and encoder.note.startswith(f"ignored: {_FREE_TEXT} ")
 
 
 def _declared(
@@ -131,25 +144,34 @@ def _written_as_numbers(
 def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEncoder, Values | None]:
     words = words.without(is_missing(words.texts, settings.missing_values))
     if form := number_form(words, settings.decimal):
-        encoder = ColumnEncoder(name, "number", form=form)
-        values = prepare_words(words, encoder, settings)
-        return replace(encoder, note=_lost(words, values)), values
+        return _numbers(name, words, form, settings)
     if form := date_form(words):
-        encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
-        return encoder, prepare_words(words, encoder, settings)
+        encoder = ColumnEncoder(name, "date", form=form)
+        dates = prepare_words(words, encoder, settings)
+        lost = _lost(words, dates, "dates")
+        return replace(encoder, note=f"dates are written {form}{'; ' if lost else ''}{lost}"), dates
     counts = words.counts()
     distinct, known = int((counts > 0).sum()), int(counts.sum())
     encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
     if distinct <= FEW_WORDS or 2 * distinct <= known:
         return encoder, categories(words, settings.exact_categories)
+    mostly = None if matches_code(name) else number_form(words, settings.decimal, least=MOSTLY_ELSE_IGNORED)
+    if mostly:
+        return _numbers(name, words, mostly, settings)
     several = sum(" " in text.strip() for text in words.texts[:1000].to_pylist())
-    what = "free text" if 2 * several > min(len(words.texts), 1000) else "an id"
+    what = _FREE_TEXT if 2 * several > min(len(words.texts), 1000) else "an id"
     hint = (
         f"`columns: {{{name}: text}}` uses its words"
-        if what == "free text"
+        if what == _FREE_TEXT
         else f"`columns: {{{name}: category}}` uses it"
     )
     return _ignored(encoder, f"{what} of {distinct:,} distinct values; {hint}", distinct), None
+
+
+def _numbers(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
+    encoder = ColumnEncoder(name, "number", form=form)
+    values = prepare_words(words, encoder, settings)
+    return replace(encoder, note=_lost(words, values, "numbers")), values
 
 
 def prepare_words(words: Words, encoder: ColumnEncoder, settings: Settings) -> Values:
@@ -158,16 +180,16 @@ def prepare_words(words: Words, encoder: ColumnEncoder, settings: Settings) -> V
     return prepare(pa.chunked_array([column]), encoder, settings)
 
 
-def _lost(words: Words, numbers: Values) -> str:
-    """Returns a note about the words in a column of numbers; "" if there are none."""
-    lost = numbers.missing & ~words.missing
+def _lost(words: Words, values: Values, kind: str) -> str:
+    """Returns a note about the words in a column of numbers or dates, `kind`; "" if there are none."""
+    lost = values.missing & ~words.missing
     if not lost.any():
         return ""
     codes, counts = np.unique(words.codes[lost], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_SHOWN]
     shown = ", ".join(f"`{words.texts[int(codes[position])].as_py().strip()}`" for position in order)
     more = ", ..." if len(codes) > _SHOWN else ""
-    return f"{int(lost.sum()):,} value(s) that are no numbers count as missing: {shown}{more}"
+    return f"{int(lost.sum()):,} value(s) that are no {kind} count as missing: {shown}{more}"
 
 
 def _ignored(encoder: ColumnEncoder, why: str, distinct: int) -> ColumnEncoder:

@@ -25,6 +25,7 @@ from tfloop_cli.engine.data.tables.dialect import (
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.recovery import Recovery, recover
+from tfloop_cli.engine.data.tables.surroundings import is_arff
 
 Lines = Callable[[], Iterable[int]]  # returns the line of each valid row of a file, counted from 1
 
@@ -155,11 +156,13 @@ class CsvReader:
         return table
 
     def _report(self, file: TableFile, dialect: Dialect, count: int) -> None:
-        cells = len(dialect.names)
+        cells, quoted = len(dialect.names), False
         for line, row in records(file, dialect):
+            quoted = quoted or any('"' in cell for cell in row)
             if len(row) != cells:
                 problem = f"the row has {len(row)} cell(s), and the header has {cells} columns"
-                skip_example(self.split, invalid_row(self.split, file.name, line, problem), count)
+                hint = self.options.quote_hint(dialect) if quoted else None
+                skip_example(self.split, invalid_row(self.split, file.name, line, problem, hint), count)
                 return
         problem = f"{count} row(s) do not have {cells} cells"
         skip_example(self.split, invalid_row(self.split, file.name, 1, problem), count)
@@ -170,14 +173,14 @@ def records(file: TableFile, dialect: Dialect, errors: str = "strict") -> Iterat
 
     `errors`: see `open`.
     """
-    line, header = dialect.preamble + 1, dialect.has_header
+    line, header = dialect.preamble + 1, dialect.header_lines
     with file.text(dialect.encoding, errors) as stream:
         source = _without_comments(stream, dialect) if not dialect.is_plain else stream
         reader = dialect.reader(islice(source, dialect.preamble, None))
         for cells in reader:
             if cells and not header:
                 yield line, cells
-            header = header and not cells
+            header = max(0, header - bool(cells))
             line = dialect.preamble + reader.line_num + 1
 
 
@@ -203,9 +206,12 @@ def _prepared(file: TableFile, dialect: Dialect) -> bytes:
 
 
 def sample_of(file: TableFile) -> bytes:
-    """Returns the beginning of a file, with several complete lines."""
+    """Returns the beginning of a file, with several complete lines, and all names of an ARFF file."""
     size = SAMPLE_BYTES
-    while len(sample := file.head(size)) == size and sample.count(b"\n") <= SAMPLE_LINES:
+    while len(sample := file.head(size)) == size:
+        names_end = not is_arff(sample) or b"\n@data" in sample.lower()
+        if names_end and sample.count(b"\n") > SAMPLE_LINES:
+            break
         size *= 4
     return sample
 

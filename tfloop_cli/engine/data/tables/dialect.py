@@ -14,18 +14,16 @@ from pathlib import PurePath
 from typing import Any
 
 from tfloop_cli.engine.data.tables.encodings import find_encoding
+from tfloop_cli.engine.data.tables.marks import decimal_mark, quote_mark
+from tfloop_cli.engine.data.tables.surroundings import CONSISTENT, arff_header, is_arff, lines_above, lines_below
 from tfloop_cli.errors import TfloopError
 
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
-MAX_PREAMBLE = 20  # lines above a table, such as a title
 SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is used
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
-_CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
-_POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*")
-_THOUSANDS, _GROUPS = (re.compile(rf"\s*[+-]?[1-9]\d{{0,2}}({mark}\d{{3}})+\s*") for mark in (",", r"\."))
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
 
@@ -67,6 +65,12 @@ class DialectOptions:
             return f"save the file as UTF-8{set_key}"
         return f"key `{key}`" if self.are_keys else None
 
+    def quote_hint(self, dialect: "Dialect") -> str | None:
+        """Returns what to do about a row with too few or too many cells after a quotation mark."""
+        if dialect.quote or not self.are_keys:
+            return None
+        return "quotation marks are read as characters; if they enclose cells, set the key `quote`: '\"'"
+
     def check(self) -> None:
         """Raises TfloopError (exit code 2) for an unknown encoding, or a separator or quote of several characters."""
         try:
@@ -94,7 +98,9 @@ class Dialect:
         decimal: "." or ",".
         names: of the columns; generated (`column_1`, ...) without a header.
         preamble: lines above the header, or above the first row, that are no part of the table.
-        skipped_lines: lines before the first row: the header, and all lines above it.
+        header_lines: lines of the header: 0, 1, or 3 in files of Orange, which describe the columns below their names.
+        skipped_lines: lines before the first row: the header, and all lines above it; comments are not counted.
+        is_arff: whether the names come from an ARFF file, which has them in lines above the table.
         codes: columns that must be read as text: a value of the sample begins with 0 and is no number (007, 0x1F).
     """
 
@@ -105,13 +111,15 @@ class Dialect:
     decimal: str
     names: tuple[str, ...] = ()
     preamble: int = 0
+    header_lines: int = 0
     skipped_lines: int = 0
+    is_arff: bool = False
     codes: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def has_header(self) -> bool:
         """Whether the names come from the file."""
-        return self.skipped_lines > self.preamble
+        return self.header_lines > 0 or self.is_arff
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -142,20 +150,22 @@ def detect(
 
     Args:
         sample: the first `SAMPLE_BYTES` of the file, or all of it if it is shorter.
-        file: its name; tabs separate the cells of a .tsv file.
+        file: its name; tabs separate the cells of a .tsv or .tab file.
         options: what the user has set.
         targets: names of the columns to predict.
         trained: `Dialect.facts` of the training file, for another one: it has a header if the training file has, and
             the same decimal mark where its numbers leave that open; ' is a quotation mark only if it is one there.
     """
     encoding = find_encoding(sample, options.free_text) if options.encoding == "auto" else options.encoding
+    if is_arff(sample):
+        return _arff(sample, encoding)
     comment = "" if options.comment == "none" else options.comment
     lines = _lines(sample, encoding, comment)
     quote = "" if _is_tsv(file) else '"'
     if options.quote != "auto":
         quote = options.quote.replace("none", "")
     elif not options.free_text:
-        quote = _quote(lines, _is_tsv(file), bool(trained) and trained.get("quote") == '"')
+        quote = quote_mark(lines, _is_tsv(file), trained.get("quote", "") if trained else "")
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _NAMED.get(options.separator, options.separator)
     preamble = 0
@@ -169,17 +179,29 @@ def detect(
     dialect = Dialect(encoding, separator, quote, comment, ".")
     rows = _rows(lines[first:], dialect)
     usual = trained["decimal"] if trained else "."
-    decimal = _decimal(rows, separator, usual) if options.decimal == "auto" else options.decimal
+    decimal = decimal_mark(rows, separator, usual) if options.decimal == "auto" else options.decimal
     header = options.header == "first_line" if options.header != "auto" else trained and trained["header"]
-    named = [name.strip() for name in rows[0]] if rows else []
+    named = [name if name in targets else name.strip() for name in rows[0]] if rows else []
     if header is None:
         twice = len(set(filter(None, named))) < len(list(filter(None, named)))
         header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
-    names = _names(named, rows[1:]) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
+    header_lines = 1 + lines_below(rows) if header else 0
+    rows = rows[header_lines:]
+    names = _names(named, rows) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
     return Dialect(
-        encoding, separator, quote, comment, decimal, tuple(names), preamble, first + 1 if header else preamble,
-        _codes(names, rows[header:]),
+        encoding, separator, quote, comment, decimal, tuple(names), preamble, header_lines,
+        first + header_lines if header else preamble, codes=_codes(names, rows),
     )  # fmt: skip
+
+
+def _arff(sample: bytes, encoding: str) -> Dialect:
+    """Returns the dialect of an ARFF file."""
+    lines = re.split(r"\r\n|\n|\r", sample.decode(encoding, errors="replace"))
+    names, above = arff_header(lines)
+    quote = quote_mark(lines[above:], is_tsv=False)
+    rows = _rows(lines[above:], Dialect("", ",", quote, "%", "."))
+    skipped = sum(not line.startswith("%") for line in lines[:above])
+    return Dialect(encoding, ",", quote, "%", ".", tuple(names), above, 0, skipped, True, _codes(names, rows))
 
 
 def squeeze(line: str) -> str:
@@ -197,43 +219,16 @@ def _lines(sample: bytes, encoding: str, comment: str) -> list[str]:
 
 
 def _is_tsv(file: str) -> bool:
-    return ".tsv" in map(str.lower, PurePath(file).suffixes)
-
-
-def _quote(lines: list[str], is_tsv: bool, is_double: bool) -> str:
-    """Returns the quotation mark: ", or ' if as many cells begin as end with it and none has "; in .tsv maybe none.
-
-    In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too.
-    """
-    cells = [cell.strip() for line in lines for cell in re.split(r"[\t;,|]", line)]
-    opened, closed = (sum(getattr(cell, test)("'") for cell in cells) for test in ("startswith", "endswith"))
-    if opened and opened == closed and not is_double and not any('"' in cell for cell in cells):
-        return "'"
-    if is_tsv:
-        cells = [cell for line in lines for cell in line.split("\t") if '"' in cell]
-        if any(len(cell) < 2 or cell[0] != '"' or cell[-1] != '"' for cell in cells):
-            return ""
-    return '"'
+    return not {".tsv", ".tab"}.isdisjoint(map(str.lower, PurePath(file).suffixes))
 
 
 def _preamble(lines: list[str], candidates: Sequence[str], quote: str, targets: Sequence[str]) -> int:
-    """Returns the number of lines above a table: at most 20 with other numbers of cells than nearly all others have.
-
-    A line with the name of a target is the header, and one with a cell less than the rows can be.
-    """
+    """Returns the number of lines above a table, see `lines_above`, with the first separator that fits."""
     for separator in candidates:
         dialect = Dialect("", separator, quote, "", ".")
         rows = [next(iter(_rows([line], dialect)), []) for line in lines[:SAMPLE_ROWS]]
-        counts = Counter(len(row) for row in rows[MAX_PREAMBLE:] or rows[1:] if row)
-        cells = counts.most_common(1)[0][0] if counts else 0
-        above = next((number for number, row in enumerate(rows) if cells - 1 <= len(row) <= cells), 0)
-        below = [row for row in rows[above:] if row]
-        fits = cells > 2 and sum(len(row) == cells for row in below[1:]) >= _CONSISTENT * len(below[1:])
-        if fits and any(rows[:above]) and above <= MAX_PREAMBLE < len(rows):
-            named = any(target == cell.strip() for row in rows[:above] for cell in row for target in targets)
-            return 0 if named else above
-        if fits:
-            return 0
+        if (above := lines_above(rows, targets)) is not None:
+            return above
     return 0
 
 
@@ -248,7 +243,7 @@ def _separator(lines: list[str], candidates: Sequence[str], is_tsv: bool, quote:
             continue
         cells, rows_with = counts.most_common(1)[0]
         fit = rows_with / counts.total() if cells > 1 and len(rows[0]) in (cells, cells - 1) else 0.0
-        if fit >= _CONSISTENT:
+        if fit >= CONSISTENT:
             return separator
         if fit > best_fit:
             best, best_fit = separator, fit
@@ -269,21 +264,6 @@ def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
     except csv.Error:
         pass
     return rows[:-1] if len(rows) > 1 and any("\n" in cell for cell in rows[-1]) else rows
-
-
-def _decimal(rows: list[list[str]], separator: str, usual: str) -> str:
-    """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands.
-
-    Then a point may separate thousands. Without numbers of either kind, the mark is the `usual` one.
-    """
-    if separator == ",":
-        return "."
-    cells = [cell for row in rows for cell in row]
-    commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    points = [cell for cell in cells if _POINT.fullmatch(cell)]
-    if commas and not all(map(_THOUSANDS.fullmatch, commas)) and all(map(_GROUPS.fullmatch, points)):
-        return ","
-    return "." if points and not (usual == "," and all(map(_GROUPS.fullmatch, points))) else usual
 
 
 def _names(named: list[str], rows: list[list[str]]) -> list[str]:

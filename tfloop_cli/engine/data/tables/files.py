@@ -16,7 +16,10 @@ from tfloop_cli.errors import short_path
 
 STDIN = "-"
 _SHOWN = 5  # files that a message names
-_SUPPORTED = ".csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or .zst"
+_SUPPORTED = (
+    ".csv, .tsv, .tab, .txt, .arff, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or "
+    ".zst"
+)
 
 
 @dataclass(frozen=True)

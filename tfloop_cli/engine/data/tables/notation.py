@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.values import SECONDS_PER_DAY, Dates, Numbers, Words, finite
 
-MOSTLY = 0.95  # a column with at least this fraction of numbers is a column of numbers
+MOSTLY = 0.95  # a column with at least this fraction of numbers, or of dates, is a column of them
+_HEAD = 100  # distinct values, one of which is a date if there are any
+MOSTLY_ELSE_IGNORED = 0.8  # ... that otherwise would be an id or free text
 
 _DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _GROUPS = r"(\d{1,3}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"
@@ -17,12 +19,13 @@ NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal c
     "plain": rf"^[+-]?{_DIGITS}$",
     "thousands": rf"^[+-]?{_GROUPS}$",
     "percent": rf"^[+-]?{_GROUPS} ?%$",
+    "time": r"^\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?$",  # of the day, or a duration: in seconds
     "currency": rf"^[+-]?[$€£¥] ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?[$€£¥]$|^\([$€£¥] ?{_GROUPS}\)$",
 }
 _CODE = r"^[+-]?0\d+$"  # 007
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = r"[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?"
-_TIME = rf"(?:{_CLOCK}(?:Z|(?P<o>[+-]\d{{2}}):?(?P<q>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
+_TIME = rf"(?:{_CLOCK}(?:Z|(?P<o>[+-]\d{{2}}):?(?P<r>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
 DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all values is used
     "year-month-day": r"^(?P<Y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
     "month/day/year": r"^(?P<m>\d{1,2})[/.-](?P<d>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
@@ -30,31 +33,40 @@ DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all v
     "day month year": r"^(?P<d>\d{1,2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>\d{4}|\d{2})",
     "month day year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.? +(?P<d>\d{1,2}),? +(?P<Y>\d{4})",
     "yearmonthday": r"^(?P<Y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
+    "year-month": r"^(?P<Y>(?:19|20)\d{2})(?:[-/]|M)(?P<m>\d{2})",
+    "year month": r"^(?P<Y>(?:19|20)\d{2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?",
+    "month year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>(?:19|20)\d{2})",
+    "year quarter": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Qq](?P<Q>[1-4])",
 }
 
 
-def number_form(words: Words, decimal: str, forms: Sequence[str] = tuple(NUMBER_FORMS)) -> str | None:
+def number_form(
+    words: Words, decimal: str, forms: Sequence[str] = tuple(NUMBER_FORMS), least: float = MOSTLY
+) -> str | None:
     """Returns how the numbers of a column are written: the name of a form; None if it is no column of numbers.
 
-    All values must have one form; of plain numbers, 95% are enough, at least two are distinct, and none is a code such
-    as 007.
+    It is the first form that all values have; else the one that most values have, if these are enough, and at least two
+    are distinct. None is a code such as 007.
 
     Args:
         words: the column.
         decimal: the decimal mark.
         forms: to try, in order.
+        least: the fraction of the values that is enough.
     """
     counts = words.counts()
     occurring = counts > 0
     total, texts = counts.sum(), _with_point(words.texts, decimal)
     if not total or (counts * _match(texts, _CODE)).any():
         return None
+    found, most = None, least * total
     for form in forms:
         matching = _match(texts, NUMBER_FORMS[form]) & occurring
-        mostly = form == "plain" and counts[matching].sum() >= MOSTLY * total and matching.sum() > 1
-        if mostly or (matching == occurring).all():
+        if (matching == occurring).all():
             return form
-    return None
+        if matching.sum() > 1 and (rows := counts[matching].sum()) >= most and (found is None or rows > most):
+            found, most = form, rows
+    return found
 
 
 def most_common_form(words: Words, decimal: str) -> str:
@@ -67,6 +79,9 @@ def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     """Returns the numbers of a column; what is not written in that form is missing."""
     texts = _with_point(words.texts, decimal)
     matching = _match(texts, NUMBER_FORMS[form])
+    if form == "time":
+        seconds = [_seconds(text) if fits else np.nan for text, fits in zip(texts.to_pylist(), matching, strict=True)]
+        return Numbers(words.take(np.array(seconds, np.float64), np.nan))
     negative = pc.starts_with(texts, "(")  # ($5.30)
     digits = pc.replace_substring_regex(texts, r"[,%$€£¥+ ()]", "")
     digits = pc.if_else(pc.equal(digits, "."), "0", digits)
@@ -75,18 +90,37 @@ def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     return finite(words.take(np.where(np.asarray(negative), -numbers, numbers), np.nan))
 
 
-def date_form(words: Words) -> str | None:
-    """Returns how the dates of a column are written: the name of a form; None if a value is no date.
+def _seconds(time: str) -> float:
+    """Returns the seconds of hours, minutes and perhaps seconds, such as 9:47 and 11:38:36."""
+    hours, minutes, *seconds = time.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + (float(seconds[0]) if seconds else 0.0)
 
+
+def date_form(words: Words, least: float = MOSTLY) -> str | None:
+    """Returns how the dates of a column are written: the name of a form; None if it is no column of dates.
+
+    It is the first form that all values have; else the first one that enough values have, at least two distinct ones.
     Where the order of day and month is open (03/04/2020), the month comes first.
+
+    Args:
+        words: the column.
+        least: the fraction of the values that is enough.
     """
-    occurring = words.counts() > 0
-    if not occurring.any():
+    counts = words.counts()
+    texts = words.texts.filter(pa.array(counts > 0))
+    counts = counts[counts > 0]
+    if not len(counts):
         return None
-    texts = words.texts.filter(pa.array(occurring))
-    head = texts[:100]
-    fitting = (form for form in DATE_FORMS if not np.isnan(_days(head, form)).any())
-    return next((form for form in fitting if not np.isnan(_days(texts, form)).any()), None)
+    head, found = texts[:_HEAD], None
+    for form in DATE_FORMS:
+        if np.isnan(_days(head, form)).all():
+            continue
+        dates = ~np.isnan(_days(texts, form))
+        if dates.all():
+            return form
+        if not found and dates.sum() > 1 and counts[dates].sum() >= least * counts.sum():
+            found = form
+    return found
 
 
 def parse_dates(words: Words, form: str) -> Dates:
@@ -107,11 +141,16 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
         digits = pc.if_else(pc.equal(pc.fill_null(digits, ""), ""), "0", digits)
         return digits.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
-    months = pc.struct_field(fields, "m")
-    if "month day" in form or "month year" in form:
-        months = pc.add(pc.index_in(pc.utf8_lower(months), pa.array(_MONTHS)), 1)
-    month = pc.fill_null(months.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-    year, day = part("Y").astype(np.int64), part("d").astype(np.int64)
+    pattern = DATE_FORMS[form]
+    if "?P<Q>" in pattern:
+        month = 3 * part("Q").astype(np.int64) - 2
+    else:
+        months = pc.struct_field(fields, "m")
+        if "[A-Za-z]{3}" in pattern:
+            months = pc.add(pc.index_in(pc.utf8_lower(months), pa.array(_MONTHS)), 1)
+        month = pc.fill_null(months.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+    year = part("Y").astype(np.int64)
+    day = part("d").astype(np.int64) if "?P<d>" in pattern else np.ones_like(year)
     year = np.where(year < 70, year + 2000, np.where(year < 100, year + 1900, year))
     found &= (month >= 1) & (month <= 12) & (day >= 1)
     first = ((year - 1970) * 12 + month - 1).astype("M8[M]")
@@ -121,7 +160,7 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
     hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
     west = np.asarray(pc.starts_with(pc.fill_null(pc.struct_field(fields, "o"), ""), "-"))
-    offset = part("o") + np.where(west, -part("q"), part("q")) / 60  # hours
+    offset = part("o") + np.where(west, -part("r"), part("r")) / 60  # hours
     seconds = (hour - offset) * 3600 + part("M") * 60 + part("S")
     return np.where(found, date.astype(np.int64) + seconds / SECONDS_PER_DAY, np.nan)
 

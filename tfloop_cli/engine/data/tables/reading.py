@@ -65,7 +65,9 @@ class Rows:
         for part in self.parts:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
-            if part.dialect and part.dialect.preamble:
+            if part.dialect and part.dialect.header_lines > 1:
+                found.append((part, f"{part.dialect.header_lines - 1} lines below the header are no rows", "header"))
+            if part.dialect and part.dialect.preamble and not part.dialect.is_arff:
                 found.append((part, f"{part.dialect.preamble} line(s) above the table are not read", "header"))
             if part.dialect and not part.dialect.has_header:
                 names = f"{part.dialect.names[0]} to {part.dialect.names[-1]}"

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from tfloop_cli.engine.data.class_names import class_names, composed
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import Settings
-from tfloop_cli.engine.data.tables.notation import number_form, parse_numbers
+from tfloop_cli.engine.data.tables.notation import NUMBER_FORMS, number_form, parse_numbers
 from tfloop_cli.engine.data.tables.values import Numbers, Words, as_written, is_missing, values_of
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -137,7 +137,8 @@ def _form(column: pa.ChunkedArray, settings: Settings) -> str | None:
     """Returns how the numbers of a column are written; None if it has none."""
     if isinstance(values_of(column), Numbers):
         return "plain"
-    return number_form(_known(column, settings), settings.decimal)
+    forms = [form for form in NUMBER_FORMS if form != "time"]  # times of the day may be classes
+    return number_form(_known(column, settings), settings.decimal, forms)
 
 
 def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarray:

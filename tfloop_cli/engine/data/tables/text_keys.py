@@ -29,7 +29,7 @@ def times_of_text(values: np.ndarray) -> tuple[np.ndarray, str]:
     """
     words = words_of(pa.chunked_array([pa.array(values, pa.string())]))
     words = words.without(is_missing(words.texts, MISSING_VALUES))
-    if form := date_form(words):
+    if form := date_form(words, least=1.0):
         return parse_dates(words, form).days, form
     if form := number_form(words, "."):
         return parse_numbers(words, form, ".").values, "numbers"

@@ -26,7 +26,8 @@ def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequ
     if usable.all():
         return rows, targets
     first = int(np.flatnonzero(~usable)[0])
-    values = ", ".join(f"`{rows.table.column(name)[first].as_py()}`" for name in names)
+    cells = [rows.table.column(name)[first].as_py() for name in names]
+    values = ", ".join("an empty cell" if cell in (None, "") else f"`{cell}`" for cell in cells)
     error = invalid_row(rows.split, *rows.place(first), f"column {listing(names)}: no target: {values}")
     count_skipped(rows.split, error, int((~usable).sum()))
     require_valid_examples(rows.split, int(usable.sum()))

@@ -1,5 +1,6 @@
 """The values of a column: numbers, dates, or words as codes, with missing values marked."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from tfloop_cli.errors import ExitCode, TfloopError
 MISSING_VALUES = ("NA", "N/A", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A")  # and the empty cell; in any case
 SECONDS_PER_DAY = 86_400
 _UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
-_PLAIN = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?")
+_PLAIN = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+MAX_DIGITS = 15  # of numbers that float64 tells apart
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,10 @@ def number_text(value: float) -> str:
 
 def _canonical(text: str) -> str:
     is_number = text[-1:].isdecimal() or text[-1:] == "."
-    if not is_number or not text.isascii() or not _PLAIN.fullmatch(text) or not any(map(str.isdigit, text)):
+    if not is_number or not text.isascii() or not _PLAIN.fullmatch(text) or sum(map(str.isdigit, text)) > MAX_DIGITS:
         return text
-    return number_text(float(text))
+    number = float(text)
+    return number_text(number) if math.isfinite(number) else text
 
 
 def _float64(column: pa.ChunkedArray) -> np.ndarray:

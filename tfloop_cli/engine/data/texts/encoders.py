@@ -19,6 +19,9 @@ from tfloop_cli.engine.data.texts.tokens import has_script_without_spaces, most_
 IDENTITY = "text", 100 * ngrams.FORMAT + 2  # the dataset, and the version of features and of `TextEncoders.to_json`
 MAX_WEIGHTS = 2**24  # of a linear layer on n-grams: n-grams times classes
 MIN_NGRAMS = 2**14  # are kept for any number of classes
+# Of the words of a text, where its characters have 1. A word that occurs in one training text alone explains its target
+# perfectly; with the weight of all its characters, these would not learn what the next text has in common with it.
+WORDS_NORM = 0.5
 Features = Literal["ngrams", "ids"]
 
 
@@ -137,7 +140,7 @@ class TextEncoders:
     def encode_counts(self, counts: list[ngrams.Counts]) -> Arrays:
         """Returns ids, row splits and weights of n-grams: (1 + ln count) x inverse document frequency.
 
-        The weights of a text's words have the Euclidean norm 1, and so have those of its characters.
+        The weights of a text's words have the Euclidean norm `WORDS_NORM`, those of its characters 1.
 
         Args:
             counts: see `ngrams.count_ngrams`. The list is emptied, so that the memory is used again.
@@ -201,5 +204,5 @@ def _weighted(
     weights = (1 + np.log(numbers, dtype=np.float32)) * inverse_frequencies[ids - 1]
     block = text_of * 2 + (ids > words)
     squares = np.bincount(block, np.square(weights, dtype=np.float64), minlength=2 * texts)
-    weights /= np.sqrt(squares)[block].astype(np.float32)
+    weights *= (np.tile([WORDS_NORM, 1.0], texts) / np.sqrt(np.maximum(squares, 1e-30)))[block].astype(np.float32)
     return ids, np.bincount(text_of, minlength=texts), weights

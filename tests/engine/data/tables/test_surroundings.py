@@ -1,0 +1,73 @@
+"""Lines that are no rows: those of Orange below the header, and the header of ARFF files."""
+
+from pathlib import Path
+
+import pytest
+
+from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.preview import column_names, first_rows
+from tfloop_cli.engine.data.tables.reading import Rows, read_rows
+
+ROWS = "63\tmale\ttrue\t0\n67\tfemale\tfalse\t1\n"
+ARFF = """\
+% A comment, with a comma
+@RELATION people
+
+@ATTRIBUTE 'body size'\tNUMERIC % in cm
+@attribute "it's"  {no, 'yes, always'}
+@ATTRIBUTE y { a, b }
+@DATA
+1.5,'yes, always',a
+% 2.5,no,b
+?,no,b
+%
+%
+"""
+
+
+def read(folder: Path, text: str, name: str, target: str) -> Rows:
+    (folder / name).write_text(text)
+    reader = CsvReader("train", DialectOptions(), [target], [target], null_texts(["?"]))
+    return read_rows(str(folder / name), reader)
+
+
+@pytest.mark.parametrize(
+    ("types", "roles"),
+    [
+        ("c\td\td\td", "\t\t\tclass"),
+        ("continuous\tmale female\tdiscrete\td", "\tmeta\tignore\tclass"),
+        ("c\tstring\td\ttime", "\t\tname=value other=2\t"),
+    ],
+)
+def test_lines_of_orange_below_the_header_are_no_rows(tmp_path: Path, types: str, roles: str) -> None:
+    with collect_invalid_examples(True) as found:
+        rows = read(tmp_path, f"age\tchest pain\tx\ty\n{types}\n{roles}\n{ROWS}1\t2\n", "a.tab", "y")
+    assert rows.table.to_pydict() == {
+        "age": [63, 67], "chest pain": ["male", "female"], "x": ["true", "false"], "y": ["0", "1"],
+    }  # fmt: skip
+    assert rows.notes == [f"{tmp_path}/a.tab: 2 lines below the header are no rows (key `header`)"]
+    assert rows.place(0) == (f"{tmp_path}/a.tab", 4)
+    assert [": the row has 2 cell(s)" in message and "a.tab:6" in message for message in found.messages()] == [True]
+    assert first_rows([f"{tmp_path}/a.tab"], DialectOptions(), ["y"], 1)[0]["age"] == "63"
+
+
+@pytest.mark.parametrize("rows", ["c\td\tc\td\n" + ROWS, "c\td\tc\td\nd\tc\td\t0\n", "7\t8\t9\td\n\t\t\tclass\n"])
+def test_rows_that_look_like_types_are_rows(tmp_path: Path, rows: str) -> None:
+    table = read(tmp_path, f"age\tchest pain\tx\ty\n{rows}{ROWS}", "a.tab", "y")
+    assert table.table.num_rows == rows.count("\n") + 2
+
+
+def test_arff_files_are_read(tmp_path: Path) -> None:
+    rows = read(tmp_path, ARFF, "a.arff", "y")
+    assert rows.table.to_pydict() == {"body size": [1.5, None], "it's": ["yes, always", "no"], "y": ["a", "b"]}
+    assert (rows.notes, rows.place(1)) == ([], (f"{tmp_path}/a.arff", 10))
+    assert column_names(f"{tmp_path}/a.arff") == ["body size", "it's", "y"]
+
+
+def test_every_name_of_a_wide_arff_file_is_read(tmp_path: Path) -> None:
+    names = [f"gene_{number}{'x' * 60}" for number in range(5000)]
+    text = "@relation genes\n" + "".join(f"@attribute {name} numeric\n" for name in names) + "@data\n"
+    table = read(tmp_path, text + ",".join(["1"] * 5000) + "\n" + ",".join(["2"] * 5000), "a.arff", names[0]).table
+    assert (table.column_names, table.num_rows) == (names, 2)

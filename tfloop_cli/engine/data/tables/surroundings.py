@@ -1,0 +1,77 @@
+"""Lines of a file that are no rows of the table: above the header, below it, and the header of ARFF files."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+MAX_PREAMBLE = 20  # lines above a table, such as a title
+CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
+_TYPES = {
+    "c",
+    "continuous",
+    "d",
+    "discrete",
+    "s",
+    "string",
+    "t",
+    "time",
+    "basket",
+}  # in the second line of Orange files
+_ROLE = re.compile(r"|class|meta|ignore|weight|[cmiw]|([^\s=]+=\S* ?)+")  # in the third line; empty for an input
+_ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)\s", re.I)
+
+
+def lines_above(rows: Sequence[Sequence[str]], targets: Sequence[str]) -> int | None:
+    """Returns the number of lines above a table: at most 20 with other numbers of cells than nearly all others have.
+
+    A line with the name of a target is the header, and one with a cell less than the rows can be.
+
+    Args:
+        rows: the cells of each line, if one separator is right; none of an empty line.
+        targets: names of the columns to predict.
+
+    Returns:
+        None if most lines have different numbers of cells, or fewer than 3.
+    """
+    counts = Counter(len(row) for row in rows[MAX_PREAMBLE:] or rows[1:] if row)
+    cells = counts.most_common(1)[0][0] if counts else 0
+    above = next((number for number, row in enumerate(rows) if cells - 1 <= len(row) <= cells), 0)
+    below = [row for row in rows[above:] if row]
+    if cells <= 2 or sum(len(row) == cells for row in below[1:]) < CONSISTENT * len(below[1:]):
+        return None
+    if not any(rows[:above]) or not above <= MAX_PREAMBLE < len(rows):
+        return 0
+    named = any(target == cell.strip() for row in rows[:above] for cell in row for target in targets)
+    return 0 if named else above
+
+
+def lines_below(rows: Sequence[Sequence[str]]) -> int:
+    """Returns the number of lines below the header that describe the columns: 2 in files of Orange, else 0.
+
+    Args:
+        rows: the first rows of the file, the header first.
+    """
+    if len(rows) < 3 or len(rows[1]) != len(rows[0]):
+        return 0
+    types, roles = ([cell.strip().lower() for cell in row] for row in rows[1:3])
+    known = sum(cell in _TYPES for cell in types)
+    # A discrete column may have its values instead, with spaces between them.
+    described = known and all(cell in _TYPES or " " in cell or not cell for cell in types)
+    return 2 if described and 2 * known >= len(types) and all(map(_ROLE.fullmatch, roles)) else 0
+
+
+def is_arff(sample: bytes) -> bool:
+    """Whether a file is an ARFF file, by its first line that is no comment."""
+    return re.match(rb"\s*(%[^\n]*\n\s*)*@relation\b", sample.removeprefix(b"\xef\xbb\xbf"), re.I) is not None
+
+
+def arff_header(lines: Sequence[str]) -> tuple[list[str], int]:
+    """Returns the names of the columns of an ARFF file, and the number of lines before its first row."""
+    names: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if found := _ATTRIBUTE.match(line.strip()):
+            name = found[1]
+            names.append(re.sub(r"\\(.)", r"\1", name[1:-1]) if name[0] in "'\"" else name)
+        if line.strip().lower() == "@data":
+            return names, number
+    return [], len(lines)
