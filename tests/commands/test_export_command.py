@@ -1,6 +1,7 @@
 """`tfloop export`: files predict what the run does, load without tfloop, and are not written if they do not."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -341,6 +342,18 @@ def test_not_finite_output_is_not_written(call, tmp_path: Path, monkeypatch) -> 
     code, _, err = call("--format", "keras", "--max-drop", "1")
     assert code == 3
     assert "its output has NaN or another shape" in err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_signal_leaves_no_temporary_folder(call, tmp_path: Path, monkeypatch) -> None:
+    def load(path: Path) -> Callable:
+        assert len(list((tmp_path / "out").glob(".export-*.tmp"))) == 1
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError
+
+    monkeypatch.setitem(FORMATS, "keras", formats.Format("model.keras", FORMATS["keras"].write, load, plain=True))
+    code, _, err = call("--format", "keras")
+    assert (code, err.splitlines()[-1]) == (143, "stopped")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -91,6 +91,14 @@ def test_table_with_a_target_by_its_name(run: Run) -> None:
     assert 'dataset: {name: table, train: "../data/my houses.csv", target: Label}' in Path("configs/a.yaml").read_text()
 
 
+def test_target_that_the_table_does_not_have(run: Run) -> None:
+    table("houses.csv")
+    code, _, err = run("init", "--data", "houses.csv", "--target", "prize")
+    assert code == 2
+    assert "houses.csv: there is no column `prize`\n  the columns are `size`, `kind`, `price`" in err
+    assert not Path("tfloop.yaml").exists()
+
+
 def test_table_without_a_target_names_the_columns(run: Run) -> None:
     table("houses.csv")
     code, out, err = run("init", "houses.csv")

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -526,6 +527,31 @@ def test_lines_are_answered_as_they_come_and_ctrl_c_leaves_no_file(shell: Any, t
     process.send_signal(signal.SIGINT)
     assert (process.wait(20), process.stderr.read() if process.stderr else "") == (130, "")
     process.communicate()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_checkpoint_that_training_removes_meanwhile(
+    command: str, tiny_runs: TinyRuns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process trains the run: between opening a checkpoint and reading it, it is replaced."""
+    from tfloop_cli.commands import opening
+
+    run = tmp_path / "run"
+    shutil.copytree(tiny_runs("table"), run)
+    (first,) = (run / "checkpoints").iterdir()
+    right, calls = opening.set_up, []
+
+    def set_up(*arguments: Any) -> Any:
+        if not calls:
+            first.rename(first.with_name(f"{first.name}-2"))
+        calls.append(arguments)
+        return right(*arguments)
+
+    monkeypatch.setattr(f"tfloop_cli.commands.{'opening' if command == 'predict' else 'evaluate'}.set_up", set_up)
+    data = ["--data", str(tiny_runs.cwd / "table.csv")][command == "predict" :]
+    result = CliRunner().invoke(app, [command, str(run), *data, "--json"])
+    assert (result.exit_code, len(calls)) == (0, 2), result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["checkpoint"].endswith(f"{first.name}-2")
 
 
 def test_signal_while_a_file_is_written(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfloop_cli.commands.opening import open_checkpoint, open_with_data, run_path, set_up
+from tfloop_cli.commands.opening import open_with_data, run_path, set_up, use_checkpoint
 from tfloop_cli.engine.evaluation import Evaluation, Evaluator
 from tfloop_cli.engine.tasks import evaluated_metrics
 from tfloop_cli.errors import ExitCode
@@ -71,7 +71,12 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[Checkpoin
 
     Returns the checkpoint, the evaluation, and the names of the classes; no names if it has no predicted classes.
     """
-    checkpoint = open_checkpoint(folder, options.checkpoint)
+    return use_checkpoint(folder, options.checkpoint, lambda checkpoint: _measure(checkpoint, options, console))
+
+
+def _measure(
+    checkpoint: Checkpoint, options: Options, console: Console
+) -> tuple[Checkpoint, Evaluation, tuple[str, ...]]:
     config = set_up(checkpoint, options.device, options.code, options.trust_code, console)
     run = open_with_data(checkpoint, config, console, split=options.split, other=options.data)
     require_metrics(options.thresholds, evaluated_metrics(run.task), run.split, run.data.splits)

@@ -7,6 +7,7 @@ from typing import Any
 from tfloop_cli.commands.opening import open_trained_run
 from tfloop_cli.engine.exporting import MAX_DROP, Exported, Listener, export
 from tfloop_cli.errors import ExitCode
+from tfloop_cli.signals import SignalError, raise_on_signals
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.exports import show_exports
 
@@ -47,8 +48,19 @@ def export_run(folder: Path, options: Options, console: Console) -> ExitCode:
         options: see `Options`.
         console: prints the table.
 
+    Returns: DONE; or the code of a signal, after which no temporary file is left.
     Raises: TfloopError, exit codes: options and packages 2, metrics that drop 3, data 4, checkpoint 6, disk 75.
     """
+    try:
+        with raise_on_signals():
+            _export(folder, options, console)
+    except SignalError as stop:
+        console.info("stopped")
+        return stop.code
+    return ExitCode.DONE
+
+
+def _export(folder: Path, options: Options, console: Console) -> None:
     run = open_trained_run(
         folder, console, checkpoint=options.checkpoint, device="cpu", code=options.code, trust_code=options.trust_code
     )
@@ -76,7 +88,6 @@ def export_run(folder: Path, options: Options, console: Console) -> ExitCode:
     finally:
         if done:
             show_exports(console, [_document(one) for one in done])
-    return ExitCode.DONE
 
 
 def _document(one: Exported) -> dict[str, Any]:

@@ -120,6 +120,10 @@ def _with_data(options: Options, console: Console) -> Options:
     target = options.target
     if dataset == "table" and target is None:
         target = _choose_target(options.data, console)
+    is_file = dataset in ("table", "text") and Path(options.data).is_file()
+    if is_file and target is not None and target not in (names := columns(options.data)):
+        listed = ", ".join(f"`{name}`" for name in names)
+        raise TfloopError(f"{options.data}: there is no column `{target}`", hint=f"the columns are {listed}")
     preset = options.preset or preset_of_data(options.data, dataset)
     return replace(options, dataset=dataset, target=target, preset=preset)
 

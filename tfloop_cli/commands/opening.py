@@ -1,8 +1,9 @@
 """Opens a trained run for a command: its checkpoint, the user's code, and its config on this machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tfloop_cli.config.data_paths import DATA
 from tfloop_cli.config.loading import from_mapping
@@ -23,18 +24,29 @@ from tfloop_cli.runs.folder import RunFolder, run_of
 from tfloop_cli.runs.metadata import trained_config
 from tfloop_cli.terminal.console import Console
 
+Result = TypeVar("Result")
 
-def open_checkpoint(folder: Path, which: str | None) -> Checkpoint:
-    """Returns a checkpoint of a run.
+
+def use_checkpoint(folder: Path, which: str | None, use: Callable[[Checkpoint], Result]) -> Result:
+    """Returns what a function returns for a checkpoint of a run.
+
+    If a training of the run removes the checkpoint meanwhile, the function is called again with its successor.
 
     Args:
         folder: a run folder or a checkpoint folder.
         which: "best", "last" or a step; None for the best if there is one, else the last.
+        use: reads the checkpoint.
 
     Raises:
-        TfloopError: there is no such checkpoint, or it is damaged (exit code 6).
+        TfloopError: there is no such checkpoint, or it is damaged (exit code 6); or an error of `use`.
     """
-    return Checkpoint.open(folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, which))
+    while True:
+        path = folder if is_checkpoint(folder) else find_checkpoint(RunFolder(folder).checkpoints, which)
+        try:
+            return use(Checkpoint.open(path))
+        except TfloopError:
+            if path.exists():
+                raise
 
 
 def set_up(checkpoint: Checkpoint, device: str, code: Sequence[Path], trust_code: bool, console: Console) -> Config:
@@ -70,9 +82,12 @@ def open_trained_run(
     code: Sequence[Path] = (),
     trust_code: bool = False,
 ) -> TrainedRun:
-    """Returns a trained model for new inputs; see `open_checkpoint` and `set_up` for the arguments."""
-    found = open_checkpoint(folder, checkpoint)
-    return TrainedRun.load(found, set_up(found, device, code, trust_code, console), console.warn)
+    """Returns a trained model for new inputs; see `use_checkpoint` and `set_up` for the arguments."""
+    return use_checkpoint(
+        folder,
+        checkpoint,
+        lambda found: TrainedRun.load(found, set_up(found, device, code, trust_code, console), console.warn),
+    )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from tfloop_cli.commands.final_evaluation import examples_of, outputs_of
-from tfloop_cli.commands.opening import RunWithData, open_checkpoint, open_with_data, set_up
+from tfloop_cli.commands.opening import RunWithData, open_with_data, set_up, use_checkpoint
 from tfloop_cli.engine.evaluation import Evaluator
 from tfloop_cli.engine.kept_outputs import KeptOutputs
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.report.importance import Importance, importance_of
 from tfloop_cli.report.reading import OtherData, ReportedRun
+from tfloop_cli.runs.checkpoints import Checkpoint
 from tfloop_cli.terminal.console import Console
 
 
@@ -20,9 +21,12 @@ def open_run(
     run: ReportedRun, data: Path, console: Console, code: Sequence[Path] = (), trust_code: bool = False
 ) -> RunWithData:
     """Returns a trained run with other data; see `open_with_data` and `set_up` for arguments and errors."""
-    checkpoint = open_checkpoint(run.record.run.path, None)
-    config = set_up(checkpoint, "auto", code, trust_code, console)
-    return open_with_data(checkpoint, config, console, other=data)
+
+    def opened(checkpoint: Checkpoint) -> RunWithData:
+        config = set_up(checkpoint, "auto", code, trust_code, console)
+        return open_with_data(checkpoint, config, console, other=data)
+
+    return use_checkpoint(run.record.run.path, None, opened)
 
 
 def with_data(run: ReportedRun, opened: RunWithData, path: Path, console: Console) -> ReportedRun:

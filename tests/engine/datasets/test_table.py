@@ -94,7 +94,7 @@ def test_other_files_are_read_as_the_training_file(build) -> None:
     """Its decimal mark where numbers leave that open, and its header."""
     dataset = build("0,5;a\n1,5;b\n2;a\n", "1,500;b\n", target="column_2")
     assert inputs(dataset, "test").tolist() == [[0]]  # the median, and not 1500
-    assert dataset.encoders.to_json()["dialect"] == {"decimal": ",", "header": False}
+    assert dataset.encoders.to_json()["dialect"] == {"decimal": ",", "header": False, "quote": '"'}
 
 
 # Targets

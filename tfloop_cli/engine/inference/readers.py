@@ -158,7 +158,8 @@ def reader_of(run: TrainedRun, keep: Sequence[str] = ()) -> Reader:
     arguments = run.config.dataset.arguments
     if dataset == "table":
         encoders = TableEncoders.from_json(run.encoders)
-        table = TableInputs(encoders, _dialect(arguments), str(arguments.get("missing", "impute")), keep)
+        missing, declared = str(arguments.get("missing", "impute")), arguments.get("columns") or {}
+        table = TableInputs(encoders, _dialect(arguments), missing, keep, declared)
         return Reader(table=table, keep=keep)
     if dataset == "text":
         texts = TextInputs(TextEncoders.from_json(run.encoders), _dialect(arguments, free_text=True), keep)

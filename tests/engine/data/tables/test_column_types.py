@@ -288,3 +288,11 @@ def test_numbers_are_codes_with_leading_zeros_if_all_codes_have_as_many_digits()
     assert encode_others(["501", "502", "12345"], encoder)[1] == 2  # texts are what they are
     other, _ = fit(["007", "12"] * 4, declared="category")
     assert encode_others([7, 12], other)[1] == 1
+
+
+def test_words_may_be_missing_numbers_only_where_training_may_have_them() -> None:
+    plain, _ = fit([*map(str, range(96)), "a", "b", "a", "c", "d"])
+    percent, _ = fit(["5%", "7%", None] * 5)
+    typed, _ = fit([1.0, 2.0, None])
+    assert [one.may_have_words(()) for one in (plain, percent, typed)] == [True, False, False]
+    assert [one.may_have_words(("x",)) for one in (plain, percent, typed)] == [True, True, False]

@@ -16,7 +16,7 @@ import pytest
 
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
-from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -168,6 +168,23 @@ def test_decimal_comma_is_detected(tmp_path: Path) -> None:
     assert "decimal comma" in read_text(tmp_path, "x;y\n1.234,5;a\n2.500,5;b\n").notes[0]
     assert read_text(tmp_path, 'x,y\n"1,5",a\n"2",b\n', decimal=",").table["x"].to_pylist() == [1.5, 2]
     assert read_text(tmp_path, "x;y\n1,500;a\n2,250;b\n", decimal=",").table.column("x").to_pylist() == [1.5, 2.25]
+
+
+def test_points_between_thousands_are_no_decimal_points() -> None:
+    grouped = b"a;b\n1.500;3,5\n2;1.200,75\n"
+    assert detect(grouped, "x.csv", DialectOptions(), ()).decimal == ","
+    assert detect(b"a;b\n1.500;3,5\n2.25;1,5\n", "x.csv", DialectOptions(), ()).decimal == "."
+    trained = {"decimal": ",", "header": True}
+    assert detect(b"a;b\n1.500;2.500\n", "x.csv", DialectOptions(), (), trained).decimal == ","
+    assert detect(b"a;b\n1.5;2.5\n", "x.csv", DialectOptions(), (), trained).decimal == "."
+
+
+def test_quotation_mark_of_a_small_file_is_that_of_training() -> None:
+    text = b"a,b\n'x',1\n"
+    assert detect(text, "x.csv", DialectOptions(), ()).quote == "'"
+    for quote in ("'", '"'):
+        trained = {"decimal": ".", "header": True, "quote": quote}
+        assert detect(text, "x.csv", DialectOptions(), (), trained).quote == quote
 
 
 def test_quotes_in_a_tsv_file_are_characters_unless_cells_are_quoted(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class Dialect:
     @property
     def facts(self) -> dict[str, Any]:
         """What belongs to the encoders of a run: what other files may leave open."""
-        return {"decimal": self.decimal, "header": self.has_header}
+        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote}
 
     @property
     def is_plain(self) -> bool:
@@ -154,7 +154,7 @@ def detect(
         options: what the user has set.
         targets: names of the columns to predict.
         trained: `Dialect.facts` of the training file, for another one: it has a header if the training file has, and
-            the same decimal mark where its numbers leave that open.
+            the same decimal mark where its numbers leave that open; ' is a quotation mark only if it is one there.
     """
     encoding = find_encoding(sample, options.free_text) if options.encoding == "auto" else options.encoding
     if is_arff(sample):
@@ -165,7 +165,7 @@ def detect(
     if options.quote != "auto":
         quote = options.quote.replace("none", "")
     elif not options.free_text:
-        quote = quote_mark(lines, _is_tsv(file))
+        quote = quote_mark(lines, _is_tsv(file), trained.get("quote", "") if trained else "")
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _NAMED.get(options.separator, options.separator)
     preamble = 0

@@ -1,6 +1,6 @@
 """Everything that is needed to encode other rows of a table as those of the training split. It is data: JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -56,6 +56,14 @@ class ColumnEncoder:
     as_text: bool = False
     mean: float | None = None
     deviation: float | None = None
+
+    def may_have_words(self, declared: Container[str]) -> bool:
+        """Whether training may have words among these numbers or dates, which count as missing.
+
+        Args:
+            declared: the columns whose types the user has set; of others, only plain numbers may have words.
+        """
+        return self.indicator and (self.form == "plain" or (bool(self.form) and self.name in declared))
 
     @property
     def is_constant(self) -> bool:

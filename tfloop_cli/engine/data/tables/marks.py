@@ -7,17 +7,18 @@ from collections.abc import Sequence
 
 _CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
 _POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*")
-_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(,\d{3})+\s*")
+_THOUSANDS, _GROUPS = (re.compile(rf"\s*[+-]?[1-9]\d{{0,2}}({mark}\d{{3}})+\s*") for mark in (",", r"\."))
 
 
-def quote_mark(lines: Sequence[str], is_tsv: bool) -> str:
+def quote_mark(lines: Sequence[str], is_tsv: bool, usual: str = "") -> str:
     """Returns the quotation mark: ", or ' if as many cells begin as end with it and none has "; in .tsv maybe none.
 
-    In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too.
+    In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too. If `usual`,
+    that of the training file, is ", then ' is a character.
     """
     cells = [cell.strip() for line in lines for cell in re.split(r"[\t;,|]", line)]
     opened, closed = (sum(getattr(cell, test)("'") for cell in cells) for test in ("startswith", "endswith"))
-    if opened and opened == closed and not any('"' in cell for cell in cells):
+    if opened and opened == closed and usual != '"' and not any('"' in cell for cell in cells):
         return "'"
     return "" if is_tsv and not _are_quoted(lines) else '"'
 
@@ -39,13 +40,13 @@ def _are_quoted(lines: Sequence[str]) -> bool:
 def decimal_mark(rows: Sequence[Sequence[str]], separator: str, usual: str) -> str:
     """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands.
 
-    Without numbers of either kind, the mark is the `usual` one.
+    Then a point may separate thousands. Without numbers of either kind, the mark is the `usual` one.
     """
     if separator == ",":
         return "."
     cells = [cell for row in rows for cell in row]
     commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    points = any(_POINT.fullmatch(cell) for cell in cells)
-    if points or (commas and not all(map(_THOUSANDS.fullmatch, commas))):
-        return "." if points else ","
-    return usual
+    points = [cell for cell in cells if _POINT.fullmatch(cell)]
+    if commas and not all(map(_THOUSANDS.fullmatch, commas)) and all(map(_GROUPS.fullmatch, points)):
+        return ","
+    return "." if points and not (usual == "," and all(map(_GROUPS.fullmatch, points))) else usual
