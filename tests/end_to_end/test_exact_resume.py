@@ -246,6 +246,8 @@ def test_resume_without_a_run_starts_a_new_one(shell, tmp_path: Path) -> None:
     (run,) = (tmp_path / "runs").iterdir()
     shutil.rmtree(run / "checkpoints")
     (run / "meta.json").write_bytes(b"{")  # the name of the folder still contains the name of the config
+    assert "has a result, but no checkpoints any more" in resume(code=ExitCode.CHECKPOINT).err
+    (run / "summary.json").unlink()  # as of a run that was killed before its first checkpoint
     assert "no checkpoint in" in resume().err
     assert list((tmp_path / "runs").iterdir()) == [run]
     resume("-o", "new", "--from", "best", code=ExitCode.CHECKPOINT)
