@@ -158,8 +158,7 @@ def reader_of(run: TrainedRun, keep: Sequence[str] = ()) -> Reader:
     arguments = run.config.dataset.arguments
     if dataset == "table":
         encoders = TableEncoders.from_json(run.encoders)
-        missing, declared = str(arguments.get("missing", "impute")), arguments.get("columns") or {}
-        table = TableInputs(encoders, _dialect(arguments), missing, keep, declared)
+        table = TableInputs(encoders, _dialect(arguments), str(arguments.get("missing", "impute")), keep)
         return Reader(table=table, keep=keep)
     if dataset == "text":
         texts = TextInputs(TextEncoders.from_json(run.encoders), _dialect(arguments, free_text=True), keep)

@@ -1,7 +1,7 @@
 """Rows of tables as inputs."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,7 +28,6 @@ class TableInputs:
         options: what the user has set about the training file.
         missing: what the run does about missing values; see the dataset `table`.
         keep: columns to copy.
-        declared: the columns whose types the user has set.
 
     Attributes:
         unknown: name of a category -> how many of its values training does not have.
@@ -39,7 +38,6 @@ class TableInputs:
     options: DialectOptions
     missing: str = "impute"
     keep: Sequence[str] = ()
-    declared: Container[str] = ()
     unknown: Counter[str] = field(default_factory=Counter)
     unmarked: Counter[str] = field(default_factory=Counter)
 
@@ -47,8 +45,6 @@ class TableInputs:
         used = tuple(replace(one, form=one.form or USUAL_FORMS.get(one.kind, "")) for one in self.encoders.used)
         # In words of a number's or a date's column, the form of this chunk must not depend on the chunk.
         self._strict = replace(self.encoders, columns=used)
-        # Numbers and dates in a form, of which some are missing: words among them were missing in training too.
-        self._lenient = {one.name for one in self.encoders.used if one.may_have_words(self.declared)}
         texts = [one.name for one in self.encoders.used if one.kind in ("category", "text") or one.form]
         # What is kept is read as text: it stays as it is written.
         plain = [one.name for one in self.encoders.used if one.kind == "number" and not one.form]
@@ -112,9 +108,8 @@ class TableInputs:
             column = _without_nested(rows.table.column(encoder.name), encoder.name, errors)
             values[encoder.name] = found = prepare(column, encoder, settings)
             missing[encoder.name] = found.missing
-            if encoder.name not in self._lenient:
-                for number, text in wrong_values(column, encoder, found, settings).items():
-                    errors.setdefault(number, f"column `{encoder.name}`: `{text}` is not a {encoder.kind}")
+            for number, text in wrong_values(column, encoder, found, settings).items():
+                errors.setdefault(number, f"column `{encoder.name}`: `{text}` is not a {encoder.kind}")
         self._note_missing(missing, errors)
         usable = np.ones(rows.table.num_rows, bool)
         usable[list(errors)] = False

@@ -8,7 +8,15 @@ import pytest
 
 from tfloop_cli.engine.data.tables.column_types import fit_column
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, Scale
-from tfloop_cli.engine.data.tables.encoding import Settings, date_parts, encode, prepare, scale_of, standardized
+from tfloop_cli.engine.data.tables.encoding import (
+    Settings,
+    date_parts,
+    encode,
+    prepare,
+    scale_of,
+    standardized,
+    wrong_values,
+)
 
 SETTINGS = Settings(("NA", "?"), False, ".")
 
@@ -290,9 +298,23 @@ def test_numbers_are_codes_with_leading_zeros_if_all_codes_have_as_many_digits()
     assert encode_others([7, 12], other)[1] == 1
 
 
-def test_words_may_be_missing_numbers_only_where_training_may_have_them() -> None:
-    plain, _ = fit([*map(str, range(96)), "a", "b", "a", "c", "d"])
-    percent, _ = fit(["5%", "7%", None] * 5)
-    typed, _ = fit([1.0, 2.0, None])
-    assert [one.may_have_words(()) for one in (plain, percent, typed)] == [True, False, False]
-    assert [one.may_have_words(("x",)) for one in (plain, percent, typed)] == [True, True, False]
+@pytest.mark.parametrize(
+    ("values", "other"),
+    [
+        ([*map(str, range(96)), "a", "b", "a", "c"], "5%"),
+        ([*(f"${n}" for n in range(96)), "free"], "5"),
+        ([*(f"2020-01-{n % 28 + 1:02}" for n in range(96)), "unknown"], "3/4/2020"),
+    ],
+)
+def test_words_are_missing_values_only_where_training_has_them(values: list[str], other: str) -> None:
+    """Numbers and dates in another form never are: they may have another unit."""
+    rows = pa.chunked_array([["never", other, values[0], None]])
+    for training, wrong in ((values, {1: other}), ([*values[:90], None], {0: "never", 1: other})):
+        encoder, _ = fit(training)
+        assert encoder.has_words == (training is values)
+        assert wrong_values(rows, encoder, prepare(rows, encoder, SETTINGS), SETTINGS) == wrong
+
+
+def test_most_dates_decide_the_order_of_day_and_month() -> None:
+    encoder, _ = fit([*(f"{n % 9 + 1}/{n % 12 + 1}/2020" for n in range(97)), "13/1/2020", "14/2/2020", "unknown"])
+    assert (encoder.form, encoder.missing) == ("day/month/year", 1)

@@ -1,6 +1,6 @@
 """Builds the splits of a table: reads files, fits the encoders to the training split, encodes all splits."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -121,7 +121,7 @@ def _encode(
     """Reads a split and encodes it as the training split; also returns notes about it."""
     rows, targets, settings = usable_rows(split, names, options, encoders)
     values = prepare_rows(rows.table, encoders, settings)
-    wrong = _wrong_notes(rows, encoders, values, settings, options.columns) if split != "train" else []
+    wrong = _wrong_notes(rows, encoders, values, settings) if split != "train" else []
     complete = complete_rows(rows, encoders.columns, values, options.missing)
     if not complete.all():
         rows, targets = rows.subset(complete), targets[complete]
@@ -138,9 +138,7 @@ def _encode(
     return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *_unknown_notes(split, unknown)]
 
 
-def _wrong_notes(
-    rows: Rows, encoders: TableEncoders, values: Mapping[str, Values], settings: Settings, declared: Container[str]
-) -> list[str]:
+def _wrong_notes(rows: Rows, encoders: TableEncoders, values: Mapping[str, Values], settings: Settings) -> list[str]:
     """Returns notes about values that are no numbers or no dates, and count as missing.
 
     Raises:
@@ -153,7 +151,7 @@ def _wrong_notes(
         if not wrong:
             continue
         text, form = next(iter(wrong.values())), column.form or USUAL_FORMS[column.kind]
-        if values[column.name].missing.all() and not column.may_have_words(declared):
+        if values[column.name].missing.all():
             rows.refuse(f"column `{column.name}`: `{text}` is not a {column.kind} as in training, {form}")
         notes.append(f"{rows.split}: {len(wrong):,} value(s) of `{column.name}` such as `{text}` are no {column.kind}s")
     return notes

@@ -100,7 +100,7 @@ def _declared(
     values = prepare(column, encoder, settings)
     if values.missing.all():
         return replace(encoder, kind="ignored", missing=len(column), note=f"ignored: no value is a {declared}"), None
-    return encoder, values
+    return (_with_lost(encoder, words, values) if encoder.form else encoder), values
 
 
 def _infer(
@@ -146,10 +146,9 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     if form := number_form(words, settings.decimal):
         return _numbers(name, words, form, settings)
     if form := date_form(words):
-        encoder = ColumnEncoder(name, "date", form=form)
+        encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
         dates = prepare_words(words, encoder, settings)
-        lost = _lost(words, dates, "dates")
-        return replace(encoder, note=f"dates are written {form}{'; ' if lost else ''}{lost}"), dates
+        return _with_lost(encoder, words, dates), dates
     counts = words.counts()
     distinct, known = int((counts > 0).sum()), int(counts.sum())
     encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
@@ -171,7 +170,7 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
 def _numbers(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
     encoder = ColumnEncoder(name, "number", form=form)
     values = prepare_words(words, encoder, settings)
-    return replace(encoder, note=_lost(words, values, "numbers")), values
+    return _with_lost(encoder, words, values), values
 
 
 def prepare_words(words: Words, encoder: ColumnEncoder, settings: Settings) -> Values:
@@ -180,16 +179,17 @@ def prepare_words(words: Words, encoder: ColumnEncoder, settings: Settings) -> V
     return prepare(pa.chunked_array([column]), encoder, settings)
 
 
-def _lost(words: Words, values: Values, kind: str) -> str:
-    """Returns a note about the words in a column of numbers or dates, `kind`; "" if there are none."""
+def _with_lost(encoder: ColumnEncoder, words: Words, values: Values) -> ColumnEncoder:
+    """Returns the encoder of numbers or dates, with a note about the words among them if there are some."""
     lost = values.missing & ~words.missing
     if not lost.any():
-        return ""
+        return encoder
     codes, counts = np.unique(words.codes[lost], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_SHOWN]
     shown = ", ".join(f"`{words.texts[int(codes[position])].as_py().strip()}`" for position in order)
     more = ", ..." if len(codes) > _SHOWN else ""
-    return f"{int(lost.sum()):,} value(s) that are no {kind} count as missing: {shown}{more}"
+    note = f"{int(lost.sum()):,} value(s) that are no {encoder.kind}s count as missing: {shown}{more}"
+    return replace(encoder, note=f"{encoder.note}; {note}" if encoder.note else note, has_words=True)
 
 
 def _ignored(encoder: ColumnEncoder, why: str, distinct: int) -> ColumnEncoder:

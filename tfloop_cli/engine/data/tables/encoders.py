@@ -1,6 +1,6 @@
 """Everything that is needed to encode other rows of a table as those of the training split. It is data: JSON."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -40,6 +40,7 @@ class ColumnEncoder:
         levels: categories in order, the values of a number that has few, or the words of a text.
         as_text: whether the column must be read as text, even if all its values look like numbers.
         mean, deviation: of numbers in the training split, for the user; None for other columns.
+        has_words: whether the training split has words among these numbers or dates, which count as missing.
     """
 
     name: str
@@ -56,14 +57,7 @@ class ColumnEncoder:
     as_text: bool = False
     mean: float | None = None
     deviation: float | None = None
-
-    def may_have_words(self, declared: Container[str]) -> bool:
-        """Whether training may have words among these numbers or dates, which count as missing.
-
-        Args:
-            declared: the columns whose types the user has set; of others, only plain numbers may have words.
-        """
-        return self.indicator and (self.form == "plain" or (bool(self.form) and self.name in declared))
+    has_words: bool = False
 
     @property
     def is_constant(self) -> bool:
@@ -186,8 +180,9 @@ class TableEncoders(EncodersAsJson):
 
     @classmethod
     def _of(cls, values: dict[str, Any]) -> Self:
-        columns = tuple(
-            ColumnEncoder(**one | {"scales": tuple(Scale(**scale) for scale in one["scales"])})
-            for one in values.pop("columns")
-        )
-        return cls(columns=columns, target=TargetEncoder(**values.pop("target")), **values)
+        columns = []
+        for one in values.pop("columns"):
+            one["scales"] = tuple(Scale(**scale) for scale in one["scales"])
+            one.setdefault("has_words", one["indicator"] and bool(one["form"]))  # earlier versions did not keep it
+            columns.append(ColumnEncoder(**one))
+        return cls(columns=tuple(columns), target=TargetEncoder(**values.pop("target")), **values)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale, TableEncoders
-from tfloop_cli.engine.data.tables.notation import number_form, parse_dates, parse_numbers
+from tfloop_cli.engine.data.tables.notation import have_a_form, number_form, parse_dates, parse_numbers
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Numbers,
@@ -69,6 +69,9 @@ def wrong_values(
 ) -> Mapping[int, str]:
     """Returns the values that are no numbers or no dates as in training, by row; missing values are not among them.
 
+    Where training has words, words are missing values; a number or a date in another form is wrong there too: it may
+    have another unit.
+
     Args:
         column: as it was read.
         encoder: of the column.
@@ -81,7 +84,10 @@ def wrong_values(
         return {}
     words = as_written(column)
     words = words.without(is_missing(words.texts, settings.missing_values))
-    rows = np.flatnonzero(values.missing & ~words.missing)
+    wrong = values.missing & ~words.missing
+    if encoder.has_words and wrong.any():
+        wrong &= have_a_form(words, settings.decimal)
+    rows = np.flatnonzero(wrong)
     return {int(row): words.texts[int(words.codes[row])].as_py() for row in rows}
 
 

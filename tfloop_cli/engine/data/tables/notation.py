@@ -99,8 +99,8 @@ def _seconds(time: str) -> float:
 def date_form(words: Words, least: float = MOSTLY) -> str | None:
     """Returns how the dates of a column are written: the name of a form; None if it is no column of dates.
 
-    It is the first form that all values have; else the first one that enough values have, at least two distinct ones.
-    Where the order of day and month is open (03/04/2020), the month comes first.
+    It is the first form that all values have; else the one that most values have, if these are enough, and at least two
+    are distinct. Where the order of day and month is open (03/04/2020), the month comes first.
 
     Args:
         words: the column.
@@ -111,16 +111,24 @@ def date_form(words: Words, least: float = MOSTLY) -> str | None:
     counts = counts[counts > 0]
     if not len(counts):
         return None
-    head, found = texts[:_HEAD], None
+    head, found, most = texts[:_HEAD], None, least * counts.sum()
     for form in DATE_FORMS:
         if np.isnan(_days(head, form)).all():
             continue
         dates = ~np.isnan(_days(texts, form))
         if dates.all():
             return form
-        if not found and dates.sum() > 1 and counts[dates].sum() >= least * counts.sum():
-            found = form
+        if dates.sum() > 1 and (rows := counts[dates].sum()) >= most and (found is None or rows > most):
+            found, most = form, rows
     return found
+
+
+def have_a_form(words: Words, decimal: str) -> np.ndarray:
+    """Returns which values are numbers or dates in any form: bool [rows]."""
+    texts = _with_point(words.texts, decimal)
+    fitting = [_match(texts, pattern) for pattern in NUMBER_FORMS.values()]
+    fitting += [~np.isnan(_days(words.texts, form)) for form in DATE_FORMS]
+    return words.take(np.any(fitting, axis=0), False)
 
 
 def parse_dates(words: Words, form: str) -> Dates:

@@ -37,6 +37,7 @@ class TextEncoders(EncodersAsJson):
         max_tokens: of "ids": number of words per text.
         frequencies: of "ngrams": the number of training texts that have an n-gram of each slot, 0 for slots that are
             not used; int32 [ngrams.SLOTS], little-endian, zlib, base64.
+        words_norm: of "ngrams": see `encode_counts`. Encoders that earlier versions wrote do not have it.
         dialect: `Dialect.facts` of the training file; None if it is no file of separated values.
         notes: what was decided for the user.
     """
@@ -49,6 +50,7 @@ class TextEncoders(EncodersAsJson):
     words: tuple[str, ...] = ()
     max_tokens: int = 0
     frequencies: str = ""
+    words_norm: float = 1.0
     dialect: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
 
@@ -114,7 +116,8 @@ class TextEncoders(EncodersAsJson):
             notes = (f"the {limit:,} most frequent n-grams are used, of {found:,}",)
         packed = base64.b64encode(zlib.compress(frequencies.astype("<i4").tobytes())).decode()
         texts = int(np.count_nonzero(fitted))
-        return cls("ngrams", **columns, texts=texts, frequencies=packed, notes=notes)
+        facts = {"frequencies": packed, "words_norm": WORDS_NORM, "notes": notes}
+        return cls("ngrams", **columns, texts=texts, **facts)
 
     @property
     def vocabulary(self) -> int:
@@ -140,7 +143,7 @@ class TextEncoders(EncodersAsJson):
     def encode_counts(self, counts: list[ngrams.Counts]) -> Arrays:
         """Returns ids, row splits and weights of n-grams: (1 + ln count) x inverse document frequency.
 
-        The weights of a text's words have the Euclidean norm `WORDS_NORM`, those of its characters 1.
+        The weights of a text's words have the Euclidean norm `words_norm`, those of its characters 1.
 
         Args:
             counts: see `ngrams.count_ngrams`. The list is emptied, so that the memory is used again.
@@ -152,7 +155,9 @@ class TextEncoders(EncodersAsJson):
         stop = sum(int(np.count_nonzero(id_of[slots])) for _, slots, _ in counts)
         ids, weights, lengths = np.empty(stop, np.int32), np.empty(stop, np.float32), [np.zeros(1, np.int64)]
         while counts:
-            block_ids, block_lengths, block_weights = _weighted(counts.pop(), id_of, inverse_frequencies, words)
+            block_ids, block_lengths, block_weights = _weighted(
+                counts.pop(), id_of, inverse_frequencies, words, self.words_norm
+            )
             start = stop - len(block_ids)
             ids[start:stop], weights[start:stop] = block_ids, block_weights
             lengths.insert(1, block_lengths)
@@ -173,7 +178,7 @@ class TextEncoders(EncodersAsJson):
 
 
 def _weighted(
-    counts: ngrams.Counts, id_of: np.ndarray, inverse_frequencies: np.ndarray, words: int
+    counts: ngrams.Counts, id_of: np.ndarray, inverse_frequencies: np.ndarray, words: int, words_norm: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns ids, the number of ids per text, and weights; n-grams of slots that are not used are dropped.
 
@@ -182,6 +187,7 @@ def _weighted(
         id_of: of each slot, 0 for slots that are not used.
         inverse_frequencies: of the ids from 1 on.
         words: the ids 1 to `words` are of words, the others of characters.
+        words_norm: see `TextEncoders.encode_counts`.
     """
     row_splits, slots, numbers = counts
     texts = len(row_splits) - 1
@@ -191,5 +197,6 @@ def _weighted(
     weights = (1 + np.log(numbers, dtype=np.float32)) * inverse_frequencies[ids - 1]
     block = text_of * 2 + (ids > words)
     squares = np.bincount(block, np.square(weights, dtype=np.float64), minlength=2 * texts)
-    weights *= (np.tile([WORDS_NORM, 1.0], texts) / np.sqrt(np.maximum(squares, 1e-30)))[block].astype(np.float32)
+    norms = np.tile([words_norm, 1.0], texts)
+    weights /= (np.sqrt(np.maximum(squares, 1e-30)) / norms)[block].astype(np.float32)
     return ids, np.bincount(text_of, minlength=texts), weights

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfloop_cli.engine.data.texts.tokens import normalized
 
-FORMAT = 2  # of the features; another number makes earlier encoders unusable
+FORMAT = 1  # of the features; another number makes earlier encoders unusable
 SLOTS = 2**18
 MAX_CHARACTERS = 4  # of a character n-gram
 TEXTS_AT_ONCE = 2048
