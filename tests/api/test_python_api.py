@@ -17,6 +17,7 @@ import pytest
 import tfloop_cli as tfloop
 from tests.run_folders import write_run
 from tfloop_cli import Run, TfloopError
+from tfloop_cli.api.process import ApiConsole, in_this_process
 
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.normal(size=(240, 5)).astype(np.float32)
@@ -120,6 +121,8 @@ def test_classes_are_those_of_the_data(tmp_path: Path) -> None:
         dataset = {"name": "arrays", "path": file}
         run = tfloop.train({"dataset": dataset}, output=tmp_path / name, **{**FAST, "epochs": 1})
         assert run.evaluate((INPUTS, labels)) == pytest.approx(run.metrics)
+        if name == "numbers":
+            assert run.evaluate((INPUTS, labels.astype(float))) == pytest.approx(run.metrics)
         other = np.full(len(LABELS), 0 if name == "numbers" else "0")
         with pytest.raises(TfloopError, match="the target of an example is `0`, which is no class of the run"):
             run.evaluate((INPUTS, other))
@@ -246,6 +249,22 @@ def test_runs_in_two_threads_are_equal(run: Run, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert found[0] == found[1] == found[2]
+
+
+def test_code_in_training_may_open_a_run_while_another_thread_waits(run: Run) -> None:
+    waiting = threading.Thread(target=tfloop.load(run.path).model, daemon=True)
+
+    def train() -> None:
+        with in_this_process(ApiConsole(progress=False)):
+            waiting.start()
+            waiting.join(0.2)
+            tfloop.load(run.path).model()
+
+    training = threading.Thread(target=train, daemon=True)
+    training.start()
+    for thread in (training, waiting):
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def test_arrays_do_not_start_tensorflow(shell: Any, tmp_path: Path) -> None:

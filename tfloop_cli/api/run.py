@@ -52,6 +52,7 @@ class Run:
     def __init__(self, path: str | Path, code: Sequence[Path] = ()) -> None:
         self.path, self.code = Path(path), code
         self.trust_code = False
+        self._opened: TrainedRun | None = None
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -81,14 +82,23 @@ class Run:
         """The resolved config, all defaults included, as plain data; empty if config.yaml is damaged."""
         return dict(RunRecord(RunFolder(self.path)).config)  # which needs no code of the user
 
-    @cached_property
+    @property
     def _trained(self) -> "TrainedRun":
-        """The model with the best weights, built once."""
-        console = ApiConsole(progress=False)
-        with in_this_process(console):
-            from tfloop_cli.commands.opening import open_trained_run
+        """The model with the best weights, built once.
 
-            return open_trained_run(self.path, console, code=self.code, trust_code=self.trust_code)
+        It is no `cached_property`: before Python 3.12, that has a lock for all runs, which a thread would hold while it
+        waits for one that trains, whose own code may need it for another run.
+        """
+        if self._opened is None:
+            console = ApiConsole(progress=False)
+            with in_this_process(console):
+                from tfloop_cli.commands.opening import open_trained_run
+
+                # Another thread may have built it while this one has waited.
+                self._opened = self._opened or open_trained_run(
+                    self.path, console, code=self.code, trust_code=self.trust_code
+                )
+        return self._opened
 
     def model(self) -> "keras.Model":
         """Returns the Keras model with the best weights (EMA weights, if the run has them).

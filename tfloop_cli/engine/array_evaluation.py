@@ -55,6 +55,8 @@ def _numbered(run: TrainedRun, targets: np.ndarray) -> np.ndarray:
     """
     names, spec = run.class_names, run.spec.targets
     are_values = run.config.dataset.name in OF_FILES and all(map(_is_whole, names))
+    if are_values and not spec.one_hot and targets.dtype.kind == "f" and (targets == np.floor(targets)).all():
+        targets = targets.astype(np.int64)  # a column of whole numbers of a program may have floats
     if not names or spec.one_hot or targets.dtype.kind not in ("iuUSO" if are_values else "USO"):
         return targets
     positions = {name: number for number, name in enumerate(names)}

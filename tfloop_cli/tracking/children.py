@@ -220,7 +220,7 @@ class Trackers:
 
     def _try_again_at_the_end(self) -> None:
         """Starts trackers that wait for their next attempt, if their server has answered once in this training."""
-        for index in self._opened:
+        for index in sorted(self._opened):  # a copy: another one may fail meanwhile
             next_attempt, pause = self._attempts[index]
             if next_attempt < math.inf:
                 self._attempts[index] = (0.0, pause)

@@ -84,6 +84,15 @@ def test_weights_are_those_of_tf_idf_with_words_of_lower_norm(tmp_path: Path) ->
     assert dataset.spec.vocabulary == 1 + len(set().union(*slots_of("b b c", "c")))
 
 
+def test_words_of_runs_of_earlier_versions_have_the_norm_1(tmp_path: Path) -> None:
+    encoders = build(write_rows(tmp_path / "a.jsonl", ("b b c", "x"), ("c", "y"))).encoders
+    assert encoders is not None
+    document = dict(encoders.to_json())
+    del document["words_norm"]
+    ids, _, weights = TextEncoders.from_json(document).encode(["b"])
+    assert weights[ids == ids.min()].tolist() == [1.0]
+
+
 def test_unseen_ngrams_are_dropped_and_batches_are_padded(tmp_path: Path) -> None:
     train = write_rows(tmp_path / "a.jsonl", ("ab", "x"), ("", "y"))
     test = write_rows(tmp_path / "b.jsonl", ("ab zq", "x"), ("zq", "y"))
