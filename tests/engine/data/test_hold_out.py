@@ -96,6 +96,8 @@ def test_validation_of_numbers_holds_out_nothing_for_classes(make_data) -> None:
     assert [numbers.examples(name) for name in ("train", "validation", "test")] == [80, 10, 10]
     auto = make_data(np.linspace(0, 1, 100, dtype=np.float32))
     np.testing.assert_array_equal(held(numbers, "validation"), held(auto, "validation"))
+    several = make_data(np.arange(200).reshape(100, 2) % 2, validation="numbers")  # classes per example
+    assert [several.examples(name) for name in ("train", "validation", "test")] == [90, 0, 10]
 
 
 def test_class_with_too_few_examples_stays_in_training_with_a_warning(make_data) -> None:

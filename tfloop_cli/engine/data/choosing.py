@@ -41,11 +41,9 @@ class SplitRules:
         """Returns the keys of a config."""
         return cls(config.test, config.validation, config.group, config.split_by, number_of_folds(config))
 
-    def for_labels(self, labels: np.ndarray | None) -> Self:
-        """Returns the rules without `validation: numbers`: it is auto, or 0 if the examples have labels of classes."""
-        if self.validation != "numbers":
-            return self
-        return replace(self, validation="auto" if labels is None else 0)
+    def for_targets(self, are_classes: bool) -> Self:
+        """Returns the rules without `validation: numbers`: it is auto, or 0 if the targets are classes."""
+        return replace(self, validation=0 if are_classes else "auto") if self.validation == "numbers" else self
 
     @property
     def columns(self) -> dict[str, str]:
@@ -128,7 +126,7 @@ def choose_held_out(candidates: Candidates, rules: SplitRules) -> list[Choice]:
     Raises:
         TfloopError: `test` or `validation` is too large, or `group` or `split_by` is not usable (exit code 2).
     """
-    rules = rules.for_labels(candidates.labels)
+    rules = rules.for_targets(candidates.labels is not None)
     rule, values = _rule(candidates, rules)
     left, choices = np.arange(candidates.examples), list[Choice]()
     for split, key in KEYS.items():

@@ -19,7 +19,7 @@ from tfloop_cli.engine.data.choosing import (
 )
 from tfloop_cli.engine.data.folds import MAX_VALIDATED, Folds, divide
 from tfloop_cli.engine.data.spec import Dataset, Source
-from tfloop_cli.engine.data.structures import is_several
+from tfloop_cli.engine.data.structures import is_several, named_values
 from tfloop_cli.errors import ExitCode, TfloopError
 
 MAX_NAMES = 5  # of classes in a line
@@ -126,7 +126,7 @@ def split_dataset(dataset: Dataset, config: Config, *, training: bool = True) ->
         names = ", ".join(sorted(splits.examples))
         raise TfloopError(f"the dataset has no split `train`, only {names}", code=ExitCode.DATA)
     labels = training_labels(dataset)
-    rules = SplitRules.of(config).for_labels(labels)
+    rules = SplitRules.of(config).for_targets(any(one.classes for _, one in named_values(dataset.spec.targets)))
     columns = {name: np.asarray(dataset.columns[name]["train"]) for name in rules.columns if name in dataset.columns}
     candidates = Candidates(len(dataset.splits["train"]), list(dataset.splits), labels, columns, list(dataset.columns))
     choices = choose_held_out(candidates, rules)

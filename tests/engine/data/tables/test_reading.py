@@ -185,6 +185,10 @@ def test_quotation_mark_of_a_small_file_is_that_of_training() -> None:
     for quote in ("'", '"'):
         trained = {"decimal": ".", "header": True, "quote": quote}
         assert detect(text, "x.csv", DialectOptions(), (), trained).quote == quote
+    tabs = b'a\tb\n"x"\t1\n'
+    for quote in ('"', ""):
+        trained = {"decimal": ".", "header": True, "quote": quote}
+        assert detect(tabs, "x.tsv", DialectOptions(), (), trained).quote == quote
 
 
 def test_quotes_in_a_tsv_file_are_characters_unless_cells_are_quoted(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def detect(
         options: what the user has set.
         targets: names of the columns to predict.
         trained: `Dialect.facts` of the training file, for another one: it has a header if the training file has, and
-            the same decimal mark where its numbers leave that open; ' is a quotation mark only if it is one there.
+            the same decimal mark and quotation mark where its cells leave that open.
     """
     encoding = find_encoding(sample, options.free_text) if options.encoding == "auto" else options.encoding
     if is_arff(sample):
@@ -165,7 +165,7 @@ def detect(
     if options.quote != "auto":
         quote = options.quote.replace("none", "")
     elif not options.free_text:
-        quote = quote_mark(lines, _is_tsv(file), trained.get("quote", "") if trained else "")
+        quote = quote_mark(lines, _is_tsv(file), trained.get("quote") if trained else None)
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = _NAMED.get(options.separator, options.separator)
     preamble = 0

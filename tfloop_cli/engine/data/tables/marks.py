@@ -10,12 +10,14 @@ _POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,
 _THOUSANDS, _GROUPS = (re.compile(rf"\s*[+-]?[1-9]\d{{0,2}}({mark}\d{{3}})+\s*") for mark in (",", r"\."))
 
 
-def quote_mark(lines: Sequence[str], is_tsv: bool, usual: str = "") -> str:
+def quote_mark(lines: Sequence[str], is_tsv: bool, usual: str | None = None) -> str:
     """Returns the quotation mark: ", or ' if as many cells begin as end with it and none has "; in .tsv maybe none.
 
-    In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too. If `usual`,
-    that of the training file, is ", then ' is a character.
+    In a .tsv file a quotation mark is a character, unless each cell that begins with it ends with it too. A small file
+    may leave that open: if `usual`, that of the training file, is ", then ' is a character, and if it is "", both are.
     """
+    if is_tsv and usual == "":
+        return ""
     cells = [cell.strip() for line in lines for cell in re.split(r"[\t;,|]", line)]
     opened, closed = (sum(getattr(cell, test)("'") for cell in cells) for test in ("startswith", "endswith"))
     if opened and opened == closed and usual != '"' and not any('"' in cell for cell in cells):
