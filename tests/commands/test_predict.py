@@ -172,9 +172,9 @@ def test_rows_that_cannot_be_used_have_an_error(
     check(rows, expected, {first, second, third})
     errors = {row["input"]: row["error"] for row in rows if "error" in row}
     assert errors == {
-        first: "column `size`: `many` is not a number",
+        first: "column `size`: `many` is not a number as in training, plain",
         second: "the row has 3 cell(s), and the file has 6 columns",
-        third: "column `day`: `soon` is not a date",
+        third: "column `day`: `soon` is not a date as in training, year-month-day",
     }
     assert rows[first - 1]["prediction"] is None
     assert (rows[9]["id"], rows[first - 1]["size"]) == ("9", "many")

@@ -10,7 +10,14 @@ import pyarrow as pa
 
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.encoding import USUAL_FORMS, Settings, encode_rows, prepare, wrong_values
+from tfloop_cli.engine.data.tables.encoding import (
+    USUAL_FORMS,
+    Settings,
+    encode_rows,
+    prepare,
+    wrong_value,
+    wrong_values,
+)
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows
 from tfloop_cli.engine.inference.rechunk import rechunk, row_names
@@ -109,7 +116,7 @@ class TableInputs:
             values[encoder.name] = found = prepare(column, encoder, settings)
             missing[encoder.name] = found.missing
             for number, text in wrong_values(column, encoder, found, settings).items():
-                errors.setdefault(number, f"column `{encoder.name}`: `{text}` is not a {encoder.kind}")
+                errors.setdefault(number, wrong_value(encoder, text))
         self._note_missing(missing, errors)
         usable = np.ones(rows.table.num_rows, bool)
         usable[list(errors)] = False

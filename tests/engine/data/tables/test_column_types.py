@@ -318,3 +318,18 @@ def test_words_are_missing_values_only_where_training_has_them(values: list[str]
 def test_most_dates_decide_the_order_of_day_and_month() -> None:
     encoder, _ = fit([*(f"{n % 9 + 1}/{n % 12 + 1}/2020" for n in range(97)), "13/1/2020", "14/2/2020", "unknown"])
     assert (encoder.form, encoder.missing) == ("day/month/year", 1)
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"), [("percent", ["5%", "7%"]), ("currency", ["$5", "$7"]), ("time", ["9:47", "9:48"])]
+)
+def test_numbers_without_the_unit_of_training_are_wrong(form: str, texts: list[str]) -> None:
+    """In files with types, too: Excel has 0.05 for 5%."""
+    encoder, _ = fit(texts)
+    assert encoder.form == form
+    column = pa.chunked_array([pa.array([0.05, None])])
+    values = prepare(column, encoder, SETTINGS)
+    assert values.missing.all()
+    assert wrong_values(column, encoder, values, SETTINGS) == {0: "0.05"}
+    seconds = prepare(pa.chunked_array([pa.array([35220], pa.time32("s"))]), encoder, SETTINGS)
+    assert seconds.missing.tolist() == [form != "time"]

@@ -13,11 +13,11 @@ from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
 from tfloop_cli.engine.data.tables.encoding import (
-    USUAL_FORMS,
     Settings,
     encode_rows,
     prepare,
     prepare_rows,
+    wrong_value,
     wrong_values,
 )
 from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
@@ -150,9 +150,9 @@ def _wrong_notes(rows: Rows, encoders: TableEncoders, values: Mapping[str, Value
         wrong = wrong_values(rows.table.column(column.name), column, values[column.name], settings)
         if not wrong:
             continue
-        text, form = next(iter(wrong.values())), column.form or USUAL_FORMS[column.kind]
+        text = next(iter(wrong.values()))
         if values[column.name].missing.all():
-            rows.refuse(f"column `{column.name}`: `{text}` is not a {column.kind} as in training, {form}")
+            rows.refuse(wrong_value(column, text))
         notes.append(f"{rows.split}: {len(wrong):,} value(s) of `{column.name}` such as `{text}` are no {column.kind}s")
     return notes
 

@@ -26,6 +26,7 @@ from tfloop_cli.engine.data.texts.tokens import words_of
 
 ROUNDING = 1e-12  # numbers that differ by this fraction are equal
 USUAL_FORMS = {"number": "plain", "date": "year-month-day"}  # of columns that needed none in training
+UNITS = ("percent", "currency", "time")  # forms of numbers that show a unit, which others may not have
 LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
 
 
@@ -52,7 +53,8 @@ def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings)
         return categories(words, settings.exact_categories) if encoder.kind == "category" else words
     values = column_values(column, settings)
     if encoder.kind == "number" and not isinstance(values, Words):
-        return values if isinstance(values, Numbers) else Numbers(np.full(len(column), np.nan))
+        is_usable = isinstance(values, Numbers) and not _lacks_unit(column, encoder)
+        return values if is_usable else Numbers(np.full(len(column), np.nan))
     if encoder.kind == "date" and isinstance(values, Dates):
         return values
     words = as_written(column)
@@ -80,7 +82,8 @@ def wrong_values(
     """
     if isinstance(values, Words) or not values.missing.any():
         return {}
-    if isinstance(column_values(column, settings), Numbers if encoder.kind == "number" else Dates):
+    has_kind = isinstance(column_values(column, settings), Numbers if encoder.kind == "number" else Dates)
+    if has_kind and not _lacks_unit(column, encoder):
         return {}
     words = as_written(column)
     words = words.without(is_missing(words.texts, settings.missing_values))
@@ -89,6 +92,18 @@ def wrong_values(
         wrong &= have_a_form(words, settings.decimal)
     rows = np.flatnonzero(wrong)
     return {int(row): words.texts[int(words.codes[row])].as_py() for row in rows}
+
+
+def wrong_value(encoder: ColumnEncoder, text: str) -> str:
+    """Returns what is wrong with one of `wrong_values`."""
+    form = encoder.form or USUAL_FORMS[encoder.kind]
+    return f"column `{encoder.name}`: `{text}` is not a {encoder.kind} as in training, {form}"
+
+
+def _lacks_unit(column: pa.ChunkedArray, encoder: ColumnEncoder) -> bool:
+    """Whether the numbers of a column, which are no text, may have another unit than in training: 0.05 for 5%."""
+    is_time = pa.types.is_time(column.type) or pa.types.is_duration(column.type)
+    return encoder.form in UNITS and not (encoder.form == "time" and is_time)
 
 
 def _padded(words: Words, levels: Sequence[str]) -> Words:
