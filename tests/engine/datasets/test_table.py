@@ -186,6 +186,14 @@ def test_rows_with_missing_values_can_be_skipped_or_refused(build) -> None:
     assert "train.csv:3: split `train`: column `y`: the value is missing" in message_of(build, text, missing="error")
 
 
+def test_targets_without_the_unit_of_training_are_refused(build) -> None:
+    rows = [{"x": number, "kind": f"{number}.5%"} for number in range(9)]
+    train = "".join(f"{json.dumps(row)}\n" for row in rows)
+    assert build(train, train, "jsonl").splits["test"].all_targets.shape == (9,)
+    with pytest.raises(TfloopError, match=r"no target: `0.05`"):
+        build(train, '{"x": 1, "kind": 0.05}\n', "jsonl")
+
+
 def test_rows_without_target_are_left_out(build) -> None:
     dataset = build("x,kind\n1,a\n2,\n3, \n4,b\n")
     assert dataset.splits["train"].targets.numpy().tolist() == [0, 1]

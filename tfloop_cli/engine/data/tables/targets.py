@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.class_names import class_names, composed
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
-from tfloop_cli.engine.data.tables.encoding import Settings
+from tfloop_cli.engine.data.tables.encoding import UNITS, Settings
 from tfloop_cli.engine.data.tables.notation import NUMBER_FORMS, number_form, parse_numbers
 from tfloop_cli.engine.data.tables.values import Numbers, Words, as_written, is_missing, values_of
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -142,10 +142,8 @@ def _form(column: pa.ChunkedArray, settings: Settings) -> str | None:
 
 
 def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarray:
-    """Returns the numbers of a column, float64 [rows]; NaN for missing ones."""
+    """Returns the numbers of a column, float64 [rows]; NaN for missing ones, and for those that lack a unit."""
     values = values_of(column)
-    return (
-        values.values
-        if isinstance(values, Numbers)
-        else parse_numbers(_known(column, settings), form, settings.decimal).values
-    )
+    if isinstance(values, Numbers):
+        return values.values if form not in UNITS else np.full(len(column), np.nan)
+    return parse_numbers(_known(column, settings), form, settings.decimal).values
