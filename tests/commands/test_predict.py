@@ -18,6 +18,8 @@ from tiny_runs import TinyRuns
 from typer.testing import CliRunner
 
 from tfloop_cli.cli import app
+from tfloop_cli.errors import TfloopError
+from tfloop_cli.runs.checkpoints import Checkpoint
 
 
 class Result:
@@ -527,6 +529,18 @@ def test_lines_are_answered_as_they_come_and_ctrl_c_leaves_no_file(shell: Any, t
     process.send_signal(signal.SIGINT)
     assert (process.wait(20), process.stderr.read() if process.stderr else "") == (130, "")
     process.communicate()
+
+
+def test_checkpoint_behind_a_broken_link_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has removed it meanwhile: it is not tried again."""
+    from tfloop_cli.commands.opening import use_checkpoint
+
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-00000005").symlink_to("nowhere")
+    once = iter([Checkpoint.open])
+    monkeypatch.setattr(Checkpoint, "open", lambda path: next(once)(path))
+    with pytest.raises(TfloopError, match="manifest.json: No such file"):
+        use_checkpoint(tmp_path, "5", lambda checkpoint: None)
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])

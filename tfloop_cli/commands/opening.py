@@ -45,7 +45,7 @@ def use_checkpoint(folder: Path, which: str | None, use: Callable[[Checkpoint], 
         try:
             return use(Checkpoint.open(path))
         except TfloopError:
-            if path.exists():
+            if path.exists() or path.is_symlink():  # a link whose target is gone stays
                 raise
 
 
