@@ -71,3 +71,8 @@ def test_every_name_of_a_wide_arff_file_is_read(tmp_path: Path) -> None:
     text = "@relation genes\n" + "".join(f"@attribute {name} numeric\n" for name in names) + "@data\n"
     table = read(tmp_path, text + ",".join(["1"] * 5000) + "\n" + ",".join(["2"] * 5000), "a.arff", names[0]).table
     assert (table.column_names, table.num_rows) == (names, 2)
+
+
+def test_letters_in_a_csv_file_are_values(tmp_path: Path) -> None:
+    rows = read(tmp_path, "x,y\nc,d\nc,m\ns,d\n", "letters.csv", "y")
+    assert rows.table.to_pydict() == {"x": ["c", "c", "s"], "y": ["d", "m", "d"]}

@@ -185,7 +185,7 @@ def detect(
     if header is None:
         twice = len(set(filter(None, named))) < len(list(filter(None, named)))
         header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
-    header_lines = 1 + lines_below(rows) if header else 0
+    header_lines = 1 + lines_below(rows, ".tab" in _suffixes(file)) if header else 0
     rows = rows[header_lines:]
     names = _names(named, rows) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
     return Dialect(
@@ -219,7 +219,11 @@ def _lines(sample: bytes, encoding: str, comment: str) -> list[str]:
 
 
 def _is_tsv(file: str) -> bool:
-    return not {".tsv", ".tab"}.isdisjoint(map(str.lower, PurePath(file).suffixes))
+    return not {".tsv", ".tab"}.isdisjoint(_suffixes(file))
+
+
+def _suffixes(file: str) -> list[str]:
+    return [suffix.lower() for suffix in PurePath(file).suffixes]
 
 
 def _preamble(lines: list[str], candidates: Sequence[str], quote: str, targets: Sequence[str]) -> int:

@@ -6,17 +6,8 @@ from collections.abc import Sequence
 
 MAX_PREAMBLE = 20  # lines above a table, such as a title
 CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
-_TYPES = {
-    "c",
-    "continuous",
-    "d",
-    "discrete",
-    "s",
-    "string",
-    "t",
-    "time",
-    "basket",
-}  # in the second line of Orange files
+_TYPES = {"continuous", "discrete", "string", "time", "basket"}  # in the second line of Orange's files
+_LETTERS = {"c", "d", "s", "t"}  # the same in .tab files; elsewhere they may be the values of a row
 _ROLE = re.compile(r"|class|meta|ignore|weight|[cmiw]|([^\s=]+=\S* ?)+")  # in the third line; empty for an input
 _ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)\s", re.I)
 
@@ -45,18 +36,20 @@ def lines_above(rows: Sequence[Sequence[str]], targets: Sequence[str]) -> int | 
     return 0 if named else above
 
 
-def lines_below(rows: Sequence[Sequence[str]]) -> int:
+def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
     """Returns the number of lines below the header that describe the columns: 2 in files of Orange, else 0.
 
     Args:
         rows: the first rows of the file, the header first.
+        is_tab: whether it is a .tab file.
     """
+    known_types = _TYPES | _LETTERS if is_tab else _TYPES
     if len(rows) < 3 or len(rows[1]) != len(rows[0]):
         return 0
     types, roles = ([cell.strip().lower() for cell in row] for row in rows[1:3])
-    known = sum(cell in _TYPES for cell in types)
+    known = sum(cell in known_types for cell in types)
     # A discrete column may have its values instead, with spaces between them.
-    described = known and all(cell in _TYPES or " " in cell or not cell for cell in types)
+    described = known and all(cell in known_types or " " in cell or not cell for cell in types)
     return 2 if described and 2 * known >= len(types) and all(map(_ROLE.fullmatch, roles)) else 0
 
 
