@@ -17,7 +17,7 @@ from tfloop_cli.events import EpochDone, Progress, RunEnded
 from tfloop_cli.registry import Component, plugins
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.tracking import children
-from tfloop_cli.tracking.children import Trackers, require_packages
+from tfloop_cli.tracking.children import Trackers, require_packages, start_early
 
 CODE = '''\
 import os, socket, sys, time
@@ -81,6 +81,14 @@ class Dies(Lines):
 
     def finish(self, status):
         os._exit(7)
+
+
+@trackers.register("broken")
+class Broken(Good):
+    """Cannot be loaded."""
+
+    def load(self):
+        raise RuntimeError("cannot be loaded")
 '''
 DONE = EpochDone(1, 10, {}, None, 1.0, 0.0, 1.0)
 PROGRESS = Progress(1, 1, 1, {}, 1.0)
@@ -201,6 +209,29 @@ def test_failed_tracker_is_started_again_after_a_pause_or_at_the_end(
     assert sum(line.startswith("tracking") for line in training.said) == 1
     assert lines(run, "Fails") == ["start", "10", "start", "10", "20", "finished"]
     assert training.said[-1] == "flaky: here"
+
+
+@pytest.mark.parametrize("component", [Component("lines"), Component("broken")], ids=["works", "fails"])
+def test_process_that_was_started_early_writes_the_run(run: RunFolder, code: Path, component: Component) -> None:
+    start_early([component], [code])
+    (child,) = children._waiting.values()
+    training = Training(run, code, component)
+    training.train(waits_for_failure=component.name == "broken")
+    assert not children._waiting
+    assert child.error == (None if component.name == "lines" else "RuntimeError: cannot be loaded")
+    if child.error:
+        assert f"tracking with broken failed: {child.error}" in training.said[0]
+    else:
+        assert lines(run, "Good") == ["start", "10", "20", "finished"]
+
+
+def test_process_that_was_started_early_ends_without_a_training(code: Path) -> None:
+    start_early([Component("lines")], [code])
+    (child,) = children._waiting.values()
+    children._waiting.clear()
+    child.close()
+    assert child.has_ended(time.monotonic() + 20)
+    assert child._process.wait() == 0
 
 
 def test_tracker_ends_with_a_run_that_was_killed(run: RunFolder, code: Path) -> None:

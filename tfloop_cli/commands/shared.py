@@ -171,9 +171,10 @@ def start_training(
     console: Console, config: "Config", options: "TrainOptions", offline: bool, verbose: bool, report: bool = False
 ) -> None:
     """Loads TensorFlow, trains, with `report` writes the report of the run, and exits with the code of the run."""
-    from tfloop_cli.tracking.children import require_packages
+    from tfloop_cli.tracking.children import require_packages, start_early
 
     require_packages(config.tracking)
+    start_early(config.tracking, options.code)
     with loading_tensorflow(console, offline, verbose):
         from tfloop_cli.commands import train as command
 

@@ -51,7 +51,7 @@ class Child:
 
     Args:
         component: the tracker.
-        run: the run folder.
+        run: the run folder; None: the process imports what it needs, and waits for `open`.
         code: the user's own modules.
         follows: whether the run is training: the process waits for what is new, and uses the processors only while
             nobody else does.
@@ -67,7 +67,7 @@ class Child:
     def __init__(
         self,
         component: Component,
-        run: RunFolder,
+        run: RunFolder | None,
         code: Sequence[Path],
         follows: bool,
         failed: Callable[[str], None] = lambda reason: None,
@@ -78,8 +78,8 @@ class Child:
         self.finished = False
         self._failed, self._killed = failed, False
         job = {
-            "run": str(run),
-            "tracker": {"name": component.name, **component.arguments},
+            "run": run and str(run),
+            "tracker": [component.name, dict(component.arguments)],
             "code": [str(path) for path in code],
             "follows": follows,
         }
@@ -92,6 +92,16 @@ class Child:
         os.set_blocking(self._process.stdin.fileno(), False)
         self._reader = threading.Thread(target=self._read, name=f"tfloop-{self.name}", daemon=True)
         self._reader.start()
+
+    def open(self, run: RunFolder, failed: Callable[[str], None]) -> None:
+        """Names the run to a process that waits for it; `failed` is that of a new one.
+
+        Raises:
+            OSError: it has ended already.
+        """
+        self._failed = failed
+        assert self._process.stdin
+        os.write(self._process.stdin.fileno(), f"{run}\n".encode(errors="surrogateescape"))
 
     def wake(self) -> None:
         """Tells the process that there are new lines. A full pipe tells it as well."""
@@ -148,11 +158,25 @@ class Child:
         self._failed(self.error)
 
 
+_waiting: dict[str, Child] = {}  # repr of a component -> its process, which has no run yet
+
+
+def start_early(components: Sequence[Component], code: Sequence[Path]) -> None:
+    """Starts the processes of a training that begins in this process, and only there: while TensorFlow is imported.
+
+    The imports of a tracker take a second of a processor, and the import of TensorFlow leaves all but one idle. A
+    process that no run is named to ends with this one.
+    """
+    for component in components:
+        with suppress(OSError):  # too many processes; tried again in the training
+            _waiting[repr(component)] = Child(component, None, code, True)
+
+
 class Trackers:
     """The trackers of a training. A context: its end waits for them, for a limited time.
 
-    The processes start after the first training steps, when the history of a resumed run is restored, and nothing is
-    compiled any more.
+    The processes start, or are told the run, after the first training steps, when the history of a resumed run is
+    restored, and nothing is compiled any more.
 
     Args:
         run: the run folder.
@@ -213,8 +237,11 @@ class Trackers:
         if before := self._children.pop(index, None):
             before.wait(0.0, 0.0)
         failed = partial(self._failed, index)
+        component = self._components[index]
         try:
-            self._children[index] = Child(self._components[index], self._run, self._code, True, failed)
+            if child := _waiting.pop(repr(component), None):
+                child.open(self._run, failed)
+            self._children[index] = child or Child(component, self._run, self._code, True, failed)
         except OSError as error:  # too many processes
             failed(str(error))
 

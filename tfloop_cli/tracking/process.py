@@ -42,18 +42,40 @@ def main() -> None:
     try:
         if job["follows"]:
             _run_when_idle()
-        _write(job, _wakeups(wakeups) if job["follows"] else iter(()), report)
+        _write(job, wakeups, report)
         os._exit(0)  # threads of a library that cannot reach its server would wait
     except Exception as error:
         report(error=f"{type(error).__name__}: {error}")
         os._exit(1)
 
 
-def _write(job: dict[str, Any], wakeups: Iterator[None], report: Callable[..., None]) -> None:
-    """Writes the history of a run to a tracker: what there is now and after each wake-up, then its end."""
-    run = RunFolder(Path(job["run"]))
+def _loaded(job: dict[str, Any]) -> Tracker:
+    """Returns the tracker, which has imported what it needs."""
     plugins.load([Path(path) for path in job["code"]], lambda line: None)
-    tracker: Tracker = trackers.build(Component(job["tracker"].pop("name"), job["tracker"]))
+    name, arguments = job["tracker"]
+    tracker: Tracker = trackers.build(Component(name, arguments))
+    getattr(tracker, "load", lambda: None)()
+    return tracker
+
+
+def _run_from(descriptor: int) -> str:
+    """Returns the run folder of the first line; ends this process without one, as then no training has begun."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not (byte := os.read(descriptor, 1)):
+            os._exit(0)
+        line += byte
+    return os.fsdecode(line[:-1])
+
+
+def _write(job: dict[str, Any], descriptor: int, report: Callable[..., None]) -> None:
+    """Writes the history of a run to a tracker: what there is now and after each wake-up, then its end."""
+    try:
+        with _limited(report):
+            tracker = _loaded(job)
+    finally:  # an exception is reported when the training has begun
+        run = RunFolder(Path(job["run"] or _run_from(descriptor)))
+    wakeups = _wakeups(descriptor) if job["follows"] else iter(())
     described = tracked_run(run)
     history = History(run, described.started)
     with _limited(report):

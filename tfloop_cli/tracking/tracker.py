@@ -40,6 +40,9 @@ class Tracker(Protocol):
 
     Attributes:
         packages: name of a module that must be installed -> what `pip install` calls it.
+
+    An optional method `load()` is called before `start`, maybe long before: while the training imports TensorFlow. It
+    imports what takes long.
     """
 
     packages: Mapping[str, str]

@@ -49,12 +49,16 @@ class MlflowTracker:
         if re.match("sqlite|postgresql|mysql|mssql", self._uri):
             self.packages = {**self.packages, "sqlalchemy": "sqlalchemy", "alembic": "alembic"}
 
-    def start(self, run: TrackedRun) -> str:
-        """Finds or creates the MLflow run, and logs the parameters."""
+    def load(self) -> None:
+        """Imports MLflow, which takes a second."""
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
         self._entities = importlib.import_module("mlflow.entities")
         self._client = importlib.import_module("mlflow").MlflowClient(tracking_uri=self._uri)
+
+    def start(self, run: TrackedRun) -> str:
+        """Finds or creates the MLflow run, and logs the parameters."""
+        self.load()
         self._run = run
         experiment = self._client.get_experiment_by_name(self._experiment)
         self._experiment_id = experiment.experiment_id if experiment else self._create_experiment()

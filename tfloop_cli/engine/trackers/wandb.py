@@ -37,19 +37,23 @@ class WandbTracker:
         self._entity = entity
         self._mode = mode or os.environ.get("WANDB_MODE") or "online"
 
-    def start(self, run: TrackedRun) -> str:
-        """Opens the W&B run."""
+    def load(self) -> None:
+        """Imports W&B, which takes a second."""
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
-        wandb = importlib.import_module("wandb")
+        self._wandb: Any = importlib.import_module("wandb")
+
+    def start(self, run: TrackedRun) -> str:
+        """Opens the W&B run."""
+        self.load()
         for folder in (run.folder / "wandb").glob(f"offline-run-*-{run.id}"):
             if not any(folder.glob("*.synced")):
                 shutil.rmtree(folder, ignore_errors=True)
-        settings = wandb.Settings(
+        settings = self._wandb.Settings(
             init_timeout=_START_SECONDS, console="off", disable_code=True, disable_git=True, x_disable_stats=True,
             x_disable_machine_info=True, save_code=False,
         )  # fmt: skip
-        self._run: Any = wandb.init(
+        self._run: Any = self._wandb.init(
             id=run.id, name=run.name, project=self._project, entity=self._entity, mode=self._mode, resume="allow",
             config=dict(run.params), allow_val_change=True, dir=str(run.folder), settings=settings,
         )  # fmt: skip
