@@ -235,7 +235,8 @@ def test_variable_of_a_task_is_rolled_back_with_a_skipped_step(make_run) -> None
     run = make_run(OwnVariable, on_nonfinite="skip", steps_per_execution=3)
     inputs = run.data._splits["train"][0].inputs.numpy()
     inputs[run.data.examples_of(1)[0]] = np.nan
-    run.data._splits["train"][0].inputs = tf.constant(inputs)
+    source, indices = run.data._splits["train"]
+    run.data._splits["train"] = ArraySource(inputs, source.targets), indices
     run.fit()
     assert run.state.skipped_steps.numpy()[0] == 2  # one per epoch
     assert int(run.task.steps) == 4
