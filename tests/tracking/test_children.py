@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -223,6 +224,16 @@ def test_process_that_was_started_early_writes_the_run(run: RunFolder, code: Pat
         assert f"tracking with broken failed: {child.error}" in training.said[0]
     else:
         assert lines(run, "Good") == ["start", "10", "20", "finished"]
+
+
+def test_process_that_has_ended_early_is_reported(run: RunFolder, code: Path) -> None:
+    start_early([Component("lines")], [code])
+    (child,) = children._waiting.values()
+    os.kill(child._process.pid, signal.SIGKILL)
+    assert child.has_ended(time.monotonic() + 20)
+    training = Training(run, code, Component("lines"))
+    training.train()
+    assert "tracking with lines failed: its process ended with code -9" in training.said[0]
 
 
 def test_process_that_was_started_early_ends_without_a_training(code: Path) -> None:

@@ -11,6 +11,8 @@ from tfloop_cli.engine.trackers.tensorboard import TensorBoard
 from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.tracking.history import History, tracked_run
 
+pytestmark = pytest.mark.usefixtures("machine")  # `events_of` starts TensorFlow
+
 
 def write(run: RunFolder, tracker: TensorBoard) -> Path:
     described = tracked_run(run)

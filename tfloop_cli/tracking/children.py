@@ -94,14 +94,13 @@ class Child:
         self._reader.start()
 
     def open(self, run: RunFolder, failed: Callable[[str], None]) -> None:
-        """Names the run to a process that waits for it; `failed` is that of a new one.
-
-        Raises:
-            OSError: it has ended already.
-        """
+        """Names the run to a process that waits for it; `failed` is called with the reason if it has failed already."""
         self._failed = failed
         assert self._process.stdin
-        os.write(self._process.stdin.fileno(), f"{run}\n".encode(errors="surrogateescape"))
+        try:
+            os.write(self._process.stdin.fileno(), os.fsencode(run.path) + b"\0")
+        except OSError:
+            failed(self.error or "its process has ended")
 
     def wake(self) -> None:
         """Tells the process that there are new lines. A full pipe tells it as well."""

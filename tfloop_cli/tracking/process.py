@@ -59,13 +59,13 @@ def _loaded(job: dict[str, Any]) -> Tracker:
 
 
 def _run_from(descriptor: int) -> str:
-    """Returns the run folder of the first line; ends this process without one, as then no training has begun."""
-    line = b""
-    while not line.endswith(b"\n"):
+    """Returns the run folder, which ends with a zero; ends this process without one, as then no training has begun."""
+    path = b""
+    while not path.endswith(b"\0"):
         if not (byte := os.read(descriptor, 1)):
             os._exit(0)
-        line += byte
-    return os.fsdecode(line[:-1])
+        path += byte
+    return os.fsdecode(path[:-1])
 
 
 def _write(job: dict[str, Any], descriptor: int, report: Callable[..., None]) -> None:

@@ -5,7 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-_CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
+from tfloop_cli.engine.data.tables.surroundings import CONSISTENT
+
 _POINT, _COMMA = re.compile(r"\s*[+-]?\d*\.\d+\s*"), re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+\s*")
 _THOUSANDS, _GROUPS = (re.compile(rf"\s*[+-]?[1-9]\d{{0,2}}({mark}\d{{3}})+\s*") for mark in (",", r"\."))
 
@@ -36,7 +37,7 @@ def _are_quoted(lines: Sequence[str]) -> bool:
     except csv.Error:
         if len(lines) - read > len(lines) // 20:
             return False
-    return max(sizes.values(), default=0) >= _CONSISTENT * sizes.total()
+    return max(sizes.values(), default=0) >= CONSISTENT * sizes.total()
 
 
 def decimal_mark(rows: Sequence[Sequence[str]], separator: str, usual: str) -> str:
