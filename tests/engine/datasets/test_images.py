@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,29 @@ def test_image_removed_during_training_error_contains_its_path(folder: Path, con
     (folder / "train/dog/c.png").unlink()
     with pytest.raises(TfloopError, match=r"c\.png: this image cannot be used"), data.explain_errors():
         list(data.batches(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("Cat", "did you mean `cat`?"), ("catt", "did you mean `cat`?"), ("x", "the classes are `cat`, `dog`;")],
+)
+def test_unknown_class_names_the_close_one(folder: Path, name: str, hint: str) -> None:
+    shutil.copytree(folder / "test/dog", folder / "test" / name)
+    with pytest.raises(
+        TfloopError, match=f"its class `{name}` does not occur in the training split\n  {re.escape(hint)}"
+    ):
+        build(folder)
+
+
+def test_images_without_folders_are_counted_with_suggestions(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for number in range(3):
+        (tmp_path / f"train/{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(
+        TfloopError, match=r"it has 3 images, such as 0\.png, but .*\n.*; if `labels\.csv` has the classes"
+    ):
+        build(tmp_path)
 
 
 def test_image_of_an_unknown_class_is_skipped_and_counted(folder: Path) -> None:

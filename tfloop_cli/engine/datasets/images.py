@@ -1,5 +1,6 @@
 """Folders of images, decoded once."""
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,6 +28,7 @@ from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
+MAX_LISTED = 20  # classes in a message
 MAX_COPIED_BYTES = 64 * 2**20  # of pixels that are in the cache, for `in_memory: auto`
 
 
@@ -57,13 +59,15 @@ def images(
         path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`.
         labels: a table (.csv, .tsv, .jsonl, .parquet, ...) with the path and the class of each image; null: the folders
             are classes.
-        file_column: the column of `labels` with paths, relative to the folder or to the table.
-        target: the column of `labels` with classes.
+        file_column: the column of `labels` with paths, relative to the folder, a subfolder or the table. If there is no
+            column `file`, the only one whose cells are image files.
+        target: the column of `labels` with classes. If there is no column `label`, the only one that is left.
         split_column: the column of `labels` with `train`, `validation` or `test`, if there is one.
         label_pattern: a regular expression that finds the class in the path of an image, as its group `label`, such as
             `(?P<label>[a-z]+)_[0-9]+`; null: the folders are classes.
         size: height and width to which all images are resized; auto: the size of the images if all have the same, else
-            the medians of heights and widths of up to 1,000 training images, and at most 128 pixels.
+            the medians of heights and widths of up to 1,000 training images; at most 128 pixels, or in long images
+            as many pixels as a square of 128.
         fit: how images of another aspect ratio are resized: `pad` adds borders, `crop` cuts the sides off, `stretch`
             changes the aspect ratio.
         channels: 3 for color, 1 for grayscale; images are converted.
@@ -153,10 +157,25 @@ def _classes(layout: Layout) -> tuple[str, ...]:
     """Returns the classes of the training split, in order."""
     found = class_names(one.label for one in layout.splits["train"])
     if not found:
+        problem = "it has no folders with images"
+        if layout.loose:
+            problem = (
+                f"it has {len(layout.loose):,} images, such as {layout.loose[0]}, but no folders of classes with images"
+            )
         hint = "each class has its own folder: train/CLASS/, or CLASS/; else use `labels` or `label_pattern`"
-        hint = "; ".join([hint, *(note for note in layout.notes if note.startswith("if "))])
-        refuse(str(layout.folders["train"]), None, "it has no folders with images", hint=hint)
+        notes = sorted(layout.notes, key=lambda note: not note.startswith("if "))  # what to do comes first
+        refuse(str(layout.folders["train"]), None, problem, hint="; ".join([hint, *notes]))
     return found
+
+
+def _unknown_class_hint(label: str, classes: tuple[str, ...]) -> str:
+    """Returns what to do about a class that is not one of the training split."""
+    same = [one for one in classes if one.casefold() == label.casefold()]
+    if close := (same or difflib.get_close_matches(label, classes, n=1))[:1]:
+        return f"did you mean `{close[0]}`? Then rename it; else `--set on_bad_example=skip` leaves such images out"
+    more = f" and {len(classes) - MAX_LISTED:,} more" if len(classes) > MAX_LISTED else ""
+    listed = ", ".join(f"`{one}`" for one in classes[:MAX_LISTED])
+    return f"the classes are {listed}{more}; `--set on_bad_example=skip` leaves such images out"
 
 
 def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
@@ -172,7 +191,7 @@ def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
             listed.append(one)
             continue
         problem = f"its class `{one.label}` does not occur in the training split"
-        skip_example(split, invalid_image(one.path, problem, f"its classes are {', '.join(classes)}"))
+        skip_example(split, invalid_image(one.path, problem, _unknown_class_hint(one.label, classes)))
     require_valid_examples(split, len(listed))
     return Files(
         [one.path for one in listed],

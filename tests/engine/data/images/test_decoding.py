@@ -265,6 +265,9 @@ def write_sizes(folder: Path, *sizes: tuple[int, int]) -> list[str]:
         ([(28, 30)] * 2, (28, 30), "the size of the images"),
         ([(20, 40), (30, 50), (90, 60)], (30, 50), "the medians of 3 training images from 20x40 to 90x60"),
         ([(256, 512)], (64, 128), "the images have 256x512, scaled down to a side of 128"),
+        ([(100, 1000)], (32, 320), "the images have 100x1000, scaled down to 10,240 pixels"),  # not to 13x128
+        ([(1600, 12)], (1478, 11), "the images have 1600x12, scaled down to 16,258 pixels"),
+        ([(10, 1200)], (10, 1200), "the size of the images"),
     ],
 )
 def test_auto_size_is_that_of_the_images_or_the_medians(tmp_path: Path, sizes: list, size: tuple, about: str) -> None:

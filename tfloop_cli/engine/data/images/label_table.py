@@ -1,19 +1,16 @@
 """Reads a table of the paths of images and their classes."""
 
-import os
 import re
-import unicodedata
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, file_at
+from tfloop_cli.engine.data.images.label_columns import find_file_column, find_target_column, path_of
 from tfloop_cli.engine.data.images.layout import Layout
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
@@ -41,11 +38,7 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
     """
     if not table.exists() and (root / table.name).exists():
         table = root / table.name
-    options = DialectOptions(are_keys=False)
-    rows = read_rows(short_path(table), CsvReader(split, options, columns[1:2], columns[:2], ()))
-    rows.require(columns[:2])
-    layout.notes += rows.notes
-    layout.columns = rows.table.column_names
+    rows, columns, folders = _read(layout, root, split, table, columns)
     keep = [name for name in build_context().rules.columns if name in layout.columns]
     names, labels, *others = [_texts(rows, column) for column in (*columns[:2], *keep)]
     if split == "train":
@@ -61,7 +54,7 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
             problem = f"the column `{columns[0]}` is empty"
             skip_example(split, invalid_row(split, *rows.place(number), problem))
         else:
-            path, is_moved = _path_of(root, table.parent, name)
+            path, is_moved = path_of(folders, name)
             if one := file_at(split, path, name, hint):
                 cells = {column: texts[number] for column, texts in zip(keep, others, strict=True)}
                 own = splits[number] if splits else split
@@ -77,6 +70,37 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
     require_valid_examples(split, sum(map(len, found.values())))
     layout.splits |= {name: listed for name, listed in found.items() if listed or name == "train"}
     layout.folders |= dict.fromkeys(layout.splits, root)
+
+
+def _read(
+    layout: Layout, root: Path, split: str, table: Path, columns: tuple[str, str, str]
+) -> tuple[Rows, tuple[str, str, str], tuple[Path, ...]]:
+    """Returns the rows of a table, its columns of paths, classes and splits, and the folders of the paths."""
+
+    def read(target: str, as_text: tuple[str, ...]) -> Rows:
+        return read_rows(short_path(table), CsvReader(split, DialectOptions(are_keys=False), [target], as_text, ()))
+
+    rows = read(columns[1], columns[:2])
+    known = rows.table.column_names
+    file, folders = find_file_column(known, partial(_texts, rows), columns[0], root, table.parent)
+    target = find_target_column(known, columns[1], [file, columns[2], *build_context().rules.columns])
+    found = [
+        f"{what} are in `{one}` (key `{key}`)"
+        for what, one, key, given in (
+            ("files", file, "file_column", columns[0]), ("classes", target, "target", columns[1]),
+        )
+        if one != given
+    ]  # fmt: skip
+    if found:
+        rows = read(target, (file, target))  # classes as they are written
+        layout.notes.append(f"columns of {table.name}: {', '.join(found)}")
+    for key, name in (("file_column", file), ("target", target)):
+        rows.require([name], f"`{key}`: ")
+    if folders[2:]:
+        layout.notes.append(f"the files of {table.name} are in the subfolder `{folders[2].name}`")
+    layout.notes += rows.notes
+    layout.columns = known
+    return rows, (file, target, columns[2]), folders
 
 
 def _texts(rows: Rows, column: str) -> list[str]:
@@ -100,30 +124,3 @@ def _refuse_numbers(labels: list[str], column: str, file: str) -> None:
     if numbers and any(float(value) % 1 for value in values):  # 3.0 may be the number of a class
         problem = f"the column `{column}` has {len(values):,} different numbers, which are no classes"
         refuse(file, None, problem, hint="images can be classified only; a table with fewer classes can be made of it")
-
-
-def _path_of(root: Path, beside: Path, name: str) -> tuple[str, bool]:
-    """Returns the path of a file that a table names, and whether only its last parts are on this machine.
-
-    Paths are relative to the folder or the table, maybe without suffix, and may be written as Windows does.
-    """
-    for moved, spellings in ((False, _spellings), (True, _last_parts)):
-        for written, folder, suffix in product(spellings(name), (root, beside), ("", *IMAGE_SUFFIXES)):
-            if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
-                return str(path), moved
-    return str(root / name), False
-
-
-def _spellings(name: str) -> Iterator[str]:
-    yield name
-    yield (stripped := name.strip())
-    yield from (unicodedata.normalize(form, stripped) for form in ("NFC", "NFD"))
-    if "\\" in name:
-        yield PureWindowsPath(stripped).as_posix()
-
-
-def _last_parts(name: str) -> Iterator[str]:
-    """Yields the last parts of an absolute path, as many as possible first."""
-    path = (PureWindowsPath if "\\" in name else PurePosixPath)(name.strip())
-    if path.is_absolute():
-        yield from ("/".join(path.parts[first:]) for first in range(1, len(path.parts)))

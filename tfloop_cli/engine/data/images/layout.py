@@ -8,6 +8,7 @@ label_pattern: REGEX                                     the class is a part of 
 Tables are read with pyarrow, which is imported only then: it takes 0.2 s and 30 MB.
 """
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,9 @@ from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.split_names import split_folders, split_of
 from tfloop_cli.errors import TfloopError
 
+MIN_NAMES = 5  # of the images of each class, for a suggestion
 _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+_FIRST_WORD = "[A-Za-z]+"
 
 
 @dataclass
@@ -33,12 +36,14 @@ class Layout:
         folders: name of a split -> its folder.
         notes: what was found in the folder and is not used, one sentence each.
         columns: of a table of labels; empty if there is none.
+        loose: names of training images outside of the folders of classes.
     """
 
     splits: dict[str, list[Listed]] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
 
 
 def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], pattern: str | None) -> Layout:
@@ -71,17 +76,25 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], 
             if not layout.splits:
                 layout.folders = folders
                 _list_images(layout, pattern, scanner)
-    tables = [
-        path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
-    ]
-    if tables and len({one.label for one in layout.splits.get("train", ())}) < 2:
-        layout.notes.append(
-            f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
-        )
+    if not labels and len({one.label for images in layout.splits.values() for one in images}) < 2:
+        layout.notes += _suggestions(root, layout)
     if scanner.ignored:
         names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
         layout.notes.append(f"ignored files and folders: {names}")
     return layout
+
+
+def _suggestions(root: Path, layout: Layout) -> list[str]:
+    """Returns what may have the classes of images that have none: a table, or the names of the files."""
+    with os.scandir(root) as entries:
+        names = sorted(one.name for one in entries if Path(one.name).suffix.lower() in _TABLE_SUFFIXES)
+    found = [f"if `{name}` has the classes of the images: `--set dataset.labels={name}`" for name in names[:1]]
+    words = Counter(match[0] for name in layout.loose if (match := re.match(_FIRST_WORD, name)))
+    if len(words) > 1 and words.total() == len(layout.loose) and min(words.values()) >= MIN_NAMES:
+        listed = _listing(sorted(words)[:5]) + (", ..." if len(words) > 5 else "")
+        pattern = f"'dataset.label_pattern=^(?P<label>{_FIRST_WORD})'"
+        found.append(f"if the names of the images begin with their classes, {listed}: `--set {pattern}`")
+    return found
 
 
 def _list_images(layout: Layout, pattern: str | None, scanner: Scanner) -> None:
@@ -90,7 +103,7 @@ def _list_images(layout: Layout, pattern: str | None, scanner: Scanner) -> None:
         if pattern:
             layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
         else:
-            layout.splits[split] = _by_folder(split, folder, scanner, layout.notes)
+            layout.splits[split] = _by_folder(split, folder, scanner, layout)
         require_valid_examples(split, len(layout.splits[split]))
     if not layout.splits.get(DATA, True):
         refuse(str(layout.folders[DATA]), None, "it has no folders of classes", hint="images belong in CLASS/")
@@ -121,7 +134,7 @@ def _inner(folder: Path, scanner: Scanner) -> Path:
     return Path(inner[0].path) if len(inner) == 1 and inner[0].name == folder.name else folder
 
 
-def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> list[Listed]:
+def _by_folder(split: str, folder: Path, scanner: Scanner, layout: Layout) -> list[Listed]:
     """Returns the images in the folders of classes, by class and name."""
     found = []
     for kind in scanner.folders(folder):
@@ -129,11 +142,12 @@ def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> 
         found += [replace(one, name=f"{kind.name}/{one.name}", label=composed(kind.name)) for one in images]
     inner = {one.name.split("/")[1] for one in found}
     if len(inner) > 1 and "train" in map(split_of, inner) and all(map(split_of, inner)):
-        notes.append(
+        layout.notes.append(
             f"{_listing(sorted(inner))} in each class are not used as splits: these are train/CLASS, test/CLASS"
         )
     if loose := scanner.images(split, folder, deep=False):
-        notes.append(
+        layout.loose += [one.name for one in loose] if split == "train" else []
+        layout.notes.append(
             f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} outside of the folders of classes in "
             f"`{folder.name}`, such as {loose[0].name}"
         )
@@ -159,9 +173,20 @@ def _by_pattern(split: str, folder: Path, pattern: str, scanner: Scanner, notes:
 
 
 def _drop_unlabelled_splits(layout: Layout) -> None:
-    """Removes splits without a class, which cannot be evaluated: their images are reported as not used."""
-    for split in [split for split in layout.splits if split != "train" and not layout.splits[split]]:
-        layout.notes.append(f"there is no {split} split: `{layout.folders[split].name}` has no folders of classes")
+    """Removes splits without a class, which cannot be evaluated: their images are reported as not used.
+
+    Images without a class are often in one folder, such as test/unknown/, since Keras and others need one.
+    """
+    known = {one.label.casefold() for one in layout.splits.get("train", ())}
+    for split in [split for split in layout.splits if split != "train"]:
+        found, name = {one.label for one in layout.splits[split]}, layout.folders[split].name
+        if not found:
+            layout.notes.append(f"there is no {split} split: `{name}` has no folders of classes")
+        elif len(known) > 1 and len(found) == 1 and known.isdisjoint(map(str.casefold, found)):
+            only = f"{len(layout.splits[split]):,} images of `{name}` are in one folder, {_listing(sorted(found))}"
+            layout.notes.append(f"there is no {split} split: the {only}, which is no class of the training split")
+        else:
+            continue
         del layout.splits[split], layout.folders[split]
 
 

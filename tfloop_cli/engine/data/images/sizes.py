@@ -9,6 +9,7 @@ from tfloop_cli.engine.data.images.formats import HEAD_BYTES, PILLOW_FORMATS, Im
 from tfloop_cli.engine.data.images.pixels import complete_info, largest_value
 
 MAX_SIDE = 128  # pixels, of `size: auto`
+MIN_SHORT_SIDE = 32  # pixels that scaling down to `MAX_SIDE` leaves, such as of the height of a line of text
 MAX_SAMPLE, MAX_SAMPLE16 = 1000, 50  # images whose headers and pixels are read
 
 
@@ -33,7 +34,8 @@ def survey(paths: Sequence[str]) -> Survey:
     """Reads the headers of up to `MAX_SAMPLE` images, evenly spaced.
 
     The size is that of the images if all have the same, else the medians of their heights and of their widths; it is
-    scaled down if a side is longer than `MAX_SIDE`.
+    scaled down if a side is longer than `MAX_SIDE`. Long images stay longer than that, so that their shorter side has
+    up to `MIN_SHORT_SIDE` pixels, if they have no more pixels than a square of `MAX_SIDE`.
 
     16-bit images often use fewer bits. The value that becomes 255 is one for the whole set, so that images stay
     comparable: the smallest of 255, 511, 1023, ... 65535 that the pixels of up to `MAX_SAMPLE16` images do not exceed.
@@ -52,13 +54,22 @@ def survey(paths: Sequence[str]) -> Survey:
 def _size(sizes: np.ndarray) -> tuple[tuple[int, int], str]:
     """Returns height and width for images of these sizes, [images, 2], and how they were chosen."""
     low, median, high = sizes.min(0), np.median(sizes, axis=0), sizes.max(0)
-    height, width = (max(1, round(side)) for side in median * min(1, MAX_SIDE / median.max()))
+    scale = _scale(*sorted(median))
+    height, width = (max(1, round(side)) for side in median * scale)
     if (low == high).all():
         about = "the size of the images" if (height, width) == tuple(low) else f"the images have {low[0]}x{low[1]}"
     else:
         about = f"the medians of {len(sizes):,} training images from {low[0]}x{low[1]} to {high[0]}x{high[1]}"
-    limited = f", scaled down to a side of {MAX_SIDE}" if median.max() > MAX_SIDE else ""
-    return (height, width), about + limited
+    if scale == 1:
+        return (height, width), about
+    limited = f"a side of {MAX_SIDE}" if scale * median.max() <= MAX_SIDE else f"{height * width:,} pixels"
+    return (height, width), f"{about}, scaled down to {limited}"
+
+
+def _scale(short: float, long: float) -> float:
+    """Returns the factor for the sides of images."""
+    least = min(MIN_SHORT_SIDE / short, MAX_SIDE / np.sqrt(short * long))
+    return min(1.0, max(MAX_SIDE / long, least))
 
 
 def _evenly(items: Sequence[str], count: int) -> list[str]:
