@@ -202,6 +202,21 @@ def test_images_of_several_sizes_are_resized_to_the_medians(folder: Path) -> Non
     assert dataset.encoders.to_json()["shape"] == (6, 5, 3)
 
 
+def test_white_icons_are_not_lost_on_a_white_background(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        icon = np.full((4, 4, 4), 255, np.uint8)
+        icon[number:3, 1:, 3] = 0
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(tf.io.encode_png(icon).numpy())
+    dataset = build(tmp_path)
+    note = "background: black, since the visible parts of transparent images are white (key `background`)"
+    assert note in dataset.encoders.notes
+    first, second = dataset.splits["train"].gather(tf.constant([0, 1]))[0].numpy()
+    assert not first[0, 1:].any()
+    assert second[0].all()
+    assert build(tmp_path, background="white").encoders.background == "white"
+
+
 def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
     trained = build(folder)
     expected = pixels(trained, "test")

@@ -44,7 +44,7 @@ def images(
     size: Literal["auto"] | tuple[PositiveInt, PositiveInt] = "auto",
     fit: Literal["crop", "pad", "stretch"] = "pad",
     channels: Literal[1, 3] = 3,
-    background: Literal["white", "black", "gray"] = "white",
+    background: Literal["auto", "white", "black", "gray"] = "auto",
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
     """A folder of images: `train/CLASS/...` with `test/CLASS/...` and `validation/CLASS/...`, or only `CLASS/...`.
@@ -71,7 +71,8 @@ def images(
         fit: how images of another aspect ratio are resized: `pad` adds borders, `crop` cuts the sides off, `stretch`
             changes the aspect ratio.
         channels: 3 for color, 1 for grayscale; images are converted.
-        background: the color behind transparent pixels and of borders.
+        background: the color behind transparent pixels and of borders; auto: white, but black if nearly all visible
+            pixels of images with transparent ones are white.
         in_memory: whether to keep all examples in memory instead of reading them from the cache, which is about as
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
@@ -81,9 +82,10 @@ def images(
         encoders = ImageEncoders.from_json(document)
         splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
     else:
-        unfitted = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
+        given = "white" if background == "auto" else background
+        unfitted = ImageEncoders((0, 0, channels), fit, given, 65535, _classes(layout))
         splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
-        encoders = _fitted(unfitted, size, _training_paths(splits, layout))
+        encoders = _fitted(unfitted, size, background == "auto", _training_paths(splits, layout))
     encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *layout.notes])))
     return _dataset(encoders, splits, short_path(path), in_memory)
 
@@ -107,8 +109,10 @@ def _training_paths(splits: Mapping[str, Files], layout: Layout) -> list[str]:
     return train.subset(np.flatnonzero(training_rows(candidates, build_context().rules)).tolist()).paths
 
 
-def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], paths: list[str]) -> ImageEncoders:
-    """Returns the encoders with size and range of the pixels of these images.
+def _fitted(
+    encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], any_background: bool, paths: list[str]
+) -> ImageEncoders:
+    """Returns the encoders with size and range of the pixels of these images, and the background that suits them.
 
     Raises:
         TfloopError: the size of no image can be read (exit code 4).
@@ -124,7 +128,11 @@ def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], pa
         notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
     if found.has16:
         notes.append(f"16-bit images: {found.max16:,} becomes 255")
-    return replace(encoders, shape=(height, width, channels), max16=found.max16, notes=tuple(notes))
+    background = found.background if any_background else encoders.background
+    if background != encoders.background:
+        notes.append("background: black, since the visible parts of transparent images are white (key `background`)")
+    shape = (height, width, channels)
+    return replace(encoders, shape=shape, background=background, max16=found.max16, notes=tuple(notes))
 
 
 def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_memory: str) -> Dataset:

@@ -228,6 +228,19 @@ def test_fit_keeps_the_aspect_ratio_unless_stretched(tmp_path: Path) -> None:
     assert stretched[:, 0].max() == 0
 
 
+@pytest.mark.parametrize(
+    ("color", "alpha", "background"),
+    [(WHITE, 0, "black"), (WHITE, 255, "white"), (RED, 0, "white"), ([240, 240, 240], 128, "black")],
+)
+def test_white_drawings_on_transparent_pixels_have_a_black_background(
+    tmp_path: Path, color: list[int], alpha: int, background: str
+) -> None:
+    pixels = np.full((8, 8, 4), [*color, 255], np.uint8)
+    pixels[2:, :, 3] = alpha  # opaque images keep white borders
+    (tmp_path / "image").write_bytes(tf.io.encode_png(pixels).numpy())
+    assert survey([str(tmp_path / "image")]).background == background
+
+
 def test_extreme_aspect_ratios_are_resized(tmp_path: Path) -> None:
     content = tf.io.encode_png(np.zeros((1, 300, 3), np.uint8)).numpy()
     for fit in ("crop", "pad", "stretch"):
