@@ -291,10 +291,23 @@ def test_columns_of_other_names_are_found_by_their_files(tmp_path: Path) -> None
     ]
     assert layout.notes == [
         "columns of labels.csv: files are in `id` (key `file_column`), classes are in `breed` (key `target`)",
-        "the files of labels.csv are in the subfolder `train`",
+        "the files of labels.csv are looked for in `train` too",
     ]
     (tmp_path / "list.txt").write_text("train/001.jpg 0\ntrain/002.jpg 1\n")  # without a header
     assert [label for _, label in found(find(tmp_path, tmp_path / "list.txt"))["train"]] == ["0", "1"]
+
+
+def test_files_of_a_table_are_found_in_several_subfolders(tmp_path: Path) -> None:
+    write(tmp_path, *(f"part_{number % 2}/images/{number}.jpg" for number in range(6)))
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["image,dx,age", *(f"{number},{'ab'[number % 3 > 0]},50" for number in range(6))]))
+    layout = find_images(tmp_path, table, ("image", "dx", "split"), None)
+    assert [one.path for one in layout.splits["train"]] == [
+        str(tmp_path / f"part_{number % 2}/images/{number}.jpg") for number in range(6)
+    ]
+    write(tmp_path, "part_1/images/0.jpg")  # which of the two?
+    with pytest.raises(TfloopError, match=r"0: this image cannot be used: it is not a file"):
+        find_images(tmp_path, table, ("image", "dx", "split"), None)
 
 
 def test_column_of_files_is_not_guessed_among_several(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.split_names import split_of
 
+MAX_FOLDERS = 50  # in which files are looked for
 MAX_SAMPLE = 20  # rows whose paths decide which column and which folder it is
 DEFAULT_FILE_COLUMN, DEFAULT_TARGET = "file", "label"  # of the dataset's arguments; other names are taken literally
 Texts = Callable[[str], Sequence[str]]  # the name of a column -> its cells
@@ -20,8 +21,8 @@ def find_file_column(
     """Returns the column of paths, and the folders that they are relative to.
 
     If there is no column `file`, it is the only one whose cells are image files. The folders are that of the images and
-    that of the table; if the files are in neither, the folder of the training split in it, or its only other subfolder
-    that has them.
+    that of the table; if the files are in neither, also all below it, unless names occur in several of these; else the
+    folder of the training split.
 
     Args:
         names: of the columns.
@@ -32,15 +33,13 @@ def find_file_column(
     """
     candidates = [column] if column in names or column != DEFAULT_FILE_COLUMN else names
     samples = {name: _sample(texts(name)) for name in candidates if name in names}
-    own, inner = (root, beside), [(one,) for one in _subfolders(root)]
-    train = [folders for folders in inner if split_of(folders[0].name) == "train"]
-    for several in ([own], train, inner):
-        found = [(name, folders) for name in samples for folders in several if _exist(samples[name], folders)]
+    own = (root, beside)
+    for more, once in _further_folders(root):
+        found = [name for name in samples if _exist(samples[name], more or own, once)]
         if len(found) > 1:  # a number may be the name of a file without its suffix
-            found = [one for one in found if any(Path(text).suffix for text in samples[one[0]])]
+            found = [name for name in found if any(Path(text).suffix for text in samples[name])]
         if len(found) == 1:
-            name, folders = found[0]
-            return name, folders if folders is own else (*own, *folders)
+            return found[0], (*own, *more)
     return column, own
 
 
@@ -56,7 +55,7 @@ def path_of(folders: Sequence[Path], name: str) -> tuple[str, bool]:
     Paths are relative to one of the folders, maybe without suffix, and may be written as Windows does.
     """
     for moved, spellings in ((False, _spellings), (True, _last_parts)):
-        for written, folder, suffix in product(spellings(name), folders, ("", *IMAGE_SUFFIXES)):
+        for written, suffix, folder in product(spellings(name), ("", *IMAGE_SUFFIXES), folders):
             if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
                 return str(path), moved
     return str(folders[0] / name), False
@@ -66,17 +65,27 @@ def _sample(texts: Sequence[str]) -> list[str]:
     return [text for text in texts[: 10 * MAX_SAMPLE] if text.strip()][:MAX_SAMPLE]
 
 
-def _exist(sample: Sequence[str], folders: Sequence[Path]) -> bool:
-    """Whether at least half of the cells are different names of files; the others may be missing."""
-    return bool(sample) and 2 * sum(os.path.lexists(path_of(folders, name)[0]) for name in set(sample)) >= len(sample)
+def _exist(sample: Sequence[str], folders: Sequence[Path], once: bool) -> bool:
+    """Whether at least half of the cells are different names of files; the others may be missing.
+
+    With `once`, none of them may be in several folders.
+    """
+    counts = [sum(os.path.lexists(path_of([one], name)[0]) for one in folders) for name in set(sample)]
+    return bool(sample) and 2 * sum(map(bool, counts)) >= len(sample) and (not once or max(counts) == 1)
 
 
-def _subfolders(root: Path) -> list[Path]:
-    try:
-        with os.scandir(root) as entries:
-            return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    except OSError:
-        return []
+def _further_folders(root: Path) -> Iterator[tuple[tuple[Path, ...], bool]]:
+    """Yields folders in which files are looked for, the likeliest first, and whether each file must be in one alone."""
+    yield (), False
+    below: list[Path] = []
+    for folder, names, _ in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        below += [Path(folder, name) for name in names]
+        if len(below) > MAX_FOLDERS:
+            break
+    else:
+        yield tuple(below), True
+    yield tuple(one for one in below if one.parent == root and split_of(one.name) == "train"), False
 
 
 def _spellings(name: str) -> Iterator[str]:

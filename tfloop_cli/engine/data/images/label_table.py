@@ -97,7 +97,8 @@ def _read(
     for key, name in (("file_column", file), ("target", target)):
         rows.require([name], f"`{key}`: ")
     if folders[2:]:
-        layout.notes.append(f"the files of {table.name} are in the subfolder `{folders[2].name}`")
+        listed = ", ".join(f"`{one.relative_to(root)}`" for one in folders[2:5]) + (", ..." if folders[5:] else "")
+        layout.notes.append(f"the files of {table.name} are looked for in {listed} too")
     layout.notes += rows.notes
     layout.columns = known
     return rows, (file, target, columns[2]), folders
