@@ -171,7 +171,8 @@ def _classes(layout: Layout) -> tuple[str, ...]:
                 f"it has {len(layout.loose):,} images, such as {layout.loose[0]}, but no folders of classes with images"
             )
         hint = "each class has its own folder: train/CLASS/, or CLASS/; else use `labels` or `label_pattern`"
-        notes = sorted(layout.notes, key=lambda note: not note.startswith("if "))  # what to do comes first
+        notes = [note for note in layout.notes if "outside of the folders" not in note]
+        notes.sort(key=lambda note: not note.startswith("if "))  # what to do comes first
         refuse(str(layout.folders["train"]), None, problem, hint="; ".join([hint, *notes]))
     return found
 
