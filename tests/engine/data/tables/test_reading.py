@@ -247,8 +247,8 @@ def test_json_lines_of_several_types_are_read_and_located(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.docx", "", "`.docx` files cannot be read\n  supported: .csv"),
-        ("a.json", "{}", "it is not an array of objects"),
+        ("a.docx", "", "a.docx: this is a document\n  save it as .csv"),
+        ("a.json", "{}", "there are no rows in it"),
         ("a.json", "[\n{\n]", "a.json:3: it is not JSON"),
         ("a.parquet", "text", "a.parquet: it cannot be read"),
     ],

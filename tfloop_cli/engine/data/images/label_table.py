@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
+from tfloop_cli.config.data_formats import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, file_at

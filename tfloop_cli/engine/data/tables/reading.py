@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NoReturn
@@ -16,9 +16,10 @@ from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
-from tfloop_cli.engine.data.tables.excel_reading import excel_notes, read_excel
+from tfloop_cli.engine.data.tables.excel_reading import excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
-from tfloop_cli.engine.data.tables.json_reading import read_json_array, read_json_lines
+from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
+from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
 
@@ -159,15 +160,8 @@ def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str
 def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None]:
     if file.kind == "csv":
         return reader.read(file)
-    readers: dict[str, Callable[[TableFile], tuple[pa.Table, Lines | None]]] = {
-        "json": lambda one: (read_json_array(one, reader.options), None),
-        "jsonl": lambda one: read_json_lines(one, reader.split, reader.options),
-        "parquet": lambda one: (pa.parquet.read_table(seekable(one)), None),
-        "feather": lambda one: (pa.feather.read_table(seekable(one)), None),
-        "excel": lambda one: (read_excel(one), lambda: count(2)),
-    }
     try:
-        table, lines = readers[file.kind](file)
+        table, lines = _read_typed(file, reader)
         table = flat(table)
         if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
             refuse(file.name, None, f"two columns are called `{twice[0]}`")
@@ -178,10 +172,41 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None,
         refuse(file.name, None, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
+def _read_typed(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Lines | None]:
+    """Reads a file whose columns have types; also returns the lines of the rows, None for their numbers."""
+    if file.kind == "jsonl" or (file.kind == "json" and is_json_lines(file, reader.options)):
+        return read_json_lines(file, reader.split, reader.options)
+    if file.kind in READERS:
+        return read_whole(file, reader.options), (lambda: count(2)) if file.kind == "excel" else None
+    if file.kind == "parquet":
+        return pa.parquet.read_table(seekable(file)), None
+    return _read_arrow(file), None
+
+
+def batches_of(file: TableFile) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of a file of Arrow: a Feather file, or a stream, as `datasets` of Hugging Face writes."""
+    content = seekable(file)
+    if _is_stream(content):
+        yield from pa.ipc.open_stream(content)
+        return
+    opened = pa.ipc.open_file(content)
+    yield from (opened.get_batch(number) for number in range(opened.num_record_batches))
+
+
+def _read_arrow(file: TableFile) -> pa.Table:
+    content = seekable(file)
+    return pa.ipc.open_stream(content).read_all() if _is_stream(content) else pa.feather.read_table(content)
+
+
+def _is_stream(content: pa.NativeFile) -> bool:
+    first = content.read(4)
+    content.seek(0)
+    return first == b"\xff\xff\xff\xff"
+
+
 def seekable(file: TableFile) -> pa.NativeFile:
     """Opens a file for random access: mapped into memory, or decompressed in it."""
-    compressed = file.content is not None or not file.name.lower().endswith((".parquet", ".feather", ".arrow"))
-    return pa.BufferReader(file.open().read()) if compressed else pa.memory_map(str(file.path))
+    return pa.memory_map(str(file.path)) if file.is_plain else pa.BufferReader(file.open().read())
 
 
 def flat(table: pa.Table) -> pa.Table:
