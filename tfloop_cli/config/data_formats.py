@@ -8,9 +8,9 @@ import gzip
 import lzma
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import IO
+from typing import Any
 
 from tfloop_cli.config.unreadable_formats import SUFFIXES
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -32,7 +32,7 @@ _SIGNATURES = {  # first bytes -> kind of a table, or of a compression
     b"SQLite format 3": "sqlite", b"\xd0\xcf\x11\xe0": "excel", b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip",
     b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz",
 }  # fmt: skip
-_OPENERS: dict[str, Callable[[Path], IO[bytes]]] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+_OPENERS: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _LEFT_BY_ARCHIVES = ("__MACOSX/", ".DS_Store")
 _MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # in no text
@@ -53,7 +53,7 @@ def head_of(path: Path) -> bytes:
             head = file.read(HEAD_BYTES)
         if opener := _OPENERS.get(_signature(head)):
             with opener(path) as file:
-                return file.read(HEAD_BYTES)
+                head = file.read(HEAD_BYTES)
         return head
     except (OSError, EOFError, lzma.LZMAError):
         return b""

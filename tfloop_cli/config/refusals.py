@@ -44,7 +44,7 @@ def folder_refusal(folder: str, names: Iterable[str]) -> TfloopError:
     """
     names = list(names)
     if any(map(is_cifar, names)):
-        hint = "`tfloop train --dataset cifar10` trains on the same images, from TensorFlow Datasets"
+        hint = "`tfloop train images --set dataset=cifar10` trains on the same images, from TensorFlow Datasets"
         return _error(f"{folder}: this is CIFAR-10 or CIFAR-100 as its authors wrote it", hint)
     problem = f"{folder}: there are no images, tables, texts or arrays in this folder"
     suffixes = Counter(suffix_of(name) or PurePath(name).name for name in names)
