@@ -126,7 +126,7 @@ def dataset_of(path: str) -> str:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         return _dataset_of_file(path)
-    names = list(_names(folder))
+    names = list(names_in(folder))
     suffixes = set(map(suffix_of, names))
     tables = split_tables(folder)
     if suffixes.intersection(IMAGE_SUFFIXES):
@@ -204,7 +204,7 @@ def has_folders_of_images(path: str) -> bool:
     """Whether a folder has folders with images in them: classes, or splits."""
     root = Path(path).expanduser()
     folders = (entry for entry in root.iterdir() if entry.is_dir())
-    return any(suffix_of(name) in IMAGE_SUFFIXES for folder in folders for name in _names(folder))
+    return any(suffix_of(name) in IMAGE_SUFFIXES for folder in folders for name in names_in(folder))
 
 
 def _argument_of(dataset: str, path: str) -> str:
@@ -231,7 +231,7 @@ def paths_of(name: str) -> list[str]:
     raise TfloopError(f"{name}: this file does not exist", hint=hint, code=ExitCode.DATA)
 
 
-def _names(folder: Path) -> Iterator[str]:
+def names_in(folder: Path) -> Iterator[str]:
     """Yields the names of the files in a folder and below it, relative to it, up to `MAX_FILES`."""
     left = MAX_FILES
     for root, folders, names in os.walk(folder):

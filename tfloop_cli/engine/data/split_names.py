@@ -7,7 +7,7 @@ from tfloop_cli.config.data_paths import SPLIT_NAMES, split_of, split_within
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
-__all__ = ["SPLIT_NAMES", "split_folders", "split_of"]
+__all__ = ["SPLIT_NAMES", "split_folders", "split_of", "split_within"]
 
 
 def split_folders(

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -14,16 +14,21 @@ from tfloop_cli.config.data_formats import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, file_at
-from tfloop_cli.engine.data.images.layout import Layout
+from tfloop_cli.engine.data.images.layout import Columns, Layout
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.split_names import split_of
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.engine.data.tables.values import as_written
+from tfloop_cli.engine.data.texts.reading import TARGETS
 from tfloop_cli.errors import short_path
 
+TRIED_ROWS = 100  # that show which column names images
+DISTINCT = 0.9  # fraction of the names of images that differ
+ROW_NAMES = ("", "index", "rownames", "unnamed: 0", "column_1")
 MAX_NUMBERS, MIN_ROWS = 20, 5  # different numbers that are classes, and rows of each on average
 
 
@@ -39,8 +44,6 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
         table: the file.
         columns: of paths, of classes, and of splits, which may be missing.
     """
-    if not table.exists() and (root / table.name).exists():
-        table = root / table.name
     options = DialectOptions(are_keys=False)
     rows = read_rows(short_path(table), CsvReader(split, options, columns[1:2], columns[:2], ()))
     rows.require(columns[:2])
@@ -77,6 +80,49 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
     require_valid_examples(split, sum(map(len, found.values())))
     layout.splits |= {name: listed for name, listed in found.items() if listed or name == "train"}
     layout.folders |= dict.fromkeys(layout.splits, root)
+
+
+def columns_of(table: Path, root: Path, columns: Columns) -> tuple[str, str, str] | None:
+    """Returns the columns of a table of images: paths, classes, splits.
+
+    Those that are not named are found: that of paths by its name, or since its values are different and name images;
+    that of classes by its name, or as the only other one.
+
+    Args:
+        table: the file.
+        root: the folder of the images.
+        columns: as the user named them; None for those to be found.
+
+    Returns:
+        None if there is no such table, or no column of it names images.
+
+    Raises:
+        TfloopError: it is not clear which column has the classes (exit code 4).
+    """
+    if not table.is_file():
+        return None
+    rows = first_rows([str(table)], DialectOptions(are_keys=False), [one for one in columns[:2] if one], TRIED_ROWS)
+    names = list(rows[0]) if rows else []
+    file, target, split = columns
+    if file is None:
+        file = next((name for name in names if name == "file" or _names_images(rows, name, table, root)), None)
+    if file not in names:
+        return None
+    others = [name for name in names if name not in (file, split) and name.strip().lower() not in ROW_NAMES]
+    target = target or next((name for name in TARGETS if name in others), None)
+    if target is None and len(others) != 1:
+        listed = ", ".join(f"`{name}`" for name in others)
+        hint = f"`--target COLUMN`, one of {listed}" if others else None
+        refuse(short_path(table), None, "which column has the classes of the images?", hint=hint)
+    return file, target or others[0], split
+
+
+def _names_images(rows: Sequence[Mapping[str, str]], column: str, table: Path, root: Path) -> bool:
+    values = [row[column] for row in rows if row.get(column)]
+    if not values or len(set(values)) < DISTINCT * len(values):
+        return False
+    found = [path for value in values if (path := _path_of(root, table.parent, value)[0]) and Path(path).is_file()]
+    return 2 * len(found) >= len(values) and Path(found[0]).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _texts(rows: Rows, column: str) -> list[str]:
