@@ -54,7 +54,8 @@ def images(
     at once. A file counts as unchanged if its name, size and modification time are.
 
     Args:
-        path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`.
+        path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`. Also a
+            .parquet file with a column of images, or a folder of them as Hugging Face has it (`train-*.parquet`).
         labels: a table (.csv, .tsv, .jsonl, .parquet, ...) with the path and the class of each image; null: the folders
             are classes; without any, a table in the folder.
         file_column: the column of `labels` with paths, relative to the folder or to the table, with or without suffix;
@@ -91,7 +92,7 @@ def _layout(path: Path, labels: Path | None, columns: Columns, pattern: str | No
     other = build_context().data
     if other is None:
         return find_images(path, labels, columns, pattern)
-    if not other.is_dir():
+    if not other.is_dir() and (labels or other.suffix != ".parquet"):
         return find_images(other.parent, other, columns, None)
     table = other / labels.name if labels and (other / labels.name).exists() else None
     return find_images(other, table, columns, None if table else pattern)

@@ -3,6 +3,7 @@
 train/CLASS/..., test/CLASS/..., validation/CLASS/...    in each spelling of `split_names`, in any case
 CLASS/...                                                one split, train
 labels: FILE.csv                                         a table with a column of paths and one of classes
+train-*.parquet, test-*.parquet                          a column of images, and one of classes
 label_pattern: REGEX                                     the class is a part of the path
 
 Tables are read with pyarrow, which is imported only then: it takes 0.2 s and 30 MB.
@@ -13,12 +14,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tfloop_cli.config.data_paths import split_tables
 from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, Scanner
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.split_names import split_folders, split_of, split_within
+from tfloop_cli.engine.data.split_names import SPLIT_NAMES, split_folders, split_of, split_within
 from tfloop_cli.errors import TfloopError
 
 _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
@@ -74,6 +76,8 @@ def find_images(root: Path, labels: Path | None, columns: Columns, pattern: str 
             labels = root / labels.name
         named = columns_of(labels, root, columns) or (columns[0] or "file", columns[1] or "label", columns[2])
         read_label_table(layout, root, DATA if context.data else "train", labels, named)
+    elif not pattern and (tables := _tables_of(root)) and _read_packed(layout, tables, columns):
+        return layout
     else:
         found = {DATA: root}
         if not context.data:
@@ -87,6 +91,22 @@ def find_images(root: Path, labels: Path | None, columns: Columns, pattern: str 
                 _check_labels(layout)
     _note_files(layout, root, scanner)
     return layout
+
+
+def _tables_of(root: Path) -> dict[str, list[Path]]:
+    """Returns the .parquet files of each split; {} if these are other data, or there are none."""
+    files = {"train": [root]} if root.is_file() else split_tables(root) if root.is_dir() else {}
+    found = {split: files[split] for split in SPLIT_NAMES if split in files}
+    if not found or any(path.suffix != ".parquet" for paths in found.values() for path in paths):
+        return {}
+    context = build_context()
+    return {DATA: [path for paths in found.values() for path in paths]} if context.data else context.needed(found)
+
+
+def _read_packed(layout: Layout, tables: dict[str, list[Path]], columns: Columns) -> bool:
+    from tfloop_cli.engine.data.images.packed import read_packed
+
+    return read_packed(layout, tables, columns)
 
 
 def _find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) -> None:

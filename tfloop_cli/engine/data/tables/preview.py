@@ -1,5 +1,6 @@
 """The first rows of a table as they are in its file."""
 
+import glob
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -52,6 +53,18 @@ def column_names(name: str, targets: Sequence[str] = ()) -> list[str]:
         return list(detect(sample, file.name, options, targets).names) if sample.strip() else []
     except (OSError, ValueError, pa.ArrowException):
         return []
+
+
+def has_images(name: str) -> bool:
+    """Whether a .parquet file, or the training file in a folder, has a column with the bytes of images."""
+    file = _first_file([name]) if not glob.has_magic(name) else None
+    if file is None or file.kind != "parquet" or not file.is_plain:
+        return False
+    try:
+        schema = pa.parquet.read_schema(file.path)
+    except (OSError, pa.ArrowException):
+        return False
+    return any(pa.types.is_struct(one.type) and one.type.get_field_index("bytes") >= 0 for one in schema)
 
 
 def _first_file(names: Sequence[str]) -> TableFile:
