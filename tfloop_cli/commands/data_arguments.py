@@ -20,6 +20,7 @@ from tfloop_cli.config.loading import load
 from tfloop_cli.engine.data.array_files import find_arrays
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.preview import column_names, first_rows, has_images
+from tfloop_cli.engine.data.texts.reading import ROW_NAMES
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.folder import RunFolder
 
@@ -126,8 +127,9 @@ def _dataset_of_rows(configs: Sequence[str], sets: Sequence[str], found: str) ->
 
 
 def _has_texts(rows: Sequence[Mapping[str, str]], target: str | None) -> bool:
-    """Whether there are two columns, and the one that is not to be predicted has texts of several words."""
-    cells = {name: [row[name] for row in rows if row.get(name)] for name in rows[0]} if rows else {}
+    """Whether there are two columns besides row numbers, and the one not to be predicted has texts of several words."""
+    names = [name for name in rows[0] if name == target or name.strip().lower() not in ROW_NAMES] if rows else []
+    cells = {name: [row[name] for row in rows if row.get(name)] for name in names}
     if len(cells) != 2 or (target and target not in cells):
         return False
     name = next(name for name in cells if name != target) if target else max(cells, key=lambda one: _size(cells[one]))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from tfloop_cli.config.unreadable_formats import SUFFIXES
+from tfloop_cli.config.unreadable_formats import SUFFIXES, format_of, is_binary
 from tfloop_cli.errors import ExitCode, TfloopError
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}  # suffix -> what pyarrow calls it, or Python
@@ -34,8 +34,6 @@ _SIGNATURES = {  # first bytes -> kind of a table, or of a compression
 }  # fmt: skip
 _OPENERS: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _LEFT_BY_ARCHIVES = ("__MACOSX/", ".DS_Store")
-_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
-_CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # in no text
 
 
 def suffix_of(path: str) -> str:
@@ -85,7 +83,7 @@ def table_kind(path: str) -> str | None:
         return _kind_in_zip(file, named)
     if found:
         return found if found not in COMPRESSED.values() else named
-    if is_binary(head) or is_markup(head) or head[257:262] == b"ustar":
+    if is_binary(head) or format_of(head) or head[257:262] == b"ustar":
         return None
     if named == "csv" and re.match(rb'\s*(\[\s*)?\{\s*"[^"\n]*"\s*:', head):
         return "json"
@@ -129,17 +127,6 @@ def is_idx(name: str) -> bool:
 def is_cifar(name: str) -> bool:
     """Whether a file is one of CIFAR-10 or CIFAR-100, as their authors wrote them."""
     return re.search(r"(^|/)(data_batch_1(\.\w+)?|batches\.meta(\.\w+)?|fine_label_names\.txt)$", name) is not None
-
-
-def is_binary(head: bytes) -> bool:
-    """Whether the first bytes of a file are no text: they have control characters."""
-    return not head.startswith(_MARKS) and _CONTROLS.search(head) is not None and b"\0" in head
-
-
-def is_markup(head: bytes) -> bool:
-    """Whether the first bytes of a file are HTML or XML, or the pointer of Git LFS to a file."""
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:200].lower()
-    return start.startswith((b"<!doctype", b"<html", b"<table", b"<?xml", b"version https://git-lfs"))
 
 
 def _signature(head: bytes) -> str:

@@ -13,14 +13,13 @@ from tfloop_cli.config.data_formats import (
     IMAGE_SUFFIXES,
     TABLE_KINDS,
     head_of,
-    is_binary,
     is_cifar,
     is_idx,
     suffix_of,
     table_kind,
 )
 from tfloop_cli.config.refusals import folder_refusal, refusal
-from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, is_binary
 from tfloop_cli.errors import ExitCode, TfloopError
 
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from tfloop_cli.config.data_formats import head_of, is_binary, is_cifar, suffix_of, zip_members
-from tfloop_cli.config.unreadable_formats import ARCHIVES, FORMATS, Format
+from tfloop_cli.config.data_formats import head_of, is_cifar, suffix_of, zip_members
+from tfloop_cli.config.unreadable_formats import ARCHIVES, FORMATS, format_of, is_binary
 from tfloop_cli.errors import ExitCode, TfloopError
 
 _SHOWN = 4  # names that a message has
@@ -18,7 +18,7 @@ def refusal(path: str) -> TfloopError:
     file, suffix = Path(path).expanduser(), suffix_of(path)
     head = head_of(file) if file.is_file() else b""
     by_content = ".tar" if head[257:262] == b"ustar" else ".zip" if head.startswith(b"PK\x03\x04") else ""
-    found = _by_content(head) or next((one for one in FORMATS if suffix in one.suffixes), None)
+    found = format_of(head) or next((one for one in FORMATS if suffix in one.suffixes), None)
     if found is None and (suffix in ARCHIVES or by_content):
         return _archive(path, by_content or suffix)
     if found is None:
@@ -26,13 +26,6 @@ def refusal(path: str) -> TfloopError:
         what = "this is a binary file of an unknown format" if is_binary(head) else f"`{name}` files cannot be read"
         return _error(f"{path}: {what}", _ALL)
     return _error(f"{path}: this is {found.what}", _filled(found.hint, path))
-
-
-def _by_content(head: bytes) -> Format | None:
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return next(
-        (one for one in FORMATS for start in one.starts if head.startswith(start) or text.startswith(start)), None
-    )
 
 
 def folder_refusal(folder: str, names: Iterable[str]) -> TfloopError:

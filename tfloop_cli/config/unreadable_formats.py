@@ -3,6 +3,7 @@
 A format is one entry of `FORMATS`; `refusals` makes errors of them.
 """
 
+import re
 from dataclasses import dataclass
 
 _OWN = "a dataset of your own can read it: docs/extending.md#a-dataset"
@@ -17,13 +18,15 @@ class Format:
         what: in words.
         hint: what to do; {file} is the file, {stem} its name without suffix.
         suffixes: in lower case.
-        starts: first bytes of such files, where they are certain; texts in lower case.
+        starts: first bytes of such binary files, where they are certain.
+        text: a regular expression for the beginning of such text files; None if it is not certain.
     """
 
     what: str
     hint: str
     suffixes: tuple[str, ...] = ()
     starts: tuple[bytes, ...] = ()
+    text: bytes | None = None
 
 
 def _python(code: str) -> str:
@@ -39,14 +42,14 @@ def _r(value: str) -> str:
 
 
 FORMATS = (
-    Format("a pointer of Git LFS, not the data", "get the data: git lfs pull", (), (b"version https://git-lfs",)),
+    Format("a pointer of Git LFS, not the data", "get the data: git lfs pull", text=rb"version https://git-lfs"),
     Format(
         "a pickle file, which may run any code when it is opened",
         f"if you trust it, and it is a table, {_pandas('read_pickle')}; arrays: numpy.savez('data.npz', x=x, y=y)",
         (".pkl", ".pickle", ".p"),
         (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
     ),
-    Format("a Stata file", _pandas("read_stata"), (".dta",), (b"<stata_dta>",)),
+    Format("a Stata file", _pandas("read_stata"), (".dta",), (b"<stata_dta>", b"q\x02", b"r\x02", b"s\x02", b"t\x02")),
     Format("an SPSS file", f"pip install pyreadstat; {_pandas('read_spss')}", (".sav", ".zsav"), (b"$FL2", b"$FL3")),
     Format("a SAS file", _pandas("read_sas"), (".sas7bdat", ".xpt")),
     Format("an R file", _r('readRDS("{file}")'), (".rds",), (b"X\n\0\0",)),
@@ -76,9 +79,9 @@ FORMATS = (
         _python("import pandas; pandas.read_html('{file}')[0].to_csv('{stem}.csv', index=False)")
         + "; without a table in it, the download may have needed a login",
         (".html", ".htm"),
-        (b"<!doctype html", b"<html", b"<table"),
+        text=rb"(<!--.*?-->\s*)?<(!doctype html|html|table|head|meta)\b",
     ),
-    Format("XML", f"if it has a table, {_pandas('read_xml')}", (".xml",), (b"<?xml",)),
+    Format("XML", f"if it has a table, {_pandas('read_xml')}", (".xml",), text=rb"<\?xml"),
     Format(
         "geographic data",
         _python(
@@ -100,15 +103,21 @@ FORMATS = (
         )
         + "; with y=y.astype(int) if these are classes",
         (".svm", ".libsvm", ".svmlight"),
+        text=rb"([-+]?[\d.]+( \d+:[-+.\de]+)+ *\n){3}",
     ),
     Format("a dump of a database", "save a table of it as .csv", (".sql", ".dump", ".accdb")),
     Format("a file of Apple Numbers or a link to Google Sheets", "export it as .csv or .xlsx", (".numbers", ".gsheet")),
-    Format("Markdown", _TABLE, (".md", ".markdown", ".rst")),
+    Format(
+        "a table in Markdown or of a terminal",
+        f"{_TABLE}: sqlite3 -csv, psql --csv, mysql --batch, or pandas.to_csv",
+        (".md", ".markdown", ".rst"),
+        text=rb"(\|?[^\n|]*\|[^\n]*\n\s*\|?\s*:?-{3,}:?\s*([|+]\s*:?-{3,}:?\s*)*\|?\s*\n|\+-{2,}[-+]*\+\s*\n)",
+    ),
     Format(
         "a document",
         f"{_TABLE}, or texts as CLASS/*.txt",
         (".pdf", ".doc", ".docx", ".odt", ".rtf", ".ppt", ".pptx", ".epub"),
-        (b"%PDF", b"{\\rtf"),
+        text=rb"(%PDF|\{\\rtf)",
     ),
     Format(
         "sound",
@@ -136,3 +145,18 @@ ARCHIVES = {  # suffix -> the command that unpacks it
     ".7z": "7z x {file} -o{folder}", ".rar": "unrar x {file} {folder}/",
 }  # fmt: skip
 SUFFIXES = frozenset(suffix for one in FORMATS for suffix in one.suffixes)
+_CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")  # in no text
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+def is_binary(head: bytes) -> bool:
+    """Whether the first bytes of a file are no text: they have zeros and control characters."""
+    return not head.startswith(_UTF16_MARKS) and _CONTROLS.search(head) is not None and b"\0" in head
+
+
+def format_of(head: bytes) -> Format | None:
+    """Returns the format of `FORMATS` that a file has, by its first bytes; None if they do not show it."""
+    if is_binary(head):
+        return next((one for one in FORMATS if head.startswith(one.starts)), None)
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((one for one in FORMATS if one.text and re.match(one.text, text, re.I | re.S)), None)

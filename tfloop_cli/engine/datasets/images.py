@@ -54,7 +54,7 @@ def images(
     at once. A file counts as unchanged if its name, size and modification time are.
 
     Args:
-        path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`. Also a
+        path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`. Or a
             .parquet file with a column of images, or a folder of them as Hugging Face has it (`train-*.parquet`).
         labels: a table (.csv, .tsv, .jsonl, .parquet, ...) with the path and the class of each image; null: the folders
             are classes; without any, a table in the folder.

@@ -105,7 +105,7 @@ class RowReader:
     def _typed(self, file: TableFile) -> Iterator[ReadRows]:
         """Yields the rows of files whose columns have types."""
         for table in self._tables(file):
-            yield ReadRows(flat(table))
+            yield ReadRows(flat(table, self.wanted))
 
     def _tables(self, file: TableFile) -> Iterator[pa.Table]:
         if file.kind == "parquet":
@@ -205,10 +205,10 @@ class RowReader:
             table.validate(full=True)
             dates = self.options.free_text and any(pa.types.is_timestamp(one.type) for one in table.schema)
             if not dates and table.num_rows == sum(1 for line in block.split(b"\n") if line.strip()):
-                return ReadRows(flat(table))
+                return ReadRows(flat(table, self.wanted))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # each key must have one type
             pass
-        return rows_of(parsed(line) for line in block.split(b"\n") if line.strip())
+        return rows_of((parsed(line) for line in block.split(b"\n") if line.strip()), self.wanted)
 
 
 def parsed(line: bytes) -> Mapping[str, Any] | str:
@@ -222,12 +222,12 @@ def parsed(line: bytes) -> Mapping[str, Any] | str:
     return cells if isinstance(cells, dict) else "this line is not a JSON object"
 
 
-def rows_of(found: Iterable[Mapping[str, Any] | str]) -> ReadRows:
-    """Returns objects as rows; a text is the error of a row."""
+def rows_of(found: Iterable[Mapping[str, Any] | str], whole: Sequence[str] = ()) -> ReadRows:
+    """Returns objects as rows; a text is the error of a row. `whole`: see `flat`."""
     rows = list(found)
     errors = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
     table = table_of([{} if isinstance(row, str) else row for row in rows])
-    return ReadRows(flat(table) if table.num_columns else pa.table({"": pa.nulls(len(rows))}), errors)
+    return ReadRows(flat(table, whole) if table.num_columns else pa.table({"": pa.nulls(len(rows))}), errors)
 
 
 def _blocks(stream: pa.NativeFile) -> Iterator[bytes]:

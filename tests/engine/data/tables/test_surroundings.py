@@ -47,7 +47,7 @@ def test_lines_of_orange_below_the_header_are_no_rows(tmp_path: Path, types: str
     assert rows.table.to_pydict() == {
         "age": [63, 67], "chest pain": ["male", "female"], "x": ["true", "false"], "y": ["0", "1"],
     }  # fmt: skip
-    assert rows.notes == [f"{tmp_path}/a.tab: 2 lines below the header are no rows (key `header`)"]
+    assert rows.notes == [f"{tmp_path}/a.tab: 2 line(s) below the header are no rows (key `header`)"]
     assert rows.place(0) == (f"{tmp_path}/a.tab", 4)
     assert [": the row has 2 cell(s)" in message and "a.tab:6" in message for message in found.messages()] == [True]
     assert first_rows([f"{tmp_path}/a.tab"], DialectOptions(), ["y"], 1)[0]["age"] == "63"

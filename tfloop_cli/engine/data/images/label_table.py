@@ -23,12 +23,11 @@ from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.engine.data.tables.values import as_written
-from tfloop_cli.engine.data.texts.reading import TARGETS
+from tfloop_cli.engine.data.texts.reading import ROW_NAMES, TARGETS
 from tfloop_cli.errors import short_path
 
 TRIED_ROWS = 100  # that show which column names images
 DISTINCT = 0.9  # fraction of the names of images that differ
-ROW_NAMES = ("", "index", "rownames", "unnamed: 0", "column_1")
 MAX_NUMBERS, MIN_ROWS = 20, 5  # different numbers that are classes, and rows of each on average
 
 
