@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from tfloop_cli.config.unreadable_formats import SUFFIXES, format_of, is_binary
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, format_of, is_binary
 from tfloop_cli.errors import ExitCode, TfloopError
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}  # suffix -> what pyarrow calls it, or Python
@@ -87,7 +87,7 @@ def table_kind(path: str) -> str | None:
         return None
     if named == "csv" and re.match(rb'\s*(\[\s*)?\{\s*"[^"\n]*"\s*:', head):
         return "json"
-    unknown = named is None and suffix_of(path) not in SUFFIXES
+    unknown = named is None and suffix_of(path) not in (*SUFFIXES, *ARCHIVES)
     is_text = named == "excel" and b"\n" in head  # many programs save tables of text as .xls
     return "csv" if unknown or is_text else named
 

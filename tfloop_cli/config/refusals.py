@@ -17,6 +17,8 @@ def refusal(path: str) -> TfloopError:
     """Returns the error for a file that cannot be read (exit code 4): what it is, and what to do."""
     file, suffix = Path(path).expanduser(), suffix_of(path)
     head = head_of(file) if file.is_file() else b""
+    if suffix in (".npz", ".npy"):
+        return _error(f"{path}: these are arrays, and not a table", "`dataset: {name: arrays, path: ...}` reads them")
     by_content = ".tar" if head[257:262] == b"ustar" else ".zip" if head.startswith(b"PK\x03\x04") else ""
     found = format_of(head) or next((one for one in FORMATS if suffix in one.suffixes), None)
     if found is None and (suffix in ARCHIVES or by_content):

@@ -9,8 +9,10 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from tfloop_cli.config.data_formats import is_idx
+from tfloop_cli.config.data_formats import head_of, is_idx, suffix_of
+from tfloop_cli.config.refusals import refusal
 from tfloop_cli.config.suggestions import nearest
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, format_of
 from tfloop_cli.engine.data.array_names import usual_name, usual_names
 from tfloop_cli.engine.data.idx_files import idx_names, open_idx, read_header
 from tfloop_cli.errors import ExitCode, TfloopError, short_path
@@ -113,6 +115,8 @@ def find_arrays(path: Path) -> dict[str, StoredArray]:
                 members = [name for name in archive.namelist() if name.endswith(".npy")]
             found = {member.removesuffix(".npy"): _describe(path, member) for member in members}
     except (OSError, zipfile.BadZipFile) as error:
+        if path.is_file() and (format_of(head_of(path)) or suffix_of(path.name) in (*SUFFIXES, *ARCHIVES)):
+            raise refusal(short_path(path)) from error
         problem = f"{short_path(path)}: it cannot be read: {getattr(error, 'strerror', None) or error}"
         hint = "`dataset.path` is an .npz file, or a folder of .npy files"
         raise TfloopError(problem, hint=hint, code=ExitCode.DATA) from error

@@ -334,6 +334,20 @@ def test_first_sheet_of_an_excel_file_is_read(tmp_path: Path) -> None:
     assert caught.value.code == ExitCode.DATA
 
 
+def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    title = [["Sales of 2020", None, None], [None, None, "in USD"]]
+    body = [["x", "z", "y"], *([number, number / 2, "ab"[number % 2]] for number in range(8)), ["Total", 14, None]]
+    found = read(write_excel(tmp_path / "a.xlsx", [*title, *body]))
+    assert found.table.column_names == ["x", "z", "y"]
+    assert found.table.column("z").to_pylist() == [number / 2 for number in range(8)]
+    assert found.place(0) == (str(tmp_path / "a.xlsx"), 4)
+    assert found.notes == [
+        f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read",
+        f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row",
+    ]
+
+
 def test_excel_without_its_package_names_the_command(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     with pytest.raises(TfloopError, match=r"a\.xlsx: it needs the package .* `pip install python-calamine`") as caught:

@@ -101,8 +101,8 @@ def find_splits(path: Path, training: bool = True) -> dict[str, list[Path]]:
     if len(tables) == 1:
         return {"train": tables}
     if "train" not in found and training:
-        names = ", ".join(f"`{table.name}`" for table in tables[:_SHOWN]) or "no table"
-        problem = f"there is no training file in this folder, only {names}"
+        names = ", ".join(f"`{table.name}`" for table in tables[:_SHOWN])
+        problem = f"there is no training file in this folder, only {names}" if tables else "there is no table in it"
         every = f"; parts of one table are a pattern: '{path}/*{tables[0].suffix}'" if tables else ""
         refuse(short_path(path), None, problem, hint=f"name a file, or call one `train.csv`{every}")
     for split, files in found.items():

@@ -17,7 +17,7 @@ from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
-from tfloop_cli.engine.data.tables.excel_reading import excel_notes
+from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
 from tfloop_cli.engine.data.tables.surroundings import total_row
@@ -189,7 +189,9 @@ def _read_typed(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Lines | N
     if file.kind == "jsonl" or (file.kind == "json" and is_json_lines(file, reader.options)):
         return read_json_lines(file, reader.split, reader.options)
     if file.kind in READERS:
-        return read_whole(file, reader.options), (lambda: count(2)) if file.kind == "excel" else None
+        table = read_whole(file, reader.options)
+        above = (table.schema.metadata or {}).get(ABOVE.encode())
+        return table, (lambda: count(1 + int(above))) if above else None
     if file.kind == "parquet":
         return pa.parquet.read_table(seekable(file)), None
     return _read_arrow(file), None

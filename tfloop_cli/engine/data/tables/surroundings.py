@@ -56,7 +56,7 @@ def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
     known_types = _TYPES | _LETTERS if is_tab else _TYPES
     if len(rows) < 3 or len(rows[1]) != len(rows[0]):
         return 0
-    units = [cell.strip() for cell in rows[1]]
+    units = ["" if cell.strip("[()] ") == "-" else cell.strip() for cell in rows[1]]
     if any(units) and all(not unit or _UNIT.fullmatch(unit) for unit in units):
         measured = (cell for unit, cell in zip(units, rows[2], strict=False) if unit)
         return 1 if all(not cell.strip() or _is_number(cell) for cell in measured) else 0
