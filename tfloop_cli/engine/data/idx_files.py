@@ -29,7 +29,7 @@ def idx_names(files: Sequence[Path]) -> dict[str, Path]:
             split = "train" if match["split"] == "train" else "test"
             found[f"{_ROLES[match['what']]}_{split}"] = file
     if len(sets) > 1:
-        names = ", ".join(f"`{name.strip('-_.')}`" for name in sorted(sets))
+        names = ", ".join(f"`{name.strip('-_.') or 'mnist'}`" for name in sorted(sets, reverse=True))
         problem = f"{short_path(files[0].parent)}: there are several data sets in this folder: {names}"
         raise TfloopError(problem, hint="move the files of one into a folder of its own", code=ExitCode.DATA)
     return dict(sorted(found.items()))

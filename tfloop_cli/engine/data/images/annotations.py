@@ -8,7 +8,7 @@ from tfloop_cli.engine.data.problems import refuse
 
 _HEAD = 2000  # bytes of a file that show its format
 _TRIED = 5  # files of a kind
-_MASKS = re.compile(r"(^|[_ -])(masks?|segmentation(class|object)?|groundtruth|gt)($|[_ -])", re.I)
+_MASKS = re.compile(r"(^|[_ -])(masks?|segmentation(s|class|object)?|trimaps|groundtruth|gt)($|[_ -])", re.I)
 
 
 def refuse_annotations(root: Path, names: Sequence[str]) -> None:

@@ -27,7 +27,8 @@ from tfloop_cli.engine.data.texts.reading import ROW_NAMES, TARGETS
 from tfloop_cli.errors import short_path
 
 TRIED_ROWS = 100  # that show which column names images
-DISTINCT = 0.9  # fraction of the names of images that differ
+DISTINCT, FOUND = 0.9, 0.5  # fractions of the names in a column of images: that differ, that are there
+NUMBERS = ("", "index", "rownames", "unnamed: 0")  # columns of the numbers of rows, in lower case
 MAX_NUMBERS, MIN_ROWS = 20, 5  # different numbers that are classes, and rows of each on average
 
 
@@ -103,25 +104,30 @@ def columns_of(table: Path, root: Path, columns: Columns) -> tuple[str, str, str
     rows = first_rows([str(table)], DialectOptions(are_keys=False), [one for one in columns[:2] if one], TRIED_ROWS)
     names = list(rows[0]) if rows else []
     file, target, split = columns
-    if file is None:
-        file = next((name for name in names if name == "file" or _names_images(rows, name, table, root)), None)
-    if file not in names:
-        return None
+    if file is None and "file" not in names:
+        found = {name: _found(rows, name, table, root) for name in names if name.strip().lower() not in NUMBERS}
+        file = max(found, key=lambda name: found[name], default="")
+        file = file if found.get(file, 0) >= FOUND else None
+    file = file or "file"
     others = [name for name in names if name not in (file, split) and name.strip().lower() not in ROW_NAMES]
-    target = target or next((name for name in TARGETS if name in others), None)
-    if target is None and len(others) != 1:
-        listed = ", ".join(f"`{name}`" for name in others)
-        hint = f"`--target COLUMN`, one of {listed}" if others else None
+    if file not in names or not others:
+        return None
+    target = (
+        target or next((name for name in TARGETS if name in others), None) or (others[0] if len(others) == 1 else None)
+    )
+    if target is None:
+        hint = f"`--target COLUMN`, one of {', '.join(f'`{name}`' for name in others)}"
         refuse(short_path(table), None, "which column has the classes of the images?", hint=hint)
-    return file, target or others[0], split
+    return file, target, split
 
 
-def _names_images(rows: Sequence[Mapping[str, str]], column: str, table: Path, root: Path) -> bool:
+def _found(rows: Sequence[Mapping[str, str]], column: str, table: Path, root: Path) -> float:
+    """Returns the fraction of the values of a column that name images; 0 if they are not different."""
     values = [row[column] for row in rows if row.get(column)]
     if not values or len(set(values)) < DISTINCT * len(values):
-        return False
-    found = [path for value in values if (path := _path_of(root, table.parent, value)[0]) and Path(path).is_file()]
-    return 2 * len(found) >= len(values) and Path(found[0]).suffix.lower() in IMAGE_SUFFIXES
+        return 0.0
+    paths = [Path(_path_of(root, table.parent, value)[0]) for value in values]
+    return sum(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in paths) / len(values)
 
 
 def _texts(rows: Rows, column: str) -> list[str]:

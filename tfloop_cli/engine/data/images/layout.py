@@ -9,6 +9,7 @@ label_pattern: REGEX                                     the class is a part of 
 Tables are read with pyarrow, which is imported only then: it takes 0.2 s and 30 MB.
 """
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,8 @@ Columns = tuple[str | None, str | None, str]  # of a table: paths, classes, spli
 OUTSIDE = "outside of the folders of classes"
 _CONTAINERS = (  # folders of images that are no classes
     "images", "image", "imgs", "img", "jpegimages", "pngimages", "pictures", "pics", "photos", "data", "files", "all",
-    "masks", "mask", "annotations", "labels", "segmentationclass", "segmentationobject", "groundtruth", "raw",
+    "masks", "mask", "annotations", "labels", "segmentationclass", "segmentationobject", "segmentations", "trimaps",
+    "groundtruth", "raw",
 )  # fmt: skip
 
 
@@ -70,12 +72,7 @@ def find_images(root: Path, labels: Path | None, columns: Columns, pattern: str 
     if labels:
         if pattern:
             raise TfloopError("`labels` and `label_pattern` are both set", hint="remove one of them")
-        from tfloop_cli.engine.data.images.label_table import columns_of, read_label_table
-
-        if not labels.exists() and (root / labels.name).exists():
-            labels = root / labels.name
-        named = columns_of(labels, root, columns) or (columns[0] or "file", columns[1] or "label", columns[2])
-        read_label_table(layout, root, DATA if context.data else "train", labels, named)
+        _read_labels(layout, root, labels, columns, scanner)
     elif not pattern and (tables := _tables_of(root)) and _read_packed(layout, tables, columns):
         return layout
     else:
@@ -91,6 +88,25 @@ def find_images(root: Path, labels: Path | None, columns: Columns, pattern: str 
                 _check_labels(layout)
     _note_files(layout, root, scanner)
     return layout
+
+
+def _read_labels(layout: Layout, root: Path, labels: Path, columns: Columns, scanner: Scanner) -> None:
+    """Reads the images of a table; their paths are relative to the folder, the table, or the folder of all images.
+
+    Raises:
+        TfloopError: see `find_images`.
+    """
+    from tfloop_cli.engine.data.images.label_table import columns_of, read_label_table
+
+    split = DATA if build_context().data else "train"
+    if not labels.exists() and (root / labels.name).exists():
+        labels = root / labels.name
+    named = columns_of(labels, root, columns)
+    if named is None and (images := scanner.images(split, root)):
+        inner = Path(os.path.commonpath({Path(one.path).parent for one in images}))
+        if named := columns_of(labels, inner, columns):
+            root = inner
+    read_label_table(layout, root, split, labels, named or (columns[0] or "file", columns[1] or "label", columns[2]))
 
 
 def _tables_of(root: Path) -> dict[str, list[Path]]:
