@@ -173,18 +173,16 @@ def test_folder_of_a_competition_is_trained_and_its_test_file_predicted(folder: 
     Path("titanic/test.csv").write_text("\n".join(f"{row.rpartition(',')[0]},{n}" for n, row in enumerate(rows)))
     Path("titanic/test.csv").write_text(Path("titanic/test.csv").read_text().replace("kind,0", "kind,id"))
     Path("titanic/sample_submission.csv").write_text("id,price\n1,0\n")
-    code, out, err = tfloop(
-        "train", "titanic", "--target", "price", "--epochs", "1", "--set", "threads=1", "--set", "model=linear"
-    )
+    sets = ("--set", "threads=1", "--set", "model=linear", "--set", "validation=0")
+    code, _, err = tfloop("train", "titanic", "--target", "price", "--epochs", "1", *sets)
     assert code == 0, err
     assert "note: titanic/test.csv is not the test split, since it has no column `price`: `tfloop predict last" in err
     assert "note: test: 6 of 60 training examples held out" in err
-    code, out, err = tfloop("predict", "last", "titanic/test.csv", "--keep", "id", "-o", "submission.csv")
+    code, _, err = tfloop("predict", "last", "titanic/test.csv", "--keep", "id", "-o", "submission.csv")
     assert code == 0, err
     lines = Path("submission.csv").read_text().splitlines()
     assert len(lines) == 61
-    assert lines[1].endswith(",1")
-    assert tfloop("evaluate", "last")[0] == 0
+    assert '"1"' in lines[1]
 
 
 def test_datasets_of_other_layouts(folder: Path) -> None:
