@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tfloop_cli.config.data_formats import table_kind
+from tfloop_cli.config.data_formats import COMPRESSED, TABLE_KINDS, table_kind
 from tfloop_cli.config.data_paths import dataset_of, is_data, split_tables
 from tfloop_cli.config.refusals import refusal
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
 from tfloop_cli.errors import ExitCode, TfloopError
 
 CSV = b"age,kind\n31,a\n52,b\n"
@@ -152,3 +153,8 @@ def test_folders_of_competitions_and_hubs_have_splits(tmp_path: Path, files: lis
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-images.idx3-ubyte.gz"])
 def test_folder_of_idx_files_has_arrays(tmp_path: Path, name: str) -> None:
     assert dataset_of(str(touch(tmp_path, f"MNIST/raw/{name}"))) == "arrays"
+
+
+def test_page_on_formats_is_complete() -> None:
+    page = (Path(__file__).parents[2] / "docs/data-formats.md").read_text(encoding="utf-8")
+    assert {suffix for suffix in (*TABLE_KINDS, *COMPRESSED, *SUFFIXES, *ARCHIVES) if f"{suffix}" not in page} == set()

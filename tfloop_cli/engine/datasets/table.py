@@ -50,8 +50,8 @@ def table(
 ) -> Dataset:
     """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
-    Files are .csv, .tsv, .tab, .txt, .arff, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz,
-    .bz2 or .zst; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. Numbers are standardized
+    Files are .csv, .tsv, .txt, .arff, .json, .jsonl, .parquet, .feather, .orc or .db (SQLite), also as .gz, .bz2, .zst,
+    .xz or .zip; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. Numbers are standardized
     by median and quartiles, and far outliers are bounded; the default model gets those that are codes as ids, too. A
     category of up to 12 levels is one-hot encoded; a wider one is one column of ids, for models to embed. Dates become
     their parts. Row numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored
@@ -59,7 +59,7 @@ def table(
 
     Args:
         train: the training file; also a list of files, a pattern (`data/*.csv`), `-` for stdin, or a folder: with
-            `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type.
+            `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type; one without the target is no split.
         test: the test file, or several; null: none.
         target: the column to predict, or a list of several columns of numbers.
         columns: column -> its type, which is inferred by default; `text` uses its frequent words.

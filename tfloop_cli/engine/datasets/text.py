@@ -40,7 +40,7 @@ def text(
 ) -> Dataset:
     """Texts with a class or a number each: rows of a file as those of `table`, or a folder with CLASS/*.txt.
 
-    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
+    Files are those of `table`, and so is a folder with `train.csv` and perhaps `validation.csv` and `test.csv`.
     Everything is learned from the training split, without what is held out of it: n-grams or words and their
     frequencies. The classes are those of the whole training file. Texts are compared in lower case, after Unicode NFKC.
     Rows without a target are skipped and counted. `group` and `split_by` may name any column of a file.
