@@ -180,7 +180,8 @@ class Config(BaseModel):
     )
     compile: Annotated[Literal["none", "xla", "auto"], OnResume.CHANGES_REST] = Field(
         default="none",
-        description="Whether to compile the training step with XLA. auto: where it is known to be faster.",
+        description="Whether to compile the training step with XLA. auto: where XLA is known to be faster, which is "
+        "nowhere yet.",
     )
     kernels: Annotated[Literal["native", "tensorflow", "auto"], OnResume.CHANGES_REST] = Field(
         default="auto",

@@ -25,6 +25,7 @@ from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
 
 PREFETCHED_BATCHES = 2
+MAX_WORKERS = 8  # batches that are loaded at once for a GPU
 
 
 class Data:
@@ -264,7 +265,10 @@ class Data:
 
     @property
     def _parallel(self) -> int:
-        # One worker is fast enough for a model unless images are augmented.
+        # On a CPU, one worker is fast enough for a model unless images are augmented. With a GPU, the cores are
+        # idle otherwise; batches keep their order.
+        if self._config.device.startswith("gpu"):
+            return min(int(self._config.threads), MAX_WORKERS)
         return 2 if self._augment else 1
 
     def _load(self, split: str, indices: tf.Tensor) -> tuple[Structure, ...]:
