@@ -21,7 +21,7 @@ class PythonLayer(keras.layers.Layer):
 
 
 def test_loop_counter_of_steps_is_int32(trainer) -> None:
-    """With a GPU, TensorFlow computes int32 counters on the CPU, and others on the GPU: every step would wait for it."""
+    """With a GPU, TensorFlow computes int32 counters on the CPU; for others, on the GPU, every step would wait."""
     run = trainer()
     inner_loop, batches = TrainSteps(run.state, run.data, run.task, run.config, profiled=True).start()
     graph = inner_loop.get_concrete_function(batches.batches, tf.TensorSpec([], tf.int32)).graph
