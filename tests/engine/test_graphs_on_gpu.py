@@ -1,11 +1,16 @@
 """What a GPU changes in traced graphs, as far as a machine without one shows it: no kernel runs on a GPU here."""
 
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, from_arrays
+from tfloop_cli.engine.data.text_source import TextSource
+from tfloop_cli.engine.exporting.export import Exporter
 from tfloop_cli.engine.loop import TrainSteps
 from tfloop_cli.engine.traced_state import unsaved_states
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -62,3 +67,34 @@ def test_all_cores_load_batches_for_a_gpu(configure) -> None:
     assert (of_cpu._parallel, of_gpu._parallel) == (1, 4)
     for expected, found in zip(of_cpu.batches(0, 4), of_gpu.batches(0, 4), strict=True):
         np.testing.assert_array_equal(expected[1], found[1])
+
+
+@pytest.mark.parametrize("kind", ["arrays", "texts"])
+def test_examples_are_gathered_on_the_cpu(kind: str) -> None:
+    """Otherwise each batch that is gathered outside of a graph copies the whole split to the GPU."""
+    if kind == "arrays":
+        source = from_arrays({"train": NUMBERS}).splits["train"]
+    else:
+        source = TextSource(np.ones(6, np.int32), np.array([0, 2, 6]), np.zeros(2, np.int32), np.ones(6, np.float32))
+
+    def gather(indices: tf.Tensor) -> object:
+        with tf.device("GPU:0"):
+            return source.gather(indices)
+
+    graph = tf.function(gather).get_concrete_function(tf.TensorSpec([1], tf.int64)).graph
+    devices = [operation.device for operation in graph.get_operations() if "Gather" in operation.type]
+    assert devices
+    assert all("CPU" in device for device in devices)
+
+
+def test_exports_are_compared_in_full_float32(monkeypatch) -> None:
+    """TF32, the default of GPUs, would differ from the exported file by more than rounding."""
+    enabled: list[bool] = []
+
+    def is_enabled(*arguments: object) -> None:
+        enabled.append(tf.config.experimental.tensor_float_32_execution_enabled())
+
+    monkeypatch.setattr(sys.modules[Exporter.__module__], "run_scores", is_enabled)
+    assert Exporter(None, Path(), False, 0.0, None).expected is None
+    is_enabled()
+    assert enabled == [False, True]

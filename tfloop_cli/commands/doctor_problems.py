@@ -60,9 +60,9 @@ def _tensorflow(document: Mapping[str, Any]) -> Iterator[Finding]:
             hint = "this processor lacks an instruction set that TensorFlow needs, usually AVX: use another machine"
         yield Finding(f"TensorFlow does not work: {tested['error']}", hint, fatal=True)
         return
-    hint = missing_gpu_hint(document["environment"].get("CUDA_VISIBLE_DEVICES"))
-    if not tested["gpus"] and hint:
-        yield Finding("there is a GPU, but TensorFlow does not find it", hint)
+    missing_gpu = missing_gpu_hint(document["environment"].get("CUDA_VISIBLE_DEVICES"))
+    if not tested["gpus"] and missing_gpu:
+        yield Finding("there is a GPU, but TensorFlow does not find it", missing_gpu)
     could = platform.system() == "Linux" and "avx512vl" in cpu()[1]
     if tested["operations"] and could:
         reason = f"the C++ operations, which this processor supports, are unavailable: {tested['operations']}"
