@@ -8,8 +8,6 @@ import tensorflow as tf
 
 from tfloop_cli.engine.data.structures import Structure
 
-PREFETCHED_BATCHES = 2
-
 
 class BatchIterator(Protocol):
     """Iterates over training batches inside the graph of the inner loop; see `Data.batch_iterator`.
@@ -98,11 +96,3 @@ class InMemoryBatches:
         indices = self._order[first : first + self._size]
         self._step.assign_add(1)
         return self._data.load_training(indices)
-
-
-def prefetched(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Returns a dataset whose next elements are loaded meanwhile. What is mapped to it afterwards is not kept ahead."""
-    options = tf.data.Options()
-    options.deterministic = True
-    options.autotune.enabled = False  # fixed settings are the same in every run
-    return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
