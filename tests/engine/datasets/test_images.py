@@ -357,17 +357,6 @@ def test_unknown_class_names_the_close_one(folder: Path, name: str, hint: str) -
         build(folder)
 
 
-def test_images_without_folders_are_counted_with_suggestions(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    for number in range(3):
-        (tmp_path / f"train/{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (tmp_path / "labels.csv").touch()
-    with pytest.raises(
-        TfloopError, match=r"it has 3 images, such as 0\.png, but .*\n.*; if `labels\.csv` has the classes"
-    ):
-        build(tmp_path)
-
-
 def test_image_of_an_unknown_class_is_skipped_and_counted(folder: Path) -> None:
     shutil.copytree(folder / "test/dog", folder / "test/bird")
     with collect_invalid_examples(skip=True) as found:

@@ -1,26 +1,34 @@
 """Reads a table of the paths of images and their classes."""
 
+import os
 import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
+from itertools import product
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
+from tfloop_cli.config.data_formats import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, file_at
-from tfloop_cli.engine.data.images.label_columns import find_file_column, find_target_column, path_of
-from tfloop_cli.engine.data.images.layout import Layout
+from tfloop_cli.engine.data.images.layout import Columns, Layout
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.split_names import split_of
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.engine.data.tables.values import as_written
+from tfloop_cli.engine.data.texts.reading import ROW_NAMES, TARGETS
 from tfloop_cli.errors import short_path
 
+TRIED_ROWS = 100  # that show which column names images
+DISTINCT, FOUND = 0.9, 0.5  # fractions of the names in a column of images: that differ, that are there
+NUMBERS = ("", "index", "rownames", "unnamed: 0")  # columns of the numbers of rows, in lower case
 MAX_NUMBERS, MIN_ROWS = 20, 5  # different numbers that are classes, and rows of each on average
 
 
@@ -36,9 +44,11 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
         table: the file.
         columns: of paths, of classes, and of splits, which may be missing.
     """
-    if not table.exists() and (root / table.name).exists():
-        table = root / table.name
-    rows, columns, folders = _read(layout, root, split, table, columns)
+    options = DialectOptions(are_keys=False)
+    rows = read_rows(short_path(table), CsvReader(split, options, columns[1:2], columns[:2], ()))
+    rows.require(columns[:2])
+    layout.notes += rows.notes
+    layout.columns = rows.table.column_names
     keep = [name for name in build_context().rules.columns if name in layout.columns]
     names, labels, *others = [_texts(rows, column) for column in (*columns[:2], *keep)]
     if split == "train":
@@ -54,7 +64,7 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
             problem = f"the column `{columns[0]}` is empty"
             skip_example(split, invalid_row(split, *rows.place(number), problem))
         else:
-            path, is_moved = path_of(folders, name)
+            path, is_moved = _path_of(root, table.parent, name)
             if one := file_at(split, path, name, hint):
                 cells = {column: texts[number] for column, texts in zip(keep, others, strict=True)}
                 own = splits[number] if splits else split
@@ -72,36 +82,52 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
     layout.folders |= dict.fromkeys(layout.splits, root)
 
 
-def _read(
-    layout: Layout, root: Path, split: str, table: Path, columns: tuple[str, str, str]
-) -> tuple[Rows, tuple[str, str, str], tuple[Path, ...]]:
-    """Returns the rows of a table, its columns of paths, classes and splits, and the folders of the paths."""
+def columns_of(table: Path, root: Path, columns: Columns) -> tuple[str, str, str] | None:
+    """Returns the columns of a table of images: paths, classes, splits.
 
-    def read(target: str, as_text: tuple[str, ...]) -> Rows:
-        return read_rows(short_path(table), CsvReader(split, DialectOptions(are_keys=False), [target], as_text, ()))
+    Those that are not named are found: that of paths by its name, or since its values are different and name images;
+    that of classes by its name, or as the only other one.
 
-    rows = read(columns[1], columns[:2])
-    known = rows.table.column_names
-    file, folders = find_file_column(known, partial(_texts, rows), columns[0], root, table.parent)
-    target = find_target_column(known, columns[1], [file, columns[2], *build_context().rules.columns])
-    found = [
-        f"{what} are in `{one}` (key `{key}`)"
-        for what, one, key, given in (
-            ("files", file, "file_column", columns[0]), ("classes", target, "target", columns[1]),
-        )
-        if one != given
-    ]  # fmt: skip
-    if found:
-        rows = read(target, (file, target))  # classes as they are written
-        layout.notes.append(f"columns of {table.name}: {', '.join(found)}")
-    for key, name in (("file_column", file), ("target", target)):
-        rows.require([name], f"`{key}`: ")
-    if folders[2:]:
-        listed = ", ".join(f"`{one.relative_to(root)}`" for one in folders[2:5]) + (", ..." if folders[5:] else "")
-        layout.notes.append(f"the files of {table.name} are looked for in {listed} too")
-    layout.notes += rows.notes
-    layout.columns = known
-    return rows, (file, target, columns[2]), folders
+    Args:
+        table: the file.
+        root: the folder of the images.
+        columns: as the user named them; None for those to be found.
+
+    Returns:
+        None if there is no such table, or no column of it names images.
+
+    Raises:
+        TfloopError: it is not clear which column has the classes (exit code 4).
+    """
+    if not table.is_file():
+        return None
+    rows = first_rows([str(table)], DialectOptions(are_keys=False), [one for one in columns[:2] if one], TRIED_ROWS)
+    names = list(rows[0]) if rows else []
+    file, target, split = columns
+    if file is None and "file" not in names:
+        found = {name: _found(rows, name, table, root) for name in names if name.strip().lower() not in NUMBERS}
+        file = max(found, key=lambda name: found[name], default="")
+        file = file if found.get(file, 0) >= FOUND else None
+    file = file or "file"
+    others = [name for name in names if name not in (file, split) and name.strip().lower() not in ROW_NAMES]
+    if file not in names or not others:
+        return None
+    target = (
+        target or next((name for name in TARGETS if name in others), None) or (others[0] if len(others) == 1 else None)
+    )
+    if target is None:
+        hint = f"`--target COLUMN`, one of {', '.join(f'`{name}`' for name in others)}"
+        refuse(short_path(table), None, "which column has the classes of the images?", hint=hint)
+    return file, target, split
+
+
+def _found(rows: Sequence[Mapping[str, str]], column: str, table: Path, root: Path) -> float:
+    """Returns the fraction of the values of a column that name images; 0 if they are not different."""
+    values = [row[column] for row in rows if row.get(column)]
+    if not values or len(set(values)) < DISTINCT * len(values):
+        return 0.0
+    paths = [Path(_path_of(root, table.parent, value)[0]) for value in values]
+    return sum(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in paths) / len(values)
 
 
 def _texts(rows: Rows, column: str) -> list[str]:
@@ -125,3 +151,30 @@ def _refuse_numbers(labels: list[str], column: str, file: str) -> None:
     if numbers and any(float(value) % 1 for value in values):  # 3.0 may be the number of a class
         problem = f"the column `{column}` has {len(values):,} different numbers, which are no classes"
         refuse(file, None, problem, hint="images can be classified only; a table with fewer classes can be made of it")
+
+
+def _path_of(root: Path, beside: Path, name: str) -> tuple[str, bool]:
+    """Returns the path of a file that a table names, and whether only its last parts are on this machine.
+
+    Paths are relative to the folder or the table, maybe without suffix, and may be written as Windows does.
+    """
+    for moved, spellings in ((False, _spellings), (True, _last_parts)):
+        for written, folder, suffix in product(spellings(name), (root, beside), ("", *IMAGE_SUFFIXES)):
+            if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
+                return str(path), moved
+    return str(root / name), False
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    yield (stripped := name.strip())
+    yield from (unicodedata.normalize(form, stripped) for form in ("NFC", "NFD"))
+    if "\\" in name:
+        yield PureWindowsPath(stripped).as_posix()
+
+
+def _last_parts(name: str) -> Iterator[str]:
+    """Yields the last parts of an absolute path, as many as possible first."""
+    path = (PureWindowsPath if "\\" in name else PurePosixPath)(name.strip())
+    if path.is_absolute():
+        yield from ("/".join(path.parts[first:]) for first in range(1, len(path.parts)))
