@@ -19,7 +19,7 @@ from tfloop_cli.config.data_formats import (
     table_kind,
 )
 from tfloop_cli.config.refusals import folder_refusal, refusal
-from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, is_binary
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
 from tfloop_cli.errors import ExitCode, TfloopError
 
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
@@ -59,13 +59,20 @@ class Layers:
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config.
 
-    Data is a folder, a pattern, a file with the suffix of a data format, and any other file but one of YAML.
+    Data is a folder, a pattern, a file with the suffix of a data format, and any other file that does not begin as a
+    mapping of YAML.
     """
     suffix, file = suffix_of(argument), Path(argument)
     known = {*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVES, *SUFFIXES, *ARRAY_SUFFIXES}
     if suffix in known or glob.has_magic(argument) or file.is_dir():
         return True
-    return file.is_file() and suffix not in CONFIG_SUFFIXES and (bool(suffix) or is_binary(head_of(file)))
+    return file.is_file() and suffix not in CONFIG_SUFFIXES and not _is_config(head_of(file))
+
+
+def _is_config(head: bytes) -> bool:
+    """Whether the first line of a file that is no comment is a key of YAML; or the file is empty."""
+    lines = [line for line in head.splitlines() if line.strip() and not line.startswith((b"#", b"---"))]
+    return not lines or re.match(rb"\s*[\w.'\"]+\s*:(\s|$)|\{", lines[0]) is not None
 
 
 def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
@@ -197,13 +204,6 @@ def _tables_in(folder: Path) -> list[Path]:
         if suffix_of(path.name) in kinds and path.is_file() and not path.name.startswith(".")
         and path.name not in _DESCRIPTIONS
     ]  # fmt: skip
-
-
-def has_folders_of_images(path: str) -> bool:
-    """Whether a folder has folders with images in them: classes, or splits."""
-    root = Path(path).expanduser()
-    folders = (entry for entry in root.iterdir() if entry.is_dir())
-    return any(suffix_of(name) in IMAGE_SUFFIXES for folder in folders for name in names_in(folder))
 
 
 def _argument_of(dataset: str, path: str) -> str:

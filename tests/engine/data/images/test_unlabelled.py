@@ -10,7 +10,7 @@ from pyarrow import parquet
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
 from tfloop_cli.engine.data.images.contents import open_image
 from tfloop_cli.engine.data.images.layout import Columns, Layout, find_images
-from tfloop_cli.engine.data.images.unlabelled import pattern_of
+from tfloop_cli.engine.data.images.name_patterns import pattern_of
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.errors import ExitCode, TfloopError
 
