@@ -79,7 +79,7 @@ def suitable_dataset(path: str, target: str | None) -> str:
 
 
 def may_have_classes(path: str) -> bool:
-    """Whether the images in a folder may have classes: there are folders of images, or a table, or names with classes."""
+    """Whether images may have classes: there are folders of images, a table, or names with classes."""
     root = Path(path).expanduser()
     if not root.is_dir():
         return True
