@@ -124,7 +124,8 @@ def test_terminal_is_asked_for_the_target(run: Run, monkeypatch: pytest.MonkeyPa
 
 def test_folder_of_images_needs_folders_of_classes_or_a_table(run: Run) -> None:
     Path("photos").mkdir()
-    Path("photos/1.png").touch()
+    for number in range(4):
+        Path(f"photos/{number}.png").touch()
     code, out, err = run("init", "photos")
     assert (code, out) == (4, "")
     assert err.startswith("error: photos: there are no folders with images in it\n  one folder per class: CLASS/")

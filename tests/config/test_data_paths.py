@@ -48,6 +48,8 @@ def test_folder_is_data(tmp_path: Path) -> None:
         (["train.csv", "test.csv", "README.txt"], "table"),
         (["Training.parquet"], "table"),
         (["prices.csv.gz"], "table"),
+        (["prices.csv", "plot.png"], "table"),
+        (["labels.csv", "1.png", "2.png", "3.png", "4.png"], "images"),
         (["ham/1.txt", "spam/2.txt", "index.csv"], "text"),
     ],
 )

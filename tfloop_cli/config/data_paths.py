@@ -38,6 +38,7 @@ ARRAY_SUFFIXES = (".npz", ".npy")
 CONFIG_SUFFIXES = (".yaml", ".yml")
 _DESCRIPTIONS = ("dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json", "dataset-metadata.json")
 _SHARD = re.compile(r"-\d+-of-\d+")  # ends the name of one of several files of a split
+MAX_PLOTS = 3  # images beside tables that are no data
 MAX_FILES = 1000  # of a folder that decide what it contains
 
 
@@ -135,7 +136,9 @@ def dataset_of(path: str) -> str:
     names = list(names_in(folder))
     suffixes = set(map(suffix_of, names))
     tables = split_tables(folder)
-    if suffixes.intersection(IMAGE_SUFFIXES):
+    images = [name for name in names if suffix_of(name) in IMAGE_SUFFIXES]
+    are_plots = tables and len(images) <= MAX_PLOTS and not any("/" in name for name in images)
+    if images and not are_plots:
         return "images"
     if ".npy" in suffixes or any(map(is_idx, names)):
         return "arrays"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfloop_cli.config.data_formats import TABLE_KINDS, suffix_of
-from tfloop_cli.config.data_paths import names_in, split_within
+from tfloop_cli.config.data_paths import split_within
 from tfloop_cli.engine.data.images.annotations import refuse_annotations
 from tfloop_cli.engine.data.images.files import Listed, Scanner
 from tfloop_cli.engine.data.images.label_table import columns_of, read_label_table
@@ -31,7 +31,7 @@ def find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) 
         return False
     _read_tables(layout, images, root, columns)
     if not layout.columns:
-        refuse_annotations(root, list(names_in(root)))
+        refuse_annotations(root)
         pattern = pattern_of([one.name for one in images[first]])
         if pattern is None:
             return False
