@@ -38,6 +38,7 @@ ARRAY_SUFFIXES = (".npz", ".npy")
 CONFIG_SUFFIXES = (".yaml", ".yml")
 _DESCRIPTIONS = ("dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json", "dataset-metadata.json")
 _SHARD = re.compile(r"-\d+-of-\d+")  # ends the name of one of several files of a split
+_PART = re.compile(r"part-\d+")  # begins the name of one of several files of a table
 MAX_PLOTS = 3  # images beside tables that are no data
 MAX_FILES = 1000  # of a folder that decide what it contains
 
@@ -187,6 +188,8 @@ def split_tables(folder: Path) -> dict[str, list[Path]]:
         if "train" in map(split_of, (one.name for one in inner)):
             return {split_of(one.name) or "": own for one, own in inner.items()}
         tables = next(iter(inner.values())) if len(inner) == 1 else []
+    if tables and all(_PART.match(path.name) for path in tables):  # as Spark writes one table
+        return {"train": tables}
     named = {path: split_of(_SHARD.sub("", path.name.split(".")[0])) for path in tables}
     if "train" not in named.values():
         within = {path: split_within(path.name.split(".")[0]) for path in tables}
