@@ -36,7 +36,14 @@ SPLIT_NAMES = {  # how folders, files and arrays of splits are called, the same 
 }
 ARRAY_SUFFIXES = (".npz", ".npy")
 CONFIG_SUFFIXES = (".yaml", ".yml")
-_DESCRIPTIONS = ("dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json", "dataset-metadata.json")
+_DESCRIPTIONS = (
+    "features.json",
+    "dataset_info.json",
+    "dataset_dict.json",
+    "state.json",
+    "dataset_infos.json",
+    "dataset-metadata.json",
+)
 _SHARD = re.compile(r"-\d+-of-\d+")  # ends the name of one of several files of a split
 _PART = re.compile(r"part-\d+")  # begins the name of one of several files of a table
 MAX_PLOTS = 3  # images beside tables that are no data
