@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, from_arrays
+from tfloop_cli.engine.data.loading import workers
 from tfloop_cli.engine.data.text_source import TextSource
 from tfloop_cli.engine.exporting.export import Exporter
 from tfloop_cli.engine.loop import TrainSteps
@@ -61,11 +62,10 @@ def test_operation_that_xla_does_not_support_is_usage_error_with_its_name(traine
 
 
 def test_all_cores_load_batches_for_a_gpu(configure) -> None:
-    dataset, config = from_arrays({"train": NUMBERS}), configure(test=0, validation=0)
-    of_cpu = Data(dataset, config)
-    of_gpu = Data(dataset, config.model_copy(update={"device": "gpu:0", "threads": 4}))
-    assert (of_cpu._parallel, of_gpu._parallel) == (1, 4)
-    for expected, found in zip(of_cpu.batches(0, 4), of_gpu.batches(0, 4), strict=True):
+    dataset, cpu = from_arrays({"train": NUMBERS}), configure(test=0, validation=0)
+    gpu = cpu.model_copy(update={"device": "gpu:0", "threads": 4})
+    assert (workers(cpu, augments=False), workers(gpu, augments=False)) == (1, 4)
+    for expected, found in zip(Data(dataset, cpu).batches(0, 4), Data(dataset, gpu).batches(0, 4), strict=True):
         np.testing.assert_array_equal(expected[1], found[1])
 
 
