@@ -73,7 +73,7 @@ def table(
             average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
             `category`. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
-        header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
+        header: `first_line`: it has the names of the columns, all others are rows; `none`: they are `column_1`, ...
         decimal: the decimal mark; auto: detected.
         encoding: of the file, such as `latin-1`; auto: detected.
         quote: the quotation mark, or `none`; auto: detected.

@@ -344,7 +344,7 @@ def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
     assert found.place(0) == (str(tmp_path / "a.xlsx"), 4)
     assert found.notes == [
         f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read",
-        f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row",
+        f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row (key `header`)",
     ]
 
 

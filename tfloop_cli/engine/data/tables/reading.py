@@ -82,7 +82,7 @@ class Rows:
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
         if self.total:
-            sheets.append(f"{self.parts[-1].file.name}: the last line, `{self.total}`, is no row")
+            found.append((self.parts[-1], f"the last line, `{self.total}`, is no row", "header"))
         keys = self.options.are_keys
         return sheets + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
@@ -161,7 +161,8 @@ def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
         refuse(parts[0].file.name, None, "it has no rows")
     rows = Rows(reader.split, table, tuple(parts), options=reader.options)
     kinds = {part.file.kind for part in parts}
-    if reader.options.free_text or not kinds <= {"csv", "excel"} or not (word := total_row(table)):
+    may_end = kinds <= {"csv", "excel"} and not reader.options.free_text and reader.options.header != "first_line"
+    if not may_end or not (word := total_row(table)):
         return rows
     return replace(rows.subset(np.arange(table.num_rows) < table.num_rows - 1), total=word)
 
