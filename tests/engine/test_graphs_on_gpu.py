@@ -64,7 +64,7 @@ def test_all_cores_load_batches_for_a_gpu(configure) -> None:
     dataset, config = from_arrays({"train": NUMBERS}), configure(test=0, validation=0)
     of_cpu = Data(dataset, config)
     of_gpu = Data(dataset, config.model_copy(update={"device": "gpu:0", "threads": 4}))
-    assert (of_cpu._parallel, of_gpu._parallel) == (1, 4)
+    assert (of_cpu._workers, of_gpu._workers) == (1, 4)
     for expected, found in zip(of_cpu.batches(0, 4), of_gpu.batches(0, 4), strict=True):
         np.testing.assert_array_equal(expected[1], found[1])
 

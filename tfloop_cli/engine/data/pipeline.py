@@ -15,6 +15,7 @@ from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.array_source import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
+from tfloop_cli.engine.data.batch_loading import converted, prefetched, workers
 from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.limits import limit_splits
@@ -23,9 +24,6 @@ from tfloop_cli.engine.data.spec_json import spec_to_json
 from tfloop_cli.engine.data.splits import epoch_order
 from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
-
-PREFETCHED_BATCHES = 2
-MAX_WORKERS = 8  # batches that are loaded at once for a GPU
 
 
 class Data:
@@ -61,6 +59,7 @@ class Data:
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment = build_augmentations(() if config.overfit_batches else config.augment, dataset.spec)
+        self._workers = workers(config, augments=bool(self._augment))
         self.run_splits = split_dataset(dataset, config, training=training)
         self._splits = self.run_splits.examples
         self._start = (0, 0)  # an epoch and its first step, see `continue_at`
@@ -159,13 +158,16 @@ class Data:
 
         def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[Structure, ...]:
             self.loading_graph = tf.compat.v1.get_default_graph()
+            if not self._augment:
+                return self._stored_training(indices)
             inputs, *others = self.load_training(indices)
             for number, augment in enumerate(self._augment):
                 inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
             return (inputs, *others)
 
         epochs = tf.data.Dataset.range(self.epoch_of(first_step), self.epoch_of(last_step - 1) + 1)
-        return self._finish(epochs.flat_map(indices_of_epoch).map(load, num_parallel_calls=self._parallel))
+        loaded = prefetched(epochs.flat_map(indices_of_epoch).map(load, num_parallel_calls=self._workers))
+        return loaded if self._augment else converted(loaded, self._converted, self._config)
 
     def batch_iterator(self, first_step: int, last_step: int | None = None) -> BatchIterator:
         """Returns an iterator over the same batches for the inner loop; without `last_step`, to the end of the run.
@@ -184,9 +186,7 @@ class Data:
         Args:
             indices: in the dataset's `train` split before examples are held out, int64 [batch].
         """
-        size = self.batch_size if self._config.drop_remainder else None
-        load = _without_autograph(self._load, self._splits["train"][0])
-        return load("train", tf.ensure_shape(indices, [size]))
+        return self._converted(*self._stored_training(indices))
 
     def order(self, epoch: int) -> np.ndarray:
         """Returns the order of the training examples in an epoch, counted from 0: int64 [examples].
@@ -224,9 +224,10 @@ class Data:
         all_indices = tf.constant(indices)
 
         def load(start: tf.Tensor) -> tuple[Structure, ...]:
-            return self._load(split, all_indices[start : start + size])
+            return self._stored(split, all_indices[start : start + size])
 
-        return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
+        loaded = starts.map(_without_autograph(load, source), num_parallel_calls=self._workers)
+        return converted(prefetched(loaded), self._converted, self._config)
 
     def raw_examples(self, split: str, positions: np.ndarray) -> tuple[Structure, Structure]:
         """Returns examples of a split as the dataset has them: inputs and targets, as arrays [len(positions), ...].
@@ -263,17 +264,14 @@ class Data:
                     raise failure from error
             raise
 
-    @property
-    def _parallel(self) -> int:
-        # On a CPU, one worker is fast enough for a model unless images are augmented. With a GPU, the cores are
-        # idle otherwise; batches keep their order.
-        if self._config.device.startswith("gpu"):
-            return min(int(self._config.threads), MAX_WORKERS)
-        return 2 if self._augment else 1
+    def _stored_training(self, indices: tf.Tensor) -> tuple[Structure, ...]:
+        size = self.batch_size if self._config.drop_remainder else None
+        load = _without_autograph(self._stored, self._splits["train"][0])
+        return load("train", tf.ensure_shape(indices, [size]))
 
-    def _load(self, split: str, indices: tf.Tensor) -> tuple[Structure, ...]:
+    def _stored(self, split: str, indices: tf.Tensor) -> tuple[Structure, ...]:
+        """Returns a batch whose inputs are as the source stores them; see `_converted`."""
         inputs, targets, *weights = self._splits[split][0].gather(indices)
-        inputs = self.spec.model_inputs(inputs, self._dtype, self._config.scale_uint8)
         targets = tf.nest.map_structure(
             lambda one: tf.cast(one, self._dtype) if one.dtype.is_floating else one, targets
         )
@@ -282,12 +280,10 @@ class Data:
             weights = [self.run_splits.folds.weights(split, indices, weights[0] if weights else None, self._dtype)]
         return (inputs, targets, *weights)
 
-    @staticmethod
-    def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        options = tf.data.Options()
-        options.deterministic = True
-        options.autotune.enabled = False  # fixed settings are the same in every run
-        return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
+    @tf.autograph.experimental.do_not_convert
+    def _converted(self, inputs: Structure, *others: Structure) -> tuple[Structure, ...]:
+        """Returns a batch as the model receives it, such as floats in [0, 1] instead of bytes."""
+        return (self.spec.model_inputs(inputs, self._dtype, self._config.scale_uint8), *others)
 
 
 def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:
