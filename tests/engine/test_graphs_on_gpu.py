@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfloop_cli.engine.data import Data, from_arrays
+from tfloop_cli.engine.data.loading import workers
 from tfloop_cli.engine.data.text_source import TextSource
 from tfloop_cli.engine.exporting.export import Exporter
 from tfloop_cli.engine.loop import TrainSteps
@@ -62,10 +63,10 @@ def test_operation_that_xla_does_not_support_is_usage_error_with_its_name(traine
 
 def test_all_cores_load_batches_for_a_gpu(configure) -> None:
     dataset, config = from_arrays({"train": NUMBERS}), configure(test=0, validation=0)
-    of_cpu = Data(dataset, config)
-    of_gpu = Data(dataset, config.model_copy(update={"device": "gpu:0", "threads": 4}))
-    assert (of_cpu._workers, of_gpu._workers) == (1, 4)
-    for expected, found in zip(of_cpu.batches(0, 4), of_gpu.batches(0, 4), strict=True):
+    on_gpu = config.model_copy(update={"device": "gpu:0", "threads": 4})
+    assert [workers(one, augments=False) for one in (config, on_gpu)] == [1, 4]
+    for expected, found in zip(Data(dataset, config).batches(0, 4), Data(dataset, on_gpu).batches(0, 4), strict=True):
+        np.testing.assert_array_equal(expected[0], found[0])
         np.testing.assert_array_equal(expected[1], found[1])
 
 
