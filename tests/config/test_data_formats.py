@@ -121,6 +121,7 @@ def touch(folder: Path, *names: str) -> Path:
     [
         (["a/1.wav", "b/2.wav"], "only 2 .wav; .wav is sound\n"),
         (["titanic.zip"], "only 1 .zip\n  unpack it: unzip -q "),
+        (["3.0.1/mnist-train.tfrecord-00000-of-00001", "3.0.1/features.json"], "; .tfrecord is a file of TFRecords"),
         (["x/data.mdb"], ".mdb is an LMDB database"),
         (["data_batch_1", "batches.meta"], "this is CIFAR-10 or CIFAR-100 as its authors wrote it\n"),
         (["data_batch_1.bin", "batches.meta.txt"], "`tfloop train images --set dataset=cifar10`"),
@@ -141,6 +142,8 @@ def test_folder_of_refused_files_says_what_is_in_it(tmp_path: Path, files: list[
          {"train": ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"]}),
         (["train/data-00000-of-00001.arrow", "train/state.json", "test/data-00000-of-00001.arrow", "dataset_dict.json"],
          {"train": ["data-00000-of-00001.arrow"], "test": ["data-00000-of-00001.arrow"]}),
+        (["part-00000-a1.snappy.parquet", "part-00001-a1.snappy.parquet", "_SUCCESS"],
+         {"train": ["part-00000-a1.snappy.parquet", "part-00001-a1.snappy.parquet"]}),
         (["mnist_train.csv", "mnist_test.csv"], {"train": ["mnist_train.csv"], "test": ["mnist_test.csv"]}),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tfloop_cli.config.data_formats import IMAGE_SUFFIXES, suffix_of
 from tfloop_cli.config.data_paths import (
     Layers,
     data_sets,
@@ -14,10 +15,13 @@ from tfloop_cli.config.data_paths import (
     is_data,
     lacks_target,
     name_of,
+    names_in,
     preset_of,
+    split_tables,
 )
 from tfloop_cli.config.loading import load
 from tfloop_cli.engine.data.array_files import find_arrays
+from tfloop_cli.engine.data.images.name_patterns import pattern_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.preview import column_names, first_rows, has_images
 from tfloop_cli.engine.data.texts.reading import ROW_NAMES
@@ -72,6 +76,15 @@ def suitable_dataset(path: str, target: str | None) -> str:
         return "images"
     is_text = found == "table" and _has_texts(first_rows([path], DialectOptions(), (), _ROWS), target)
     return "text" if is_text else found
+
+
+def may_have_classes(path: str) -> bool:
+    """Whether images may have classes: there are folders of images, a table, or names with classes."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        return True
+    images = [name for name in names_in(root) if suffix_of(name) in IMAGE_SUFFIXES]
+    return any("/" in name for name in images) or bool(split_tables(root)) or pattern_of(images) is not None
 
 
 def preset_of_data(path: str | None, dataset: str) -> str:

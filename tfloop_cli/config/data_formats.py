@@ -37,8 +37,9 @@ _LEFT_BY_ARCHIVES = ("__MACOSX/", ".DS_Store")
 
 
 def suffix_of(path: str) -> str:
-    """Returns the suffix of a file in lower case, without that of its compression."""
-    suffixes: Sequence[str] = [suffix.lower() for suffix in PurePath(path).suffixes]
+    """Returns the suffix of a file in lower case, without that of its compression and the number of a part."""
+    name = re.sub(r"-\d+-of-\d+$", "", PurePath(path).name)
+    suffixes: Sequence[str] = [suffix.lower() for suffix in PurePath(name).suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes = suffixes[:-1]
     return suffixes[-1] if suffixes else ""

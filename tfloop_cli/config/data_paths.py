@@ -19,7 +19,7 @@ from tfloop_cli.config.data_formats import (
     table_kind,
 )
 from tfloop_cli.config.refusals import folder_refusal, refusal
-from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, is_binary
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
 from tfloop_cli.errors import ExitCode, TfloopError
 
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
@@ -36,8 +36,17 @@ SPLIT_NAMES = {  # how folders, files and arrays of splits are called, the same 
 }
 ARRAY_SUFFIXES = (".npz", ".npy")
 CONFIG_SUFFIXES = (".yaml", ".yml")
-_DESCRIPTIONS = ("dataset_info.json", "dataset_dict.json", "state.json", "dataset_infos.json", "dataset-metadata.json")
+_DESCRIPTIONS = (
+    "features.json",
+    "dataset_info.json",
+    "dataset_dict.json",
+    "state.json",
+    "dataset_infos.json",
+    "dataset-metadata.json",
+)
 _SHARD = re.compile(r"-\d+-of-\d+")  # ends the name of one of several files of a split
+_PART = re.compile(r"part-\d+")  # begins the name of one of several files of a table
+MAX_PLOTS = 3  # images beside tables that are no data
 MAX_FILES = 1000  # of a folder that decide what it contains
 
 
@@ -59,13 +68,20 @@ class Layers:
 def is_data(argument: str) -> bool:
     """Whether an argument of the command line is data, and not a config.
 
-    Data is a folder, a pattern, a file with the suffix of a data format, and any other file but one of YAML.
+    Data is a folder, a pattern, a file with the suffix of a data format, and any other file that does not begin as a
+    mapping of YAML.
     """
     suffix, file = suffix_of(argument), Path(argument)
     known = {*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVES, *SUFFIXES, *ARRAY_SUFFIXES}
     if suffix in known or glob.has_magic(argument) or file.is_dir():
         return True
-    return file.is_file() and suffix not in CONFIG_SUFFIXES and (bool(suffix) or is_binary(head_of(file)))
+    return file.is_file() and suffix not in CONFIG_SUFFIXES and not _is_config(head_of(file))
+
+
+def _is_config(head: bytes) -> bool:
+    """Whether the first line of a file that is no comment is a key of YAML; or the file is empty."""
+    lines = [line for line in head.splitlines() if line.strip() and not line.startswith((b"#", b"---"))]
+    return not lines or re.match(rb"\s*[\w.'\"]+\s*:(\s|$)|\{", lines[0]) is not None
 
 
 def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
@@ -128,7 +144,9 @@ def dataset_of(path: str) -> str:
     names = list(names_in(folder))
     suffixes = set(map(suffix_of, names))
     tables = split_tables(folder)
-    if suffixes.intersection(IMAGE_SUFFIXES):
+    images = [name for name in names if suffix_of(name) in IMAGE_SUFFIXES]
+    are_plots = tables and len(images) <= MAX_PLOTS and not any("/" in name for name in images)
+    if images and not are_plots:
         return "images"
     if ".npy" in suffixes or any(map(is_idx, names)):
         return "arrays"
@@ -177,6 +195,8 @@ def split_tables(folder: Path) -> dict[str, list[Path]]:
         if "train" in map(split_of, (one.name for one in inner)):
             return {split_of(one.name) or "": own for one, own in inner.items()}
         tables = next(iter(inner.values())) if len(inner) == 1 else []
+    if tables and all(_PART.match(path.name) for path in tables):  # as Spark writes one table
+        return {"train": tables}
     named = {path: split_of(_SHARD.sub("", path.name.split(".")[0])) for path in tables}
     if "train" not in named.values():
         within = {path: split_within(path.name.split(".")[0]) for path in tables}
@@ -197,13 +217,6 @@ def _tables_in(folder: Path) -> list[Path]:
         if suffix_of(path.name) in kinds and path.is_file() and not path.name.startswith(".")
         and path.name not in _DESCRIPTIONS
     ]  # fmt: skip
-
-
-def has_folders_of_images(path: str) -> bool:
-    """Whether a folder has folders with images in them: classes, or splits."""
-    root = Path(path).expanduser()
-    folders = (entry for entry in root.iterdir() if entry.is_dir())
-    return any(suffix_of(name) in IMAGE_SUFFIXES for folder in folders for name in names_in(folder))
 
 
 def _argument_of(dataset: str, path: str) -> str:

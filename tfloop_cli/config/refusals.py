@@ -42,7 +42,7 @@ def folder_refusal(folder: str, names: Iterable[str]) -> TfloopError:
         hint = "`tfloop train images --set dataset=cifar10` trains on the same images, from TensorFlow Datasets"
         return _error(f"{folder}: this is CIFAR-10 or CIFAR-100 as its authors wrote it", hint)
     problem = f"{folder}: there are no images, tables, texts or arrays in this folder"
-    suffixes = Counter(suffix_of(name) or PurePath(name).name for name in names)
+    suffixes = Counter(suffix_of(name) or "without suffix" for name in names)
     listed = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(_SHOWN))
     problem += f", only {listed}" if names else ": it is empty"
     for suffix, _ in suffixes.most_common():
@@ -52,6 +52,8 @@ def folder_refusal(folder: str, names: Iterable[str]) -> TfloopError:
         if found := next((one for one in FORMATS if suffix in one.suffixes), None):
             return _error(f"{problem}; {suffix} is {found.what}", _filled(found.hint, example))
     hint = f"name the file of a table, or the dataset: `--dataset NAME` (`tfloop list datasets`); {_ALL}"
+    if len(suffixes) == 1 and any("/" in name for name in names):
+        hint = f"texts are called .txt: find {folder} -type f -exec mv {{}} {{}}.txt \\;; {_ALL}"
     return _error(problem, hint)
 
 

@@ -9,7 +9,7 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from tfloop_cli.config.data_formats import head_of, is_idx, suffix_of
+from tfloop_cli.config.data_formats import TABLE_KINDS, head_of, is_idx, suffix_of
 from tfloop_cli.config.refusals import refusal
 from tfloop_cli.config.suggestions import nearest
 from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, format_of
@@ -119,6 +119,8 @@ def find_arrays(path: Path) -> dict[str, StoredArray]:
             raise refusal(short_path(path)) from error
         problem = f"{short_path(path)}: it cannot be read: {getattr(error, 'strerror', None) or error}"
         hint = "`dataset.path` is an .npz file, or a folder of .npy files"
+        if suffix_of(path.name) in TABLE_KINDS:
+            hint = f"a table is read by `dataset: {{name: table, train: {path.name}, target: COLUMN}}`"
         raise TfloopError(problem, hint=hint, code=ExitCode.DATA) from error
     if not found:
         raise TfloopError(f"{short_path(path)}: there are no arrays in it", code=ExitCode.DATA)

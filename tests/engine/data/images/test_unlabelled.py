@@ -10,7 +10,8 @@ from pyarrow import parquet
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
 from tfloop_cli.engine.data.images.contents import open_image
 from tfloop_cli.engine.data.images.layout import Columns, Layout, find_images
-from tfloop_cli.engine.data.images.unlabelled import pattern_of
+from tfloop_cli.engine.data.images.name_patterns import pattern_of
+from tfloop_cli.engine.data.images.packed import paths_in
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -159,6 +160,7 @@ def test_images_in_parquet_files_are_read(tmp_path: Path) -> None:
     assert found.counts == {"train": 1}
     assert [open_image(one.path).read()[-1] for one in layout.splits["train"]] == [0, 1, 2, 3]
     assert layout.notes == ["images in the column `image`, classes in `label` (keys `file_column`, `target`)"]
+    assert paths_in(tmp_path / "data/test-00000-of-00001.parquet") == [one.path for one in layout.splits["test"]]
     with collect_invalid_examples(True), use_context(BuildContext(data=tmp_path)):
         assert len(find_images(tmp_path, None, AUTO, None).splits["data"]) == 6
 

@@ -140,3 +140,11 @@ def test_folder_of_parts_suggests_a_pattern(tmp_path: Path) -> None:
         (tmp_path / f"{year}.csv").write_text(CSV)
     with pytest.raises(TfloopError, match=r"only `2019\.csv`, `2020\.csv`\n.*table are a pattern: '.*\*\.csv'"):
         find_splits(tmp_path)
+
+
+def test_parts_of_spark_are_one_table(tmp_path: Path) -> None:
+    for part in range(2):
+        parquet.write_table(pa.table({"x": [part], "y": ["a"]}), tmp_path / f"part-0000{part}-c7.snappy.parquet")
+    (files,) = find_splits(tmp_path).values()
+    rows = read_rows([str(file) for file in files], CsvReader("train", DialectOptions(), ["y"], ["y"], ()))
+    assert rows.table.to_pydict() == {"x": [0, 1], "y": ["a", "a"]}

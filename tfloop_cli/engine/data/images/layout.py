@@ -146,7 +146,7 @@ def _note_files(layout: Layout, root: Path, scanner: Scanner) -> None:
     tables = [
         path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
     ]
-    if tables and len({one.label for one in layout.splits.get("train", ())}) < 2:
+    if tables and not layout.columns and len({one.label for one in layout.splits.get("train", ())}) < 2:
         layout.notes.append(
             f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
         )

@@ -53,6 +53,15 @@ def read_packed(layout: Layout, tables: Mapping[str, Sequence[Path]], columns: C
     return True
 
 
+def paths_in(file: Path) -> list[str]:
+    """Returns the paths of all images in a .parquet file, for `open_image`; [] if it has no column of images."""
+    schema = _schema(file)
+    image = next((field.name for field in schema if _is_image(field.type)), None)
+    use_reader(content_of)
+    rows = parquet.read_metadata(file).num_rows if image else 0
+    return [f"{file}{WITHIN}{image}{WITHIN}{row}" for row in range(rows)]
+
+
 def content_of(path: str) -> bytes:
     """Returns the bytes of an image.
 

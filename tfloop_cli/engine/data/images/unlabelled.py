@@ -1,28 +1,16 @@
 """The classes of images that are in no folders of classes: in a table beside them, or in their names."""
 
 import os
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfloop_cli.config.data_formats import TABLE_KINDS, suffix_of
-from tfloop_cli.config.data_paths import names_in, split_within
+from tfloop_cli.config.data_paths import split_within
 from tfloop_cli.engine.data.images.annotations import refuse_annotations
 from tfloop_cli.engine.data.images.files import Listed, Scanner
 from tfloop_cli.engine.data.images.label_table import columns_of, read_label_table
 from tfloop_cli.engine.data.images.layout import OUTSIDE, Columns, Layout, by_pattern
-
-_LETTERS = r"[^\W\d_]+(?:[ _-][^\W\d_]+)*"
-PATTERNS = (  # of the names of files: cat.0.jpg, great_dane_12.png; 12-cat.png
-    rf"(?P<label>{_LETTERS})[ ._-]*\(?[0-9]+\)?\.[A-Za-z]+$",
-    rf"(?:^|/)[0-9]+[ ._-]+(?P<label>{_LETTERS})\.[A-Za-z]+$",
-)
-_NO_CLASSES = (  # begin names of files that are only counted
-    "img", "image", "images", "dsc", "dscn", "dscf", "pic", "picture", "photo", "frame", "scan", "screenshot", "sample",
-    "file", "page", "p", "mvimg", "pxl", "wa", "whatsapp image", "untitled", "train", "test", "val",
-)  # fmt: skip
-_MIN_EACH = 2  # images of a class, and half of them on average
+from tfloop_cli.engine.data.images.name_patterns import pattern_of
 
 
 def find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) -> bool:
@@ -43,7 +31,7 @@ def find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) 
         return False
     _read_tables(layout, images, root, columns)
     if not layout.columns:
-        refuse_annotations(root, list(names_in(root)))
+        refuse_annotations(root)
         pattern = pattern_of([one.name for one in images[first]])
         if pattern is None:
             return False
@@ -68,18 +56,6 @@ def _read_tables(layout: Layout, images: Mapping[str, Sequence[Listed]], root: P
                 f"{split}: classes by the column `{names[1]}` of {table.name}, images by `{names[0]}` ({keys})"
             )
     layout.folders = folders
-
-
-def pattern_of(names: Sequence[str]) -> str | None:
-    """Returns the one of `PATTERNS` that finds several classes in the names of all files; None if there is none."""
-    for pattern in PATTERNS:
-        found = [match["label"] for name in names if (match := re.search(pattern, name))]
-        counts = Counter(found)
-        if len(found) < len(names) or len(counts) < 2 or min(counts.values()) < _MIN_EACH:
-            continue
-        if not any(label.lower() in _NO_CLASSES for label in counts):
-            return pattern
-    return None
 
 
 def _table_of(images: Sequence[Listed], folder: Path, root: Path, columns: Columns) -> tuple[Path, Columns] | None:

@@ -107,7 +107,7 @@ def find_splits(path: Path, training: bool = True) -> dict[str, list[Path]]:
         refuse(short_path(path), None, problem, hint=f"name a file, or call one `train.csv`{every}")
     for split, files in found.items():
         stems = {file.name.split(".")[0] for file in files}
-        if split and len(files) > 1 and any("-of-" not in stem for stem in stems):
+        if split and len(files) > 1 and not all("-of-" in stem or stem.startswith("part-") for stem in stems):
             names = " and ".join(f"`{file.name}`" for file in files[:_SHOWN])
             refuse(short_path(path), None, f"{names} are both the {split} split", hint="name the files in the config")
     return {split: found[split] for split in SPLIT_NAMES if split in found}

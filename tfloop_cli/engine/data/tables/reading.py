@@ -109,8 +109,8 @@ class Rows:
             row -= part.rows
         return part.file.name, next(islice(part.lines(), row, None), None) if part.lines else row + 1
 
-    def require(self, names: Iterable[str], prefix: str = "") -> None:
-        """Raises TfloopError (exit code 4) unless there are columns with these names."""
+    def require(self, names: Iterable[str], prefix: str = "", hint: str = "") -> None:
+        """Raises TfloopError (exit code 4) unless there are columns with these names; `hint` is added to its hint."""
         known = self.table.column_names
         for name in names:
             if name in known:
@@ -124,7 +124,8 @@ class Rows:
             dialect = self.parts[0].dialect
             if dialect and not dialect.has_header:
                 listed += "; the file seems to have no header" + (" (key `header`)" if self.options.are_keys else "")
-            self.refuse(f"{prefix}there is no column `{name}`", f"did you mean `{guess}`?" if guess else listed)
+            found = f"did you mean `{guess}`?" if guess else listed
+            self.refuse(f"{prefix}there is no column `{name}`", f"{found}; {hint}" if hint else found)
 
     def refuse(self, problem: str, hint: str | None = None) -> NoReturn:
         """Raises TfloopError (exit code 4) about the first file."""
