@@ -33,7 +33,9 @@ def table(
     train: Annotated[Path | list[Path], OnResume.CHANGES_REST],
     test: Annotated[Path | list[Path] | None, OnResume.CHANGES_REST] = None,
     target: str | list[str],
-    columns: dict[str, Literal["number", "category", "date", "text", "ignore"]] = {},
+    columns: dict[
+        str, Literal["number", "category", "date", "day/month/year", "month/day/year", "text", "ignore"]
+    ] = {},
     ignore: list[str] = [],
     only: list[str] = [],
     missing: Literal["impute", "skip", "error"] = "impute",
@@ -61,7 +63,8 @@ def table(
             `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type.
         test: the test file, or several; null: none.
         target: the column to predict, or a list of several columns of numbers.
-        columns: column -> its type, which is inferred by default; `text` uses its frequent words.
+        columns: column -> its type, which is inferred by default; `text` uses its frequent words, and
+            `day/month/year` and `month/day/year` are dates such as 03/04/2024.
         ignore: columns that are not used.
         only: the only columns that are used; []: all.
         missing: `impute`: missing numbers become the median, and another column marks them; categories have a level

@@ -169,6 +169,11 @@ def test_decimal_comma_is_detected(tmp_path: Path) -> None:
     assert read_text(tmp_path, 'x,y\n"1,5",a\n"2",b\n', decimal=",").table["x"].to_pylist() == [1.5, 2]
     assert read_text(tmp_path, "x;y\n1,500;a\n2,250;b\n", decimal=",").table.column("x").to_pylist() == [1.5, 2.25]
 
+    quoted = 'x,y\n"1,5",a\n"0,123",b\n2,c\n'
+    assert read_text(tmp_path, quoted).table["x"].to_pylist() == [1.5, 0.123, 2]
+    assert read_text(tmp_path, quoted.replace("2,c", "2.5,c")).table["x"].to_pylist() == ["1,5", "0,123", "2.5"]
+    assert read_text(tmp_path, 'x,y\n"1,500",a\n"2,250",b\n').table["x"].to_pylist() == ["1,500", "2,250"]
+
 
 def test_points_between_thousands_are_no_decimal_points() -> None:
     grouped = b"a;b\n1.500;3,5\n2;1.200,75\n"

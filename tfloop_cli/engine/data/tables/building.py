@@ -79,7 +79,7 @@ def _fit(
     names: str | Sequence[str], options: TableOptions, rules: SplitRules, splits: Sequence[str]
 ) -> tuple[TableEncoders, Arrays, Kept]:
     """Reads the training split, fits the encoders to what is not held out of it, and encodes it."""
-    as_text = [name for name, kind in options.columns.items() if kind in ("category", "text", "date")]
+    as_text = [name for name, kind in options.columns.items() if kind not in ("number", "ignore")]
     as_text += options.targets if options.classes is not False else ()
     reader = CsvReader("train", options.dialect, options.targets, as_text, null_texts(options.missing_values))
     rows = read_rows(names, reader)
