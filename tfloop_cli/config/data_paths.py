@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from tfloop_cli.errors import ExitCode, TfloopError
 
+STDIN = "-"  # in place of a path
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
 TABLE_KINDS = {

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.engine.data.array_dataset import fingerprint_of
 from tfloop_cli.engine.data.array_source import ArraySource
-from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
@@ -17,7 +18,7 @@ from tfloop_cli.engine.data.tables.building import Arrays, TableOptions, build_s
 from tfloop_cli.engine.data.tables.describing import describe_rows
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits
+from tfloop_cli.engine.data.tables.files import file_names, find_splits, other_tables
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.splits_of_files import Kept
 from tfloop_cli.engine.data.tables.table_cache import Cached, TableCache
@@ -96,7 +97,10 @@ def table(
 def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Dataset:
     """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
-    files = {split: file_names(one) for split, one in context.needed(_splits(paths)).items()}
+    needed = context.needed(_splits(paths))
+    if context.data:
+        needed = {DATA: other_tables(context.data)}
+    files = {split: file_names(one) for split, one in needed.items()}
     as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
     encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     preview = partial(first_rows, files.get("train", [STDIN]), options.dialect, options.targets)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
@@ -13,7 +13,7 @@ from tfloop_cli.engine.data.tables.files import file_names
 from tfloop_cli.engine.data.text_source import text_dataset
 from tfloop_cli.engine.data.texts.building import TextOptions, build_texts, describe_texts
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, find_splits, first_texts
+from tfloop_cli.engine.data.texts.reading import Columns, find_splits, first_texts, other_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -71,6 +71,8 @@ def text(
     options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
     fitted = TextEncoders.from_json(context.encoders) if context.encoders else None
     paths = context.needed(_paths(train, test, context.split is None))
+    if context.data:
+        paths = {DATA: other_texts(context.data)}
     files = {split: file_names(given) for split, given in paths.items()}
     encoders, splits, columns = build_texts(files, options, fitted, context.rules)
     names = encoders.target.class_names

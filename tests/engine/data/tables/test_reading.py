@@ -66,6 +66,12 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     assert [rows.place(row) for row in (1, 2, 3)] == [
         (str(tmp_path / "a1.csv"), 3), (str(tmp_path / "b1.csv"), 2), (str(tmp_path / "c.csv"), 2),
     ]  # fmt: skip
+    assert rows.notes == []
+    (tmp_path / "c.csv").write_text("z,y\n1,d\n")
+    notes = read([tmp_path / "?1.csv", tmp_path / "c.csv"]).notes
+    assert notes == [
+        f"column `{name}` is not in {n} of 3 files: its values are missing there" for name, n in (("x", 1), ("z", 2))
+    ]
 
 
 def test_target_is_in_every_file(tmp_path: Path) -> None:

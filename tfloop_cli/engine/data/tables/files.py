@@ -10,11 +10,10 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
-from tfloop_cli.config.data_paths import COMPRESSED, SPLIT_NAMES, TABLE_KINDS, split_tables
+from tfloop_cli.config.data_paths import COMPRESSED, SPLIT_NAMES, STDIN, TABLE_KINDS, split_tables
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
-STDIN = "-"
 _SHOWN = 5  # files that a message names
 _SUPPORTED = (
     ".csv, .tsv, .tab, .txt, .arff, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or "
@@ -95,6 +94,22 @@ def find_splits(path: Path, training: bool = True) -> dict[str, list[Path]]:
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
+def other_tables(path: Path) -> list[Path]:
+    """Returns the files of other data: a file, or those of a folder: its only table, else its test split.
+
+    Raises:
+        TfloopError: a folder has several tables, and none of them is `test` (exit code 4).
+    """
+    if not path.expanduser().is_dir():
+        return [path]
+    found = split_tables(path.expanduser())
+    tables = [table for one in found.values() for table in one]
+    if len(tables) != 1 and "test" not in found:
+        names = ", ".join(f"`{table.name}`" for table in tables[:_SHOWN]) or "no table"
+        refuse(short_path(path), None, f"which table of this folder? It has {names}", hint="name the file")
+    return tables if len(tables) == 1 else found["test"]
+
+
 def find_files(names: str | Sequence[str]) -> list[TableFile]:
     """Returns the files of a split, in order: those of a pattern are sorted by name.
 
@@ -131,8 +146,9 @@ def _kind(name: str) -> str:
     kind = TABLE_KINDS.get(suffixes[-1] if suffixes else "")
     if kind is None:
         refuse(
-            name, None, f"`{suffixes[-1] if suffixes else name}` files cannot be read", hint=f"supported: {_SUPPORTED}"
-        )
+            name, None, f"{f'`{suffixes[-1]}` files' if suffixes else 'files without a suffix'} cannot be read",
+            hint=f"supported: {_SUPPORTED}",
+        )  # fmt: skip
     return kind
 
 

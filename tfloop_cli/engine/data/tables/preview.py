@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
+from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.excel_reading import read_excel
-from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files, find_splits
+from tfloop_cli.engine.data.tables.files import TableFile, find_files, find_splits
 from tfloop_cli.engine.data.tables.json_reading import json_records
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NoReturn
@@ -20,6 +20,8 @@ from tfloop_cli.engine.data.tables.excel_reading import excel_notes, read_excel
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import read_json_array, read_json_lines
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
+
+_SHOWN = 5  # columns that notes name
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Rows:
         parts: the files in order.
         numbers: of the rows among those of the files, if some are left out; int64 [rows].
         options: what the user has set about the files.
+        absent: name of a column -> the number of files that do not have it; its values are missing there.
     """
 
     split: str
@@ -56,6 +59,7 @@ class Rows:
     parts: tuple[Part, ...]
     numbers: np.ndarray | None = None
     options: DialectOptions = field(default_factory=DialectOptions)
+    absent: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def notes(self) -> list[str]:
@@ -75,6 +79,12 @@ class Rows:
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
         keys = self.options.are_keys
+        for name, number in list(self.absent.items())[:_SHOWN]:
+            sheets.append(
+                f"column `{name}` is not in {number} of {len(self.parts)} files: its values are missing there"
+            )
+        if (more := len(self.absent) - _SHOWN) > 0:
+            sheets.append(f"{more:,} more columns are not in all files")
         return sheets + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
     @property
@@ -128,28 +138,31 @@ def listing(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
+def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
     """Reads all files of a split: .csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx, also compressed.
 
     Args:
-        names: one or several paths or patterns, or "-" for stdin.
+        paths: one or several paths or patterns, or "-" for stdin.
         reader: reads files of separated values.
 
     Raises:
         TfloopError: a file is missing, of another type, malformed or empty (exit code 4); see `CsvReader`.
     """
     tables, parts = [], []
-    for file in find_files(names):
+    for file in find_files(paths):
         table, dialect, lines = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         tables.append(table)
         parts.append(Part(file, table.num_rows, dialect, lines))
+    names = dict.fromkeys(name for table in tables for name in table.column_names)
+    absent = {name: sum(name not in table.column_names for table in tables) for name in names}
     table = _concatenated(tables)
     if not table.num_rows:
         require_valid_examples(reader.split, 0)
         refuse(parts[0].file.name, None, "it has no rows")
-    return Rows(reader.split, table, tuple(parts), options=reader.options)
+    absent = {name: number for name, number in absent.items() if number}
+    return Rows(reader.split, table, tuple(parts), options=reader.options, absent=absent)
 
 
 def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str]:
