@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.engine.data.array_dataset import fingerprint_of
 from tfloop_cli.engine.data.array_source import ArraySource
 from tfloop_cli.engine.data.build_context import DATA, build_context
@@ -18,7 +17,7 @@ from tfloop_cli.engine.data.tables.building import Arrays, TableOptions, build_s
 from tfloop_cli.engine.data.tables.describing import describe_rows
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import file_names, find_splits, other_tables
+from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits, other_tables
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.splits_of_files import Kept
 from tfloop_cli.engine.data.tables.table_cache import Cached, TableCache
@@ -34,9 +33,7 @@ def table(
     train: Annotated[Path | list[Path], OnResume.CHANGES_REST],
     test: Annotated[Path | list[Path] | None, OnResume.CHANGES_REST] = None,
     target: str | list[str],
-    columns: dict[
-        str, Literal["number", "category", "date", "day/month/year", "month/day/year", "text", "ignore"]
-    ] = {},
+    columns: dict[str, Literal["number", "category", "date", "day/month/year", "text", "ignore"]] = {},
     ignore: list[str] = [],
     only: list[str] = [],
     missing: Literal["impute", "skip", "error"] = "impute",
@@ -64,8 +61,7 @@ def table(
             `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type.
         test: the test file, or several; null: none.
         target: the column to predict, or a list of several columns of numbers.
-        columns: column -> its type, which is inferred by default; `text` uses its frequent words, and
-            `day/month/year` and `month/day/year` are dates such as 03/04/2024.
+        columns: column -> its type, inferred by default; `text` uses its words; 3/4/2024 may be `day/month/year`.
         ignore: columns that are not used.
         only: the only columns that are used; []: all.
         missing: `impute`: missing numbers become the median, and another column marks them; categories have a level

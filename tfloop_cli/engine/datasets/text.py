@@ -67,13 +67,10 @@ def text(
     dialect.check()
     context = build_context()
     classes = False if classes == "auto" and context.numbers else classes
-    targets = (target,) if isinstance(target, str) else tuple(target or ())
-    options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
+    named = Columns(text or "", (target,) if isinstance(target, str) else tuple(target or ()))
+    options = TextOptions(named, classes, features, vocabulary, max_tokens, dialect)
     fitted = TextEncoders.from_json(context.encoders) if context.encoders else None
-    paths = context.needed(_paths(train, test, context.split is None))
-    if context.data:
-        paths = {DATA: other_texts(context.data)}
-    files = {split: file_names(given) for split, given in paths.items()}
+    files = {split: file_names(given) for split, given in _paths(train, test).items()}
     encoders, splits, columns = build_texts(files, options, fitted, context.rules)
     names = encoders.target.class_names
     dataset = text_dataset(splits, names, encoders.vocabulary, (names, encoders.words), encoders)
@@ -83,9 +80,13 @@ def text(
     return replace(dataset, columns=columns_of(columns), preview=preview, describe=describe)
 
 
-def _paths(train: Path | list[Path], test: Path | list[Path] | None, training: bool) -> dict[str, Path | list[Path]]:
-    """Returns the files of each split, or its folder; those of a folder are in its subfolders."""
+def _paths(train: Path | list[Path], test: Path | list[Path] | None) -> dict[str, Path | list[Path]]:
+    """Returns the files of each needed split, or its folder; those of a folder are in its subfolders."""
+    context = build_context()
+    if context.data:
+        return {DATA: other_texts(context.data)}
+    training = context.split is None
     paths: dict[str, Path | list[Path]] = {**find_splits(train, training)} if isinstance(train, Path) else {}
     if isinstance(train, list):
         paths["train"] = train
-    return paths | ({"test": test} if test else {})
+    return context.needed(paths | ({"test": test} if test else {}))

@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 
 import pyarrow as pa
 
-from tfloop_cli.config.data_paths import COMPRESSED, SPLIT_NAMES, STDIN, TABLE_KINDS, split_tables
+from tfloop_cli.config.data_paths import COMPRESSED, SPLIT_NAMES, TABLE_KINDS, split_tables
+from tfloop_cli.config.data_paths import STDIN as STDIN
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
