@@ -143,6 +143,22 @@ def test_decision_about_whole_numbers_names_the_key(build) -> None:
         assert build(few).spec.class_names == ()
 
 
+def test_unknown_class_is_answered_with_the_known_ones(build) -> None:
+    assert "`c` does not occur in the training split\n  the classes are `a`, `b`" in message_of(
+        build, "x,kind\n1,a\n2,b\n", "x,kind\n1,c\n"
+    )
+
+
+def test_columns_that_are_not_read_have_no_counts(build) -> None:
+    columns = {one["name"]: one for one in build(TRAIN, ignore=["color"]).encoders.overview()}
+    assert (columns["color"]["missing"], columns["color"]["distinct"]) == (None, None)
+
+
+def test_one_column_may_have_another_separator(build) -> None:
+    message = message_of(build, "x~kind\n1~a\n2~b\n")
+    assert "the columns are `x~kind`; which character separates several columns? (key `separator`)" in message
+
+
 def test_doubtful_classes_are_named(build) -> None:
     values = ["1", "1.0", "2", "?"]
     rows = "".join(f"{number},{values[number % 4]}\n" for number in range(20))

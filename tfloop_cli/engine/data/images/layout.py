@@ -74,7 +74,8 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], 
     tables = [
         path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
     ]
-    if tables and len({one.label for one in layout.splits.get("train", ())}) < 2:
+    found_labels = {one.label for images in layout.splits.values() for one in images}
+    if tables and len(found_labels) < 2:
         layout.notes.append(
             f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
         )

@@ -171,7 +171,7 @@ def usable_rows(
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
     rows, targets = with_target(rows, targets, usable, target.names)
-    rows, targets = with_known_class(rows, targets, target.names[0])
+    rows, targets = with_known_class(rows, targets, target.names[0], target.class_names)
     return rows, targets, settings
 
 

@@ -180,7 +180,8 @@ class TableEncoders(EncodersAsJson):
         rows = self.target.overview()
         for column in self.columns:
             use = "; ".join(filter(None, (column.use, column.note)))
-            counts = {"missing": column.missing, "distinct": column.distinct}
+            is_counted = column.kind != "ignored" or column.missing or column.distinct
+            counts = {name: getattr(column, name) if is_counted else None for name in ("missing", "distinct")}
             rows.append({"name": column.name, "type": column.kind, **counts, "use": use})
         return rows
 

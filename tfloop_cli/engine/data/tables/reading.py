@@ -125,6 +125,9 @@ class Rows:
             dialect = self.parts[0].dialect
             if dialect and not dialect.has_header:
                 listed += "; the file seems to have no header" + (" (key `header`)" if self.options.are_keys else "")
+            elif dialect and len(known) == 1 and name in known[0]:  # x~y
+                key = " (key `separator`)" if self.options.are_keys else ""
+                guess, listed = "", f"{listed}; which character separates several columns?{key}"
             self.refuse(f"{prefix}there is no column `{name}`", f"did you mean `{guess}`?" if guess else listed)
 
     def refuse(self, problem: str, hint: str | None = None) -> NoReturn:
