@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data.array_dataset import fingerprint_of, from_arrays
 from tfloop_cli.engine.data.array_encoders import ArrayEncoders
 from tfloop_cli.engine.data.array_files import StoredArray, choose, find_arrays
+from tfloop_cli.engine.data.array_names import usual_names
 from tfloop_cli.engine.data.array_targets import labels_of
 from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, Source
@@ -36,7 +37,7 @@ def arrays(
     sample_weight: str | None = None,
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
-    """NumPy arrays of an .npz file, or of the .npy files in a folder: `x_train`, `y_train`, `x_test`, `y_test`.
+    """NumPy arrays of an .npz file, or of a folder of .npy files or of MNIST's idx files: `x_train`, `y_train`, ...
 
     Integers, booleans and words are classes for `task: classification`, and so are one-hot rows. For `task: auto`, more
     than 20 distinct integers are classes only if they are 0 to n - 1 or 1 to n, with at least 5 rows each on average.
@@ -46,10 +47,10 @@ def arrays(
     Args:
         path: the .npz file, or a folder with files such as x_train.npy.
         input: the name of the inputs, with {split} for `train`, `validation` and `test` (also `val`, `dev` ...);
-            without {split} all are the training split. null: `x_{split}`, `X_{split}`, `inputs_{split}`, `x`, `X` or
-            `inputs`, the first one with `train`.
-        target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`; then a test or validation
-            split without targets is not used.
+            without {split} all are the training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first
+            one with `train`; or as others call them, such as `X_train`, `train_images` or `data`.
+        target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`; or such as `labels`. Then
+            a test or validation split without targets is not used.
         sample_weight: likewise the weight of each example in the loss; null: `w_{split}`, `sample_weight_{split}`, `w`
             or `sample_weight`, if there is one.
         in_memory: whether to keep all inputs in memory, or to read them from the file when they are used, which a
@@ -68,7 +69,7 @@ def arrays(
     _check_splits(splits, encoders)
     if encoders and other:
         notes = [f"{DATA}: {splits[DATA]['inputs']} and {splits[DATA]['targets']}"]
-    dataset = _dataset(splits, encoders, in_memory, _columns(found, splits))
+    dataset = _dataset(splits, encoders, in_memory, _columns(found, splits), _notes(found, splits))
     read = cast(ArrayEncoders, dataset.encoders)
     return replace(dataset, encoders=replace(read, notes=tuple(dict.fromkeys([*read.notes, *notes]))))
 
@@ -78,6 +79,7 @@ def _dataset(
     encoders: ArrayEncoders | None,
     in_memory: str,
     columns: dict[str, dict[str, np.ndarray]],
+    notes: tuple[str, ...],
 ) -> Dataset:
     """Reads or maps the arrays of each split."""
     needed = sum(split["inputs"].bytes for split in splits.values())
@@ -104,9 +106,17 @@ def _dataset(
     spec = dataset.spec
     fitted = ArrayEncoders(
         spec.input_shape, spec.input_dtype, spec.target_shape, spec.class_names, spec.one_hot, bool(class_names),
-        (note,) if note else (),
+        (*notes, note) if note else notes,
     )  # fmt: skip
     return replace(dataset, encoders=encoders or fitted)
+
+
+def _notes(found: Mapping[str, StoredArray], splits: Mapping[str, Mapping[str, StoredArray]]) -> tuple[str, ...]:
+    """Returns a note if the inputs are found by another name than the usual ones."""
+    first = next(iter(splits.values()))
+    if not usual_names({name: one for name, one in found.items() if name == one.name}):
+        return ()
+    return (f"inputs: {first['inputs']} (key `input`), targets: {first['targets']} (key `target`)",)
 
 
 def _mapped(dataset: Dataset, values: Mapping[str, np.ndarray]) -> Dataset:
@@ -156,9 +166,9 @@ def _default(found: Mapping[str, StoredArray], path: Path, role: str, word: str 
 
 
 def _names(role: str) -> tuple[str, ...]:
-    """Returns the names of a role's arrays that are tried in this order: also `X_train` and `X`."""
+    """Returns the names of a role's arrays that are tried in this order."""
     first, second = ROLES[role]
-    return f"{first}_{SPLIT}", f"{first.upper()}_{SPLIT}", f"{second}_{SPLIT}", first, first.upper(), second
+    return f"{first}_{SPLIT}", f"{second}_{SPLIT}", first, second
 
 
 def _other_data(
@@ -205,7 +215,7 @@ def _splits(
             continue
         chosen = {role: names[role].replace(SPLIT, word) for role in ROLES if names[role]}
         if split != "train" and not labelled and chosen["targets"] not in found:
-            notes.append(f"not used: `{chosen['inputs']}`, since there is no array `{chosen['targets']}`")
+            notes.append(f"not used: {found[chosen['inputs']]}, since there is no array `{chosen['targets']}`")
             continue
         splits[split] = {
             role: choose(found, path, name)

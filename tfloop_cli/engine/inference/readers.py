@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import TABLE_KINDS, paths_of, suffix_of
+from tfloop_cli.config.data_formats import TABLE_KINDS, is_idx, suffix_of, table_kind
+from tfloop_cli.config.data_paths import paths_of
+from tfloop_cli.config.refusals import refusal
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Scanner
@@ -85,15 +88,18 @@ class Reader:
     def _kind(self, path: str) -> str:
         """Returns what reads a path: "table", "text rows", "texts", "text folder", "image", "image folder", "array"."""
         suffix, folder = suffix_of(path), Path(path).is_dir()
-        if self.table and not folder and suffix in TABLE_KINDS:
+        is_table = suffix in TABLE_KINDS or (not self.images and not folder and table_kind(path) is not None)
+        if self.table and is_table:
             return "table"
-        if self.texts and (folder or suffix in TABLE_KINDS):
+        if self.texts and (folder or is_table):
             return "text folder" if folder else "texts" if suffix == ".txt" else "text rows"
-        if self.arrays and not folder and suffix in ARRAY_SUFFIXES:
+        if self.arrays and not folder and (suffix in ARRAY_SUFFIXES or is_idx(path)):
             return "array"
         if self.images and suffix not in TABLE_KINDS and suffix not in ARRAY_SUFFIXES:
             self.images.used = True
             return "image folder" if folder else "image"
+        if not folder and (suffix in SUFFIXES or suffix in ARCHIVES):
+            raise refusal(path)
         hint = f"this run takes {self.what}"
         if self.table and folder:
             hint = "name its files: FOLDER/*.csv"

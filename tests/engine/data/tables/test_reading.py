@@ -258,8 +258,8 @@ def test_json_lines_of_several_types_are_read_and_located(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.docx", "", "`.docx` files cannot be read\n  supported: .csv"),
-        ("a.json", "{}", "it is not an array of objects"),
+        ("a.docx", "", "a.docx: this is a document\n  save it as .csv"),
+        ("a.json", "{}", "there are no rows in it"),
         ("a.json", "[\n{\n]", "a.json:3: it is not JSON"),
         ("a.parquet", "text", "a.parquet: it cannot be read"),
     ],
@@ -343,6 +343,20 @@ def test_first_sheet_of_an_excel_file_is_read(tmp_path: Path) -> None:
     with pytest.raises(TfloopError, match=r"b\.xlsx: it cannot be read") as caught:
         read(tmp_path / "b.xlsx")
     assert caught.value.code == ExitCode.DATA
+
+
+def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    title = [["Sales of 2020", None, None], [None, None, "in USD"]]
+    body = [["x", "z", "y"], *([number, number / 2, "ab"[number % 2]] for number in range(8)), ["Total", 14, None]]
+    found = read(write_excel(tmp_path / "a.xlsx", [*title, *body]))
+    assert found.table.column_names == ["x", "z", "y"]
+    assert found.table.column("z").to_pylist() == [number / 2 for number in range(8)]
+    assert found.place(0) == (str(tmp_path / "a.xlsx"), 4)
+    assert found.notes == [
+        f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read",
+        f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row",
+    ]
 
 
 def test_excel_without_its_package_names_the_command(tmp_path: Path, monkeypatch) -> None:
