@@ -16,10 +16,10 @@ def workers(config: Config, augments: bool) -> int:
     """Returns the number of batches that are loaded at once; they keep their order.
 
     On a CPU, one worker is fast enough for a model unless images are augmented. With a GPU, the cores are idle
-    otherwise.
+    otherwise, and several workers also convert batches ahead of time.
     """
     if config.device.startswith("gpu"):
-        return min(int(config.threads), MAX_WORKERS)
+        return max(2, min(int(config.threads), MAX_WORKERS))
     return 2 if augments else 1
 
 

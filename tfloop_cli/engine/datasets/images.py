@@ -89,7 +89,7 @@ def images(
         splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
         encoders = _fitted(unfitted, size, background == "auto", _training_paths(splits, layout))
     encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *layout.notes])))
-    return _dataset(encoders, splits, short_path(path), in_memory)
+    return _dataset(encoders, splits, short_path(build_context().data or path), in_memory)
 
 
 def _layout(path: Path, labels: Path | None, columns: Columns, pattern: str | None) -> Layout:

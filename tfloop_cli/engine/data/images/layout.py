@@ -150,7 +150,8 @@ def _note_files(layout: Layout, root: Path, scanner: Scanner, columns: Columns, 
     tables = [
         path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
     ]
-    if tables and not layout.columns and len({one.label for one in layout.splits.get("train", ())}) < 2:
+    found_labels = {one.label for images in layout.splits.values() for one in images}
+    if tables and not layout.columns and len(found_labels) < 2:
         layout.notes.append(
             f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
         )
