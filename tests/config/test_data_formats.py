@@ -42,7 +42,9 @@ def tarred(content: bytes) -> bytes:
     [
         ("a.csv", CSV, "csv"),
         ("a.test", CSV, "csv"),
-        ("a.csv", b"PAR1...", "parquet"),
+        ("a.csv", b"PAR1\x15\0", "parquet"),
+        ("a.csv", b"PAR1,PAR2\n1,2\n", "csv"),
+        ("a.csv", b"ORCID,age\na,31\n", "csv"),
         ("a.csv", b'[{"age": 31}]', "json"),
         ("a.txt", b'{"age": 31}\n', "json"),
         ("a.xls", CSV, "csv"),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, format_of, is_binary
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, format_of, is_binary, is_text
 from tfloop_cli.errors import ExitCode, TfloopError
 
 COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}  # suffix -> what pyarrow calls it, or Python
@@ -32,6 +32,7 @@ _SIGNATURES = {  # first bytes -> kind of a table, or of a compression
     b"SQLite format 3": "sqlite", b"\xd0\xcf\x11\xe0": "excel", b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip",
     b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\x00": "xz",
 }  # fmt: skip
+_WORDS = ("parquet", "orc", "feather")  # whose first bytes may begin a text
 _OPENERS: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 _LEFT_BY_ARCHIVES = ("__MACOSX/", ".DS_Store")
 
@@ -131,7 +132,9 @@ def is_cifar(name: str) -> bool:
 
 
 def _signature(head: bytes) -> str:
-    return next((kind for first, kind in _SIGNATURES.items() if head.startswith(first)), "")
+    """Returns the kind that the first bytes of a file show; "" for text such as `PAR1,PAR2` or `ORCID`."""
+    found = next((kind for first, kind in _SIGNATURES.items() if head.startswith(first)), "")
+    return "" if found in _WORDS and is_text(head) else found
 
 
 def _kind_in_zip(path: Path, named: str | None) -> str | None:

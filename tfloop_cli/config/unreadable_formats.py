@@ -154,6 +154,11 @@ def is_binary(head: bytes) -> bool:
     return not head.startswith(_UTF16_MARKS) and _CONTROLS.search(head) is not None and b"\0" in head
 
 
+def is_text(head: bytes) -> bool:
+    """Whether the first bytes of a file may be text, not in UTF-16: they have no control characters."""
+    return b"\0" not in head and _CONTROLS.search(head) is None
+
+
 def format_of(head: bytes) -> Format | None:
     """Returns the format of `FORMATS` that a file has, by its first bytes; None if they do not show it."""
     if is_binary(head):

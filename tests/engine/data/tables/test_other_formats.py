@@ -89,11 +89,28 @@ def test_lines_of_json_in_a_json_file_are_rows(tmp_path: Path) -> None:
     assert rows.place(1) == (str(tmp_path / "a.json"), 2)
 
 
-@pytest.mark.parametrize("document", [[[1, "a"], [2, "b"]], {"x": [1, 2], "y": ["a"]}, {"x": 1}, 5, []])
+@pytest.mark.parametrize(
+    "document",
+    [
+        [[1, "a"], [2, "b"]],
+        {"x": [1, 2], "y": ["a"]},
+        {"x": 1},
+        5,
+        [],
+        {"data": [{"x": 1}, 2]},
+        {"train": [{"x": 1}], "test": [{"x": 2}]},
+        {"type": "FeatureCollection", "features": [1]},
+    ],
+)
 def test_json_without_rows_is_an_error(tmp_path: Path, document: object) -> None:
     (tmp_path / "a.json").write_text(json.dumps(document))
     with pytest.raises(TfloopError, match="there are no rows in it"):
         read(tmp_path / "a.json")
+
+
+def test_column_of_objects_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({**VALUES, "of": [{"z": 1}, {"z": 2}]}))
+    assert read(tmp_path / "a.json").table.to_pydict() == VALUES | {"of.z": [1, 2]}
 
 
 def test_places_of_geojson_are_columns(tmp_path: Path) -> None:

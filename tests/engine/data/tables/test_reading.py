@@ -354,9 +354,16 @@ def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
     assert found.table.column("z").to_pylist() == [number / 2 for number in range(8)]
     assert found.place(0) == (str(tmp_path / "a.xlsx"), 4)
     assert found.notes == [
-        f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read",
+        f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read (key `header`)",
         f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row (key `header`)",
     ]
+
+
+def test_header_in_the_first_line_of_a_sheet_is_no_title(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    path = write_excel(tmp_path / "a.xlsx", [["x", None, None, None], *([[1, 2, 3, 4]] * 6)])
+    found = read_rows(str(path), CsvReader("train", DialectOptions(header="first_line"), ["x"], (), ()))
+    assert (found.table.column_names, found.table.num_rows) == (["x", "column_2", "column_3", "column_4"], 6)
 
 
 def test_excel_without_its_package_names_the_command(tmp_path: Path, monkeypatch) -> None:

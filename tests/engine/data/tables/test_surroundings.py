@@ -90,13 +90,13 @@ def test_line_of_units_is_no_row(tmp_path: Path, units: str) -> None:
     assert rows.notes == [f"{tmp_path}/a.csv: 1 line(s) below the header are no rows (key `header`)"]
 
 
-@pytest.mark.parametrize("cells", ["m,,b", "(m),,(USD)"])  # words as in the column, and no numbers below
+@pytest.mark.parametrize("cells", ["m,,b", "(m),,(USD)", "(12),,(3)", "m,,"])  # words, as in the column; amounts
 def test_other_lines_below_the_header_are_rows(tmp_path: Path, cells: str) -> None:
-    below = "x,a,y\n" * 3 if cells.startswith("(") else many("")
+    below = many("") if cells in ("m,,b", "(12),,(3)") else ",a,y\nx,a,y\n" * 3
     assert read(tmp_path, f"size,kind,price\n{cells}\n{below}", "a.csv", "kind").notes == []
 
 
-@pytest.mark.parametrize("total", ["Total,,66", "66.0,Average:,6", "grand total,,66"])
+@pytest.mark.parametrize("total", ["Total,,66", "6.0,Average:,6", "grand total,,66"])
 def test_last_line_of_totals_is_no_row(tmp_path: Path, total: str) -> None:
     rows = read(tmp_path, f"size,kind,price\n{many('')}{total}\n", "a.csv", "price")
     assert rows.table.num_rows == 12
@@ -108,6 +108,18 @@ def test_word_of_totals_that_is_a_category_is_a_row(tmp_path: Path) -> None:
     text = "size,brand,price\n" + "1,Total,5\n2,Shell,6\n" * 4 + "3,Total,7\n"
     rows = read(tmp_path, text, "a.csv", "price")
     assert (rows.table.num_rows, rows.notes) == (9, [])
+
+
+def test_word_of_totals_beside_other_numbers_is_a_row(tmp_path: Path) -> None:
+    rows = read(tmp_path, f"size,kind,price\n{many('')}3.0,sum,66.5\n", "a.csv", "price")
+    assert rows.table.num_rows == 13
+
+
+def test_each_of_several_files_may_end_with_a_total(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("kind,price\nk,0\nk,1\nk,2\nk,3\nk,4\nk,5\nTotal,15\n")
+    rows = read_rows(str(tmp_path / "*.csv"), CsvReader("train", DialectOptions(), ["price"], ["price"], []))
+    assert (rows.table.num_rows, len(rows.notes), rows.place(6)) == (12, 2, (f"{tmp_path}/b.csv", 2))
 
 
 def test_header_in_the_first_line_leaves_all_lines_below_as_rows(tmp_path: Path) -> None:

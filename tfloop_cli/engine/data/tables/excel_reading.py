@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.surroundings import MAX_PREAMBLE
 
@@ -15,11 +16,11 @@ PACKAGE = "python-calamine"
 ABOVE = "lines above"  # key of the metadata of a table
 
 
-def read_excel(file: TableFile) -> pa.Table:
+def read_excel(file: TableFile, options: DialectOptions) -> pa.Table:
     """Returns one row per row of the first sheet; the first one, below a title, has the names of the columns.
 
     A column whose values have several types becomes text. An empty cell is a missing value. The metadata of the table
-    have `ABOVE`: how many lines there are before its first row.
+    have `ABOVE`: how many lines there are above its header. With `header: first_line`, there is no title.
 
     Raises:
         TfloopError: python-calamine is not installed, or the file cannot be read (exit code 4).
@@ -27,11 +28,11 @@ def read_excel(file: TableFile) -> pa.Table:
     rows = _workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=True)
     if not rows:
         refuse(file.name, None, "its first sheet is empty")
-    above = _lines_above(rows)
+    above = 0 if options.header == "first_line" else _lines_above(rows)
     header, *rows = rows[above:]
     names = [_text(name).strip() or f"column_{number}" for number, name in enumerate(header, 1)]
     columns = [_column([row[number] for row in rows]) for number in range(len(names))]
-    return pa.Table.from_arrays(columns, names).replace_schema_metadata({ABOVE: str(above + 1)})
+    return pa.Table.from_arrays(columns, names).replace_schema_metadata({ABOVE: str(above)})
 
 
 def _lines_above(rows: list[list[Any]]) -> int:
@@ -44,12 +45,9 @@ def _lines_above(rows: list[list[Any]]) -> int:
 
 def excel_notes(file: TableFile) -> list[str]:
     """Returns a note about the sheets that are not used."""
-    book = _workbook(file)
-    used, *others = book.sheet_names
+    used, *others = _workbook(file).sheet_names
     names = ", ".join(f"`{name}`" for name in others)
-    notes = [f"{file.name}: only the first sheet, `{used}`, is used, not {names}"] if others else []
-    above = _lines_above(book.get_sheet_by_index(0).to_python(skip_empty_area=True))
-    return [*notes, f"{file.name}: {above} line(s) above the table are not read"] if above else notes
+    return [f"{file.name}: only the first sheet, `{used}`, is used, not {names}"] if others else []
 
 
 def _workbook(file: TableFile) -> Any:

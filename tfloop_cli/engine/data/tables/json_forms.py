@@ -20,7 +20,7 @@ def objects_of(document: Any) -> Objects | None:
         return document if document and all(isinstance(one, dict) for one in document) else None
     if not isinstance(document, dict):
         return None
-    for form in (_split, _features, _records, _columns, _named_columns):
+    for form in (_split, _features, _columns, _records, _named_columns):
         if found := form(document):
             return found
     return None
@@ -37,7 +37,7 @@ def _split(document: Mapping[str, Any]) -> Objects | None:
 
 def _features(document: Mapping[str, Any]) -> Objects | None:
     features = document.get("features") if document.get("type") == "FeatureCollection" else None
-    if not isinstance(features, list):
+    if not isinstance(features, list) or not all(isinstance(feature, dict) for feature in features):
         return None
     found = []
     for feature in features:
@@ -56,6 +56,8 @@ def _records(document: Mapping[str, Any]) -> Objects | None:
 def _columns(document: Mapping[str, Any]) -> Objects | None:
     values = list(document.values())
     if not all(isinstance(one, list) for one in values) or len({len(one) for one in values}) != 1:
+        return None
+    if all(any(isinstance(value, dict) for value in one) for one in values):  # these are lists of rows
         return None
     return [dict(zip(document, row, strict=True)) for row in zip(*values, strict=True)]
 

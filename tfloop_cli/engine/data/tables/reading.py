@@ -37,12 +37,16 @@ class Part:
         rows: their number.
         dialect: how the file is written; None if it is no file of separated values.
         lines: returns the line of each row; None for the number of the row (.json, .parquet, .feather).
+        above: lines of a workbook above its header, such as a title.
+        total: the word in its last row that makes it a total, which is left out; "" if there is none.
     """
 
     file: TableFile
     rows: int
     dialect: Dialect | None = None
     lines: Lines | None = None
+    above: int = 0
+    total: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,6 @@ class Rows:
         numbers: of the rows among those of the files, if some are left out; int64 [rows].
         options: what the user has set about the files.
         absent: name of a column -> the number of files that do not have it; its values are missing there.
-        total: the word in the last row of the files that made it a total; "" if there was none.
     """
 
     split: str
@@ -65,7 +68,6 @@ class Rows:
     numbers: np.ndarray | None = None
     options: DialectOptions = field(default_factory=DialectOptions)
     absent: Mapping[str, int] = field(default_factory=dict)
-    total: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -77,15 +79,16 @@ class Rows:
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
             if part.dialect and part.dialect.header_lines > 1:
                 found.append((part, f"{part.dialect.header_lines - 1} line(s) below the header are no rows", "header"))
-            if part.dialect and part.dialect.preamble and not part.dialect.is_arff:
-                found.append((part, f"{part.dialect.preamble} line(s) above the table are not read", "header"))
+            above = part.dialect.preamble if part.dialect and not part.dialect.is_arff else part.above
+            if above:
+                found.append((part, f"{above} line(s) above the table are not read", "header"))
             if part.dialect and not part.dialect.has_header:
                 names = f"{part.dialect.names[0]} to {part.dialect.names[-1]}"
                 found.append((part, f"no header, the columns are {names}", "header"))
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
-        if self.total:
-            found.append((self.parts[-1], f"the last line, `{self.total}`, is no row", "header"))
+            if part.total:
+                found.append((part, f"the last line, `{part.total}`, is no row", "header"))
         keys = self.options.are_keys
         for name, number in list(self.absent.items())[:_SHOWN]:
             sheets.append(
@@ -165,8 +168,9 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
         table, dialect, lines = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
-        tables.append(table)
-        parts.append(Part(file, table.num_rows, dialect, lines))
+        total = _total_row(file, table, dialect, reader.options)
+        tables.append(table.slice(0, table.num_rows - bool(total)))
+        parts.append(Part(file, tables[-1].num_rows, dialect, lines, _above(table), total))
     names = dict.fromkeys(name for table in tables for name in table.column_names)
     absent = {name: sum(name not in table.column_names for table in tables) for name in names}
     table = _concatenated(tables)
@@ -174,12 +178,14 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
         require_valid_examples(reader.split, 0)
         refuse(parts[0].file.name, None, "it has no rows")
     absent = {name: number for name, number in absent.items() if number}
-    rows = Rows(reader.split, table, tuple(parts), options=reader.options, absent=absent)
-    kinds = {part.file.kind for part in parts}
-    may_end = kinds <= {"csv", "excel"} and not reader.options.free_text and reader.options.header != "first_line"
-    if not may_end or not (word := total_row(table)):
-        return rows
-    return replace(rows.subset(np.arange(table.num_rows) < table.num_rows - 1), total=word)
+    return Rows(reader.split, table, tuple(parts), options=reader.options, absent=absent)
+
+
+def _total_row(file: TableFile, table: pa.Table, dialect: Dialect | None, options: DialectOptions) -> str:
+    """Returns the word in the last row of a file that makes it a total, see `total_row`; "" if it is a row."""
+    if file.kind not in ("csv", "excel") or options.free_text or options.header == "first_line":
+        return ""
+    return total_row(table, dialect.decimal if dialect else ".") or ""
 
 
 def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str]:
@@ -207,11 +213,16 @@ def _read_typed(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Lines | N
         return read_json_lines(file, reader.split, reader.options)
     if file.kind in READERS:
         table = read_whole(file, reader.options)
-        above = (table.schema.metadata or {}).get(ABOVE.encode())
-        return table, (lambda: count(1 + int(above))) if above else None
+        above = _above(table)
+        return table, (lambda: count(2 + above)) if file.kind == "excel" else None
     if file.kind == "parquet":
         return pa.parquet.read_table(seekable(file)), None
     return _read_arrow(file), None
+
+
+def _above(table: pa.Table) -> int:
+    """Returns the number of lines above the header of a sheet."""
+    return int((table.schema.metadata or {}).get(ABOVE.encode(), 0))
 
 
 def batches_of(file: TableFile) -> Iterator[pa.RecordBatch]:

@@ -1,5 +1,6 @@
 """Lines of a file that are no rows of the table: above the header, below it, totals, and the header of ARFF files."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,12 +14,15 @@ _TYPES = {"continuous", "discrete", "string", "time", "basket"}  # in the second
 _LETTERS = {"c", "d", "s", "t"}  # the same in .tab files; elsewhere they may be the values of a row
 _ROLE = re.compile(r"|class|meta|ignore|weight|[cmiw]|([^\s=]+=\S* ?)+")  # in the third line; empty for an input
 _UNIT = re.compile(
-    r"\(.{1,20}\)|\[.{1,20}\]|%|[$€£]|°[CF]|[kcm]?m[²³23]?|[km]?g|lbs?|m?s|min|h|hours?|days?|years?|"
+    r"[(\[](?![^a-zA-Z%°$€£]*[)\]]).{1,20}[)\]]|%|[$€£]|°[CF]|[kcm]?m[²³23]?|[km]?g|lbs?|m?s|min|h|hours?|days?|years?|"
     r"usd|eur|gbp|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l"
 )  # of a column, in the line below the header
-_TOTALS = ("total", "totals", "grand total", "sum", "average", "mean")
+_TOTALS = {  # word -> whether numbers beside it are means of the others, and no sums
+    "total": False, "totals": False, "grand total": False, "sum": False, "average": True, "mean": True,
+}  # fmt: skip
 _NUMBER = re.compile(r"[^\w\s]?[+-]?\d[\d.,]*%?")
 MIN_ROWS = 5  # of a table with a total
+NEARLY = 0.005  # the largest relative error of a total
 _ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)\s", re.I)
 
 
@@ -58,8 +62,8 @@ def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
         return 0
     units = ["" if cell.strip("[()] ") == "-" else cell.strip() for cell in rows[1]]
     if any(units) and all(not unit or _UNIT.fullmatch(unit) for unit in units):
-        measured = (cell for unit, cell in zip(units, rows[2], strict=False) if unit)
-        return 1 if all(not cell.strip() or _is_number(cell) for cell in measured) else 0
+        measured = [cell for unit, cell in zip(units, rows[2], strict=False) if unit and cell.strip()]
+        return 1 if measured and all(map(_is_number, measured)) else 0
     types, roles = ([cell.strip().lower() for cell in row] for row in rows[1:3])
     known = sum(cell in known_types for cell in types)
     # A discrete column may have its values instead, with spaces between them.
@@ -84,21 +88,47 @@ def arff_header(lines: Sequence[str]) -> tuple[list[str], int]:
     return [], len(lines)
 
 
-def total_row(table: pa.Table) -> str | None:
+def total_row(table: pa.Table, decimal: str = ".") -> str | None:
     """Returns the word in the last row of a table that makes it a total of the others; None if it is a row.
 
-    The word occurs in no other row of its column, and another cell of the row is a number.
+    The word occurs in no other row of its column, and another cell of the row is the sum, or the mean, of its column:
+    `sum` may also be the value of a row.
+
+    Args:
+        table: the rows of a file.
+        decimal: the decimal mark of numbers that are texts.
     """
     if table.num_rows < MIN_ROWS:
         return None
     last = table.slice(table.num_rows - 1).to_pylist()[0]
-    numbers = [value for value in last.values() if _is_number(value)]
     for name, value in last.items():
-        if numbers and isinstance(value, str) and value.strip().rstrip(":").lower() in _TOTALS:
-            column = table.column(name)
-            if pc.sum(pc.equal(column.cast(pa.string()), value)).as_py() == 1:
-                return value
+        word = value.strip().rstrip(":").lower() if isinstance(value, str) else ""
+        if word not in _TOTALS or pc.sum(pc.equal(table.column(name).cast(pa.string()), value)).as_py() != 1:
+            continue
+        if any(_is_total(table.column(other), _TOTALS[word], decimal) for other in last if _is_number(last[other])):
+            return str(value)
     return None
+
+
+def _is_total(column: pa.ChunkedArray, is_mean: bool, decimal: str) -> bool:
+    """Whether the last value of a column is the sum, or the mean, of the others; missing values do not count."""
+    *values, last = (_number(value, decimal) for value in column.to_pylist())
+    numbers = [value for value in values if value is not None]
+    if last is None or not numbers:
+        return False
+    return math.isclose(last, math.fsum(numbers) / (len(numbers) if is_mean else 1), rel_tol=NEARLY)
+
+
+def _number(value: object, decimal: str) -> float | None:
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, str) or not _is_number(value):
+        return None
+    text = re.sub(rf"[^\d{re.escape(decimal)}-]", "", value).replace(decimal, ".")
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _is_number(value: object) -> bool:

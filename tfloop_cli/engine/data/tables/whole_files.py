@@ -47,5 +47,5 @@ def _sqlite(file: TableFile, options: DialectOptions) -> pa.Table:
 
 
 READERS: dict[str, Callable[[TableFile, DialectOptions], pa.Table]] = {
-    "json": read_json, "excel": lambda file, options: read_excel(file), "orc": _orc, "sqlite": _sqlite,
+    "json": read_json, "excel": read_excel, "orc": _orc, "sqlite": _sqlite,
 }  # fmt: skip
