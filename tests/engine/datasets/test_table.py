@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ import pytest
 from tfloop_cli.engine.data import Dataset
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, choose_held_out, group_numbers
+from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
+from tfloop_cli.engine.data.tables.files import find_files
+from tfloop_cli.engine.inference.tables import TableInputs
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component, datasets
 
@@ -461,3 +465,25 @@ def test_model_learns_from_a_table(build, trainer) -> None:
     for model in ("linear", "mlp"):
         *_, last = trainer(dataset, epochs=15, model=model, optimizer={"name": "adam", "learning_rate": 0.05}).fit()
         assert last.train["accuracy"] > 0.9
+
+
+def vectors(*lengths: int) -> str:
+    return "".join(
+        json.dumps({"v": [row + number for number in range(length)], "kind": "ab"[row % 2]}) + "\n"
+        for row, length in enumerate(lengths)
+    )
+
+
+def test_vectors_of_other_lengths_than_in_training_are_refused(build, tmp_path: Path) -> None:
+    trained = cast(TableEncoders, build(vectors(3, 3, 3, 3), kind="jsonl").encoders)
+    reader = TableInputs(trained, DialectOptions())
+    for lengths in ((3, 3), (3, 4, 3), (4, 4), (2, 3)):
+        (tmp_path / "new.jsonl").write_text(vectors(3, *lengths))
+        (found,) = reader.read(find_files(str(tmp_path / "new.jsonl")), 10)
+        wrong = {row: length for row, length in enumerate(lengths, 1) if length != 3}
+        assert found.errors == {row: f"`v` has {length} values, and the run needs 3" for row, length in wrong.items()}
+        records = [json.loads(line) for line in vectors(3, *lengths).splitlines()]
+        assert reader.records(records, np.arange(len(records))).errors == found.errors
+    assert "split `test`: `v` has more values than the 3 of training" in message_of(
+        build, vectors(3, 3, 3, 3), vectors(4, 4), kind="jsonl"
+    )

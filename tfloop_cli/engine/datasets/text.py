@@ -95,7 +95,7 @@ def _files(
     if isinstance(train, Path) and is_folder_of_tables(train):
         found = find_tables(train, training)
         if len(found) > 1:
-            found, notes = labelled_splits(found, targets or TARGETS)
+            found, notes = labelled_splits(found, targets or TARGETS, several=bool(targets))
         paths = {**found}
     elif isinstance(train, Path):
         paths = {**find_splits(train, training)}

@@ -22,7 +22,8 @@ from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detec
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, table_of, to_utf8
-from tfloop_cli.engine.data.tables.reading import batches_of, flat, seekable
+from tfloop_cli.engine.data.tables.reading import batches_of, seekable
+from tfloop_cli.engine.data.tables.vectors import flat_as
 from tfloop_cli.engine.data.tables.whole_files import read_whole
 
 CSV_BLOCK = 4 * 2**20  # bytes that are parsed at once
@@ -105,7 +106,7 @@ class RowReader:
     def _typed(self, file: TableFile) -> Iterator[ReadRows]:
         """Yields the rows of files whose columns have types."""
         for table in self._tables(file):
-            yield ReadRows(flat(table, self.wanted))
+            yield ReadRows(*flat_as(table, self.columns, self.wanted))
 
     def _tables(self, file: TableFile) -> Iterator[pa.Table]:
         if file.kind == "parquet":
@@ -205,10 +206,10 @@ class RowReader:
             table.validate(full=True)
             dates = self.options.free_text and any(pa.types.is_timestamp(one.type) for one in table.schema)
             if not dates and table.num_rows == sum(1 for line in block.split(b"\n") if line.strip()):
-                return ReadRows(flat(table, self.wanted))
+                return ReadRows(*flat_as(table, self.columns, self.wanted))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # each key must have one type
             pass
-        return rows_of((parsed(line) for line in block.split(b"\n") if line.strip()), self.wanted)
+        return rows_of((parsed(line) for line in block.split(b"\n") if line.strip()), self.columns, self.wanted)
 
 
 def parsed(line: bytes) -> Mapping[str, Any] | str:
@@ -222,12 +223,17 @@ def parsed(line: bytes) -> Mapping[str, Any] | str:
     return cells if isinstance(cells, dict) else "this line is not a JSON object"
 
 
-def rows_of(found: Iterable[Mapping[str, Any] | str], whole: Sequence[str] = ()) -> ReadRows:
-    """Returns objects as rows; a text is the error of a row. `whole`: see `flat`."""
+def rows_of(
+    found: Iterable[Mapping[str, Any] | str], trained: Sequence[str] = (), whole: Sequence[str] = ()
+) -> ReadRows:
+    """Returns objects as rows; a text is the error of a row. `trained`, `whole`: see `flat_as`."""
     rows = list(found)
     errors = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
     table = table_of([{} if isinstance(row, str) else row for row in rows])
-    return ReadRows(flat(table, whole) if table.num_columns else pa.table({"": pa.nulls(len(rows))}), errors)
+    if not table.num_columns:
+        return ReadRows(pa.table({"": pa.nulls(len(rows))}), errors)
+    table, wrong = flat_as(table, trained, whole)
+    return ReadRows(table, wrong | errors)
 
 
 def _blocks(stream: pa.NativeFile) -> Iterator[bytes]:

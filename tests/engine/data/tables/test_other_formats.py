@@ -108,6 +108,25 @@ def test_json_without_rows_is_an_error(tmp_path: Path, document: object) -> None
         read(tmp_path / "a.json")
 
 
+def test_vectors_in_lines_of_json_are_no_texts(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"v": [0.1, 0.2, 0.3, 0.4], "y": "a"}\n' * 3)
+    assert first_rows([str(tmp_path / "a.jsonl")], DialectOptions(), (), 1) == [
+        {"v.0": "0.1", "v.1": "0.2", "v.2": "0.3", "v.3": "0.4", "y": "a"}
+    ]
+
+
+def test_test_file_whose_first_line_lacks_the_target_is_a_split(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text('{"x": 1, "y": "a"}\n' * 3)
+    (tmp_path / "test.jsonl").write_text('{"x": 1}\n{"x": 2, "y": "a"}\n')
+    assert list(labelled_splits(find_splits(tmp_path), ["y"])[0]) == ["train", "test"]
+
+
+def test_only_the_first_usual_target_must_be_in_a_split(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,label,category\na b,x,z\n")
+    (tmp_path / "test.csv").write_text("text,label\na b,x\n")
+    assert list(labelled_splits(find_splits(tmp_path), ["label", "category"], several=False)[0]) == ["train", "test"]
+
+
 def test_column_of_objects_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({**VALUES, "of": [{"z": 1}, {"z": 2}]}))
     assert read(tmp_path / "a.json").table.to_pydict() == VALUES | {"of.z": [1, 2]}

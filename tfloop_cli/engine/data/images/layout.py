@@ -201,8 +201,10 @@ def _split_classes(layout: Layout) -> None:
 
 
 def _is_unlabelled(layout: Layout) -> bool:
-    """Whether no image is in a folder of a class: one called `images` or `train2017` is none."""
+    """Whether no image is in a folder of a class: one called `images` or `train2017` is none, unless the run has it."""
     labels = {one.label for listed in layout.splits.values() for one in listed}
+    if not labels.isdisjoint((build_context().encoders or {}).get("class_names", ())):
+        return False
     return all(label.lower() in _CONTAINERS or (len(labels) == 1 and split_within(label)) for label in labels)
 
 

@@ -23,7 +23,7 @@ from tfloop_cli.engine.data.tables.encoding import (
 from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
 from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
-from tfloop_cli.engine.data.tables.valid_rows import complete_rows, with_known_class, with_target
+from tfloop_cli.engine.data.tables.valid_rows import complete_rows, require_lengths, with_known_class, with_target
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
@@ -171,6 +171,7 @@ def usable_rows(
     rows.require(
         target.names, hint=f"rows without it can be predicted: `tfloop predict last {rows.parts[0].file.name}`"
     )
+    require_lengths(rows, [column.name for column in encoders.columns])
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
     rows, targets = with_target(rows, targets, usable, target.names)

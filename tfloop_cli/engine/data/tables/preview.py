@@ -13,9 +13,12 @@ from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.files import TableFile, find_files, find_splits
-from tfloop_cli.engine.data.tables.json_reading import is_json_lines, json_records
-from tfloop_cli.engine.data.tables.reading import batches_of, flat, seekable
+from tfloop_cli.engine.data.tables.json_reading import is_json_lines, json_records, table_of
+from tfloop_cli.engine.data.tables.reading import batches_of, seekable
+from tfloop_cli.engine.data.tables.vectors import flat
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
+
+_TRIED = 100  # rows that show the columns: lines of JSON may have different keys
 
 
 def first_rows(
@@ -48,7 +51,7 @@ def column_names(name: str, targets: Sequence[str] = ()) -> list[str]:
     """
     file, options = _first_file([name]), DialectOptions()
     if file.kind != "csv":
-        return list(next(iter(first_rows([name], options, targets, 1)), {}))
+        return list(dict.fromkeys(key for row in first_rows([name], options, targets, _TRIED) for key in row))
     try:
         sample = sample_of(file)
         return list(detect(sample, file.name, options, targets).names) if sample.strip() else []
@@ -78,7 +81,7 @@ def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], coun
         found = (cells for _, cells in records(file, dialect) if len(cells) == len(dialect.names))
         return [dict(zip(dialect.names, cells, strict=True)) for cells in islice(found, count)]
     if file.kind == "jsonl" or (file.kind == "json" and is_json_lines(file, options)):
-        return [cells for _, cells in islice(json_records(file, "", options), count)]
+        return _rows_of(table_of([cells for _, cells in islice(json_records(file, "", options), count)]), count)
     if file.kind in READERS:
         return _rows_of(read_whole(file, options), count)
     if file.kind == "parquet":

@@ -2,14 +2,13 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet
 
@@ -21,11 +20,11 @@ from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
 from tfloop_cli.engine.data.tables.surroundings import total_row
+from tfloop_cli.engine.data.tables.vectors import flat
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
 _SHOWN = 5  # columns that notes name
-MAX_VECTOR = 4096  # values of a list that become columns
 
 
 @dataclass(frozen=True)
@@ -249,41 +248,6 @@ def _is_stream(content: pa.NativeFile) -> bool:
 def seekable(file: TableFile) -> pa.NativeFile:
     """Opens a file for random access: mapped into memory, or decompressed in it."""
     return pa.memory_map(str(file.path)) if file.is_plain else pa.BufferReader(file.open().read())
-
-
-def flat(table: pa.Table, whole: Collection[str] = ()) -> pa.Table:
-    """Returns a table without nested objects and vectors: the keys of `a` are the columns `a.b` and `a.c`.
-
-    The values of a vector `v`, a list of numbers of the same length in each row, are the columns `v.0`, `v.1`, ...,
-    unless `v` is one of `whole`.
-    """
-    while any(pa.types.is_struct(field.type) for field in table.schema):
-        table = table.flatten()
-    for number in reversed(range(table.num_columns)):
-        name = table.column_names[number]
-        if name not in whole and (parts := _parts(table.column(number))):
-            table = table.remove_column(number)
-            for index, part in reversed(list(enumerate(parts))):
-                table = table.add_column(number, f"{name}.{index}", part)
-    return table
-
-
-def _parts(column: pa.ChunkedArray) -> list[pa.Array]:
-    """Returns the columns of a column of vectors: lists of numbers of one length; [] for any other column."""
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return []
-    if not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
-        return []
-    lengths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
-    if len(lengths) != 1 or not 1 <= lengths[0] <= MAX_VECTOR:
-        return []
-    values = pc.list_flatten(column).to_numpy()
-    vectors = np.full((len(column), lengths[0]), np.nan, np.result_type(values.dtype, np.float32))
-    vectors[column.is_valid().to_numpy()] = values.reshape(-1, lengths[0])
-    if not column.null_count and values.dtype.kind in "iu":
-        vectors = values.reshape(-1, lengths[0])
-    return [pa.array(np.ascontiguousarray(vectors[:, number]), from_pandas=True) for number in range(lengths[0])]
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:

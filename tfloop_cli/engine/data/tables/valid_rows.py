@@ -10,6 +10,7 @@ from tfloop_cli.engine.data.tables.encoders import ColumnEncoder
 from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.targets import UNUSABLE
 from tfloop_cli.engine.data.tables.values import Values
+from tfloop_cli.engine.data.tables.vectors import length_of
 
 _SHOWN = 10  # classes that a message names
 
@@ -78,3 +79,12 @@ def complete_rows(
     if not complete.any():
         raise error
     return complete
+
+
+def require_lengths(rows: Rows, trained: Sequence[str]) -> None:
+    """Raises TfloopError (exit code 4) if a vector is longer than in training; see `flat`."""
+    for name in rows.table.column_names:
+        vector, _, number = name.rpartition(".")
+        length = length_of(vector, trained)
+        if length and number == str(length) and any(part.file.kind not in ("csv", "excel") for part in rows.parts):
+            rows.refuse(f"split `{rows.split}`: `{vector}` has more values than the {length} of training")
