@@ -303,6 +303,15 @@ def test_files_of_a_table_are_training_images_if_names_occur_twice(tmp_path: Pat
     assert [Path(one.path).parent.name for one in layout.splits["train"]] == ["train", "train"]
 
 
+def test_name_in_two_subfolders_that_the_first_names_do_not_show_is_not_found(tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(120)]
+    for number, name in enumerate([*names, names[-1]]):
+        write(tmp_path / ("a" if number < 120 else "b"), name)
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{name},{name[0]}\n" for name in names))
+    with pytest.raises(TfloopError, match="it is not a file"):
+        find_columns(tmp_path, tmp_path / "labels.csv")
+
+
 def test_unlabelled_images_in_one_folder_are_no_test_split(tmp_path: Path) -> None:
     write(tmp_path, "train/a/1.png", "train/b/1.png", "test/unknown/1.png", "test/unknown/2.png")
     layout = find(tmp_path)

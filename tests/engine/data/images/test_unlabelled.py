@@ -58,6 +58,13 @@ def test_table_beside_images_has_their_classes(tmp_path: Path, images: str, tabl
     assert any(one.startswith(note) for one in layout.notes)
 
 
+def test_folder_that_is_a_class_of_the_run_is_one_whatever_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "photos/1.png", "photos/2.png")
+    assert "`photos`, which is no class" in refused(tmp_path)
+    with use_context(BuildContext(data=tmp_path, encoders={"class_names": ["drawings", "photos"]})):
+        assert labels(find_images(tmp_path, None, AUTO, None), "data") == {"1.png": "photos", "2.png": "photos"}
+
+
 def test_test_images_without_classes_are_no_split(tmp_path: Path) -> None:
     write(tmp_path, "train/1.png", "train/2.png", "test/3.png")
     (tmp_path / "train.csv").write_text("id,label\n1,cat\n2,dog\n")

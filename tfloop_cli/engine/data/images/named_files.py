@@ -2,7 +2,9 @@
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import product
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -24,11 +26,12 @@ def folders_of(root: Path, beside: Path, names: Sequence[str]) -> tuple[Path, ..
         beside: the folder of the table.
         names: of files.
     """
+    _listing.cache_clear()
     own, sample = tuple(dict.fromkeys((root, beside))), list(dict.fromkeys(names[:MAX_SAMPLE]))
     if not sample or _fraction(sample, own) >= FOUND:
         return own
     below = _folders_below(root)
-    if _fraction(sample, below, once=True) >= FOUND:
+    if _fraction(sample, below, once=True) >= FOUND and not _are_in_several(names, below):
         return (*own, *below)
     train = tuple(one for one in below if one.parent == root and split_of(one.name) == "train")
     return (*own, *train) if _fraction(sample, train) >= FOUND else own
@@ -40,10 +43,27 @@ def path_of(folders: Sequence[Path], name: str) -> tuple[str, bool]:
     Paths are relative to one of the folders, maybe without suffix, and may be written as Windows does.
     """
     for moved, spellings in ((False, _spellings), (True, _last_parts)):
-        for written, suffix, folder in product(spellings(name), ("", *IMAGE_SUFFIXES), folders):
-            if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
+        for written, suffix, folder in product(dict.fromkeys(spellings(name)), ("", *IMAGE_SUFFIXES), folders):
+            inner, last = os.path.split(os.path.join(folder, f"{written}{suffix}"))
+            if last in _listing(inner) and not (path := Path(inner, last)).is_dir():
                 return str(path), moved
     return str(folders[0] / name), False
+
+
+@cache
+def _listing(folder: str) -> frozenset[str]:
+    """Returns the names in a folder, until the next call of `folders_of`: a table has far more names than folders."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
+def _are_in_several(names: Sequence[str], folders: Sequence[Path]) -> bool:
+    """Whether a file of one of the names is in several of the folders: it is not clear which one is meant."""
+    counts = Counter(file for folder in folders for file in _listing(str(folder)))
+    several = {one for file, count in counts.items() if count > 1 for one in (file, PurePosixPath(file).stem)}
+    return bool(several) and not several.isdisjoint(map(str.strip, names))
 
 
 def _fraction(names: Sequence[str], folders: Sequence[Path], once: bool = False) -> float:
