@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import sqlite3
+import time
 import zipfile
 from pathlib import Path
 
@@ -106,6 +107,15 @@ def test_json_without_rows_is_an_error(tmp_path: Path, document: object) -> None
     (tmp_path / "a.json").write_text(json.dumps(document))
     with pytest.raises(TfloopError, match="there are no rows in it"):
         read(tmp_path / "a.json")
+
+
+def test_wide_tables_are_read_in_time_that_grows_with_their_columns(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(8000)]
+    (tmp_path / "a.csv").write_text(f"{','.join(names)}\n{','.join(['1'] * 8000)}\n")
+    parquet.write_table(pa.table({name: [1] for name in names}), tmp_path / "a.parquet")
+    start = time.process_time()
+    assert [read(tmp_path / name, "c0").table.num_columns for name in ("a.csv", "a.parquet")] == [8000, 8000]
+    assert time.process_time() - start < 2  # 0.4 s; several seconds if each column is searched among all
 
 
 def test_vectors_in_lines_of_json_are_no_texts(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def usable_rows(
     rows.require(
         target.names, hint=f"rows without it can be predicted: `tfloop predict last {rows.parts[0].file.name}`"
     )
-    require_lengths(rows, [column.name for column in encoders.columns])
+    require_lengths(rows, {column.name for column in encoders.columns})
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
     rows, targets = with_target(rows, targets, usable, target.names)

@@ -170,13 +170,12 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
         total = _total_row(file, table, dialect, reader.options)
         tables.append(table.slice(0, table.num_rows - bool(total)))
         parts.append(Part(file, tables[-1].num_rows, dialect, lines, _above(table), total))
-    names = dict.fromkeys(name for table in tables for name in table.column_names)
-    absent = {name: sum(name not in table.column_names for table in tables) for name in names}
+    having = Counter(name for table in tables for name in table.column_names)
+    absent = {name: len(tables) - files for name, files in having.items() if files < len(tables)}
     table = _concatenated(tables)
     if not table.num_rows:
         require_valid_examples(reader.split, 0)
         refuse(parts[0].file.name, None, "it has no rows")
-    absent = {name: number for name, number in absent.items() if number}
     return Rows(reader.split, table, tuple(parts), options=reader.options, absent=absent)
 
 

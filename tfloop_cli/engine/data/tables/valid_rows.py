@@ -1,6 +1,6 @@
 """The rows of a table that are used: those with a target, with a known class, and maybe without missing values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def complete_rows(
     return complete
 
 
-def require_lengths(rows: Rows, trained: Sequence[str]) -> None:
+def require_lengths(rows: Rows, trained: Collection[str]) -> None:
     """Raises TfloopError (exit code 4) if a vector is longer than in training; see `flat`."""
     for name in rows.table.column_names:
         vector, _, number = name.rpartition(".")

@@ -17,19 +17,21 @@ def flat(table: pa.Table, whole: Collection[str] = ()) -> pa.Table:
     """
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
-    for number in reversed(range(table.num_columns)):
-        name = table.column_names[number]
-        if name not in whole and (parts := _parts(table.column(number))):
-            table = table.remove_column(number)
-            for index, part in reversed(list(enumerate(parts))):
-                table = table.add_column(number, f"{name}.{index}", part)
-    return table
+    names: list[str] = []
+    columns: list[pa.ChunkedArray | pa.Array] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        parts = _parts(column) if _is_list(column.type) and name not in whole else []
+        names += [f"{name}.{index}" for index in range(len(parts))] or [name]
+        columns += parts or [column]
+    if len(columns) == table.num_columns and names == table.column_names:
+        return table
+    return pa.Table.from_arrays(columns, names)
 
 
 def _parts(column: pa.ChunkedArray) -> list[pa.Array]:
-    """Returns the columns of a column of vectors: lists of numbers of one length; [] for any other column."""
+    """Returns the columns of a column of lists, if they are vectors: numbers, and of one length; [] for any other."""
     kind = column.type
-    if not _is_list(kind) or not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
+    if not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
         return []
     lengths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
     if len(lengths) != 1 or not 1 <= lengths[0] <= MAX_VECTOR:
@@ -54,8 +56,9 @@ def flat_as(table: pa.Table, trained: Sequence[str], whole: Collection[str] = ()
         table = table.flatten()
     errors: dict[int, str] = {}
     for number, name in enumerate(table.column_names):
-        column, length = table.column(number), length_of(name, trained)
-        if not length or name in whole or not _is_list(column.type):
+        column = table.column(number)
+        length = length_of(name, trained) if _is_list(column.type) and name not in whole else 0
+        if not length:
             continue
         lengths = pc.fill_null(pc.list_value_length(column), length).to_numpy()
         if wrong := np.flatnonzero(lengths != length).tolist():
