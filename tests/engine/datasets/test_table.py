@@ -248,7 +248,7 @@ def test_unknown_column_is_an_error(build, key: str) -> None:
         ("x,y,kind\n1,5,a\n2,5,b\n", None, ""),
         ("y,kind\n5,a\n5,b\n", None, "`y` is ignored: all values are equal"),
         ("x,kind\n1,a\n2\n", None, "train.csv:3: split `train`: the row has 1 cell(s), and the header has 2 columns"),
-        ("x,x,kind\n1,1,a\n", None, "train.csv:1: two columns are called `x`"),
+        ("x,kind,kind\n1,a,b\n", None, "train.csv:1: two columns are called `kind`"),
         (
             'x,kind\n1,a\n"2,b\n3,a\n',
             None,

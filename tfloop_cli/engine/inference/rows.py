@@ -17,7 +17,7 @@ import pyarrow.json as arrow_json
 import pyarrow.parquet as arrow_parquet
 
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.tables.csv_reading import null_texts, records, sample_of
+from tfloop_cli.engine.data.tables.csv_reading import null_texts, records, refuse_repeated, sample_of
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detect
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.excel_reading import read_excel
@@ -144,8 +144,7 @@ class RowReader:
             refuse(file.name, None, "it has no rows")
         if not dialect.has_header and len(dialect.names) == len(self.columns):  # the columns before the target moved
             dialect = replace(dialect, names=tuple(self.columns))
-        if twice := [name for name in dialect.names if dialect.names.count(name) > 1]:
-            refuse(file.name, 1, f"two columns are called `{twice[0]}`")
+        refuse_repeated(file, [name for name in dialect.repeated if f"{name}.1" not in self.columns], self.wanted)
         return dialect
 
     def _arrow_csv(self, file: TableFile, dialect: Dialect) -> Iterator[pa.Table]:

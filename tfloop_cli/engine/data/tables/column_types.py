@@ -52,7 +52,7 @@ MIN_DATES = 3  # numbers such as 20240229 that are dates, not by chance
 FEW_WORDS = 20  # distinct words that are categories, however few rows there are
 MAX_TOKENS, MIN_TOKEN_ROWS = 128, 3  # of a text: the most frequent words, each in so many rows
 _ROW_NUMBER = re.compile(
-    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)", re.I
+    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)(\.\d+)?", re.I
 )
 _SHOWN = 3  # words that a note names
 _FREE_TEXT = "free text"

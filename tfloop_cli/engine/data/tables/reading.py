@@ -1,7 +1,6 @@
 """Reads the files of one split into one table of pyarrow."""
 
 import difflib
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
@@ -14,7 +13,8 @@ import pyarrow.parquet
 
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines
+from tfloop_cli.engine.data.tables.column_names import distinct, repeated
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
 from tfloop_cli.engine.data.tables.excel_reading import excel_notes, read_excel
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
@@ -31,12 +31,14 @@ class Part:
         rows: their number.
         dialect: how the file is written; None if it is no file of separated values.
         lines: returns the line of each row; None for the number of the row (.json, .parquet, .feather).
+        repeated: names that several columns have in the file; see `distinct`.
     """
 
     file: TableFile
     rows: int
     dialect: Dialect | None = None
     lines: Lines | None = None
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Rows:
     @property
     def notes(self) -> list[str]:
         """What was detected about the files that is not usual."""
-        sheets = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
+        notes = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
@@ -75,7 +77,12 @@ class Rows:
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
         keys = self.options.are_keys
-        return sheets + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
+        notes += [
+            f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
+            for part in self.parts
+            for name in part.repeated
+        ]
+        return notes + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
     @property
     def positions(self) -> np.ndarray:
@@ -140,11 +147,11 @@ def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
     """
     tables, parts = [], []
     for file in find_files(names):
-        table, dialect, lines = _read(file, reader)
+        table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         tables.append(table)
-        parts.append(Part(file, table.num_rows, dialect, lines))
+        parts.append(Part(file, table.num_rows, dialect, lines, twice))
     table = _concatenated(tables)
     if not table.num_rows:
         require_valid_examples(reader.split, 0)
@@ -156,9 +163,13 @@ def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str
     return [name for name in names if name in first.column_names and name not in table.column_names]
 
 
-def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None]:
+def _read(
+    file: TableFile, reader: CsvReader
+) -> tuple[pa.Table, Dialect | None, Lines | None, tuple[str, ...]]:
+    """Returns the rows of a file, its dialect, the lines of the rows, and the names that several columns have."""
     if file.kind == "csv":
-        return reader.read(file)
+        table, dialect, rows = reader.read(file)
+        return table, dialect, rows, dialect.repeated
     readers: dict[str, Callable[[TableFile], tuple[pa.Table, Lines | None]]] = {
         "json": lambda one: (read_json_array(one, reader.options), None),
         "jsonl": lambda one: read_json_lines(one, reader.split, reader.options),
@@ -168,10 +179,9 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None,
     }
     try:
         table, lines = readers[file.kind](file)
-        table = flat(table)
-        if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
-            refuse(file.name, None, f"two columns are called `{twice[0]}`")
-        return table, None, lines
+        twice = repeated(table.column_names)
+        refuse_repeated(file, twice, reader.targets)
+        return flat(table), None, lines, twice
     except UnicodeError as error:
         refuse(file.name, None, f"it cannot be decoded: {error}", reader.options.hint("encoding"))
     except (OSError, pa.ArrowException) as error:
@@ -185,10 +195,10 @@ def seekable(file: TableFile) -> pa.NativeFile:
 
 
 def flat(table: pa.Table) -> pa.Table:
-    """Returns a table without nested objects: the keys of `a` are the columns `a.b` and `a.c`."""
+    """Returns a table without nested objects: the keys of `a` are the columns `a.b` and `a.c`; names are distinct."""
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
-    return table
+    return table.rename_columns(distinct(table.column_names))
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:
