@@ -143,6 +143,22 @@ def test_decision_about_whole_numbers_names_the_key(build) -> None:
         assert build(few).spec.class_names == ()
 
 
+def test_words_of_one_row_each_are_no_classes(build) -> None:
+    def text(values: list[str]) -> str:
+        return "x,kind\n" + "".join(f"{number},{value}\n" for number, value in enumerate(values))
+
+    days = [f"2020-01-{number:02}" for number in range(1, 31)]
+    assert "column `kind`: its 30 distinct dates in 30 rows are too many for classes" in message_of(build, text(days))
+    assert len(build(text(days), classes=True).spec.class_names) == 30
+    assert len(build(text(days * 2)).spec.class_names) == 30
+    times = build(text([f"2:{number}:30" for number in range(10, 40)]))
+    assert times.splits["train"].targets.numpy()[:2].tolist() == [7830, 7890]
+    heights = text([*map(str, range(150, 190)), "5' 11", "six", "6 ft"] * 5)
+    assert "most values are numbers, but 15 such as `5' 11` are none" in build(heights).encoders.notes[0]
+    with use_context(BuildContext(numbers=True)):
+        assert len(build(heights).splits["train"]) == 200
+
+
 def test_several_targets_are_numbers(build) -> None:
     dataset = build("x,kind,more\n1,1,0\n2,0,1\n3,,5\n", target=["kind", "more"])
     assert dataset.splits["train"].targets.numpy().tolist() == [[1, 0], [0, 1]]

@@ -114,6 +114,8 @@ def test_mostly_numbers_are_no_id() -> None:
     values = [*map(str, range(85)), *(f"[{n}]" for n in range(15))]
     assert fit(values)[0].note == "15 value(s) that are no numbers count as missing: `[0]`, `[1]`, `[2]`, ..."
     assert fit(values, "ticket_id")[0].kind == "ignored"
+    days = [*(f"2020-03-{n:02}" for n in range(1, 32)), *(f"2020-04-{n:02} - 2020-05-01" for n in range(1, 8))]
+    assert fit(days)[0].note.startswith("dates are written year-month-day; 7 value(s) that are no dates count as missi")
 
 
 @pytest.mark.parametrize("odd", ["1_01", "0x1F", "infinity", "nan0", "1e", "٣", "--1", "1,00", "007", "5 %"])
@@ -202,6 +204,9 @@ def test_number_with_few_values_is_a_category_too() -> None:
         (["2020 Feb", "2021 December"], "year month"),
         (["Feb 2020", "December, 2021"], "month year"),
         (["2020 Q1", "2021Q4"], "year quarter"),
+        (["1991 W06", "2020-W53"], "year week"),
+        (["1991 W06", "2019 W53"], None),
+        (["2/2020", "12-2021"], "month/year"),
         (["1:5", "1:12"], None),
         (["2012-13", "2013-14"], None),
         (["30/02/2020", "1/1/2020"], None),
@@ -213,8 +218,9 @@ def test_dates_have_one_form(values: list[str], form: str | None) -> None:
     assert (encoder.form, encoder.kind) == ((form, "date") if form else ("", "category"))
 
 
-def test_months_and_quarters_begin_with_their_first_day() -> None:
-    for text, day in (("2020-02", "2020-02-01"), ("2020 Feb", "2020-02-01"), ("2020 Q4", "2020-10-01")):
+def test_weeks_months_and_quarters_begin_with_their_first_day() -> None:
+    months = [("2020-02", "2020-02-01"), ("2020 Feb", "2020-02-01"), ("02/2020", "2020-02-01"), ("2020 Q4", "2020-10-01")]
+    for text, day in (*months, ("2020 W01", "2019-12-30"), ("2020-W50", "2020-12-07")):
         encoder, _ = fit([text, text.replace("2020", "2021")])
         days = prepare(pa.chunked_array([[text]]), encoder, SETTINGS).days
         assert days[0] == (np.datetime64(day) - np.datetime64(0, "D")).astype(int)

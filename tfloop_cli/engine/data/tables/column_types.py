@@ -10,8 +10,8 @@ The rule, in this order:
 4. Numbers, also with separators of thousands, with % or with a currency: at least 95% of the values are written so;
    words among them are missing.
 5. Dates: at least 95% of the values have one form, such as 2024-02-29; whole numbers such as 20240229, if all are.
-6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: numbers, if 80% of the values
-   are; else ids or free text, ignored.
+6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: numbers or dates, if 80% of
+   the values are; else ids or free text, ignored.
 """
 
 import re
@@ -146,9 +146,7 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     if form := number_form(words, settings.decimal):
         return _numbers(name, words, form, settings)
     if form := date_form(words):
-        encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
-        dates = prepare_words(words, encoder, settings)
-        return _with_lost(encoder, words, dates), dates
+        return _dates(name, words, form, settings)
     counts = words.counts()
     distinct, known = int((counts > 0).sum()), int(counts.sum())
     encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
@@ -157,6 +155,8 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     mostly = None if matches_code(name) else number_form(words, settings.decimal, least=MOSTLY_ELSE_IGNORED)
     if mostly:
         return _numbers(name, words, mostly, settings)
+    if mostly := date_form(words, MOSTLY_ELSE_IGNORED):
+        return _dates(name, words, mostly, settings)
     several = sum(" " in text.strip() for text in words.texts[:1000].to_pylist())
     what = _FREE_TEXT if 2 * several > min(len(words.texts), 1000) else "an id"
     hint = (
@@ -169,6 +169,12 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
 
 def _numbers(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
     encoder = ColumnEncoder(name, "number", form=form)
+    values = prepare_words(words, encoder, settings)
+    return _with_lost(encoder, words, values), values
+
+
+def _dates(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
+    encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
     values = prepare_words(words, encoder, settings)
     return _with_lost(encoder, words, values), values
 

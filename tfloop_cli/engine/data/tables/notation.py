@@ -37,6 +37,8 @@ DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all v
     "year month": r"^(?P<Y>(?:19|20)\d{2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?",
     "month year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>(?:19|20)\d{2})",
     "year quarter": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Qq](?P<Q>[1-4])",
+    "year week": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Ww](?P<W>\d{2})",
+    "month/year": r"^(?P<m>\d{1,2})[/-](?P<Y>(?:19|20)\d{2})",
 }
 
 
@@ -152,6 +154,8 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     pattern = DATE_FORMS[form]
     if "?P<Q>" in pattern:
         month = 3 * part("Q").astype(np.int64) - 2
+    elif "?P<W>" in pattern:
+        month = np.ones(len(texts), np.int64)
     else:
         months = pc.struct_field(fields, "m")
         if "[A-Za-z]{3}" in pattern:
@@ -164,6 +168,9 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     first = ((year - 1970) * 12 + month - 1).astype("M8[M]")
     date = first.astype("M8[D]") + (day - 1)
     found &= date.astype("M8[M]") == first  # not the 30th of February
+    if "?P<W>" in pattern:
+        date, is_week = _mondays(first, part("W").astype(np.int64))
+        found &= is_week
     afternoon = np.asarray(pc.equal(pc.utf8_lower(pc.fill_null(pc.struct_field(fields, "p"), "")), "pm"))
     noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
     hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
@@ -171,6 +178,19 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     offset = part("o") + np.where(west, -part("r"), part("r")) / 60  # hours
     seconds = (hour - offset) * 3600 + part("M") * 60 + part("S")
     return np.where(found, date.astype(np.int64) + seconds / SECONDS_PER_DAY, np.nan)
+
+
+def _mondays(first: np.ndarray, week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the Monday of a week as ISO 8601 counts them, M8[D], and whether the year has such a week, bool.
+
+    Args:
+        first: the first of January of the year, M8[M].
+        week: counted from 1, int64.
+    """
+    fourth = first.astype("M8[D]") + 3  # it is in week 1
+    monday = fourth - (fourth.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    thursday = monday + 7 * (week - 1) + 3
+    return thursday - 3, (week >= 1) & (thursday.astype("M8[Y]") == first.astype("M8[Y]"))
 
 
 def _with_point(texts: pa.Array, decimal: str) -> pa.Array:
