@@ -159,6 +159,17 @@ def test_words_of_one_row_each_are_no_classes(build) -> None:
         assert len(build(heights).splits["train"]) == 200
 
 
+def test_ids_and_row_numbers_are_used_if_there_is_no_other_column(build) -> None:
+    rows = [f"{number},w{number // 2 if number < 20 else number},{number}.5" for number in range(50)]
+    text = "rownames,name,kind\n" + "\n".join(rows) + "\n"
+    first, second = build(text).encoders.columns
+    assert (first.kind, second.kind, second.note) == ("ignored", "category", "used, since there is no other column")
+    series = build("rownames,kind\n" + "".join(f"{number},{number}.5\n" for number in range(50)))
+    assert [(one.name, one.kind) for one in series.encoders.columns] == [("rownames", "number")]
+    names = "name,kind\n" + "".join(f"w{number},{number}.5\n" for number in range(50))
+    assert "`name` is ignored: an id of 50 distinct values" in message_of(build, names)
+
+
 def test_several_targets_are_numbers(build) -> None:
     dataset = build("x,kind,more\n1,1,0\n2,0,1\n3,,5\n", target=["kind", "more"])
     assert dataset.splits["train"].targets.numpy().tolist() == [[1, 0], [0, 1]]

@@ -61,9 +61,18 @@ def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> Non
     assert encoder.missing == np.isnan(numbers).sum()
 
 
+def test_currencies_are_not_mixed() -> None:
+    assert fit(["$5", "€6", "$7", "8 £"])[0].kind == "category"
+    encoder, _ = fit(["$5", "$7"])
+    column = pa.chunked_array([["$6", "€6", "6 $"]])
+    assert wrong_values(column, encoder, prepare(column, encoder, SETTINGS), SETTINGS) == {1: "€6"}
+    values = prepare(column, replace(encoder, form="currency"), SETTINGS).values
+    assert values.tolist() == [6, 6, 6]  # of a run of an earlier version
+
+
 def test_declared_numbers_have_the_form_of_most_values() -> None:
     encoder, out = fit(["$1,000", "$3", "4", "about $5", "$5"], declared="number")
-    assert (encoder.form, encoder.missing) == ("currency", 2)
+    assert (encoder.form, encoder.missing) == ("currency $", 2)
     assert out[:, -1].tolist() == [0, 0, 1, 1, 0]
     assert fit(["007", "010"], declared="number")[0].scales[0].median == 8.5
 
@@ -219,7 +228,12 @@ def test_dates_have_one_form(values: list[str], form: str | None) -> None:
 
 
 def test_weeks_months_and_quarters_begin_with_their_first_day() -> None:
-    months = [("2020-02", "2020-02-01"), ("2020 Feb", "2020-02-01"), ("02/2020", "2020-02-01"), ("2020 Q4", "2020-10-01")]
+    months = [
+        ("2020-02", "2020-02-01"),
+        ("2020 Feb", "2020-02-01"),
+        ("02/2020", "2020-02-01"),
+        ("2020 Q4", "2020-10-01"),
+    ]
     for text, day in (*months, ("2020 W01", "2019-12-30"), ("2020-W50", "2020-12-07")):
         encoder, _ = fit([text, text.replace("2020", "2021")])
         days = prepare(pa.chunked_array([[text]]), encoder, SETTINGS).days
@@ -327,7 +341,7 @@ def test_most_dates_decide_the_order_of_day_and_month() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "texts"), [("percent", ["5%", "7%"]), ("currency", ["$5", "$7"]), ("time", ["9:47", "9:48"])]
+    ("form", "texts"), [("percent", ["5%", "7%"]), ("currency $", ["$5", "$7"]), ("time", ["9:47", "9:48"])]
 )
 def test_numbers_without_the_unit_of_training_are_wrong(form: str, texts: list[str]) -> None:
     """In files with types, too: Excel has 0.05 for 5%."""

@@ -271,6 +271,13 @@ def test_columns_of_one_name_get_numbers_in_every_format(tmp_path: Path) -> None
         read(tmp_path / "a.feather")
 
 
+def test_carriage_return_in_a_cell_is_no_line_end(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, b"x,y\n1,a\rb\n2,c\n")
+    assert rows.table.to_pydict() == {"x": [1, 2], "y": ["a b", "c"]}
+    assert rows.place(1)[1] == 3
+    assert read_text(tmp_path, b"x,y\r1,a\r2,c\r").table.to_pydict() == {"x": [1, 2], "y": ["a", "c"]}
+
+
 def test_missing_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(PLAIN)
     with pytest.raises(TfloopError, match=r"this file does not exist\n  did you mean `.*/train.csv`\?"):

@@ -52,10 +52,12 @@ MIN_DATES = 3  # numbers such as 20240229 that are dates, not by chance
 FEW_WORDS = 20  # distinct words that are categories, however few rows there are
 MAX_TOKENS, MIN_TOKEN_ROWS = 128, 3  # of a text: the most frequent words, each in so many rows
 _ROW_NUMBER = re.compile(
-    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)(\.\d+)?", re.I
+    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)(\.\d+)?",
+    re.I,
 )
 _SHOWN = 3  # words that a note names
-_FREE_TEXT = "free text"
+_FREE_TEXT, _ID, _NUMBERED_ID, _ROW = "free text", "an id of", "an id:", "the row number"
+_LAST_RESORTS = {_FREE_TEXT: "text", _ID: "category", _NUMBERED_ID: "number", _ROW: "number"}
 
 
 def fit_column(
@@ -78,9 +80,11 @@ def fit_column(
     return _fit(encoder, values)
 
 
-def is_free_text(encoder: ColumnEncoder) -> bool:
-    """Whether a column is ignored because it is free text."""
-    return encoder.kind == "ignored" and encoder.note.startswith(f"ignored: {_FREE_TEXT} ")
+def last_resort(encoder: ColumnEncoder) -> str | None:
+    """Returns the type that an ignored column has if there is no other: free text, an id, the row number; else None."""
+    if encoder.kind != "ignored":
+        return None
+    return next((kind for why, kind in _LAST_RESORTS.items() if encoder.note.startswith(f"ignored: {why}")), None)
 
 
 def _declared(
@@ -120,11 +124,11 @@ def _infer(
     encoder = ColumnEncoder(name, "number", note)
     if not np.isnan(numbers).any() and (numbers == np.floor(numbers)).all():
         if _ROW_NUMBER.fullmatch(name) and len(numbers) > 2 and _is_constant(numbers - positions, (0, 1)):
-            return _ignored(encoder, "the row number", len(numbers)), None
+            return _ignored(encoder, _ROW, len(numbers)), None
         is_id = matches_code(name) or (_ROW_NUMBER.fullmatch(name) and name != "column_1")
         if is_id and len(numbers) > FEW_WORDS and 2 * (distinct := len(np.unique(numbers))) > len(numbers):
             more = "every row has another one" if distinct == len(numbers) else f"{distinct:,} in {len(numbers):,} rows"
-            return _ignored(encoder, f"an id: {more}; `columns: {{{name}: number}}` uses it", distinct), None
+            return _ignored(encoder, f"{_NUMBERED_ID} {more}; `columns: {{{name}: number}}` uses it", distinct), None
     return encoder, values
 
 
@@ -158,13 +162,9 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     if mostly := date_form(words, MOSTLY_ELSE_IGNORED):
         return _dates(name, words, mostly, settings)
     several = sum(" " in text.strip() for text in words.texts[:1000].to_pylist())
-    what = _FREE_TEXT if 2 * several > min(len(words.texts), 1000) else "an id"
-    hint = (
-        f"`columns: {{{name}: text}}` uses its words"
-        if what == _FREE_TEXT
-        else f"`columns: {{{name}: category}}` uses it"
-    )
-    return _ignored(encoder, f"{what} of {distinct:,} distinct values; {hint}", distinct), None
+    what = f"{_FREE_TEXT} of" if 2 * several > min(len(words.texts), 1000) else _ID
+    hint = f"`columns: {{{name}: text}}` uses its words" if what != _ID else f"`columns: {{{name}: category}}` uses it"
+    return _ignored(encoder, f"{what} {distinct:,} distinct values; {hint}", distinct), None
 
 
 def _numbers(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:

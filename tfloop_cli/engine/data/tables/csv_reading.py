@@ -1,5 +1,6 @@
 """Reads files of separated values with pyarrow, and finds the line of a row."""
 
+import codecs
 import csv
 import re
 from collections import deque
@@ -60,8 +61,8 @@ class CsvReader:
         A row with too few or too many cells, with an unclosed quote, or that cannot be decoded is invalid.
 
         Raises:
-            TfloopError: the file cannot be read, two columns have the name of a target, or the first invalid row if such examples
-                are not skipped (exit code 4).
+            TfloopError: the file cannot be read, two columns have the name of a target, or the first invalid row if
+                such examples are not skipped (exit code 4).
         """
         try:
             sample = sample_of(file)
@@ -71,6 +72,8 @@ class CsvReader:
             refuse_repeated(file, dialect.repeated, self.targets)
             longest = max(map(len, sample.split(b"\n")))
             table, invalid = self._parse(file, dialect, longest)
+            if invalid and (joined := without_lone_returns(file, dialect)):
+                return self.read(joined)
             if table is None and self.options.guesses_encoding:
                 with file.open() as stream:
                     dialect = replace(dialect, encoding=single_byte_encoding(stream.read()))
@@ -216,6 +219,19 @@ def sample_of(file: TableFile) -> bytes:
             break
         size *= 4
     return sample
+
+
+def without_lone_returns(file: TableFile, dialect: Dialect) -> TableFile | None:
+    """Returns a file with a space for each carriage return that is no line end, as most lines end in a line feed.
+
+    pandas writes such a character in a cell without quotes. None if there is none.
+    """
+    if codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32")):
+        return None
+    with file.open() as stream:
+        content = stream.read()
+    joined, count = re.subn(rb"\r(?!\n)", b" ", content)
+    return replace(file, content=joined) if 0 < count < content.count(b"\n") else None
 
 
 def refuse_repeated(file: TableFile, repeated: Sequence[str], needed: Sequence[str]) -> None:

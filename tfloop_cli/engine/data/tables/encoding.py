@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale, TableEncoders
-from tfloop_cli.engine.data.tables.notation import have_a_form, number_form, parse_dates, parse_numbers
+from tfloop_cli.engine.data.tables.notation import NUMBER_FORMS, have_a_form, number_form, parse_dates, parse_numbers
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Numbers,
@@ -26,7 +26,8 @@ from tfloop_cli.engine.data.texts.tokens import words_of
 
 ROUNDING = 1e-12  # numbers that differ by this fraction are equal
 USUAL_FORMS = {"number": "plain", "date": "year-month-day"}  # of columns that needed none in training
-UNITS = ("percent", "currency", "time")  # forms of numbers that show a unit, which others may not have
+# Forms of numbers that show a unit, which others may not have; `currency` is that of any mark in earlier versions.
+UNITS = (*(form for form in NUMBER_FORMS if form not in ("plain", "thousands")), "currency")
 LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
 
 

@@ -15,13 +15,20 @@ MOSTLY_ELSE_IGNORED = 0.8  # ... that otherwise would be an id or free text
 
 _DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _GROUPS = r"(\d{1,3}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"
+
+
+def _currency(mark: str) -> str:
+    return rf"^[+-]?{mark} ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?{mark}$|^\({mark} ?{_GROUPS}\)$"
+
+
 NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal comma
     "plain": rf"^[+-]?{_DIGITS}$",
     "thousands": rf"^[+-]?{_GROUPS}$",
     "percent": rf"^[+-]?{_GROUPS} ?%$",
     "time": r"^\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?$",  # of the day, or a duration: in seconds
-    "currency": rf"^[+-]?[$€£¥] ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?[$€£¥]$|^\([$€£¥] ?{_GROUPS}\)$",
+    **{f"currency {mark}": _currency(f"[{mark}]") for mark in "$€£¥"},
 }
+_PATTERNS = NUMBER_FORMS | {"currency": _currency("[$€£¥]")}  # of runs of earlier versions
 _CODE = r"^[+-]?0\d+$"  # 007
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = r"[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?"
@@ -80,7 +87,7 @@ def most_common_form(words: Words, decimal: str) -> str:
 def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     """Returns the numbers of a column; what is not written in that form is missing."""
     texts = _with_point(words.texts, decimal)
-    matching = _match(texts, NUMBER_FORMS[form])
+    matching = _match(texts, _PATTERNS[form])
     if form == "time":
         seconds = [_seconds(text) if fits else np.nan for text, fits in zip(texts.to_pylist(), matching, strict=True)]
         return Numbers(words.take(np.array(seconds, np.float64), np.nan))

@@ -163,9 +163,7 @@ def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str
     return [name for name in names if name in first.column_names and name not in table.column_names]
 
 
-def _read(
-    file: TableFile, reader: CsvReader
-) -> tuple[pa.Table, Dialect | None, Lines | None, tuple[str, ...]]:
+def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None, tuple[str, ...]]:
     """Returns the rows of a file, its dialect, the lines of the rows, and the names that several columns have."""
     if file.kind == "csv":
         table, dialect, rows = reader.read(file)
