@@ -17,6 +17,7 @@ import pytest
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
+from tfloop_cli.engine.data.tables.preview import column_names
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -231,6 +232,27 @@ def test_ragged_rows_are_invalid_examples(tmp_path: Path) -> None:
     assert rows.table.to_pydict() == {"x": ["1\n1", "4"], "y": ["a", "d"]}
     assert found.counts == {"train": 2}
     assert rows.place(1)[1] == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"x": {"0": 1, "1": 2}, "y": {"0": "a", "1": "b"}}',
+        '{"0": {"x": 1, "y": "a"}, "1": {"x": 2, "y": "b"}}',
+        '{"columns": ["x", "y"], "index": [0, 1], "data": [[1, "a"], [2, "b"]]}',
+        '{"schema": {}, "data": [{"x": 1, "y": "a"}, {"x": 2, "y": "b"}]}',
+        '{"x": [1, 2], "y": ["a", "b"]}',
+    ],
+)
+def test_json_as_pandas_writes_it(tmp_path: Path, text: str) -> None:
+    assert read_text(tmp_path, text, "a.json").table.to_pydict() == {"x": [1, 2], "y": ["a", "b"]}
+    assert column_names(str(tmp_path / "a.json")) == ["x", "y"]
+
+
+def test_json_that_is_no_table_has_no_columns(tmp_path: Path) -> None:
+    for text in ('{"x": {"u": 1}, "y": {"v": 2}}', "[1, 2]", '"x"', '{"x": [1], "y": [1, 2]}', "[]"):
+        (tmp_path / "a.json").write_text(text)
+        assert column_names(str(tmp_path / "a.json")) == []
 
 
 def test_json_lines_of_several_types_are_read_and_located(tmp_path: Path) -> None:

@@ -72,12 +72,12 @@ def read_json_array(file: TableFile, options: DialectOptions) -> pa.Table:
     """Returns one row per object of an array; a key that an object does not have is a missing value.
 
     Raises:
-        TfloopError: it is no array of objects (exit code 4).
+        TfloopError: it is no array of objects, nor in another layout of pandas, see `objects_of` (exit code 4).
         UnicodeError: the file is not in the encoding of `options`.
         OSError: the file cannot be read.
     """
     try:
-        objects = json.loads(_utf8(file, options))
+        objects = objects_of(json.loads(_utf8(file, options)))
     except json.JSONDecodeError as error:
         refuse(file.name, error.lineno, f"it is not JSON: {error.msg}", hint="one object per line belongs in .jsonl")
     except UnicodeDecodeError as error:
@@ -85,9 +85,35 @@ def read_json_array(file: TableFile, options: DialectOptions) -> pa.Table:
         refuse(file.name, line, wrong_byte(error), options.hint("encoding"))
     except (ValueError, RecursionError) as error:
         refuse(file.name, None, f"it is not JSON: {error}")
-    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
+    if objects is None:
         refuse(file.name, None, "it is not an array of objects", hint='write [{"age": 31, "kind": "a"}, ...]')
     return table_of(objects)
+
+
+def objects_of(content: Any) -> list[dict[str, Any]] | None:
+    """Returns the rows of a table as objects: an array of them, or what `to_json` of pandas writes; None for no table.
+
+    Its layouts: `columns` (the default): name -> row number -> value; `index`: row number -> name -> value; `split`:
+    {columns, index, data}; `table`: {schema, data}. Also name -> array of the values of a column.
+    """
+    if isinstance(content, list):
+        return content if all(isinstance(one, dict) for one in content) else None
+    if not isinstance(content, dict) or not content:
+        return None
+    names, data = content.get("columns"), content.get("data")
+    if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) for row in data):
+        return [dict(zip(map(str, names), row, strict=False)) for row in data]
+    if isinstance(data, list) and len(content) <= 2 and all(isinstance(row, dict) for row in data):
+        return data
+    columns = list(content.values())
+    if all(isinstance(one, list) for one in columns) and len({len(one) for one in columns}) == 1:
+        return [dict(zip(content, row, strict=True)) for row in zip(*columns, strict=True)]
+    if not all(isinstance(one, dict) for one in columns):
+        return None
+    keys = dict.fromkeys(key for one in columns for key in one)
+    if all(map(str.isdecimal, keys)):
+        return [{name: one.get(key) for name, one in content.items()} for key in keys]
+    return columns if all(map(str.isdecimal, content)) else None
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:

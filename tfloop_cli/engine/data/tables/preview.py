@@ -14,7 +14,7 @@ from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.excel_reading import read_excel
 from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files, find_splits
-from tfloop_cli.engine.data.tables.json_reading import json_records
+from tfloop_cli.engine.data.tables.json_reading import json_records, objects_of
 
 
 def first_rows(
@@ -69,8 +69,7 @@ def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], coun
         return table
     with file.open() as stream:
         if file.kind == "json":
-            objects: list[dict[str, Any]] = json.loads(stream.read())
-            return objects[:count]
+            return (objects_of(json.loads(stream.read())) or [])[:count]
         content = pa.BufferReader(stream.read()) if file.content or not stream.seekable() else stream
         if file.kind == "parquet":
             batch = next(pa.parquet.ParquetFile(content).iter_batches(batch_size=count), None)
