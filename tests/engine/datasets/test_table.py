@@ -153,6 +153,8 @@ def test_words_of_one_row_each_are_no_classes(build) -> None:
     assert len(build(text(days * 2)).spec.class_names) == 30
     times = build(text([f"2:{number}:30" for number in range(10, 40)]))
     assert times.splits["train"].targets.numpy()[:2].tolist() == [7830, 7890]
+    prices = build(text([*(f"{number}.5" for number in range(90)), *["unknown"] * 10]))
+    assert (len(prices.splits["train"]), prices.spec.class_names) == (90, ())
     heights = text([*map(str, range(150, 190)), "5' 11", "six", "6 ft"] * 5)
     assert "most values are numbers, but 15 such as `5' 11` are none" in build(heights).encoders.notes[0]
     with use_context(BuildContext(numbers=True)):

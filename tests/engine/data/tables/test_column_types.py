@@ -17,6 +17,7 @@ from tfloop_cli.engine.data.tables.encoding import (
     standardized,
     wrong_values,
 )
+from tfloop_cli.engine.data.tables.notation import has_unit
 
 SETTINGS = Settings(("NA", "?"), False, ".")
 
@@ -48,6 +49,9 @@ def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndar
         (["1", "2", "NA"] * 10 + ["unknown"], [1, 2, np.nan] * 10 + [np.nan]),
         ([*map(str, range(96)), "a", "b", "a", "c", "d"], [*range(96), *[np.nan] * 5]),
         (["9:47", "11:38:36", "125:00:00.5"], [35220, 41916, 450000.5]),
+        (["9:47 AM", "12:00 pm", "12:30AM"], [35220, 43200, 1800]),
+        (["12 000", "1 234.5", "7\u202f000"], [12000, 1234.5, 7000]),
+        (["5 kg", "1,200kg", "-7.5 kg"], [5, 1200, -7.5]),
         ([*map(str, range(960, 1000)), "1,000", "1,234.5"], [*range(960, 1000), 1000, 1234.5]),
         ([*(f"${n}" for n in range(30)), "free"], [*range(30), np.nan]),
         ([*map(str, range(80)), *(f"[{n}]" for n in range(20))], [*range(80), *[np.nan] * 20]),
@@ -59,6 +63,17 @@ def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> Non
     expected = standardized(np.array(numbers, float), encoder.scales[0])
     np.testing.assert_allclose(out[:, 0], expected, rtol=1e-6)
     assert encoder.missing == np.isnan(numbers).sum()
+
+
+def test_units_are_not_mixed() -> None:
+    assert fit(["5 kg", "6 lb", "7 kg"])[0].kind == "category"
+    encoder, _ = fit([*(f"{n} kg" for n in range(40)), "2 lb"])
+    assert (encoder.form, encoder.missing) == ("unit kg", 1)
+    assert encoder.note == "numbers with unit kg; 1 value(s) that are no numbers count as missing: `2 lb`"
+    column = pa.chunked_array([["6 kg", "6"]])
+    assert wrong_values(column, fit(["5 kg", "7 kg"])[0], prepare(column, encoder, SETTINGS), SETTINGS) == {1: "6"}
+    assert has_unit("unit kg")
+    assert not has_unit("spaces")
 
 
 def test_currencies_are_not_mixed() -> None:
@@ -208,6 +223,8 @@ def test_number_with_few_values_is_a_category_too() -> None:
         (["5 Jan 2020", "12 March 2021"], "day month year"),
         (["Jan 5, 2020", "Dec 1, 1999"], "month day year"),
         (["2020/01/05 12:30", "2020/1/6 00:00:30"], "year-month-day"),
+        (["Mon, 6 Jan 2020 10:00:00 GMT", "Tue, 7 Jan 2020 10:00:00 +0000"], "day month year"),
+        (["Monday, January 6, 2020", "Tue Jan 7, 2020"], "month day year"),
         (["2020-02", "2021-12"], "year-month"),
         (["2020M02", "2021M12"], "year-month"),
         (["2020 Feb", "2021 December"], "year month"),

@@ -7,8 +7,8 @@ The rule, in this order:
 3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
    `Unnamed: 0` or similar: the row number, ignored. Whole numbers that mostly are distinct in such a column, or in one
    called like an id: ignored.
-4. Numbers, also with separators of thousands, with % or with a currency: at least 95% of the values are written so;
-   words among them are missing.
+4. Numbers, also with separators of thousands, with %, with a currency or with one unit (5 kg): at least 95% of the
+   values are written so; words among them are missing.
 5. Dates: at least 95% of the values have one form, such as 2024-02-29; whole numbers such as 20240229, if all are.
 6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: numbers or dates, if 80% of
    the values are; else ids or free text, ignored.
@@ -37,6 +37,7 @@ from tfloop_cli.engine.data.tables.notation import (
     matches_code,
     most_common_form,
     number_form,
+    unit_form,
 )
 from tfloop_cli.engine.data.tables.values import (
     Dates,
@@ -151,6 +152,8 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
         return _numbers(name, words, form, settings)
     if form := date_form(words):
         return _dates(name, words, form, settings)
+    if form := unit_form(words, settings.decimal):  # 2020 Feb is a date
+        return _numbers(name, words, form, settings)
     counts = words.counts()
     distinct, known = int((counts > 0).sum()), int(counts.sum())
     encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
@@ -168,7 +171,7 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
 
 
 def _numbers(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
-    encoder = ColumnEncoder(name, "number", form=form)
+    encoder = ColumnEncoder(name, "number", form=form, note=f"numbers with {form}" if form.startswith("unit ") else "")
     values = prepare_words(words, encoder, settings)
     return _with_lost(encoder, words, values), values
 

@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.class_names import class_names, composed
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
-from tfloop_cli.engine.data.tables.encoding import UNITS, Settings
+from tfloop_cli.engine.data.tables.encoding import Settings
 from tfloop_cli.engine.data.tables.notation import (
     MOSTLY,
     MOSTLY_ELSE_IGNORED,
     NUMBER_FORMS,
     date_form,
+    has_unit,
     number_form,
     parse_numbers,
 )
@@ -99,6 +100,8 @@ def _form_of_words(name: str, column: pa.ChunkedArray, settings: Settings) -> tu
         return None, _note_numbers(name, column, words, settings)
     if number_form(words, settings.decimal, ["time"]):
         return "time", f"target `{name}`: times, in seconds; with `dataset.classes: true` they are classes"
+    if form := _form(column, settings, MOSTLY_ELSE_IGNORED):
+        return form, f"target `{name}`: numbers, since most values are; with `dataset.classes: true` they are classes"
     are_dates = isinstance(values_of(column), Dates) or date_form(words)
     raise TfloopError(
         f"split `train`: column `{name}`: its {distinct:,} distinct {'dates' if are_dates else 'values'} in {rows:,} "
@@ -191,5 +194,5 @@ def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarr
     """Returns the numbers of a column, float64 [rows]; NaN for missing ones, and for those that lack a unit."""
     values = values_of(column)
     if isinstance(values, Numbers):
-        return values.values if form not in UNITS else np.full(len(column), np.nan)
+        return values.values if not has_unit(form) else np.full(len(column), np.nan)
     return parse_numbers(_known(column, settings), form, settings.decimal).values
