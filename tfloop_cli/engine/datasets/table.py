@@ -49,13 +49,13 @@ def table(
 ) -> Dataset:
     """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
-    Files are .csv, .tsv, .tab, .txt, .arff, .json (an array of objects, or a layout of pandas), .jsonl, .parquet or
-    .feather, also as .gz, .bz2 or .zst; with the package python-calamine also the first sheet of .xlsx, .xls or .ods.
-    Of columns with one name, all but the first have a number (`x.1`). Numbers are standardized by median and quartiles,
-    and far outliers are bounded; the default model gets those that are codes as ids, too. A category of up to 12 levels
-    is one-hot encoded; a wider one is one column of ids, for models to embed. Dates become their parts. Row numbers,
-    ids, free text, constant columns, and the column of `group` or `split_by` are ignored unless `columns` has them, or
-    there is no other column. Rows without a target are skipped. Only the classes are learned from held-out rows, too.
+    Files are .csv, .tsv, .tab, .txt, .arff, .json (an array of objects, or of pandas), .jsonl, .parquet or .feather,
+    also as .gz, .bz2 or .zst; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. A second
+    column `x` is `x.1`. Numbers are standardized by median and quartiles, and far outliers are bounded; the default
+    model gets those that are codes as ids, too. A category of up to 12 levels is one-hot encoded; a wider one is one
+    column of ids, for models to embed. Dates become their parts. Row numbers, ids, free text, constant columns, and the
+    column of `group` or `split_by` are ignored unless `columns` has them, or there is no other column. Rows without a
+    target are skipped. Only the classes are learned from held-out rows, too.
 
     Args:
         train: the training file; also a list of files, a pattern (`data/*.csv`), `-` for stdin, or a folder: with
@@ -71,8 +71,7 @@ def table(
         exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
         classes: whether the target values are classes; auto: words are, and whole numbers with at least 5 rows each on
             average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
-            `category`. Dates, and words of which most occur once, are refused; times such as 2:41:30 are seconds then.
-            With the task `regression` they are numbers.
+            `category`; not words or dates that hardly repeat. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
         header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
         decimal: the decimal mark; auto: detected.
