@@ -50,12 +50,11 @@ def table(
     """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
     Files are .csv, .tsv, .tab, .txt, .arff, .json (an array of objects, or of pandas), .jsonl, .parquet or .feather,
-    also as .gz, .bz2 or .zst; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. A second
-    column `x` is `x.1`. Numbers are standardized by median and quartiles, with bounds for outliers; the default model
-    gets codes as ids, too. Categories of up to 12 levels are one-hot encoded, others ids. Dates become their parts. Row
-    numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored unless `columns` has
-    them, or there is no other column. Rows without a target are skipped. Only the classes are learned from held-out
-    rows, too.
+    also as .gz, .bz2 or .zst; with python-calamine also the first sheet of .xlsx, .xls or .ods. A second column `x` is
+    `x.1`. Numbers are standardized by median and quartiles, with bounds for outliers; the default model gets codes as
+    ids, too. Categories of up to 12 levels are one-hot encoded, others ids. Dates become their parts. Row numbers, ids,
+    free text, constant columns and that of `group` or `split_by` are ignored unless `columns` has them, or there is no
+    other column. Rows without a target are skipped. Only the classes are learned from held-out rows, too.
 
     Args:
         train: the training file; also a list of files, a pattern (`data/*.csv`), `-` for stdin, or a folder: with
