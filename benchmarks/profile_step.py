@@ -39,7 +39,7 @@ def main() -> None:
     run = loop.compile_steps(task, state, config, single_threaded=False)
     batches = data.batch_iterator(0, 10 * options.steps)
     options.steps = min(options.steps, data.steps_per_epoch)
-    count = tf.constant(options.steps, tf.int64)
+    count = tf.constant(options.steps, tf.int32)
     batches.set_epoch(0)
     run(batches.batches, count)  # traces and warms up
     started = time.perf_counter()

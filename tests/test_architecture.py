@@ -88,7 +88,7 @@ ALLOWED: dict[str, list[str]] = {
     "engine.tasks": ["errors", "registry", "engine.data", "engine.determination", "engine.state"],
     "engine.evaluation_files": ["files"],
     "engine.kept_outputs": ["engine.data", "engine.state", "engine.tasks", "engine.evaluation_files"],
-    "engine.graph_failures": ["user_code", "engine.state", "engine.tasks"],
+    "engine.graph_failures": ["errors", "user_code", "engine.state", "engine.tasks"],
     "engine.evaluation": [
         "config", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.graph_failures", "engine.traced_state", "engine.kept_outputs",

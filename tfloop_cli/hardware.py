@@ -1,10 +1,11 @@
-"""The processor of this machine, as the operating system describes it."""
+"""Processor, memory and GPU of this machine, as the operating system describes them."""
 
 import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl")
 _NO_LIMIT = 2**60  # bytes: control groups of version 1 have a number for "no limit"
 
 
@@ -29,6 +30,19 @@ def all_cores() -> int:
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def missing_gpu_hint(visible: str | None) -> str | None:
+    """Returns what to do if TensorFlow does not find the NVIDIA GPU of this machine; None if there is no such GPU.
+
+    Args:
+        visible: the environment variable CUDA_VISIBLE_DEVICES.
+    """
+    if not any(Path(file).exists() for file in GPU_FILES):
+        return None
+    if visible is not None:
+        return f"`CUDA_VISIBLE_DEVICES={visible}` hides GPUs: `unset CUDA_VISIBLE_DEVICES`"
+    return "`pip install 'tensorflow[and-cuda]'` installs the libraries that it needs"
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:

@@ -81,7 +81,7 @@ def measure_checks(turns: int, checked_first: bool) -> float:
         batches = run.data.batch_iterator(0, 10**5)
         with nullcontext() if checked else without_checks():
             inner_loop = compile_steps(run.task, run.state, run.config)
-            inner_loop(batches.batches, tf.constant(0, tf.int64))  # traced in this context
+            inner_loop(batches.batches, tf.constant(0, tf.int32))  # traced in this context
         if checked:
             guards[checked] = NonFiniteGuard(inner_loop, run.state, run.data, batches, stop=True)
         else:
@@ -112,7 +112,7 @@ class Unguarded:
         """Runs `count` steps and waits for the result."""
         import tensorflow as tf
 
-        bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int64)))
+        bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int32)))
 
 
 @contextmanager

@@ -122,13 +122,15 @@ def test_terminal_is_asked_for_the_target(run: Run, monkeypatch: pytest.MonkeyPa
     assert run("init", "--data", "houses.csv", "-o", "c.yaml", stdin="")[0] == 2
 
 
-def test_folder_of_images_needs_folders_of_classes(run: Run) -> None:
+def test_folder_of_images_needs_folders_of_classes_or_a_table(run: Run) -> None:
     Path("photos").mkdir()
-    Path("photos/1.png").touch()
-    Path("photos/labels.csv").touch()
+    for number in range(4):
+        Path(f"photos/{number}.png").touch()
     code, out, err = run("init", "photos")
     assert (code, out) == (4, "")
     assert err.startswith("error: photos: there are no folders with images in it\n  one folder per class: CLASS/")
+    Path("photos/labels.csv").write_text("id,label\n1,cat\n")
+    assert run("init", "photos", "-o", "table.yaml")[0] == 0
     Path("photos/cat").mkdir()
     Path("photos/cat/1.png").touch()
     assert run("init", "photos")[0] == 0

@@ -149,7 +149,7 @@ def test_task_without_evaluation_holds_out_nothing(run) -> None:
         (["data.csv", "--target", "knd"], 4, "did you mean `kind`?"),
         (["missing.csv", "--target", "kind"], 4, "this file does not exist"),
         (["data.csv", "more.csv"], 2, "data is named twice"),
-        (["empty"], 2, "there are no images, tables, texts or arrays in this folder"),
+        (["empty"], 4, "there are no images, tables, texts or arrays in this folder"),
     ],
 )
 def test_wrong_arguments(run, arguments: list[str], code: int, message: str) -> None:

@@ -127,7 +127,7 @@ def test_wrong_data(folder: Path, arguments: tuple[str, ...], message: str) -> N
     Path("run", "config.yaml").touch()
     Path("run", "meta.json").touch()
     code, out, err = tfloop("train", *arguments)
-    assert (code, out) == (4 if "cannot be read" in message else 2, "")
+    assert (code, out) == (4 if "cannot be read" in message or "in this folder" in message else 2, "")
     assert message in err
     assert not Path("runs").exists()
 
@@ -163,3 +163,39 @@ def test_data_beside_a_config_replaces_its_data_only(folder: Path) -> None:
         assert found.name is None
     with pytest.raises(TfloopError, match="which column is to be predicted"):
         layers(["other.csv"], [], None, None, [])
+
+
+@pytest.mark.usefixtures("machine")
+def test_folder_of_a_competition_is_trained_and_its_test_file_predicted(folder: Path) -> None:
+    Path("titanic").mkdir()
+    table("titanic/train.csv")
+    rows = Path("titanic/train.csv").read_text().splitlines()
+    Path("titanic/test.csv").write_text("\n".join(f"{row.rpartition(',')[0]},{n}" for n, row in enumerate(rows)))
+    Path("titanic/test.csv").write_text(Path("titanic/test.csv").read_text().replace("kind,0", "kind,id"))
+    Path("titanic/sample_submission.csv").write_text("id,price\n1,0\n")
+    sets = ("--set", "threads=1", "--set", "model=linear", "--set", "validation=0")
+    code, _, err = tfloop("train", "titanic", "--target", "price", "--epochs", "1", *sets)
+    assert code == 0, err
+    assert "note: titanic/test.csv is not the test split, since it has no column `price`: `tfloop predict last" in err
+    assert "note: test: 6 of 60 training examples held out" in err
+    code, _, err = tfloop("predict", "last", "titanic/test.csv", "--keep", "id", "-o", "submission.csv")
+    assert code == 0, err
+    lines = Path("submission.csv").read_text().splitlines()
+    assert len(lines) == 61
+    assert '"1"' in lines[1]
+
+
+def test_datasets_of_other_layouts(folder: Path) -> None:
+    from pyarrow import Table, parquet
+
+    Path("reviews/data").mkdir(parents=True)
+    texts("reviews.csv")
+    words = [f"this is a {'good' if number % 2 else 'bad'} film" for number in range(40)]
+    data = {"text": words, "label": [number % 2 for number in range(40)]}
+    parquet.write_table(Table.from_pydict(data), "reviews/data/train-00000-of-00001.parquet")
+    Path("photos/data").mkdir(parents=True)
+    photos = {"image": [{"bytes": b"x", "path": "x"}], "label": [1]}
+    parquet.write_table(Table.from_pydict(photos), "photos/data/train-00000-of-00001.parquet")
+    Path("ids.csv").write_text("id,text,label\n" + "".join(f"{n},{word},{n % 2}\n" for n, word in enumerate(words)))
+    for path, dataset in (("reviews", "text"), ("photos", "images"), ("ids.csv", "text")):
+        assert f'"name": "{dataset}"' in layers([path], [], None, "label", []).sets[0]

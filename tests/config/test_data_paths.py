@@ -27,6 +27,13 @@ def test_configs_are_no_data(name: str) -> None:
     assert not is_data(name)
 
 
+def test_file_without_a_known_suffix_is_data_unless_it_begins_as_yaml(tmp_path: Path) -> None:
+    for content, data in (("age,kind\n", True), ("# x\nextends: mnist\n", False), ("---\n{a: 1}", False), ("", False)):
+        for name in ("adult", "adult.v2"):
+            (tmp_path / name).write_text(content)
+            assert is_data(str(tmp_path / name)) == data
+
+
 def test_folder_is_data(tmp_path: Path) -> None:
     assert is_data(str(tmp_path))
 
@@ -41,6 +48,8 @@ def test_folder_is_data(tmp_path: Path) -> None:
         (["train.csv", "test.csv", "README.txt"], "table"),
         (["Training.parquet"], "table"),
         (["prices.csv.gz"], "table"),
+        (["prices.csv", "plot.png"], "table"),
+        (["labels.csv", "1.png", "2.png", "3.png", "4.png"], "images"),
         (["ham/1.txt", "spam/2.txt", "index.csv"], "text"),
     ],
 )

@@ -63,5 +63,5 @@ def test_training_uses_cpp_operations_that_export_must_not_contain(trainer) -> N
     batches = run.data.batch_iterator(0, 1)
     steps = compile_steps(run.task, run.state, run.config)
     batches.set_epoch(0)
-    graph = steps._function.get_concrete_function(batches.batches, tf.constant(1, tf.int64)).graph
+    graph = steps._function.get_concrete_function(batches.batches, tf.constant(1, tf.int32)).graph
     assert "TfloopConvolution" in str(graph.as_graph_def())

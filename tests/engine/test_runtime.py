@@ -8,6 +8,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tfloop_cli import hardware
 from tfloop_cli.config.loading import from_mapping
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
@@ -85,11 +86,33 @@ def test_setup_replaces_auto_once(fake_gpus) -> None:
     assert runtime.setup(config) == config
 
 
-def test_compile_auto_is_xla_on_gpu_only(fake_gpus) -> None:
+def test_compile_auto_is_none_on_every_device(fake_gpus) -> None:
+    """XLA was not measured to be faster, and on GPUs it cannot compile recurrent layers."""
     fake_gpus(1)
     config = setup(compile="auto")
-    assert (config.device, config.compile) == ("gpu:0", "xla")
-    assert setup(compile="none").compile == "none"
+    assert (config.device, config.compile) == ("gpu:0", "none")
+    assert setup(compile="xla").compile == "xla"
+
+
+@pytest.mark.parametrize(
+    ("visible", "hint"),
+    [(None, "tensorflow[and-cuda]"), ("0", "CUDA_VISIBLE_DEVICES=0"), ("", None), ("-1", None)],
+)
+def test_gpu_that_tensorflow_does_not_find_is_a_note(
+    fake_gpus, monkeypatch, tmp_path, visible: str | None, hint: str | None
+) -> None:
+    """TensorFlow's package has no CUDA libraries: without the note, the run would silently use the CPU."""
+    fake_gpus(0)
+    monkeypatch.setattr(hardware, "GPU_FILES", (str(tmp_path),))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    notes: list[str] = []
+    assert runtime.choose_device("auto", notes.append) == "cpu"
+    assert [note.startswith("device: cpu") and hint in note for note in notes] == ([True] if hint else [])
+    with pytest.raises(TfloopError) as caught:
+        runtime.choose_device("gpu")
+    assert (hint or "CUDA_VISIBLE_DEVICES") in caught.value.problems[0].hint
 
 
 def test_native_kernels_are_used_where_available(fake_gpus, monkeypatch) -> None:

@@ -7,6 +7,7 @@ import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tfloop_cli.config.data_formats import IMAGE_SUFFIXES, suffix_of
 from tfloop_cli.config.data_paths import (
     Layers,
     data_sets,
@@ -14,12 +15,16 @@ from tfloop_cli.config.data_paths import (
     is_data,
     lacks_target,
     name_of,
+    names_in,
     preset_of,
+    split_tables,
 )
 from tfloop_cli.config.loading import load
 from tfloop_cli.engine.data.array_files import find_arrays
+from tfloop_cli.engine.data.images.name_patterns import pattern_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.preview import column_names, first_rows
+from tfloop_cli.engine.data.tables.preview import column_names, first_rows, has_images
+from tfloop_cli.engine.data.texts.reading import ROW_NAMES
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.runs.folder import RunFolder
 
@@ -61,14 +66,25 @@ def layers(
 
 
 def suitable_dataset(path: str, target: str | None) -> str:
-    """Returns the dataset that suits a file or a folder; `text` for a table of texts and one other column.
+    """Returns the dataset that suits a file or a folder; `text` and `images` for a table of them and one other column.
 
     Raises:
         TfloopError: a folder has no data that is known (exit code 2); a table cannot be read (4).
     """
     found = dataset_of(path)
+    if found == "table" and has_images(path):
+        return "images"
     is_text = found == "table" and _has_texts(first_rows([path], DialectOptions(), (), _ROWS), target)
     return "text" if is_text else found
+
+
+def may_have_classes(path: str) -> bool:
+    """Whether images may have classes: there are folders of images, a table, or names with classes."""
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        return True
+    images = [name for name in names_in(root) if suffix_of(name) in IMAGE_SUFFIXES]
+    return any("/" in name for name in images) or bool(split_tables(root)) or pattern_of(images) is not None
 
 
 def preset_of_data(path: str | None, dataset: str) -> str:
@@ -124,8 +140,9 @@ def _dataset_of_rows(configs: Sequence[str], sets: Sequence[str], found: str) ->
 
 
 def _has_texts(rows: Sequence[Mapping[str, str]], target: str | None) -> bool:
-    """Whether there are two columns, and the one that is not to be predicted has texts of several words."""
-    cells = {name: [row[name] for row in rows if row.get(name)] for name in rows[0]} if rows else {}
+    """Whether there are two columns besides row numbers, and the one not to be predicted has texts of several words."""
+    names = [name for name in rows[0] if name == target or name.strip().lower() not in ROW_NAMES] if rows else []
+    cells = {name: [row[name] for row in rows if row.get(name)] for name in names}
     if len(cells) != 2 or (target and target not in cells):
         return False
     name = next(name for name in cells if name != target) if target else max(cells, key=lambda one: _size(cells[one]))

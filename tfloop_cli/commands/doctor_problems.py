@@ -3,14 +3,12 @@
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from tfloop_cli.hardware import cpu
+from tfloop_cli.hardware import cpu, missing_gpu_hint
 
 LITTLE_MEMORY, LITTLE_DISK = 2**30, 2**30  # bytes
 SLOW = 0.5  # of the usual speed
-GPU_FILES = ("/dev/nvidia0", "/dev/nvidiactl")
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,9 @@ def _tensorflow(document: Mapping[str, Any]) -> Iterator[Finding]:
             hint = "this processor lacks an instruction set that TensorFlow needs, usually AVX: use another machine"
         yield Finding(f"TensorFlow does not work: {tested['error']}", hint, fatal=True)
         return
-    visible = document["environment"].get("CUDA_VISIBLE_DEVICES")
-    if not tested["gpus"] and any(Path(file).exists() for file in GPU_FILES):
-        hint = "`pip install 'tensorflow[and-cuda]'` installs the libraries that it needs"
-        if visible is not None:
-            hint = f"`CUDA_VISIBLE_DEVICES={visible}` hides GPUs: `unset CUDA_VISIBLE_DEVICES`"
-        yield Finding("there is a GPU, but TensorFlow does not find it", hint)
+    missing_gpu = missing_gpu_hint(document["environment"].get("CUDA_VISIBLE_DEVICES"))
+    if not tested["gpus"] and missing_gpu:
+        yield Finding("there is a GPU, but TensorFlow does not find it", missing_gpu)
     could = platform.system() == "Linux" and "avx512vl" in cpu()[1]
     if tested["operations"] and could:
         reason = f"the C++ operations, which this processor supports, are unavailable: {tested['operations']}"

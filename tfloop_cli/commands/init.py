@@ -11,12 +11,13 @@ import tfloop_cli
 from tfloop_cli.commands.config import schema
 from tfloop_cli.commands.data_arguments import (
     columns,
+    may_have_classes,
     preset_of_data,
     suitable_dataset,
     unknown_target,
 )
 from tfloop_cli.commands.list import config_descriptions
-from tfloop_cli.config.data_paths import data_sets, has_folders_of_images
+from tfloop_cli.config.data_paths import data_sets
 from tfloop_cli.config.loading import Resolved, load, shipped_names
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.template import template
@@ -114,7 +115,7 @@ def _with_data(options: Options, console: Console) -> Options:
     dataset = options.dataset or suitable_dataset(options.data, options.target)
     if options.dataset is None and dataset == "table" and options.preset in _FOR_TEXTS:
         dataset = "text"
-    if dataset == "images" and not has_folders_of_images(options.data):
+    if dataset == "images" and not may_have_classes(options.data):
         hint = "one folder per class: CLASS/, or train/CLASS/; or a config with `labels` or `label_pattern` of `images`"
         raise TfloopError(f"{options.data}: there are no folders with images in it", hint=hint, code=ExitCode.DATA)
     target = options.target

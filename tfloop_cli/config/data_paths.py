@@ -8,24 +8,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from tfloop_cli.config.data_formats import (
+    COMPRESSED,
+    IMAGE_SUFFIXES,
+    TABLE_KINDS,
+    head_of,
+    is_cifar,
+    is_idx,
+    suffix_of,
+    table_kind,
+)
+from tfloop_cli.config.refusals import folder_refusal, refusal
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
 from tfloop_cli.errors import ExitCode, TfloopError
 
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
-COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}  # suffix -> what pyarrow calls it
-TABLE_KINDS = {
-    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv", ".dat": "csv", ".data": "csv", ".arff": "csv",
-    ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".feather": "feather",
-    ".arrow": "feather", ".xlsx": "excel", ".xlsm": "excel", ".xls": "excel", ".ods": "excel",
-}  # fmt: skip
-IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".avif", ".heic",
-    ".heif", ".pgm", ".ppm", ".pbm", ".pnm",
-)  # fmt: skip
-UNREADABLE_SUFFIXES = (  # of tables
-    ".dta", ".sav", ".sas7bdat", ".xpt", ".rda", ".rdata", ".rds", ".pkl", ".pickle", ".h5", ".hdf5", ".orc", ".avro",
-    ".sqlite", ".db", ".mat", ".html", ".xml",
-)  # fmt: skip
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
     "images": ("images", "path"),
     "table": ("tabular", "train"),
@@ -37,7 +34,19 @@ SPLIT_NAMES = {  # how folders, files and arrays of splits are called, the same 
     "validation": ("validation", "valid", "val", "dev", "eval"),
     "test": ("test", "testing"),
 }
+ARRAY_SUFFIXES = (".npz", ".npy")
+CONFIG_SUFFIXES = (".yaml", ".yml")
+_DESCRIPTIONS = (
+    "features.json",
+    "dataset_info.json",
+    "dataset_dict.json",
+    "state.json",
+    "dataset_infos.json",
+    "dataset-metadata.json",
+)
 _SHARD = re.compile(r"-\d+-of-\d+")  # ends the name of one of several files of a split
+_PART = re.compile(r"part-\d+")  # begins the name of one of several files of a table
+MAX_PLOTS = 3  # images beside tables that are no data
 MAX_FILES = 1000  # of a folder that decide what it contains
 
 
@@ -57,9 +66,22 @@ class Layers:
 
 
 def is_data(argument: str) -> bool:
-    """Whether an argument of the command line is data, and not a config: a folder, a data file or a pattern of them."""
-    known = (*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVE_SUFFIXES, *UNREADABLE_SUFFIXES, ".npz", ".npy")
-    return suffix_of(argument) in known or glob.has_magic(argument) or Path(argument).is_dir()
+    """Whether an argument of the command line is data, and not a config.
+
+    Data is a folder, a pattern, a file with the suffix of a data format, and any other file that does not begin as a
+    mapping of YAML.
+    """
+    suffix, file = suffix_of(argument), Path(argument)
+    known = {*TABLE_KINDS, *IMAGE_SUFFIXES, *ARCHIVES, *SUFFIXES, *ARRAY_SUFFIXES}
+    if suffix in known or glob.has_magic(argument) or file.is_dir():
+        return True
+    return file.is_file() and suffix not in CONFIG_SUFFIXES and not _is_config(head_of(file))
+
+
+def _is_config(head: bytes) -> bool:
+    """Whether the first line of a file that is no comment is a key of YAML; or the file is empty."""
+    lines = [line for line in head.splitlines() if line.strip() and not line.startswith((b"#", b"---"))]
+    return not lines or re.match(rb"\s*[\w.'\"]+\s*:(\s|$)|\{", lines[0]) is not None
 
 
 def data_sets(path: str | None, dataset: str | None, target: str | None) -> list[str]:
@@ -93,7 +115,8 @@ def name_of(path: str) -> str | None:
     if glob.has_magic(path) and not Path(path).exists():
         return None
     name = Path(path).expanduser().resolve().name
-    while (suffix := PurePath(name).suffix.lower()) in TABLE_KINDS or suffix in COMPRESSED or suffix == ".npz":
+    known = {*TABLE_KINDS, *COMPRESSED, ".npz", ".zip"}
+    while PurePath(name).suffix.lower() in known:
         name = PurePath(name).stem
     return name
 
@@ -113,27 +136,39 @@ def dataset_of(path: str) -> str:
     """Returns the dataset that reads a file or a folder: `images`, `table`, `text` or `arrays`.
 
     Raises:
-        TfloopError: a folder has none of their files, or the file is an image or an archive (exit code 2).
+        TfloopError: it is one image or one array (exit code 2); it has a format that is not read (4).
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        if suffix_of(path) in ARCHIVE_SUFFIXES:
-            raise TfloopError(f"{path}: this is an archive", hint="unpack it, and name the folder or the file in it")
-        if suffix_of(path) in IMAGE_SUFFIXES:
-            raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
-        return "arrays" if suffix_of(path) == ".npz" else "table"
-    suffixes = set(_suffixes(folder))
+        return _dataset_of_file(path)
+    names = list(names_in(folder))
+    suffixes = set(map(suffix_of, names))
     tables = split_tables(folder)
-    if suffixes.intersection(IMAGE_SUFFIXES):
+    images = [name for name in names if suffix_of(name) in IMAGE_SUFFIXES]
+    are_plots = tables and len(images) <= MAX_PLOTS and not any("/" in name for name in images)
+    if images and not are_plots:
         return "images"
-    if ".npy" in suffixes:
+    if ".npy" in suffixes or any(map(is_idx, names)):
         return "arrays"
     if "train" in tables or (tables and ".txt" not in suffixes):
         return "table"
-    if ".txt" in suffixes:
+    if any(name.endswith(".txt") and "/" in name for name in names) and not any(map(is_cifar, names)):
         return "text"
-    hint = "name the file of a table, or the dataset: `--dataset NAME` (`tfloop list datasets`)"
-    raise TfloopError(f"{path}: there are no images, tables, texts or arrays in this folder", hint=hint)
+    raise folder_refusal(path, names)
+
+
+def _dataset_of_file(path: str) -> str:
+    suffix = suffix_of(path)
+    if suffix == ".npz":
+        return "arrays"
+    if suffix in IMAGE_SUFFIXES:
+        raise TfloopError(f"{path}: this is one image", hint="name a folder that has one folder per class")
+    if suffix == ".npy" or is_idx(path):
+        hint = "name a folder with inputs and targets (x.npy and y.npy), or an .npz file with arrays `x` and `y`"
+        raise TfloopError(f"{path}: this is one array", hint=hint)
+    if table_kind(path) is None:
+        raise refusal(path)
+    return "table"
 
 
 def split_of(name: str) -> str | None:
@@ -141,24 +176,47 @@ def split_of(name: str) -> str | None:
     return next((split for split, names in SPLIT_NAMES.items() if name.lower() in names), None)
 
 
+def split_within(name: str) -> str | None:
+    """Returns the split that a word of a name stands for, as in `seg_train`, `training_set` or `Test2017`."""
+    words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    found = {split for word in words if (split := split_of(word.removesuffix("set")))}
+    return found.pop() if len(found) == 1 else None
+
+
 def split_tables(folder: Path) -> dict[str, list[Path]]:
     """Returns the tables in a folder by split: `train.csv`, `test.csv`, or `train-00000-of-00002.parquet`, ...
 
-    Those with other names have the key "". Texts and hidden files are skipped.
+    Those with other names have the key "". Texts and hidden files are skipped. If there are none, they may be in its
+    only subfolder with tables, or in subfolders of splits, as Hugging Face has them.
     """
+    tables = _tables_in(folder)
+    if not tables:
+        inner = {one: own for one in sorted(folder.iterdir()) if one.is_dir() and (own := _tables_in(one))}
+        if "train" in map(split_of, (one.name for one in inner)):
+            return {split_of(one.name) or "": own for one, own in inner.items()}
+        tables = next(iter(inner.values())) if len(inner) == 1 else []
+    if tables and all(_PART.match(path.name) for path in tables):  # as Spark writes one table
+        return {"train": tables}
+    named = {path: split_of(_SHARD.sub("", path.name.split(".")[0])) for path in tables}
+    if "train" not in named.values():
+        within = {path: split_within(path.name.split(".")[0]) for path in tables}
+        splits = [split for split in within.values() if split]
+        if "train" in splits and 1 < len(splits) == len(set(splits)):  # mnist_train.csv and mnist_test.csv
+            named = within
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if suffix_of(path.name) in TABLE_KINDS.keys() - {".txt"} and path.is_file() and not path.name.startswith("."):
-            stem = _SHARD.sub("", path.name.split(".")[0])
-            found.setdefault(split_of(stem) or "", []).append(path)
+    for path, split in named.items():
+        found.setdefault(split or "", []).append(path)
     return found
 
 
-def has_folders_of_images(path: str) -> bool:
-    """Whether a folder has folders with images in them: classes, or splits."""
-    root = Path(path).expanduser()
-    folders = (entry for entry in root.iterdir() if entry.is_dir())
-    return any(suffix in IMAGE_SUFFIXES for folder in folders for suffix in _suffixes(folder))
+def _tables_in(folder: Path) -> list[Path]:
+    kinds = TABLE_KINDS.keys() - {".txt"}
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if suffix_of(path.name) in kinds and path.is_file() and not path.name.startswith(".")
+        and path.name not in _DESCRIPTIONS
+    ]  # fmt: skip
 
 
 def _argument_of(dataset: str, path: str) -> str:
@@ -185,20 +243,14 @@ def paths_of(name: str) -> list[str]:
     raise TfloopError(f"{name}: this file does not exist", hint=hint, code=ExitCode.DATA)
 
 
-def suffix_of(path: str) -> str:
-    """Returns the suffix of a file in lower case, without that of its compression."""
-    suffixes: Sequence[str] = [suffix.lower() for suffix in PurePath(path).suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes = suffixes[:-1]
-    return suffixes[-1] if suffixes else ""
-
-
-def _suffixes(folder: Path) -> Iterator[str]:
-    """Yields the suffixes of the files in a folder, up to `MAX_FILES`."""
+def names_in(folder: Path) -> Iterator[str]:
+    """Yields the names of the files in a folder and below it, relative to it, up to `MAX_FILES`."""
     left = MAX_FILES
-    for _, _, names in os.walk(folder):
-        for name in names[:left]:
-            yield suffix_of(name)
+    for root, folders, names in os.walk(folder):
+        folders.sort()
+        prefix = Path(root).relative_to(folder).as_posix()
+        for name in sorted(names)[:left]:
+            yield name if prefix == "." else f"{prefix}/{name}"
         left -= len(names)
         if left <= 0:
             return

@@ -176,11 +176,13 @@ class Config(BaseModel):
     precision: Annotated[Literal["float32", "float64", "bfloat16", "float16", "auto"], OnResume.CHANGES_REST] = Field(
         default="float32",
         description="The dtype of computations. With bfloat16 and float16 (mixed precision) weights stay float32. "
-        "auto: bfloat16 if the processor or GPU has instructions for it, else float32.",
+        "auto: bfloat16 if the processor or GPU has instructions for it, else float32. TensorFlow multiplies float32 "
+        "on newer NVIDIA GPUs with the precision of TF32.",
     )
     compile: Annotated[Literal["none", "xla", "auto"], OnResume.CHANGES_REST] = Field(
         default="none",
-        description="Whether to compile the training step with XLA. auto: where it is known to be faster.",
+        description="Whether to compile the training step with XLA. auto: where XLA is known to be faster, which is "
+        "nowhere yet.",
     )
     kernels: Annotated[Literal["native", "tensorflow", "auto"], OnResume.CHANGES_REST] = Field(
         default="auto",

@@ -60,7 +60,7 @@ class TrainSteps:
             self._state.require_finite()
             batches = self._data.batch_iterator(0)
             inner_loop = compile_steps(self._task, self._state, self._config, single_threaded=not self._profiled)
-            graph = inner_loop.get_concrete_function(batches.batches, tf.TensorSpec([], tf.int64)).graph
+            graph = inner_loop.get_concrete_function(batches.batches, tf.TensorSpec([], tf.int32)).graph
             self._state.add_others(captured_variables(graph), temporary=batches.variables)
             lines = unsaved_states(graph, own_iterators=0 if batches.variables else 1)
             lines += unsaved_states(loading, loads_batches=True) if (loading := self._data.loading_graph) else []
@@ -79,8 +79,8 @@ class TrainSteps:
 
     def explain_errors(self, step: int, count: int) -> AbstractContextManager[None]:
         """A context of `count` steps from `step` on, whose errors get the line of the user's code."""
-        batches = partial(self._data.batches, step, step + count)
-        return explain_graph_errors(self._task, self._task.train_step, self._state, batches)
+        batches, xla = partial(self._data.batches, step, step + count), self._config.compile == "xla"
+        return explain_graph_errors(self._task, self._task.train_step, self._state, batches, xla=xla)
 
 
 def fit(
@@ -148,7 +148,7 @@ def fit(
 def compile_steps(task: Task, state: TrainState, config: Config, *, single_threaded: bool = True) -> InnerLoop:
     """Returns the inner loop, (batches, count) -> bool: `count` training steps in one call of a compiled function.
 
-    `batches` yields (inputs, targets); `count` is int64 []. The result is whether all values are still finite, bool [].
+    `batches` yields (inputs, targets); `count` is int32 []. The result is whether all values are still finite, bool [].
     """
     one_step, xla, autograph = task.train_step, config.compile == "xla", uses_autograph(task)
     settings = kernel_settings(config)

@@ -1,5 +1,6 @@
 """Prepares TensorFlow before anything else uses it: seeds, threads, device, precision."""
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +23,8 @@ def setup(config: Config, note: Callable[[str], None] = lambda text: None) -> Co
 
     Args:
         config: the validated config.
-        note: prints a line if the config asks for more threads than the machine has cores.
+        note: prints a line if the config asks for more threads than the machine has cores, or if TensorFlow does not
+            find the GPU of this machine.
 
     Returns:
         The config with all decisions, so that a rerun or a resume makes the same ones.
@@ -30,11 +32,11 @@ def setup(config: Config, note: Callable[[str], None] = lambda text: None) -> Co
     Raises:
         TfloopError: the device, or anything else in the config, is not available (exit code 2).
     """
-    device = choose_device(config.device)
+    device = choose_device(config.device, note)
     threads = choose_threads(config.threads, note)
-    compile_ = config.compile
-    if compile_ == "auto":
-        compile_ = "xla" if device.startswith("gpu") else "none"  # on CPUs, XLA is slower for the built-in models
+    # On CPUs, XLA is slower for the built-in models. On GPUs it is not measured, it compiles again for each length of
+    # text, and it cannot compile Keras' LSTM and GRU, which use cuDNN there.
+    compile_ = "none" if config.compile == "auto" else config.compile
     kernels = choose_kernels(config.kernels, device, compile_)
     precision = choose_precision(device) if config.precision == "auto" else config.precision
     # Otherwise sums of three and more terms become one operation that adds them in the order in which they are ready,
@@ -57,23 +59,28 @@ def kernel_settings(config: Config) -> KernelSettings:
     )
 
 
-def choose_device(requested: str) -> str:
+def choose_device(requested: str, note: Callable[[str], None] = lambda text: None) -> str:
     """Makes one device visible and returns its name: "cpu" or "gpu:N".
 
     Args:
         requested: "auto" (the first GPU, else the CPU), "cpu", "gpu" or "gpu:N".
+        note: prints a line if "auto" is the CPU although the machine has a GPU.
     """
     if requested == "cpu":
         _show_gpus([], requested)
         return "cpu"
     gpus = tf.config.list_physical_devices("GPU")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hint = None if gpus else hardware.missing_gpu_hint(hidden)
     if requested == "auto" and not gpus:
+        if hint and hidden not in ("", "-1"):  # which somebody sets in order to use the CPU
+            note(f"device: cpu, since TensorFlow does not find the GPU of this machine; {hint}")
         return "cpu"
     number = int(match[1]) if (match := re.fullmatch(r"gpu:(\d+)", requested)) else 0
     if number >= len(gpus):
         available = ", ".join(["cpu", *(f"gpu:{n}" for n in range(len(gpus)))])
         raise TfloopError(
-            f"`device: {requested}` was not found; available: {available}", hint="use one of these, or `auto`"
+            f"`device: {requested}` was not found; available: {available}", hint=hint or "use one of these, or `auto`"
         )
     _show_gpus([gpus[number]], requested)
     with suppress(RuntimeError):  # TensorFlow has started and has reserved the memory

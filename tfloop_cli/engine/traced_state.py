@@ -61,7 +61,7 @@ def unsaved_states(graph: tf.Graph, own_iterators: int = 0, *, loads_batches: bo
             name, advice = "an iterator over a dataset", "register a dataset that has these inputs too"
         elif kind in ASSIGNMENTS and loads_batches:
             name, advice = "a variable", USE_SEED
-        elif operation.op_def.is_stateful and kind not in HARMLESS and not _has_resource(operation):
+        elif operation.op_def.is_stateful and not _is_harmless(operation):
             name, advice = f"`{NAMES.get(kind, kind)}`", USE_SEED if loads_batches else USE_STATELESS
         else:
             continue
@@ -76,9 +76,15 @@ def unsaved_states(graph: tf.Graph, own_iterators: int = 0, *, loads_batches: bo
     return list(lines)
 
 
-def _has_resource(operation: tf.Operation) -> bool:
-    """Whether the state of an operation is in a variable, or in something else that has a handle."""
-    return any(tensor.dtype in (tf.resource, tf.variant) for tensor in operation.inputs)
+def _is_harmless(operation: tf.Operation) -> bool:
+    """Whether an operation that TensorFlow calls stateful has no state of its own.
+
+    The state of some is in a variable, or in something else that has a handle. Keras' LSTM and GRU on a GPU are random
+    only with dropout, which Keras does not use with them.
+    """
+    if operation.type.startswith("CudnnRNN"):
+        return bool(operation.get_attr("dropout") == 0)
+    return operation.type in HARMLESS or any(tensor.dtype in (tf.resource, tf.variant) for tensor in operation.inputs)
 
 
 def _operations(graph: tf.Graph) -> Iterator[tf.Operation]:

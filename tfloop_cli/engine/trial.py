@@ -73,7 +73,7 @@ class Trial:
             self._epoch = epoch
         count = min(count, (epoch + 1) * self.data.steps_per_epoch - step)
         with self._steps.explain_errors(step, count), self.data.explain_errors():
-            finite = bool(inner_loop(batches.batches, tf.constant(count, tf.int64)))
+            finite = bool(inner_loop(batches.batches, tf.constant(count, tf.int32)))
         if not finite:
             raise TfloopError(
                 f"the loss or the training state is not finite after step {step + count}", code=ExitCode.DIVERGED

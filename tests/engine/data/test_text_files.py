@@ -171,8 +171,8 @@ def test_invalid_row_is_skipped_alone(tmp_path: Path, name: str, content: bytes,
         ("a.csv", b"t\xe9xt,label\nx,1\n", "a.csv:1: byte 0xe9 is not UTF-8"),
         ("a.jsonl", '{"text": ["x"], "label": 1}\n', "a.jsonl: split `train`: column `text` has values of type list"),
         ("a.parquet", "x", "a.parquet: it cannot be read"),
-        ("a.csv.gz", "x", "a.csv.gz: it cannot be read"),
-        ("a.doc", "x", "a.doc: `.doc` files cannot be read"),
+        ("a.csv.gz", b"\x1f\x8bx", "a.csv.gz: it cannot be read"),
+        ("a.doc", "x", "a.doc: this is a document"),
     ],
 )
 def test_unreadable_file_is_an_error(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:

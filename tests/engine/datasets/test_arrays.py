@@ -1,5 +1,6 @@
 """The dataset `arrays`: names in .npz and .npy files, classes, weights, mapped files, and errors."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -207,3 +208,76 @@ def test_damaged_file_is_an_error(tmp_path: Path) -> None:
     for in_memory in ("always", "never"):
         assert "x_train.npy: it cannot be read" in error_of(tmp_path, in_memory=in_memory)
     assert "missing.npz: it cannot be read: No such file" in error_of(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["X_train", "Y_train", "X_test", "Y_test"], ["train", "test"]),
+        (["train_images", "train_labels", "val_images", "val_labels"], ["train", "validation"]),
+        (["images", "labels"], ["train"]),
+        (["data", "target"], ["train"]),
+        (["trainX", "trainY", "testX", "testY"], ["train", "test"]),
+        (["train_set_x", "train_set_y"], ["train"]),
+        (["features", "labels", "ids"], ["train"]),
+    ],
+)
+def test_other_spellings_of_names_are_known(tmp_path: Path, names: list[str], splits: list[str]) -> None:
+    dataset = build(save(tmp_path / "a.npz", **dict(zip(names, [X, Y, XT, YT], strict=False))))
+    assert list(dataset.splits) == splits
+    assert batch(dataset, "train", 1)[0].tolist() == X[1:2].tolist()
+    (note,) = dataset.encoders.notes
+    assert note.endswith(f"`{names[0]}` (key `input`), targets: {tmp_path / 'a.npz'}: `{names[1]}` (key `target`)")
+
+
+def test_two_arrays_without_names_are_inputs_and_targets(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X, Y)
+    assert batch(build(tmp_path / "a.npz"), "train", 5)[1].tolist() == [2]
+
+
+def test_names_that_are_not_clear_are_an_error_with_the_keys(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", data=X, images=X, target=Y)
+    assert "`--set dataset.input=data --set dataset.target=target`" in error_of(path)
+    assert batch(build(path, input="images", target="target"), "train", 0)[1].tolist() == [0]
+
+
+def write_idx(path: Path, array: np.ndarray, code: int = 8) -> None:
+    content = bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.mark.parametrize(("dash", "suffix"), [("-", ""), (".", ""), ("-", ".gz")])
+def test_files_of_mnist_are_read(tmp_path: Path, dash: str, suffix: str) -> None:
+    images, classes = np.arange(48, dtype=np.uint8).reshape(4, 4, 3), np.array([7, 2, 7, 2], np.uint8)
+    folder = tmp_path / "MNIST/raw"
+    folder.mkdir(parents=True)
+    for split in ("train", "t10k"):
+        write_idx(folder / f"{split}-images{dash}idx3-ubyte{suffix}", images if split == "train" else images[::-1])
+        write_idx(folder / f"{split}-labels{dash}idx1-ubyte{suffix}", classes)
+    for in_memory in ("always", "never"):
+        dataset = build(tmp_path, in_memory=in_memory)
+        assert (dataset.spec.input_shape, dataset.spec.class_names) == ((4, 3), ("2", "7"))
+        assert [one.tolist() for one in batch(dataset, "train", 2)] == [images[2:3].tolist(), [1]]
+        assert batch(dataset, "test", 0)[0].tolist() == images[3:].tolist()
+
+
+def test_idx_files_of_other_types_and_damaged_ones(tmp_path: Path) -> None:
+    write_idx(tmp_path / "train-images-idx2-ubyte", X.astype(">f4"), code=13)
+    write_idx(tmp_path / "train-labels-idx1-ubyte", Y.astype(np.uint8))
+    assert batch(build(tmp_path), "train", 1)[0].tolist() == X[1:2].tolist()
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"<html>")
+    assert "it cannot be read: it is not in the format of MNIST" in error_of(tmp_path)
+    write_idx(tmp_path / "emnist-digits-train-images-idx3-ubyte", X.astype(np.uint8))
+    assert "there are several data sets in this folder: `emnist-digits`, `mnist`" in error_of(tmp_path)
+
+
+def test_one_array_per_example_is_an_error(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "1.npy", X)
+    assert "there is one array per file, in 2 folders such as `cat`\n  save all examples as one" in error_of(tmp_path)
+
+
+def test_file_that_has_no_arrays_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert "a.h5: this is an HDF5 file\n  convert it: python -c" in error_of(tmp_path / "a.h5")

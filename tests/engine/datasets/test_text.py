@@ -269,7 +269,7 @@ def test_batches_of_other_lengths_are_not_retraced(trainer) -> None:
     steps = loop.compile_steps(run.task, run.state, run.config)
     batches = iter(run.data.batches(0, 8))
     for _ in range(8):
-        steps(batches, tf.constant(1, tf.int64))
+        steps(batches, tf.constant(1, tf.int32))
     assert steps.experimental_get_tracing_count() == 1
     assert len({inputs.shape[1] for inputs, _ in run.data.batches(0, 8)}) > 1
 

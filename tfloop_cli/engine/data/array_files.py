@@ -1,4 +1,4 @@
-"""Finds arrays in .npz and .npy files, and reads or maps them; errors have the file and the key."""
+"""Finds arrays in .npz, .npy and idx files, and reads or maps them; errors have the file and the key."""
 
 import zipfile
 from collections.abc import Mapping
@@ -9,7 +9,12 @@ from typing import IO, NoReturn
 
 import numpy as np
 
+from tfloop_cli.config.data_formats import TABLE_KINDS, head_of, is_idx, suffix_of
+from tfloop_cli.config.refusals import refusal
 from tfloop_cli.config.suggestions import nearest
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES, format_of
+from tfloop_cli.engine.data.array_names import usual_name, usual_names
+from tfloop_cli.engine.data.idx_files import idx_names, open_idx, read_header
 from tfloop_cli.errors import ExitCode, TfloopError, short_path
 
 _READ_ERRORS = (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError)
@@ -20,8 +25,8 @@ class StoredArray:
     """An array in a file, which is not read yet.
 
     Attributes:
-        path: the .npy or .npz file.
-        member: the file within an .npz file; "" in an .npy file.
+        path: the .npy, .npz or idx file.
+        member: the file within an .npz file; "" for any other file.
         shape, dtype: of the array.
         offset: of the values in the file, if they can be mapped into memory; else None (compressed, Fortran order).
     """
@@ -33,8 +38,12 @@ class StoredArray:
     offset: int | None
 
     def __str__(self) -> str:
-        key = self.member.removesuffix(".npy")
-        return f"{short_path(self.path)}: `{key}`" if key else short_path(self.path)
+        return f"{short_path(self.path)}: `{self.name}`" if self.member else short_path(self.path)
+
+    @property
+    def name(self) -> str:
+        """The name of the array in its file or folder."""
+        return self.member.removesuffix(".npy") or self.path.stem
 
     @property
     def bytes(self) -> int:
@@ -44,6 +53,10 @@ class StoredArray:
     def read(self) -> np.ndarray:
         """Returns the array in memory; raises TfloopError (exit code 4) if it cannot be read."""
         try:
+            if is_idx(self.path.name):
+                with open_idx(self.path) as stream:
+                    read_header(stream)
+                    return _native(np.frombuffer(stream.read(), self.dtype).reshape(self.shape))
             if not self.member:
                 return _native(np.load(self.path, allow_pickle=False))
             with np.load(self.path, allow_pickle=False) as arrays:
@@ -53,7 +66,7 @@ class StoredArray:
 
     @classmethod
     def of(cls, path: Path) -> "StoredArray":
-        """Returns the array in an .npy file; raises TfloopError (exit code 4) if it cannot be read."""
+        """Returns the array in an .npy or idx file; raises TfloopError (exit code 4) if it cannot be read."""
         return _describe(path, "")
 
     def rows(self, start: int, stop: int) -> np.ndarray:
@@ -87,32 +100,64 @@ class StoredArray:
 
 
 def find_arrays(path: Path) -> dict[str, StoredArray]:
-    """Returns the arrays of an .npz file, or of the .npy files in a folder, by their names.
+    """Returns the arrays of an .npz file, or of the .npy or idx files in a folder, by their names.
+
+    Arrays of other spellings, such as `X_train` and `train_labels`, are also there by the usual ones: `x_train`.
 
     Raises:
         TfloopError: there are none, or one cannot be read, such as one of Python objects (exit code 4).
     """
     try:
         if path.is_dir():
-            found = {file.stem: _describe(file, "") for file in sorted(path.glob("*.npy"))}
+            found = {name: _describe(file, "") for name, file in _files_in(path).items()}
         else:
             with zipfile.ZipFile(path) as archive:
                 members = [name for name in archive.namelist() if name.endswith(".npy")]
             found = {member.removesuffix(".npy"): _describe(path, member) for member in members}
     except (OSError, zipfile.BadZipFile) as error:
+        if path.is_file() and (format_of(head_of(path)) or suffix_of(path.name) in (*SUFFIXES, *ARCHIVES)):
+            raise refusal(short_path(path)) from error
         problem = f"{short_path(path)}: it cannot be read: {getattr(error, 'strerror', None) or error}"
         hint = "`dataset.path` is an .npz file, or a folder of .npy files"
+        if suffix_of(path.name) in TABLE_KINDS:
+            hint = f"a table is read by `dataset: {{name: table, train: {path.name}, target: COLUMN}}`"
         raise TfloopError(problem, hint=hint, code=ExitCode.DATA) from error
     if not found:
         raise TfloopError(f"{short_path(path)}: there are no arrays in it", code=ExitCode.DATA)
-    return found
+    return found | {usual: found[name] for usual, name in usual_names(found).items()}
+
+
+def _files_in(folder: Path) -> dict[str, Path]:
+    """Returns the array files in a folder by the names of the arrays; or those in its only subfolder with such files.
+
+    Raises:
+        TfloopError: several subfolders have such files (exit code 4).
+    """
+    if found := _files_at(folder):
+        return found
+    inner = [one for one in sorted(folder.rglob("*")) if one.is_dir() and _files_at(one)]
+    if len(inner) < 2:
+        return _files_at(inner[0]) if inner else {}
+    problem = f"{short_path(folder)}: there is one array per file, in {len(inner)} folders such as `{inner[0].name}`"
+    hint = "save all examples as one array: numpy.savez('data.npz', x=numpy.stack(inputs), y=targets)"
+    raise TfloopError(problem, hint=hint, code=ExitCode.DATA)
+
+
+def _files_at(folder: Path) -> dict[str, Path]:
+    files = {file.stem: file for file in sorted(folder.glob("*.npy"))}
+    return files or idx_names([file for file in folder.iterdir() if file.is_file() and is_idx(file.name)])
 
 
 def choose(found: Mapping[str, StoredArray], path: Path, key: str) -> StoredArray:
     """Returns the array with a name; raises TfloopError (exit code 4) if there is none."""
     if key not in found:
         problem = f"{short_path(path)}: there is no array `{key}`"
-        raise TfloopError(problem, hint=nearest(key, found, "the arrays are"), code=ExitCode.DATA)
+        hint = nearest(key, found, "the arrays are")
+        if key == "x_train" and len(found) > 1:
+            second = next((name for name in found if usual_name(name).startswith("y")), list(found)[1])
+            first = next(name for name in found if name != second)
+            hint += f"; such as `--set dataset.input={first} --set dataset.target={second}`"
+        raise TfloopError(problem, hint=hint, code=ExitCode.DATA)
     return found[key]
 
 
@@ -120,6 +165,11 @@ def _describe(path: Path, member: str) -> StoredArray:
     """Returns an array by its header, without its values."""
     stored = StoredArray(path, member, (), np.dtype("V"), None)
     try:
+        if is_idx(path.name):
+            with open_idx(path) as stream:
+                shape, dtype = read_header(stream)
+                mappable = dtype.isnative and path.suffix != ".gz"
+                return StoredArray(path, member, shape, dtype, stream.tell() if mappable else None)
         if not member:
             with path.open("rb") as stream:
                 return _from_header(stored, stream, start=0)

@@ -53,4 +53,5 @@ class ArraySource:
         return self.targets
 
     def gather(self, indices: tf.Tensor) -> tuple[Structure, ...]:
-        return tuple(map_structure(lambda values: tf.gather(values, indices), one) for one in self._tensors)
+        with tf.device("CPU"):  # outside of a graph, a GPU would gather from a copy of the whole split
+            return tuple(map_structure(lambda values: tf.gather(values, indices), one) for one in self._tensors)

@@ -23,6 +23,7 @@ class BuildContext:
         data: a file or folder to read in place of the dataset's own, as its only split `DATA`; None for its own.
         rules: what is held out of the training split. Encoders are fitted to `training_rows`, and `Dataset.columns`
             has the columns that the rules name.
+        classes: whether the task needs the classes of images.
     """
 
     numbers: bool = False
@@ -30,6 +31,7 @@ class BuildContext:
     split: str | None = None
     data: Path | None = None
     rules: SplitRules = field(default_factory=SplitRules)
+    classes: bool = True
 
     def needed(self, splits: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the splits that are read, of those that a dataset has; or `data` as the split `DATA`."""

@@ -4,7 +4,7 @@ The shuffle is global and needs no buffer. The order does not depend on threads,
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,13 +18,12 @@ from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatche
 from tfloop_cli.engine.data.batch_sizes import batch_size_of
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.limits import limit_splits
+from tfloop_cli.engine.data.loading import loaded, without_autograph, workers
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.spec_json import spec_to_json
 from tfloop_cli.engine.data.splits import epoch_order
 from tfloop_cli.engine.data.structures import Structure, named_values
 from tfloop_cli.errors import TfloopError
-
-PREFETCHED_BATCHES = 2
 
 
 class Data:
@@ -156,15 +155,19 @@ class Data:
             numbers = tf.data.Dataset.range(tf.maximum(first, first_step), last)
             return numbers.map(lambda k: (k, order[(k - first) * size : (k - first + 1) * size]))
 
-        def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[Structure, ...]:
+        def load(step: tf.Tensor, indices: tf.Tensor) -> tuple[tf.Tensor, tuple[Structure, ...]]:
             self.loading_graph = tf.compat.v1.get_default_graph()
-            inputs, *others = self.load_training(indices)
+            return step, self._stored_training(indices)
+
+        def convert(step: tf.Tensor, batch: tuple[Structure, ...]) -> tuple[Structure, ...]:
+            inputs, *others = self._converted(*batch)
             for number, augment in enumerate(self._augment):
                 inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
             return (inputs, *others)
 
         epochs = tf.data.Dataset.range(self.epoch_of(first_step), self.epoch_of(last_step - 1) + 1)
-        return self._finish(epochs.flat_map(indices_of_epoch).map(load, num_parallel_calls=self._parallel))
+        convert = convert if self._augment else without_autograph(convert)
+        return loaded(epochs.flat_map(indices_of_epoch), load, convert, workers(self._config, bool(self._augment)))
 
     def batch_iterator(self, first_step: int, last_step: int | None = None) -> BatchIterator:
         """Returns an iterator over the same batches for the inner loop; without `last_step`, to the end of the run.
@@ -183,9 +186,7 @@ class Data:
         Args:
             indices: in the dataset's `train` split before examples are held out, int64 [batch].
         """
-        size = self.batch_size if self._config.drop_remainder else None
-        load = _without_autograph(self._load, self._splits["train"][0])
-        return load("train", tf.ensure_shape(indices, [size]))
+        return self._converted(*self._stored_training(indices))
 
     def order(self, epoch: int) -> np.ndarray:
         """Returns the order of the training examples in an epoch, counted from 0: int64 [examples].
@@ -222,10 +223,11 @@ class Data:
         starts = tf.data.Dataset.range(0, len(indices), size)
         all_indices = tf.constant(indices)
 
-        def load(start: tf.Tensor) -> tuple[Structure, ...]:
-            return self._load(split, all_indices[start : start + size])
+        def load(start: tf.Tensor) -> tuple[tf.Tensor, tuple[Structure, ...]]:
+            return start, self._stored(split, all_indices[start : start + size])
 
-        return self._finish(starts.map(_without_autograph(load, source), num_parallel_calls=self._parallel))
+        convert = without_autograph(lambda _, batch: self._converted(*batch))
+        return loaded(starts, without_autograph(load, source), convert, workers(self._config, bool(self._augment)))
 
     def raw_examples(self, split: str, positions: np.ndarray) -> tuple[Structure, Structure]:
         """Returns examples of a split as the dataset has them: inputs and targets, as arrays [len(positions), ...].
@@ -234,7 +236,7 @@ class Data:
             positions: in the split, int64.
         """
         source, indices = self._splits[split]
-        batch = tf.data.Dataset.from_tensors(indices[positions]).map(_without_autograph(source.gather, source))
+        batch = tf.data.Dataset.from_tensors(indices[positions]).map(without_autograph(source.gather, source))
         with self.explain_errors():
             inputs, targets, *_ = next(batch.as_numpy_iterator())
         return inputs, targets
@@ -262,14 +264,14 @@ class Data:
                     raise failure from error
             raise
 
-    @property
-    def _parallel(self) -> int:
-        # One worker is fast enough for a model unless images are augmented.
-        return 2 if self._augment else 1
+    def _stored_training(self, indices: tf.Tensor) -> tuple[Structure, ...]:
+        size = self.batch_size if self._config.drop_remainder else None
+        load = without_autograph(self._stored, self._splits["train"][0])
+        return load("train", tf.ensure_shape(indices, [size]))
 
-    def _load(self, split: str, indices: tf.Tensor) -> tuple[Structure, ...]:
+    def _stored(self, split: str, indices: tf.Tensor) -> tuple[Structure, ...]:
+        """Returns a batch whose inputs are as the source stores them; see `_converted`."""
         inputs, targets, *weights = self._splits[split][0].gather(indices)
-        inputs = self.spec.model_inputs(inputs, self._dtype, self._config.scale_uint8)
         targets = tf.nest.map_structure(
             lambda one: tf.cast(one, self._dtype) if one.dtype.is_floating else one, targets
         )
@@ -278,18 +280,6 @@ class Data:
             weights = [self.run_splits.folds.weights(split, indices, weights[0] if weights else None, self._dtype)]
         return (inputs, targets, *weights)
 
-    @staticmethod
-    def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        options = tf.data.Options()
-        options.deterministic = True
-        options.autotune.enabled = False  # fixed settings are the same in every run
-        return dataset.prefetch(PREFETCHED_BATCHES).with_options(options)
-
-
-def _without_autograph(load: Callable[..., Any], source: Source) -> Callable[..., Any]:
-    """Returns a function that AutoGraph does not convert, unless the user wrote the source that it reads.
-
-    The conversion of tfloop's own code takes longer than tracing it.
-    """
-    own = type(source).__module__.startswith("tfloop_cli.")
-    return tf.autograph.experimental.do_not_convert(load) if own else load
+    def _converted(self, inputs: Structure, *others: Structure) -> tuple[Structure, ...]:
+        """Returns a batch as the model receives it, such as floats in [0, 1] instead of bytes."""
+        return (self.spec.model_inputs(inputs, self._dtype, self._config.scale_uint8), *others)

@@ -1,21 +1,13 @@
 """The folders of splits in a folder."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfloop_cli.config.data_paths import SPLIT_NAMES, split_of
+from tfloop_cli.config.data_paths import SPLIT_NAMES, split_of, split_within
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
-__all__ = ["SPLIT_NAMES", "split_folders", "split_of"]
-
-
-def _split_within(name: str) -> str | None:
-    """Returns the split that a word of a name stands for, as in `seg_train`, `training_set` or `Test2017`."""
-    words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    found = {split for word in words if (split := split_of(word.removesuffix("set")))}
-    return found.pop() if len(found) == 1 else None
+__all__ = ["SPLIT_NAMES", "split_folders", "split_of", "split_within"]
 
 
 def split_folders(
@@ -45,9 +37,9 @@ def split_folders(
             found[split] = name
     if "train" in found or (found and not training):
         return {split: root / found[split] for split in SPLIT_NAMES if split in found}
-    within = [split for name in folders if (split := _split_within(name))]
+    within = [split for name in folders if (split := split_within(name))]
     if not found and "train" in within and 1 < len(within) == len(set(within)):
-        return {split: root / name for split in SPLIT_NAMES for name in folders if _split_within(name) == split}
+        return {split: root / name for split in SPLIT_NAMES for name in folders if split_within(name) == split}
     if found and not may_have_no_train and len(found) == len(folders):
         listed = ", ".join(f"`{name}`" for name in found.values())
         refuse(short_path(root), None, f"it has {listed}, but no `train`", hint="rename the training folder to `train`")

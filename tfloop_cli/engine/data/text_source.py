@@ -42,10 +42,11 @@ class TextSource:
 
         With weights the inputs are {"ids": as above, "weights": float32 of the same shape}.
         """
-        inputs = tf.gather(self.texts, indices).to_tensor()
-        if self.weights is not None:
-            inputs = {"ids": inputs, "weights": tf.gather(self.weights, indices).to_tensor()}
-        return inputs, tf.gather(self.all_targets, indices)
+        with tf.device("CPU"):  # as in `ArraySource`
+            inputs = tf.gather(self.texts, indices).to_tensor()
+            if self.weights is not None:
+                inputs = {"ids": inputs, "weights": tf.gather(self.weights, indices).to_tensor()}
+            return inputs, tf.gather(self.all_targets, indices)
 
 
 def has_weighted_ids(spec: DataSpec) -> bool:

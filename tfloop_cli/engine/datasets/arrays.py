@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data.array_dataset import fingerprint_of, from_arrays
 from tfloop_cli.engine.data.array_encoders import ArrayEncoders
 from tfloop_cli.engine.data.array_files import StoredArray, choose, find_arrays
+from tfloop_cli.engine.data.array_names import usual_names
 from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.class_names import class_names as class_names_of
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
@@ -37,7 +38,7 @@ def arrays(
     sample_weight: str | None = None,
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
-    """NumPy arrays of an .npz file, or of the .npy files in a folder: `x_train`, `y_train`, `x_test`, `y_test`.
+    """NumPy arrays of an .npz file, or of a folder of .npy files or of MNIST's idx files: `x_train`, `y_train`, ...
 
     Integers, booleans and words are classes for `task: classification`, and so are one-hot rows. The classes are the
     distinct targets of the training split, in order. `group` and `split_by` name an array, such as `patient` or
@@ -47,8 +48,8 @@ def arrays(
         path: the .npz file, or a folder with files such as x_train.npy.
         input: the name of the inputs, with {split} for `train`, `validation` and `test` (also `val`, `dev` ...);
             without {split} all are the training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first
-            one with `train`.
-        target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`.
+            one with `train`; or as others call them, such as `X_train`, `train_images` or `data`.
+        target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`; or such as `labels`.
         sample_weight: likewise the weight of each example in the loss; null: `w_{split}`, `sample_weight_{split}`, `w`
             or `sample_weight`, if there is one.
         in_memory: whether to keep all inputs in memory, or to read them from the file when they are used, which a
@@ -67,7 +68,7 @@ def arrays(
     if encoders and other:
         note = f"{DATA}: {splits[DATA]['inputs']} and {splits[DATA]['targets']}"
         encoders = replace(encoders, notes=(*encoders.notes, note))
-    return _dataset(splits, encoders, in_memory, _columns(found, splits))
+    return _dataset(splits, encoders, in_memory, _columns(found, splits), _notes(found, splits))
 
 
 def _dataset(
@@ -75,6 +76,7 @@ def _dataset(
     encoders: ArrayEncoders | None,
     in_memory: str,
     columns: dict[str, dict[str, np.ndarray]],
+    notes: tuple[str, ...],
 ) -> Dataset:
     """Reads or maps the arrays of each split."""
     needed = sum(split["inputs"].bytes for split in splits.values())
@@ -100,9 +102,18 @@ def _dataset(
     dataset = dataset if needed <= allowed else _mapped(dataset, values)
     spec = dataset.spec
     fitted = ArrayEncoders(
-        spec.input_shape, spec.input_dtype, spec.target_shape, spec.class_names, spec.one_hot, bool(class_names)
-    )
+        spec.input_shape, spec.input_dtype, spec.target_shape, spec.class_names, spec.one_hot, bool(class_names),
+        notes,
+    )  # fmt: skip
     return replace(dataset, encoders=encoders or fitted)
+
+
+def _notes(found: Mapping[str, StoredArray], splits: Mapping[str, Mapping[str, StoredArray]]) -> tuple[str, ...]:
+    """Returns a note if the inputs are found by another name than the usual ones."""
+    first = next(iter(splits.values()))
+    if not usual_names({name: one for name, one in found.items() if name == one.name}):
+        return ()
+    return (f"inputs: {first['inputs']} (key `input`), targets: {first['targets']} (key `target`)",)
 
 
 def _mapped(dataset: Dataset, values: Mapping[str, np.ndarray]) -> Dataset:

@@ -16,7 +16,7 @@ from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Files, Listed
-from tfloop_cli.engine.data.images.layout import Layout, find_images
+from tfloop_cli.engine.data.images.layout import Columns, Layout, find_images
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
@@ -35,8 +35,8 @@ def images(
     *,
     path: Annotated[Path, OnResume.CHANGES_REST],
     labels: Annotated[Path | None, OnResume.CHANGES_REST] = None,
-    file_column: str = "file",
-    target: str = "label",
+    file_column: str | None = None,
+    target: str | None = None,
     split_column: str = "split",
     label_pattern: str | None = None,
     size: Literal["auto"] | tuple[PositiveInt, PositiveInt] = "auto",
@@ -54,14 +54,17 @@ def images(
     at once. A file counts as unchanged if its name, size and modification time are.
 
     Args:
-        path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`.
+        path: the folder. Its classes are the subfolders of `train`, or its own subfolders if there is no `train`. Or a
+            .parquet file with a column of images, or a folder of them as Hugging Face has it (`train-*.parquet`).
         labels: a table (.csv, .tsv, .jsonl, .parquet, ...) with the path and the class of each image; null: the folders
-            are classes.
-        file_column: the column of `labels` with paths, relative to the folder or to the table.
-        target: the column of `labels` with classes.
+            are classes; without any, a table in the folder.
+        file_column: the column of `labels` with paths, relative to the folder or to the table, with or without suffix;
+            null: `file`, or the first one whose values are images.
+        target: the column of `labels` with classes; null: `label`, `target`, `class` or `category`, or the only other.
         split_column: the column of `labels` with `train`, `validation` or `test`, if there is one.
         label_pattern: a regular expression that finds the class in the path of an image, as its group `label`, such as
-            `(?P<label>[a-z]+)_[0-9]+`; null: the folders are classes.
+            `(?P<label>[a-z]+)_[0-9]+`; null: the folders are classes; without any, and without a table, the letters
+            before or after a number, as in `cat.12.jpg`.
         size: height and width to which all images are resized; auto: the size of the images if all have the same, else
             the medians of heights and widths of up to 1,000 training images, and at most 128 pixels.
         fit: how images of another aspect ratio are resized: `pad` adds borders, `crop` cuts the sides off, `stretch`
@@ -84,12 +87,12 @@ def images(
     return _dataset(encoders, splits, short_path(path), in_memory)
 
 
-def _layout(path: Path, labels: Path | None, columns: tuple[str, str, str], pattern: str | None) -> Layout:
+def _layout(path: Path, labels: Path | None, columns: Columns, pattern: str | None) -> Layout:
     """Returns the images of the dataset, or of other data: a table of paths and labels, or a folder."""
     other = build_context().data
     if other is None:
         return find_images(path, labels, columns, pattern)
-    if not other.is_dir():
+    if not other.is_dir() and (labels or other.suffix != ".parquet"):
         return find_images(other.parent, other, columns, None)
     table = other / labels.name if labels and (other / labels.name).exists() else None
     return find_images(other, table, columns, None if table else pattern)

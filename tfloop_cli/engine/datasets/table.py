@@ -18,6 +18,7 @@ from tfloop_cli.engine.data.tables.describing import describe_rows
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
 from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits
+from tfloop_cli.engine.data.tables.folders import labelled_splits
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.splits_of_files import Kept
 from tfloop_cli.engine.data.tables.table_cache import Cached, TableCache
@@ -49,8 +50,8 @@ def table(
 ) -> Dataset:
     """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
-    Files are .csv, .tsv, .tab, .txt, .arff, .json (an array of objects, or of pandas), .jsonl, .parquet or .feather,
-    also as .gz, .bz2 or .zst; with python-calamine also the first sheet of .xlsx, .xls or .ods. A second column `x` is
+    Files are .csv, .tsv, .txt, .arff, .json, .jsonl, .parquet, .feather, .orc or .db (SQLite), also as .gz, .bz2, .zst,
+    .xz or .zip; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. A second column `x` is
     `x.1`. Numbers are standardized by median and quartiles, with bounds for outliers; the default model gets codes as
     ids, too. Categories of up to 12 levels are one-hot encoded, others ids. Dates become their parts. Row numbers, ids,
     free text, constant columns and that of `group` or `split_by` are ignored unless `columns` has them, or there is no
@@ -58,7 +59,7 @@ def table(
 
     Args:
         train: the training file; also a list of files, a pattern (`data/*.csv`), `-` for stdin, or a folder: with
-            `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type.
+            `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type; one without the target is no split.
         test: the test file, or several; null: none.
         target: the column to predict, or a list of several columns of numbers.
         columns: column -> its type, which is inferred by default; `text` uses its frequent words.
@@ -93,7 +94,8 @@ def table(
 def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Dataset:
     """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
-    files = {split: file_names(one) for split, one in context.needed(_splits(paths)).items()}
+    splits, notes = _splits(paths, options.targets)
+    files = {split: file_names(one) for split, one in context.needed(splits).items()}
     as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
     encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     preview = partial(first_rows, files.get("train", [STDIN]), options.dialect, options.targets)
@@ -108,6 +110,7 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
             return replace(dataset, preview=preview, describe=describe)
     cache, _ = _cached(files, as_numbers)
     encoders, arrays, kept = build_splits(files, as_numbers, encoders, context.rules)
+    encoders = replace(encoders, notes=tuple(dict.fromkeys([*notes, *encoders.notes])))
     names = (encoders.target.class_names, tuple(encoders.spec_columns()))  # equal arrays may mean other things
     fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
     if not context.encoders:
@@ -117,13 +120,17 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
     return replace(_dataset(encoders, arrays, kept, fingerprint), preview=preview, describe=describe)
 
 
-def _splits(paths: dict[str, Path | list[Path]]) -> dict[str, Path | list[Path]]:
-    """Returns the files of each split; a training folder has those of other splits, too."""
+def _splits(
+    paths: dict[str, Path | list[Path]], targets: tuple[str, ...]
+) -> tuple[dict[str, Path | list[Path]], list[str]]:
+    """Returns the files of each split, and notes; a training folder has those of other splits, too."""
     train, context = paths["train"], build_context()
     if not isinstance(train, Path):
-        return paths
-    found = find_splits(train, training=context.split is None and context.data is None)
-    return {**found, **paths} | {split: files for split, files in found.items() if split == "train"}
+        return paths, []
+    found, notes = find_splits(train, training=context.split is None and context.data is None), list[str]()
+    if len(found) > 1:
+        found, notes = labelled_splits(found, targets)
+    return {**found, **paths} | {split: files for split, files in found.items() if split == "train"}, notes
 
 
 def _cached(files: dict[str, list[str]], options: TableOptions) -> tuple[TableCache, Cached | None]:

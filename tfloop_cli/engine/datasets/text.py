@@ -9,11 +9,13 @@ from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.files import file_names
+from tfloop_cli.engine.data.tables.files import file_names, is_folder_of_tables
+from tfloop_cli.engine.data.tables.files import find_splits as find_tables
+from tfloop_cli.engine.data.tables.folders import labelled_splits
 from tfloop_cli.engine.data.text_source import text_dataset
 from tfloop_cli.engine.data.texts.building import TextOptions, build_texts, describe_texts
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import Columns, find_splits, first_texts
+from tfloop_cli.engine.data.texts.reading import TARGETS, Columns, find_splits, first_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -38,7 +40,7 @@ def text(
 ) -> Dataset:
     """Texts with a class or a number each: rows of a file as those of `table`, or a folder with CLASS/*.txt.
 
-    Files are .csv, .tsv, .txt, .json (an array of objects), .jsonl, .parquet or .feather, also as .gz, .bz2 or .zst.
+    Files are those of `table`, and so is a folder with `train.csv` and perhaps `validation.csv` and `test.csv`.
     Everything is learned from the training split, without what is held out of it: n-grams or words and their
     frequencies. The classes are those of the whole training file. Texts are compared in lower case, after Unicode NFKC.
     Rows without a target are skipped and counted. `group` and `split_by` may name any column of a file.
@@ -66,14 +68,14 @@ def text(
     dialect = DialectOptions(separator, header, decimal, encoding, quote, comment, free_text=True)
     dialect.check()
     context = build_context()
-    classes = False if classes == "auto" and context.numbers else classes
     targets = (target,) if isinstance(target, str) else tuple(target or ())
+    classes = False if classes == "auto" and context.numbers else classes
     options = TextOptions(Columns(text or "", targets), classes, features, vocabulary, max_tokens, dialect)
     fitted = TextEncoders.from_json(context.encoders) if context.encoders else None
-    paths = context.needed(_paths(train, test, context.split is None))
-    files = {split: file_names(given) for split, given in paths.items()}
+    files, notes = _files(train, test, targets)
     encoders, splits, columns = build_texts(files, options, fitted, context.rules)
-    names = encoders.target.class_names
+    names, notes = encoders.target.class_names, list(dict.fromkeys([*notes, *encoders.notes]))
+    encoders = replace(encoders, notes=tuple(notes))
     dataset = text_dataset(splits, names, encoders.vocabulary, (names, encoders.words), encoders)
     shown = Columns(encoders.text, encoders.target.names)
     preview = partial(first_texts, files.get("train", file_names(train)), shown, dialect)
@@ -81,9 +83,19 @@ def text(
     return replace(dataset, columns=columns_of(columns), preview=preview, describe=describe)
 
 
-def _paths(train: Path | list[Path], test: Path | list[Path] | None, training: bool) -> dict[str, Path | list[Path]]:
-    """Returns the files of each split, or its folder; those of a folder are in its subfolders."""
-    paths: dict[str, Path | list[Path]] = {**find_splits(train, training)} if isinstance(train, Path) else {}
-    if isinstance(train, list):
-        paths["train"] = train
-    return paths | ({"test": test} if test else {})
+def _files(
+    train: Path | list[Path], test: Path | list[Path] | None, targets: tuple[str, ...]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Returns the files of each split, or its folder, and notes; those of a folder are in it or in its subfolders."""
+    training = build_context().split is None
+    paths: dict[str, Path | list[Path]] = {"train": train}
+    notes: list[str] = []
+    if isinstance(train, Path) and is_folder_of_tables(train):
+        found = find_tables(train, training)
+        if len(found) > 1:
+            found, notes = labelled_splits(found, targets or TARGETS)
+        paths = {**found}
+    elif isinstance(train, Path):
+        paths = {**find_splits(train, training)}
+    needed = build_context().needed(paths | ({"test": test} if test else {}))
+    return {split: file_names(given) for split, given in needed.items()}, notes

@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -49,6 +51,17 @@ class Comparison:
     metric_value: float | None
     drop: float
     latency_ms: float
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """A context in which GPUs multiply in float32; by default they round the factors to TF32, with 10 bits."""
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(enabled)
 
 
 def run_scores(run: TrainedRun, examples: ExportExamples) -> np.ndarray:

@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from tfloop_cli.engine.exporting import litert_file
-from tfloop_cli.engine.exporting.comparison import Comparison, compare, difference_problem, run_scores
+from tfloop_cli.engine.exporting.comparison import (
+    Comparison,
+    compare,
+    difference_problem,
+    full_float32,
+    run_scores,
+)
 from tfloop_cli.engine.exporting.examples import ExportExamples, find_examples
 from tfloop_cli.engine.exporting.formats import FORMATS, Format
 from tfloop_cli.engine.exporting.model import ExportModel, build_model
@@ -89,7 +95,8 @@ class Exporter:
     @cached_property
     def expected(self) -> np.ndarray:
         """What the run computes for the examples, [examples, outputs]; see `run_scores`."""
-        return run_scores(self.run, self.examples)
+        with full_float32():
+            return run_scores(self.run, self.examples)
 
     @cached_property
     def plain(self) -> ExportModel:
@@ -115,7 +122,7 @@ class Exporter:
         with _staging(self.output) as staging:
             main = staging / made.file
             model = self.plain if made.plain else self.own
-            with _conversion_errors(name), float32_policy():
+            with _conversion_errors(name), float32_policy(), full_float32():
                 self._write(made, model, main, quantization)
                 compute, arrays = made.load(main), model.arrays(self.examples.inputs)
                 found = compare(expected, self.examples, arrays, compute, model.output)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfloop_cli.config.data_formats import is_idx
 from tfloop_cli.engine.data.array_files import StoredArray, find_arrays
 from tfloop_cli.engine.data.spec import DataSpec, InputSpec
 from tfloop_cli.engine.data.structures import (
@@ -119,7 +120,7 @@ class ArrayInputs:
     def _stored(self, path: str) -> Structure:
         """Returns the arrays of a file in the structure of the inputs, which are not read yet."""
         file = Path(path).expanduser()
-        found = {"": StoredArray.of(file)} if file.suffix.lower() == ".npy" else find_arrays(file)
+        found = {"": StoredArray.of(file)} if file.suffix.lower() == ".npy" or is_idx(file.name) else find_arrays(file)
         wanted = [name for name, _ in named_values(self.spec.inputs)]
         if not is_several(self.spec.inputs):
             found = {"": self._only(path, found)}

@@ -1,7 +1,7 @@
 """Chooses what reads the inputs of a run: its encoders decide, or the shape of its data where it has none."""
 
 import glob
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import TABLE_KINDS, paths_of, suffix_of
+from tfloop_cli.config.data_formats import TABLE_KINDS, is_idx, suffix_of, table_kind
+from tfloop_cli.config.data_paths import paths_of
+from tfloop_cli.config.refusals import refusal
+from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Scanner
+from tfloop_cli.engine.data.images.packed import paths_in
 from tfloop_cli.engine.data.spec import InputSpec
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
@@ -83,17 +87,24 @@ class Reader:
         return reader.records(records, names)
 
     def _kind(self, path: str) -> str:
-        """Returns what reads a path: "table", "text rows", "texts", "text folder", "image", "image folder", "array"."""
+        """Returns what reads a path: "table", "text rows", "texts", "text folder", "image", "image folder",
+        "image rows", "array".
+        """
         suffix, folder = suffix_of(path), Path(path).is_dir()
-        if self.table and not folder and suffix in TABLE_KINDS:
+        is_table = suffix in TABLE_KINDS or (not self.images and not folder and table_kind(path) is not None)
+        if self.table and is_table:
             return "table"
-        if self.texts and (folder or suffix in TABLE_KINDS):
+        if self.texts and (folder or is_table):
             return "text folder" if folder else "texts" if suffix == ".txt" else "text rows"
-        if self.arrays and not folder and suffix in ARRAY_SUFFIXES:
+        if self.arrays and not folder and (suffix in ARRAY_SUFFIXES or is_idx(path)):
             return "array"
+        if self.images and suffix == ".parquet":
+            return "image rows"
         if self.images and suffix not in TABLE_KINDS and suffix not in ARRAY_SUFFIXES:
             self.images.used = True
             return "image folder" if folder else "image"
+        if not folder and (suffix in SUFFIXES or suffix in ARCHIVES):
+            raise refusal(path)
         hint = f"this run takes {self.what}"
         if self.table and folder:
             hint = "name its files: FOLDER/*.csv"
@@ -133,9 +144,8 @@ class InputFiles:
         several = len(self.files) > 1
         for kind, group in groupby(self.files, lambda one: one[0]):
             paths, reader = [path for _, path in group], self.reader
-            if kind in ("image", "image folder") and reader.images:
-                names = paths if kind == "image" else (one for path in paths for one in Scanner().paths(Path(path)))
-                yield from reader.images.read(names, batch_size)
+            if kind.startswith("image") and reader.images:
+                yield from reader.images.read(_images_in(kind, paths), batch_size)
             elif kind == "array" and reader.arrays:
                 yield from reader.arrays.read(paths, batch_size, several)
             elif kind == "table" and reader.table:
@@ -186,6 +196,13 @@ def _dialect(arguments: Mapping[str, Any], free_text: bool = False) -> DialectOp
     known = {one.name for one in fields(DialectOptions)} - {"free_text", "are_keys"}
     given = {name: value for name, value in arguments.items() if name in known}
     return DialectOptions(**given, free_text=free_text, are_keys=False)
+
+
+def _images_in(kind: str, paths: Sequence[str]) -> Iterable[str]:
+    """Returns the paths of images: the files themselves, those in folders, or in .parquet files."""
+    if kind == "image rows":
+        return (one for path in paths for one in paths_in(Path(path).expanduser()))
+    return paths if kind == "image" else (one for path in paths for one in Scanner().paths(Path(path)))
 
 
 def _table_files(paths: Sequence[str]) -> list[TableFile]:

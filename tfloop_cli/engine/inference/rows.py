@@ -26,10 +26,10 @@ from tfloop_cli.engine.data.tables.csv_reading import (
 )
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detect
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
-from tfloop_cli.engine.data.tables.excel_reading import read_excel
 from tfloop_cli.engine.data.tables.files import TableFile
-from tfloop_cli.engine.data.tables.json_reading import read_json_array, table_of, to_utf8
-from tfloop_cli.engine.data.tables.reading import flat, seekable
+from tfloop_cli.engine.data.tables.json_reading import is_json_lines, table_of, to_utf8
+from tfloop_cli.engine.data.tables.reading import batches_of, flat, seekable
+from tfloop_cli.engine.data.tables.whole_files import read_whole
 
 CSV_BLOCK = 4 * 2**20  # bytes that are parsed at once
 JSON_BLOCK = 8 * 2**20
@@ -84,7 +84,8 @@ class RowReader:
         """
         readers = {"csv": self._csv, "jsonl": self._json_lines}
         try:
-            found = readers.get(file.kind, self._typed)(file)
+            is_lines = file.kind == "json" and is_json_lines(file, self.options)
+            found = readers.get("jsonl" if is_lines else file.kind, self._typed)(file)
             known: set[str] = set()
             for rows in found:
                 known.update(rows.table.column_names)
@@ -110,7 +111,7 @@ class RowReader:
     def _typed(self, file: TableFile) -> Iterator[ReadRows]:
         """Yields the rows of files whose columns have types."""
         for table in self._tables(file):
-            yield ReadRows(flat(table))
+            yield ReadRows(flat(table, self.wanted))
 
     def _tables(self, file: TableFile) -> Iterator[pa.Table]:
         if file.kind == "parquet":
@@ -120,11 +121,9 @@ class RowReader:
                 for batch in content.iter_batches(batch_size=ROWS, columns=columns):
                     yield pa.Table.from_batches([batch])
         elif file.kind == "feather":
-            content = pa.ipc.open_file(seekable(file))
-            for number in range(content.num_record_batches):
-                yield pa.Table.from_batches([content.get_batch(number)])
-        else:  # the whole file is read: its format has no parts
-            table = read_json_array(file, self.options) if file.kind == "json" else read_excel(file)
+            yield from (pa.Table.from_batches([batch]) for batch in batches_of(file))
+        else:
+            table = read_whole(file, self.options)
             yield from (table.slice(start, ROWS) for start in range(0, table.num_rows, ROWS))
 
     def _csv(self, file: TableFile) -> Iterator[ReadRows]:
@@ -211,10 +210,10 @@ class RowReader:
             table.validate(full=True)
             dates = self.options.free_text and any(pa.types.is_timestamp(one.type) for one in table.schema)
             if not dates and table.num_rows == sum(1 for line in block.split(b"\n") if line.strip()):
-                return ReadRows(flat(table))
+                return ReadRows(flat(table, self.wanted))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # each key must have one type
             pass
-        return rows_of(parsed(line) for line in block.split(b"\n") if line.strip())
+        return rows_of((parsed(line) for line in block.split(b"\n") if line.strip()), self.wanted)
 
 
 def parsed(line: bytes) -> Mapping[str, Any] | str:
@@ -228,12 +227,12 @@ def parsed(line: bytes) -> Mapping[str, Any] | str:
     return cells if isinstance(cells, dict) else "this line is not a JSON object"
 
 
-def rows_of(found: Iterable[Mapping[str, Any] | str]) -> ReadRows:
-    """Returns objects as rows; a text is the error of a row."""
+def rows_of(found: Iterable[Mapping[str, Any] | str], whole: Sequence[str] = ()) -> ReadRows:
+    """Returns objects as rows; a text is the error of a row. `whole`: see `flat`."""
     rows = list(found)
     errors = {number: row for number, row in enumerate(rows) if isinstance(row, str)}
     table = table_of([{} if isinstance(row, str) else row for row in rows])
-    return ReadRows(flat(table) if table.num_columns else pa.table({"": pa.nulls(len(rows))}), errors)
+    return ReadRows(flat(table, whole) if table.num_columns else pa.table({"": pa.nulls(len(rows))}), errors)
 
 
 def _blocks(stream: pa.NativeFile) -> Iterator[bytes]:

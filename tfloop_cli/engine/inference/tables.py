@@ -101,7 +101,7 @@ class TableInputs:
         for record in records:
             lacking = [] if isinstance(record, str) else [name for name in needed if not _has(record, name)]
             found.append(f"there is no {', '.join(f'`{name}`' for name in lacking)}" if lacking else record)
-        rows = rows_of(found)
+        rows = rows_of(found, needed)
         present, table = set(rows.table.column_names), rows.table
         for name in dict.fromkeys(needed):
             table = table if name in present else table.append_column(name, pa.nulls(table.num_rows))
@@ -140,11 +140,14 @@ class TableInputs:
 
 
 def _has(record: Mapping[str, Any], name: str) -> bool:
-    """Whether an object has a key, or `b` in an object `a` for `a.b`."""
+    """Whether an object has a key, or `b` in an object `a` for `a.b`, or two values in a list `v` for `v.1`."""
     if name in record:
         return True
     outer, _, inner = name.partition(".")
-    return bool(inner) and isinstance(record.get(outer), Mapping) and _has(record[outer], inner)
+    value = record.get(outer)
+    if isinstance(value, list) and inner.isdecimal():
+        return int(inner) < len(value)
+    return bool(inner) and isinstance(value, Mapping) and _has(value, inner)
 
 
 def _without_nested(column: pa.ChunkedArray, name: str, errors: dict[int, str]) -> pa.ChunkedArray:

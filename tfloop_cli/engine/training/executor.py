@@ -22,7 +22,7 @@ class InnerLoop(Protocol):
     """Several training steps in one call of a compiled function."""
 
     def __call__(self, batches: Iterator[Batch], count: tf.Tensor) -> tf.Tensor:
-        """Runs `count` steps, int64 []; returns whether all values are still finite, bool []."""
+        """Runs `count` steps, int32 []; returns whether all values are still finite, bool []."""
         ...
 
     def experimental_get_tracing_count(self) -> int:

@@ -92,7 +92,7 @@ class NonFiniteGuard:
 
     def _run(self, count: int) -> bool:
         """Runs `count` steps; returns whether everything is finite."""
-        finite = bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int64)))
+        finite = bool(self._inner_loop(self._batches.batches, tf.constant(count, tf.int32)))
         # The check in the graph sums finite values, and a sum may overflow.
         return finite or (np.isfinite(self._sums()).all() and not self._state.non_finite())
 

@@ -63,7 +63,8 @@ def class_counts(data: Data) -> np.ndarray | None:
     source, indices = data.split("train")
     if (targets := getattr(source, "all_targets", None)) is None:
         return None
-    labels = data.spec.labels_of(tf.gather(targets, indices))
+    with tf.device("CPU"):
+        labels = data.spec.labels_of(tf.gather(targets, indices))
     return np.bincount(labels, minlength=data.spec.classes)
 
 

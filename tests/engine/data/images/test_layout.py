@@ -77,11 +77,13 @@ def test_folders_without_images_are_no_classes(tmp_path: Path) -> None:
     assert layout.notes[0] == "the images are in its only subfolder of images, `images`; not used: `labels`"
 
 
-def test_splits_below_classes_are_reported(tmp_path: Path) -> None:
+def test_folders_of_splits_in_each_class_are_splits(tmp_path: Path) -> None:
     layout = find(write(tmp_path, "a/train/1.png", "a/test/2.png", "b/train/1.png"))
-    assert [label for _, label in found(layout)["train"]] == ["a", "a", "b"]
-    (note,) = layout.notes
-    assert note == "`test`, `train` in each class are not used as splits: these are train/CLASS, test/CLASS"
+    assert found(layout) == {
+        "train": [("a/train/1.png", "a"), ("b/train/1.png", "b")],
+        "test": [("a/test/2.png", "a")],
+    }
+    assert layout.notes == ["splits by the folders in each class: `test`, `train`"]
 
 
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ def test_numbers_of_many_values_are_no_classes(tmp_path: Path) -> None:
 
 
 def test_table_beside_images_without_classes_is_suggested(tmp_path: Path) -> None:
-    write(tmp_path, "images/1.png")
+    write(tmp_path, "1.png")
     (tmp_path / "train.csv").write_text("file,label\n")
     assert "if `train.csv` has the classes of the images: `--set dataset.labels=train.csv`" in find(tmp_path).notes
 
@@ -252,14 +254,14 @@ def test_table_beside_images_without_classes_is_suggested(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("a.zip", "unpack it, and name the folder"),
+        ("a.zip", "unpack it: unzip -q"),
         ("a.csv", "--set dataset.labels=a.csv"),
         ("a.png", "images belong in"),
     ],
 )
 def test_file_in_place_of_a_folder_is_an_error_with_a_hint(tmp_path: Path, name: str, hint: str) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(TfloopError, match="this is a file, not a folder of images") as caught:
+    with pytest.raises(TfloopError, match=r"this is (an archive|a file, not a folder of images)") as caught:
         find(tmp_path / name)
     assert hint in str(caught.value)
 

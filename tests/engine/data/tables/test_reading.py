@@ -17,7 +17,6 @@ import pytest
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
-from tfloop_cli.engine.data.tables.preview import column_names
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -234,27 +233,6 @@ def test_ragged_rows_are_invalid_examples(tmp_path: Path) -> None:
     assert rows.place(1)[1] == 6
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"x": {"0": 1, "1": 2}, "y": {"0": "a", "1": "b"}}',
-        '{"0": {"x": 1, "y": "a"}, "1": {"x": 2, "y": "b"}}',
-        '{"columns": ["x", "y"], "index": [0, 1], "data": [[1, "a"], [2, "b"]]}',
-        '{"schema": {}, "data": [{"x": 1, "y": "a"}, {"x": 2, "y": "b"}]}',
-        '{"x": [1, 2], "y": ["a", "b"]}',
-    ],
-)
-def test_json_as_pandas_writes_it(tmp_path: Path, text: str) -> None:
-    assert read_text(tmp_path, text, "a.json").table.to_pydict() == {"x": [1, 2], "y": ["a", "b"]}
-    assert column_names(str(tmp_path / "a.json")) == ["x", "y"]
-
-
-def test_json_that_is_no_table_has_no_columns(tmp_path: Path) -> None:
-    for text in ('{"x": {"u": 1}, "y": {"v": 2}}', "[1, 2]", '"x"', '{"x": [1], "y": [1, 2]}', "[]"):
-        (tmp_path / "a.json").write_text(text)
-        assert column_names(str(tmp_path / "a.json")) == []
-
-
 def test_json_lines_of_several_types_are_read_and_located(tmp_path: Path) -> None:
     lines = ['{"x": 1, "y": "a"}', '{"x": "two", "y": "b", "z": {"u": 1}}', "", "[1]", '{"y": "c"}', '{"y": ']
     with pytest.raises(TfloopError, match=r"a\.jsonl:4: split `train`: this line is not a JSON object"):
@@ -269,8 +247,8 @@ def test_json_lines_of_several_types_are_read_and_located(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.docx", "", "`.docx` files cannot be read\n  supported: .csv"),
-        ("a.json", "{}", "it is not an array of objects"),
+        ("a.docx", "", "a.docx: this is a document\n  save it as .csv"),
+        ("a.json", "{}", "there are no rows in it"),
         ("a.json", "[\n{\n]", "a.json:3: it is not JSON"),
         ("a.parquet", "text", "a.parquet: it cannot be read"),
     ],
@@ -365,6 +343,20 @@ def test_first_sheet_of_an_excel_file_is_read(tmp_path: Path) -> None:
     with pytest.raises(TfloopError, match=r"b\.xlsx: it cannot be read") as caught:
         read(tmp_path / "b.xlsx")
     assert caught.value.code == ExitCode.DATA
+
+
+def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    title = [["Sales of 2020", None, None], [None, None, "in USD"]]
+    body = [["x", "z", "y"], *([number, number / 2, "ab"[number % 2]] for number in range(8)), ["Total", 14, None]]
+    found = read(write_excel(tmp_path / "a.xlsx", [*title, *body]))
+    assert found.table.column_names == ["x", "z", "y"]
+    assert found.table.column("z").to_pylist() == [number / 2 for number in range(8)]
+    assert found.place(0) == (str(tmp_path / "a.xlsx"), 4)
+    assert found.notes == [
+        f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read",
+        f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row",
+    ]
 
 
 def test_excel_without_its_package_names_the_command(tmp_path: Path, monkeypatch) -> None:

@@ -47,7 +47,7 @@ def test_lines_of_orange_below_the_header_are_no_rows(tmp_path: Path, types: str
     assert rows.table.to_pydict() == {
         "age": [63, 67], "chest pain": ["male", "female"], "x": ["true", "false"], "y": ["0", "1"],
     }  # fmt: skip
-    assert rows.notes == [f"{tmp_path}/a.tab: 2 lines below the header are no rows (key `header`)"]
+    assert rows.notes == [f"{tmp_path}/a.tab: 2 line(s) below the header are no rows (key `header`)"]
     assert rows.place(0) == (f"{tmp_path}/a.tab", 4)
     assert [": the row has 2 cell(s)" in message and "a.tab:6" in message for message in found.messages()] == [True]
     assert first_rows([f"{tmp_path}/a.tab"], DialectOptions(), ["y"], 1)[0]["age"] == "63"
@@ -76,3 +76,35 @@ def test_every_name_of_a_wide_arff_file_is_read(tmp_path: Path) -> None:
 def test_letters_in_a_csv_file_are_values(tmp_path: Path) -> None:
     rows = read(tmp_path, "x,y\nc,d\nc,m\ns,d\n", "letters.csv", "y")
     assert rows.table.to_pydict() == {"x": ["c", "c", "s"], "y": ["d", "m", "d"]}
+
+
+def many(lines: str, count: int = 12) -> str:
+    return "".join(f"{number}.5,{'ab'[number % 2]},{lines}{number}\n" for number in range(count))
+
+
+@pytest.mark.parametrize("units", ["(m),,(USD)", "kg,,%", "[s],[-],[€]"])
+def test_line_of_units_is_no_row(tmp_path: Path, units: str) -> None:
+    rows = read(tmp_path, f"size,kind,price\n{units}\n{many('')}", "a.csv", "kind")
+    assert rows.table.num_rows == 12
+    assert rows.table.column("size").to_pylist()[0] == 0.5
+    assert rows.notes == [f"{tmp_path}/a.csv: 1 line(s) below the header are no rows (key `header`)"]
+
+
+@pytest.mark.parametrize("cells", ["m,,b", "(m),,(USD)"])  # words as in the column, and no numbers below
+def test_other_lines_below_the_header_are_rows(tmp_path: Path, cells: str) -> None:
+    below = "x,a,y\n" * 3 if cells.startswith("(") else many("")
+    assert read(tmp_path, f"size,kind,price\n{cells}\n{below}", "a.csv", "kind").notes == []
+
+
+@pytest.mark.parametrize("total", ["Total,,66", "66.0,Average:,6", "grand total,,66"])
+def test_last_line_of_totals_is_no_row(tmp_path: Path, total: str) -> None:
+    rows = read(tmp_path, f"size,kind,price\n{many('')}{total}\n", "a.csv", "price")
+    assert rows.table.num_rows == 12
+    word = next(cell for cell in total.split(",") if cell[:1].isalpha())
+    assert rows.notes == [f"{tmp_path}/a.csv: the last line, `{word}`, is no row"]
+
+
+def test_word_of_totals_that_is_a_category_is_a_row(tmp_path: Path) -> None:
+    text = "size,brand,price\n" + "1,Total,5\n2,Shell,6\n" * 4 + "3,Total,7\n"
+    rows = read(tmp_path, text, "a.csv", "price")
+    assert (rows.table.num_rows, rows.notes) == (9, [])

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.images.contents import open_image
 from tfloop_cli.engine.data.images.formats import describe
 from tfloop_cli.engine.data.images.pixels import NEEDS_PILLOW, decode_pixels, pillow_version
 from tfloop_cli.engine.data.images.problems import UndecodableImageError, invalid_image
@@ -62,8 +63,8 @@ class Decoder:
     def _decode(self, path: str) -> np.ndarray:
         """Returns the pixels of a file in its own size: uint8 [height, width, channels]; errors as `decode`."""
         try:
-            with open(path, "rb", buffering=0) as file:
-                content = file.readall()
+            with open_image(path) as file:
+                content = file.read()
         except OSError as error:
             raise invalid_image(path, f"it cannot be read: {error.strerror or error}") from error
         try:

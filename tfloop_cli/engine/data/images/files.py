@@ -10,7 +10,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import ARCHIVE_SUFFIXES, IMAGE_SUFFIXES, TABLE_KINDS
+from tfloop_cli.config.data_formats import IMAGE_SUFFIXES, TABLE_KINDS, suffix_of
+from tfloop_cli.config.refusals import refusal
+from tfloop_cli.config.unreadable_formats import ARCHIVES
 from tfloop_cli.engine.data.images.formats import HEAD_BYTES, format_of
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.invalid_examples import skip_example
@@ -182,9 +184,9 @@ def _refuse_folder(folder: Path, error: OSError) -> NoReturn:
         refuse(str(folder), None, "this folder does not exist", hint=hint)
     if not folder.is_file():
         refuse(str(folder), None, f"this folder cannot be read: {error.strerror}", hint=hint)
-    if any(suffix.lower() in ARCHIVE_SUFFIXES for suffix in folder.suffixes):
-        hint = "unpack it, and name the folder"
-    elif folder.suffix.lower() in TABLE_KINDS:
+    if suffix_of(folder.name) in ARCHIVES:
+        raise refusal(str(folder))
+    if folder.suffix.lower() in TABLE_KINDS:
         hint = f"a table of paths and classes: name its folder, and `--set dataset.labels={folder.name}`"
     refuse(str(folder), None, "this is a file, not a folder of images", hint=hint)
 

@@ -3,27 +3,32 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 
-from tfloop_cli.config.data_paths import IMAGE_SUFFIXES
+from tfloop_cli.config.data_formats import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, file_at
-from tfloop_cli.engine.data.images.layout import Layout
+from tfloop_cli.engine.data.images.layout import Columns, Layout
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.split_names import split_of
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.engine.data.tables.values import as_written
+from tfloop_cli.engine.data.texts.reading import ROW_NAMES, TARGETS
 from tfloop_cli.errors import short_path
 
+TRIED_ROWS = 100  # that show which column names images
+DISTINCT, FOUND = 0.9, 0.5  # fractions of the names in a column of images: that differ, that are there
+NUMBERS = ("", "index", "rownames", "unnamed: 0")  # columns of the numbers of rows, in lower case
 MAX_NUMBERS, MIN_ROWS = 20, 5  # different numbers that are classes, and rows of each on average
 
 
@@ -39,8 +44,6 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
         table: the file.
         columns: of paths, of classes, and of splits, which may be missing.
     """
-    if not table.exists() and (root / table.name).exists():
-        table = root / table.name
     options = DialectOptions(are_keys=False)
     rows = read_rows(short_path(table), CsvReader(split, options, columns[1:2], columns[:2], ()))
     rows.require(columns[:2])
@@ -77,6 +80,54 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
     require_valid_examples(split, sum(map(len, found.values())))
     layout.splits |= {name: listed for name, listed in found.items() if listed or name == "train"}
     layout.folders |= dict.fromkeys(layout.splits, root)
+
+
+def columns_of(table: Path, root: Path, columns: Columns) -> tuple[str, str, str] | None:
+    """Returns the columns of a table of images: paths, classes, splits.
+
+    Those that are not named are found: that of paths by its name, or since its values are different and name images;
+    that of classes by its name, or as the only other one.
+
+    Args:
+        table: the file.
+        root: the folder of the images.
+        columns: as the user named them; None for those to be found.
+
+    Returns:
+        None if there is no such table, or no column of it names images.
+
+    Raises:
+        TfloopError: it is not clear which column has the classes (exit code 4).
+    """
+    if not table.is_file():
+        return None
+    rows = first_rows([str(table)], DialectOptions(are_keys=False), [one for one in columns[:2] if one], TRIED_ROWS)
+    names = list(rows[0]) if rows else []
+    file, target, split = columns
+    if file is None and "file" not in names:
+        found = {name: _found(rows, name, table, root) for name in names if name.strip().lower() not in NUMBERS}
+        file = max(found, key=lambda name: found[name], default="")
+        file = file if found.get(file, 0) >= FOUND else None
+    file = file or "file"
+    others = [name for name in names if name not in (file, split) and name.strip().lower() not in ROW_NAMES]
+    if file not in names or not others:
+        return None
+    target = (
+        target or next((name for name in TARGETS if name in others), None) or (others[0] if len(others) == 1 else None)
+    )
+    if target is None:
+        hint = f"`--target COLUMN`, one of {', '.join(f'`{name}`' for name in others)}"
+        refuse(short_path(table), None, "which column has the classes of the images?", hint=hint)
+    return file, target, split
+
+
+def _found(rows: Sequence[Mapping[str, str]], column: str, table: Path, root: Path) -> float:
+    """Returns the fraction of the values of a column that name images; 0 if they are not different."""
+    values = [row[column] for row in rows if row.get(column)]
+    if not values or len(set(values)) < DISTINCT * len(values):
+        return 0.0
+    paths = [Path(_path_of(root, table.parent, value)[0]) for value in values]
+    return sum(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in paths) / len(values)
 
 
 def _texts(rows: Rows, column: str) -> list[str]:

@@ -3,25 +3,37 @@
 train/CLASS/..., test/CLASS/..., validation/CLASS/...    in each spelling of `split_names`, in any case
 CLASS/...                                                one split, train
 labels: FILE.csv                                         a table with a column of paths and one of classes
+train-*.parquet, test-*.parquet                          a column of images, and one of classes
 label_pattern: REGEX                                     the class is a part of the path
 
 Tables are read with pyarrow, which is imported only then: it takes 0.2 s and 30 MB.
 """
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tfloop_cli.config.data_paths import split_tables
 from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, Scanner
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.split_names import split_folders, split_of
+from tfloop_cli.engine.data.split_names import SPLIT_NAMES, split_folders, split_of, split_within
 from tfloop_cli.errors import TfloopError
 
 _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+
+
+Columns = tuple[str | None, str | None, str]  # of a table: paths, classes, splits; None: see `columns_of`
+OUTSIDE = "outside of the folders of classes"
+_CONTAINERS = (  # folders of images that are no classes
+    "images", "image", "imgs", "img", "jpegimages", "pngimages", "pictures", "pics", "photos", "data", "files", "all",
+    "masks", "mask", "annotations", "labels", "segmentationclass", "segmentationobject", "segmentations", "trimaps",
+    "groundtruth", "raw",
+)  # fmt: skip
 
 
 @dataclass
@@ -41,7 +53,7 @@ class Layout:
     columns: list[str] = field(default_factory=list)
 
 
-def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], pattern: str | None) -> Layout:
+def find_images(root: Path, labels: Path | None, columns: Columns, pattern: str | None) -> Layout:
     """Lists the images in a folder, and finds their classes; only those of the splits that are needed.
 
     Other data (see `BuildContext.data`) is one split, whatever its folders are called.
@@ -49,7 +61,7 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], 
     Args:
         root: the folder.
         labels: a table of paths and classes; None: folders or `pattern`.
-        columns: names of its columns: paths, classes, splits.
+        columns: names of its columns.
         pattern: a regular expression with a group `label`, which is searched for in each path; None: folders.
 
     Raises:
@@ -60,38 +72,125 @@ def find_images(root: Path, labels: Path | None, columns: tuple[str, str, str], 
     if labels:
         if pattern:
             raise TfloopError("`labels` and `label_pattern` are both set", hint="remove one of them")
-        from tfloop_cli.engine.data.images.label_table import read_label_table
-
-        read_label_table(layout, root, DATA if context.data else "train", labels, columns)
+        _read_labels(layout, root, labels, columns, scanner)
+    elif not pattern and (tables := _tables_of(root)) and _read_packed(layout, tables, columns):
+        return layout
     else:
         found = {DATA: root}
         if not context.data:
             found = _split_folders(root, scanner, layout.notes, bool(pattern), context.split is None)
         for folders in (context.needed(found), found):  # all, if the needed one has no classes
             if not layout.splits:
-                layout.folders = folders
+                layout.folders = dict(folders)
                 _list_images(layout, pattern, scanner)
+                if context.classes and not pattern and _is_unlabelled(layout):
+                    _find_labels(layout, root, columns, scanner)
+                _check_labels(layout)
+    _note_files(layout, root, scanner)
+    return layout
+
+
+def _read_labels(layout: Layout, root: Path, labels: Path, columns: Columns, scanner: Scanner) -> None:
+    """Reads the images of a table; their paths are relative to the folder, the table, or the folder of all images.
+
+    Raises:
+        TfloopError: see `find_images`.
+    """
+    from tfloop_cli.engine.data.images.label_table import columns_of, read_label_table
+
+    split = DATA if build_context().data else "train"
+    if not labels.exists() and (root / labels.name).exists():
+        labels = root / labels.name
+    named = columns_of(labels, root, columns)
+    if named is None and (images := scanner.images(split, root)):
+        inner = Path(os.path.commonpath({Path(one.path).parent for one in images}))
+        if named := columns_of(labels, inner, columns):
+            root = inner
+    read_label_table(layout, root, split, labels, named or (columns[0] or "file", columns[1] or "label", columns[2]))
+
+
+def _tables_of(root: Path) -> dict[str, list[Path]]:
+    """Returns the .parquet files of each split; {} if these are other data, or there are none."""
+    files = {"train": [root]} if root.is_file() else split_tables(root) if root.is_dir() else {}
+    found = {split: files[split] for split in SPLIT_NAMES if split in files}
+    if not found or any(path.suffix != ".parquet" for paths in found.values() for path in paths):
+        return {}
+    context = build_context()
+    return {DATA: [path for paths in found.values() for path in paths]} if context.data else context.needed(found)
+
+
+def _read_packed(layout: Layout, tables: dict[str, list[Path]], columns: Columns) -> bool:
+    from tfloop_cli.engine.data.images.packed import read_packed
+
+    return read_packed(layout, tables, columns)
+
+
+def _find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) -> None:
+    """Finds classes of images that are in no folders of classes.
+
+    Raises:
+        TfloopError: there are images in folders that are no classes, and nothing else has classes (exit code 4).
+    """
+    from tfloop_cli.engine.data.images.unlabelled import find_labels
+
+    labels = sorted({one.label for listed in layout.splits.values() for one in listed})
+    if not find_labels(layout, root, columns, scanner) and labels:
+        problem = f"all images are in {_listing(labels)}, which is no class"
+        one = "if it is one, `label_pattern: (?P<label>[^/]+)/`"
+        hint = f"sort them into CLASS/, or name a table of their classes (`labels`); {one}"
+        refuse(str(next(iter(layout.folders.values()))), None, problem, hint=hint)
+
+
+def _note_files(layout: Layout, root: Path, scanner: Scanner) -> None:
+    """Notes which files are ignored."""
     tables = [
         path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
     ]
-    if tables and len({one.label for one in layout.splits.get("train", ())}) < 2:
+    if tables and not layout.columns and len({one.label for one in layout.splits.get("train", ())}) < 2:
         layout.notes.append(
             f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
         )
     if scanner.ignored:
         names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
         layout.notes.append(f"ignored files and folders: {names}")
-    return layout
 
 
 def _list_images(layout: Layout, pattern: str | None, scanner: Scanner) -> None:
     """Lists the images of each split with a folder; splits without classes are removed."""
     for split, folder in layout.folders.items():
         if pattern:
-            layout.splits[split] = _by_pattern(split, folder, pattern, scanner, layout.notes)
+            layout.splits[split] = by_pattern(split, folder, pattern, scanner, layout.notes)
         else:
             layout.splits[split] = _by_folder(split, folder, scanner, layout.notes)
         require_valid_examples(split, len(layout.splits[split]))
+    if list(layout.splits) == ["train"] and not pattern:
+        _split_classes(layout)
+
+
+def _split_classes(layout: Layout) -> None:
+    """Divides the images by the folders in each class, if all of them are called as splits: CLASS/train, CLASS/test."""
+    listed = layout.splits["train"]
+    inner = {one.name.split("/")[1] if one.name.count("/") > 1 else "" for one in listed}
+    if "train" in map(split_of, inner) and all(map(split_of, inner)) and len(inner) > 1:
+        found: dict[str, list[Listed]] = {}
+        for one in listed:
+            found.setdefault(split_of(one.name.split("/")[1]) or "", []).append(one)
+        layout.splits, layout.folders = found, dict.fromkeys(found, layout.folders["train"])
+        layout.notes.append(f"splits by the folders in each class: {_listing(sorted(inner))}")
+
+
+def _is_unlabelled(layout: Layout) -> bool:
+    """Whether no image is in a folder of a class: one called `images` or `train2017` is none."""
+    labels = {one.label for listed in layout.splits.values() for one in listed}
+    return all(label.lower() in _CONTAINERS or (len(labels) == 1 and split_within(label)) for label in labels)
+
+
+def _check_labels(layout: Layout) -> None:
+    """Removes splits without classes.
+
+    Raises:
+        TfloopError: other data has no classes, or no image is in a folder of a class (exit code 4).
+    """
     if not layout.splits.get(DATA, True):
         refuse(str(layout.folders[DATA]), None, "it has no folders of classes", hint="images belong in CLASS/")
     _drop_unlabelled_splits(layout)
@@ -127,21 +226,18 @@ def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> 
     for kind in scanner.folders(folder):
         images = scanner.images(split, Path(kind.path))
         found += [replace(one, name=f"{kind.name}/{one.name}", label=composed(kind.name)) for one in images]
-    inner = {one.name.split("/")[1] for one in found}
-    if len(inner) > 1 and "train" in map(split_of, inner) and all(map(split_of, inner)):
-        notes.append(
-            f"{_listing(sorted(inner))} in each class are not used as splits: these are train/CLASS, test/CLASS"
-        )
     if loose := scanner.images(split, folder, deep=False):
         notes.append(
-            f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} outside of the folders of classes in "
-            f"`{folder.name}`, such as {loose[0].name}"
+            f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} {OUTSIDE} in `{folder.name}`, such as "
+            f"{loose[0].name}"
         )
     return found
 
 
-def _by_pattern(split: str, folder: Path, pattern: str, scanner: Scanner, notes: list[str]) -> list[Listed]:
-    """Returns the images whose path matches the pattern, by path."""
+def by_pattern(
+    split: str, folder: Path, pattern: str, scanner: Scanner, notes: list[str], required: bool = True
+) -> list[Listed]:
+    """Returns the images whose path matches the pattern, by path; unless `required`, there may be none."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -150,7 +246,7 @@ def _by_pattern(split: str, folder: Path, pattern: str, scanner: Scanner, notes:
         raise TfloopError("`label_pattern` has no group `label`", hint="for example (?P<label>[a-z]+)_[0-9]+")
     images = scanner.images(split, folder)
     matches = [(one, match["label"]) for one in images if (match := compiled.search(one.name)) and match["label"]]
-    if not matches:
+    if not matches and required:
         first = f"; the first of {len(images):,} is {images[0].name}" if images else ""
         refuse(str(folder), None, f"`label_pattern` matches no image{first}")
     if rest := len(images) - len(matches):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfloop_cli.engine.data.images.contents import open_image
 from tfloop_cli.engine.data.images.formats import ImageInfo, describe, format_of, transparency_of_gif
 
 try:
@@ -164,7 +165,7 @@ def complete_info(path: str, info: ImageInfo) -> ImageInfo:
     if Image is None:
         return info
     try:
-        with Image.open(path) as image:
+        with open_image(path) as file, Image.open(file) as image:
             orientation = image.getexif().get(0x0112, 1)
             height, width = image.size if orientation in _TRANSPOSED else image.size[::-1]
             return replace(info, height=height, width=width, bits=16 if image.mode.startswith("I") else 8)
@@ -175,7 +176,7 @@ def complete_info(path: str, info: ImageInfo) -> ImageInfo:
 def largest_value(path: str) -> int:
     """Returns the largest value in the pixels of a 16-bit image; 0 if it cannot be decoded."""
     try:
-        with open(path, "rb") as file:
+        with open_image(path) as file:
             content = file.read()
         if format_of(content) != "png":
             return int(np.asarray(Image.open(io.BytesIO(content))).max())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfloop_cli.engine.data.images.contents import open_image
 from tfloop_cli.engine.data.images.formats import HEAD_BYTES, PILLOW_FORMATS, ImageInfo, describe
 from tfloop_cli.engine.data.images.pixels import complete_info, largest_value
 
@@ -71,7 +72,7 @@ def _evenly(items: Sequence[str], count: int) -> list[str]:
 def _info(path: str) -> ImageInfo | None:
     """Returns a description of a file; None if it cannot be read, which decoding reports."""
     try:
-        with open(path, "rb") as file:
+        with open_image(path) as file:
             head = file.read(HEAD_BYTES)
             info = describe(head)
             if info and info.format in PILLOW_FORMATS:

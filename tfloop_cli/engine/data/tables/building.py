@@ -167,7 +167,10 @@ def usable_rows(
     as_text += target.names if target.class_names else others
     nulls = null_texts(encoders.missing_values)
     rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
-    rows.require([*target.names, *(column.name for column in encoders.used)])
+    rows.require([column.name for column in encoders.used])
+    rows.require(
+        target.names, hint=f"rows without it can be predicted: `tfloop predict last {rows.parts[0].file.name}`"
+    )
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
     rows, targets = with_target(rows, targets, usable, target.names)

@@ -9,14 +9,17 @@ import pyarrow as pa
 
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.surroundings import MAX_PREAMBLE
 
 PACKAGE = "python-calamine"
+ABOVE = "lines above"  # key of the metadata of a table
 
 
 def read_excel(file: TableFile) -> pa.Table:
-    """Returns one row per row of the first sheet; its first row has the names of the columns.
+    """Returns one row per row of the first sheet; the first one, below a title, has the names of the columns.
 
-    A column whose values have several types becomes text. An empty cell is a missing value.
+    A column whose values have several types becomes text. An empty cell is a missing value. The metadata of the table
+    have `ABOVE`: how many lines there are before its first row.
 
     Raises:
         TfloopError: python-calamine is not installed, or the file cannot be read (exit code 4).
@@ -24,17 +27,29 @@ def read_excel(file: TableFile) -> pa.Table:
     rows = _workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=True)
     if not rows:
         refuse(file.name, None, "its first sheet is empty")
-    header, *rows = rows
+    above = _lines_above(rows)
+    header, *rows = rows[above:]
     names = [_text(name).strip() or f"column_{number}" for number, name in enumerate(header, 1)]
     columns = [_column([row[number] for row in rows]) for number in range(len(names))]
-    return pa.Table.from_arrays(columns, names)
+    return pa.Table.from_arrays(columns, names).replace_schema_metadata({ABOVE: str(above + 1)})
+
+
+def _lines_above(rows: list[list[Any]]) -> int:
+    """Returns the number of lines above the header, such as a title: fewer than half of their cells have a value."""
+    filled = [sum(cell != "" for cell in row) for row in rows]
+    usual = sorted(filled)[len(filled) // 2]
+    first = next((number for number, count in enumerate(filled) if 2 * count > usual), 0)
+    return first if first <= MAX_PREAMBLE and first < len(rows) // 2 else 0
 
 
 def excel_notes(file: TableFile) -> list[str]:
     """Returns a note about the sheets that are not used."""
-    used, *others = _workbook(file).sheet_names
+    book = _workbook(file)
+    used, *others = book.sheet_names
     names = ", ".join(f"`{name}`" for name in others)
-    return [f"{file.name}: only the first sheet, `{used}`, is used, not {names}"] if others else []
+    notes = [f"{file.name}: only the first sheet, `{used}`, is used, not {names}"] if others else []
+    above = _lines_above(book.get_sheet_by_index(0).to_python(skip_empty_area=True))
+    return [*notes, f"{file.name}: {above} line(s) above the table are not read"] if above else notes
 
 
 def _workbook(file: TableFile) -> Any:

@@ -3,23 +3,23 @@
 import difflib
 import glob
 import io
+import lzma
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import pyarrow as pa
 
-from tfloop_cli.config.data_paths import COMPRESSED, SPLIT_NAMES, TABLE_KINDS, split_tables
+from tfloop_cli.config.data_formats import compression_of, table_kind, zipped_table
+from tfloop_cli.config.data_paths import SPLIT_NAMES, split_tables
+from tfloop_cli.config.refusals import refusal
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
 STDIN = "-"
 _SHOWN = 5  # files that a message names
-_SUPPORTED = (
-    ".csv, .tsv, .tab, .txt, .arff, .json, .jsonl, .parquet, .feather and .xlsx; all but .xlsx also with .gz, .bz2 or "
-    ".zst"
-)
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,15 @@ class TableFile:
 
     Attributes:
         name: as the user wrote it, or as a pattern found it; "-" for stdin.
-        kind: "csv", "json", "jsonl", "parquet", "feather" or "excel".
+        kind: see `table_kind`.
         content: what was read from stdin; None for a file.
+        member: the file in a zip archive that has the table; "" if the file is no archive.
     """
 
     name: str
     kind: str
     content: bytes | None = None
+    member: str = ""
 
     @property
     def path(self) -> Path:
@@ -49,7 +51,17 @@ class TableFile:
         """
         if self.content is not None:
             return pa.input_stream(pa.BufferReader(self.content))
-        return pa.input_stream(str(self.path), compression=COMPRESSED.get(self.path.suffix.lower()))
+        if self.member:
+            return pa.input_stream(zipfile.ZipFile(self.path).open(self.member))
+        compression = compression_of(self.path)
+        if compression == "xz":
+            return pa.input_stream(lzma.open(self.path))
+        return pa.input_stream(str(self.path), compression=compression)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the bytes on the disk are the content."""
+        return self.content is None and not self.member and compression_of(self.path) is None
 
     def head(self, size: int) -> bytes:
         """Returns the first bytes of the content."""
@@ -65,6 +77,11 @@ class TableFile:
 def file_names(paths: Path | list[Path]) -> list[str]:
     """Returns the names of one or several paths, as messages show them."""
     return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
+
+
+def is_folder_of_tables(path: Path) -> bool:
+    """Whether a path is a folder with a table for training; see `split_tables`."""
+    return path.expanduser().is_dir() and "train" in split_tables(path.expanduser())
 
 
 def find_splits(path: Path, training: bool = True) -> dict[str, list[Path]]:
@@ -84,12 +101,13 @@ def find_splits(path: Path, training: bool = True) -> dict[str, list[Path]]:
     if len(tables) == 1:
         return {"train": tables}
     if "train" not in found and training:
-        names = ", ".join(f"`{table.name}`" for table in tables[:_SHOWN]) or "no table"
-        problem = f"there is no training file in this folder, only {names}"
-        refuse(short_path(path), None, problem, hint="name a file, or call one `train.csv`")
+        names = ", ".join(f"`{table.name}`" for table in tables[:_SHOWN])
+        problem = f"there is no training file in this folder, only {names}" if tables else "there is no table in it"
+        every = f"; parts of one table are a pattern: '{path}/*{tables[0].suffix}'" if tables else ""
+        refuse(short_path(path), None, problem, hint=f"name a file, or call one `train.csv`{every}")
     for split, files in found.items():
         stems = {file.name.split(".")[0] for file in files}
-        if split and len(files) > 1 and any("-of-" not in stem for stem in stems):
+        if split and len(files) > 1 and not all("-of-" in stem or stem.startswith("part-") for stem in stems):
             names = " and ".join(f"`{file.name}`" for file in files[:_SHOWN])
             refuse(short_path(path), None, f"{names} are both the {split} split", hint="name the files in the config")
     return {split: found[split] for split in SPLIT_NAMES if split in found}
@@ -114,7 +132,7 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
         paths = sorted(glob.glob(path, recursive=True)) if is_pattern else [name]  # noqa: PTH207 (absolute)
         if not paths:
             refuse(name, None, "this pattern finds no file")
-        found += [TableFile(one, _kind(one)) for one in paths]
+        found += [_file(one) for one in paths]
     if not found:
         refuse("train", None, "this list of files is empty")
     for file in found:
@@ -124,16 +142,13 @@ def find_files(names: str | Sequence[str]) -> list[TableFile]:
     return found
 
 
-def _kind(name: str) -> str:
-    suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    kind = TABLE_KINDS.get(suffixes[-1] if suffixes else "")
-    if kind is None:
-        refuse(
-            name, None, f"`{suffixes[-1] if suffixes else name}` files cannot be read", hint=f"supported: {_SUPPORTED}"
-        )
-    return kind
+def _file(name: str) -> TableFile:
+    kind = table_kind(name)
+    path = Path(name).expanduser()
+    if kind is None and path.is_file():
+        raise refusal(name)
+    member = (zipped_table(path) or "") if kind != "excel" else ""
+    return TableFile(name, kind or "", member=member)
 
 
 def _stdin() -> TableFile:

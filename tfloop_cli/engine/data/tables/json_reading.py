@@ -12,8 +12,10 @@ from tfloop_cli.engine.data.invalid_examples import skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse, wrong_byte
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.json_forms import objects_of
 
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+HEAD_BYTES = 2**16
 BLOCK = 2**24  # bytes; a line must fit in a block of pyarrow
 
 
@@ -68,52 +70,41 @@ def json_records(file: TableFile, split: str, options: DialectOptions) -> Iterat
             skip_example(split, invalid_row(split, file.name, number, problem, hint))
 
 
-def read_json_array(file: TableFile, options: DialectOptions) -> pa.Table:
-    """Returns one row per object of an array; a key that an object does not have is a missing value.
+def is_json_lines(file: TableFile, options: DialectOptions) -> bool:
+    """Whether a .json file has one object per line: its first line is an object, and another one follows."""
+    first, _, rest = to_utf8(file.head(HEAD_BYTES), options.encoding).lstrip().partition(b"\n")
+    if not rest and first.startswith(b"{"):  # a long line
+        with file.open() as stream:
+            first, _, rest = to_utf8(stream.read(), options.encoding).lstrip().partition(b"\n")
+    try:
+        return rest.lstrip().startswith(b"{") and isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def read_json(file: TableFile, options: DialectOptions) -> pa.Table:
+    """Returns the rows of a .json file; see `objects_of`. A key that an object does not have is a missing value.
 
     Raises:
-        TfloopError: it is no array of objects, nor in another layout of pandas, see `objects_of` (exit code 4).
+        TfloopError: there are no rows in it (exit code 4).
         UnicodeError: the file is not in the encoding of `options`.
         OSError: the file cannot be read.
     """
     try:
-        objects = objects_of(json.loads(_utf8(file, options)))
+        document = json.loads(_utf8(file, options))
     except json.JSONDecodeError as error:
-        refuse(file.name, error.lineno, f"it is not JSON: {error.msg}", hint="one object per line belongs in .jsonl")
+        starts = error.doc.lstrip()[:1] in ("{", "[")
+        hint = "one object per line belongs in .jsonl" if starts else "a file of separated values is called .csv"
+        refuse(file.name, error.lineno, f"it is not JSON: {error.msg}", hint=hint)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         refuse(file.name, line, wrong_byte(error), options.hint("encoding"))
     except (ValueError, RecursionError) as error:
         refuse(file.name, None, f"it is not JSON: {error}")
-    if objects is None:
-        refuse(file.name, None, "it is not an array of objects", hint='write [{"age": 31, "kind": "a"}, ...]')
+    if (objects := objects_of(document)) is None:
+        forms = 'write [{"age": 31, "kind": "a"}, ...], or {"age": [31, ...], "kind": ["a", ...]}'
+        refuse(file.name, None, f"there are no rows in it: it is {_outline(document)}", hint=forms)
     return table_of(objects)
-
-
-def objects_of(content: Any) -> list[dict[str, Any]] | None:
-    """Returns the rows of a table as objects: an array of them, or what `to_json` of pandas writes; None for no table.
-
-    Its layouts: `columns` (the default): name -> row number -> value; `index`: row number -> name -> value; `split`:
-    {columns, index, data}; `table`: {schema, data}. Also name -> array of the values of a column.
-    """
-    if isinstance(content, list):
-        return content if all(isinstance(one, dict) for one in content) else None
-    if not isinstance(content, dict) or not content:
-        return None
-    names, data = content.get("columns"), content.get("data")
-    if isinstance(data, list) and isinstance(names, list) and all(isinstance(row, list) for row in data):
-        return [dict(zip(map(str, names), row, strict=False)) for row in data]
-    if isinstance(data, list) and len(content) <= 2 and all(isinstance(row, dict) for row in data):
-        return data
-    columns = list(content.values())
-    if all(isinstance(one, list) for one in columns) and len({len(one) for one in columns}) == 1:
-        return [dict(zip(content, row, strict=True)) for row in zip(*columns, strict=True)]
-    if not all(isinstance(one, dict) for one in columns):
-        return None
-    keys = dict.fromkeys(key for one in columns for key in one)
-    if all(map(str.isdecimal, keys)):
-        return [{name: one.get(key) for name, one in content.items()} for key in keys]
-    return columns if all(map(str.isdecimal, content)) else None
 
 
 def to_utf8(content: bytes, encoding: str) -> bytes:
@@ -131,6 +122,14 @@ def to_utf8(content: bytes, encoding: str) -> bytes:
     if codecs.lookup(encoding).name != "utf-8":
         content = content.decode(encoding).encode()
     return content.removeprefix(codecs.BOM_UTF8)
+
+
+def _outline(document: Any) -> str:
+    """Returns what a document is, in words."""
+    if isinstance(document, dict):
+        keys = ", ".join(f"`{key}`" for key in list(document)[:5])
+        return f"an object with the keys {keys}{', ...' if len(document) > 5 else ''}" if document else "empty"
+    return "a list of other values than objects" if isinstance(document, list) else "a single value"
 
 
 def _utf8(file: TableFile, options: DialectOptions) -> bytes:

@@ -1,20 +1,20 @@
 """The first rows of a table as they are in its file."""
 
-import json
+import glob
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.feather
 import pyarrow.parquet
 
 from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
-from tfloop_cli.engine.data.tables.excel_reading import read_excel
 from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files, find_splits
-from tfloop_cli.engine.data.tables.json_reading import json_records, objects_of
+from tfloop_cli.engine.data.tables.json_reading import is_json_lines, json_records
+from tfloop_cli.engine.data.tables.reading import batches_of, flat, seekable
+from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
 
 
 def first_rows(
@@ -37,20 +37,34 @@ def first_rows(
         return []
 
 
-def column_names(name: str) -> list[str]:
+def column_names(name: str, targets: Sequence[str] = ()) -> list[str]:
     """Returns the names of the columns of a file; [] if it has none, or none that can be read.
+
+    `targets` are columns to predict: the line that has them is the header.
 
     Raises:
         TfloopError: there is no such file, or it is of another type (exit code 4).
     """
     file, options = _first_file([name]), DialectOptions()
     if file.kind != "csv":
-        return list(next(iter(first_rows([name], options, (), 1)), {}))
+        return list(next(iter(first_rows([name], options, targets, 1)), {}))
     try:
         sample = sample_of(file)
-        return list(detect(sample, file.name, options, ()).names) if sample.strip() else []
+        return list(detect(sample, file.name, options, targets).names) if sample.strip() else []
     except (OSError, ValueError, pa.ArrowException):
         return []
+
+
+def has_images(name: str) -> bool:
+    """Whether a .parquet file, or the training file in a folder, has a column with the bytes of images."""
+    file = _first_file([name]) if not glob.has_magic(name) else None
+    if file is None or file.kind != "parquet" or not file.is_plain:
+        return False
+    try:
+        schema = pa.parquet.read_schema(file.path)
+    except (OSError, pa.ArrowException):
+        return False
+    return any(pa.types.is_struct(one.type) and one.type.get_field_index("bytes") >= 0 for one in schema)
 
 
 def _first_file(names: Sequence[str]) -> TableFile:
@@ -62,20 +76,20 @@ def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], coun
         dialect = detect(sample_of(file), file.name, options, targets)
         found = (cells for _, cells in records(file, dialect) if len(cells) == len(dialect.names))
         return [dict(zip(dialect.names, cells, strict=True)) for cells in islice(found, count)]
-    if file.kind == "jsonl":
+    if file.kind == "jsonl" or (file.kind == "json" and is_json_lines(file, options)):
         return [cells for _, cells in islice(json_records(file, "", options), count)]
-    if file.kind == "excel":
-        table: list[dict[str, Any]] = read_excel(file).slice(0, count).to_pylist()
-        return table
-    with file.open() as stream:
-        if file.kind == "json":
-            return (objects_of(json.loads(stream.read())) or [])[:count]
-        content = pa.BufferReader(stream.read()) if file.content or not stream.seekable() else stream
-        if file.kind == "parquet":
-            batch = next(pa.parquet.ParquetFile(content).iter_batches(batch_size=count), None)
-            return [] if batch is None else batch.to_pylist()
-        rows: list[dict[str, Any]] = pa.feather.read_table(content).slice(0, count).to_pylist()
-        return rows
+    if file.kind in READERS:
+        return _rows_of(read_whole(file, options), count)
+    if file.kind == "parquet":
+        batch = next(pa.parquet.ParquetFile(seekable(file)).iter_batches(batch_size=count), None)
+    else:
+        batch = next(batches_of(file), None)
+    return [] if batch is None else _rows_of(pa.Table.from_batches([batch]), count)
+
+
+def _rows_of(table: pa.Table, count: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = flat(table.slice(0, count)).to_pylist()
+    return rows
 
 
 def cell_text(value: object) -> str:

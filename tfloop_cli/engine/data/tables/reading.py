@@ -1,13 +1,14 @@
 """Reads the files of one split into one table of pyarrow."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet
 
@@ -16,10 +17,14 @@ from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.column_names import distinct, repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
-from tfloop_cli.engine.data.tables.excel_reading import excel_notes, read_excel
+from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
-from tfloop_cli.engine.data.tables.json_reading import read_json_array, read_json_lines
+from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
+from tfloop_cli.engine.data.tables.surroundings import total_row
+from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
+
+MAX_VECTOR = 4096  # values of a list that become columns
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Rows:
         parts: the files in order.
         numbers: of the rows among those of the files, if some are left out; int64 [rows].
         options: what the user has set about the files.
+        total: the word in the last row of the files that made it a total; "" if there was none.
     """
 
     split: str
@@ -58,6 +64,7 @@ class Rows:
     parts: tuple[Part, ...]
     numbers: np.ndarray | None = None
     options: DialectOptions = field(default_factory=DialectOptions)
+    total: str = ""
 
     @property
     def notes(self) -> list[str]:
@@ -68,7 +75,7 @@ class Rows:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
             if part.dialect and part.dialect.header_lines > 1:
-                found.append((part, f"{part.dialect.header_lines - 1} lines below the header are no rows", "header"))
+                found.append((part, f"{part.dialect.header_lines - 1} line(s) below the header are no rows", "header"))
             if part.dialect and part.dialect.preamble and not part.dialect.is_arff:
                 found.append((part, f"{part.dialect.preamble} line(s) above the table are not read", "header"))
             if part.dialect and not part.dialect.has_header:
@@ -76,6 +83,8 @@ class Rows:
                 found.append((part, f"no header, the columns are {names}", "header"))
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
+        if self.total:
+            notes.append(f"{self.parts[-1].file.name}: the last line, `{self.total}`, is no row")
         keys = self.options.are_keys
         notes += [
             f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
@@ -107,8 +116,8 @@ class Rows:
             row -= part.rows
         return part.file.name, next(islice(part.lines(), row, None), None) if part.lines else row + 1
 
-    def require(self, names: Iterable[str], prefix: str = "") -> None:
-        """Raises TfloopError (exit code 4) unless there are columns with these names."""
+    def require(self, names: Iterable[str], prefix: str = "", hint: str = "") -> None:
+        """Raises TfloopError (exit code 4) unless there are columns with these names; `hint` is added to its hint."""
         known = self.table.column_names
         for name in names:
             if name in known:
@@ -122,7 +131,8 @@ class Rows:
             dialect = self.parts[0].dialect
             if dialect and not dialect.has_header:
                 listed += "; the file seems to have no header" + (" (key `header`)" if self.options.are_keys else "")
-            self.refuse(f"{prefix}there is no column `{name}`", f"did you mean `{guess}`?" if guess else listed)
+            found = f"did you mean `{guess}`?" if guess else listed
+            self.refuse(f"{prefix}there is no column `{name}`", f"{found}; {hint}" if hint else found)
 
     def refuse(self, problem: str, hint: str | None = None) -> NoReturn:
         """Raises TfloopError (exit code 4) about the first file."""
@@ -156,7 +166,11 @@ def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
     if not table.num_rows:
         require_valid_examples(reader.split, 0)
         refuse(parts[0].file.name, None, "it has no rows")
-    return Rows(reader.split, table, tuple(parts), options=reader.options)
+    rows = Rows(reader.split, table, tuple(parts), options=reader.options)
+    kinds = {part.file.kind for part in parts}
+    if reader.options.free_text or not kinds <= {"csv", "excel"} or not (word := total_row(table)):
+        return rows
+    return replace(rows.subset(np.arange(table.num_rows) < table.num_rows - 1), total=word)
 
 
 def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str]:
@@ -168,15 +182,8 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None,
     if file.kind == "csv":
         table, dialect, rows = reader.read(file)
         return table, dialect, rows, dialect.repeated
-    readers: dict[str, Callable[[TableFile], tuple[pa.Table, Lines | None]]] = {
-        "json": lambda one: (read_json_array(one, reader.options), None),
-        "jsonl": lambda one: read_json_lines(one, reader.split, reader.options),
-        "parquet": lambda one: (pa.parquet.read_table(seekable(one)), None),
-        "feather": lambda one: (pa.feather.read_table(seekable(one)), None),
-        "excel": lambda one: (read_excel(one), lambda: count(2)),
-    }
     try:
-        table, lines = readers[file.kind](file)
+        table, lines = _read_typed(file, reader)
         twice = repeated(table.column_names)
         refuse_repeated(file, twice, reader.targets)
         return flat(table), None, lines, twice
@@ -186,17 +193,78 @@ def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None,
         refuse(file.name, None, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
+def _read_typed(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Lines | None]:
+    """Reads a file whose columns have types; also returns the lines of the rows, None for their numbers."""
+    if file.kind == "jsonl" or (file.kind == "json" and is_json_lines(file, reader.options)):
+        return read_json_lines(file, reader.split, reader.options)
+    if file.kind in READERS:
+        table = read_whole(file, reader.options)
+        above = (table.schema.metadata or {}).get(ABOVE.encode())
+        return table, (lambda: count(1 + int(above))) if above else None
+    if file.kind == "parquet":
+        return pa.parquet.read_table(seekable(file)), None
+    return _read_arrow(file), None
+
+
+def batches_of(file: TableFile) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of a file of Arrow: a Feather file, or a stream, as `datasets` of Hugging Face writes."""
+    content = seekable(file)
+    if _is_stream(content):
+        yield from pa.ipc.open_stream(content)
+        return
+    opened = pa.ipc.open_file(content)
+    yield from (opened.get_batch(number) for number in range(opened.num_record_batches))
+
+
+def _read_arrow(file: TableFile) -> pa.Table:
+    content = seekable(file)
+    return pa.ipc.open_stream(content).read_all() if _is_stream(content) else pa.feather.read_table(content)
+
+
+def _is_stream(content: pa.NativeFile) -> bool:
+    first = content.read(4)
+    content.seek(0)
+    return first == b"\xff\xff\xff\xff"
+
+
 def seekable(file: TableFile) -> pa.NativeFile:
     """Opens a file for random access: mapped into memory, or decompressed in it."""
-    compressed = file.content is not None or not file.name.lower().endswith((".parquet", ".feather", ".arrow"))
-    return pa.BufferReader(file.open().read()) if compressed else pa.memory_map(str(file.path))
+    return pa.memory_map(str(file.path)) if file.is_plain else pa.BufferReader(file.open().read())
 
 
-def flat(table: pa.Table) -> pa.Table:
-    """Returns a table without nested objects: the keys of `a` are the columns `a.b` and `a.c`; names are distinct."""
+def flat(table: pa.Table, whole: Collection[str] = ()) -> pa.Table:
+    """Returns a table without nested objects and vectors: the keys of `a` are the columns `a.b` and `a.c`.
+
+    The values of a vector `v`, a list of numbers of the same length in each row, are the columns `v.0`, `v.1`, ...,
+    unless `v` is one of `whole`. Names are distinct.
+    """
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
+    for number in reversed(range(table.num_columns)):
+        name = table.column_names[number]
+        if name not in whole and (parts := _parts(table.column(number))):
+            table = table.remove_column(number)
+            for index, part in reversed(list(enumerate(parts))):
+                table = table.add_column(number, f"{name}.{index}", part)
     return table.rename_columns(distinct(table.column_names))
+
+
+def _parts(column: pa.ChunkedArray) -> list[pa.Array]:
+    """Returns the columns of a column of vectors: lists of numbers of one length; [] for any other column."""
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        return []
+    if not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
+        return []
+    lengths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
+    if len(lengths) != 1 or not 1 <= lengths[0] <= MAX_VECTOR:
+        return []
+    values = pc.list_flatten(column).to_numpy()
+    vectors = np.full((len(column), lengths[0]), np.nan, np.result_type(values.dtype, np.float32))
+    vectors[column.is_valid().to_numpy()] = values.reshape(-1, lengths[0])
+    if not column.null_count and values.dtype.kind in "iu":
+        vectors = values.reshape(-1, lengths[0])
+    return [pa.array(np.ascontiguousarray(vectors[:, number]), from_pandas=True) for number in range(lengths[0])]
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:

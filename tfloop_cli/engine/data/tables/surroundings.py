@@ -1,14 +1,24 @@
-"""Lines of a file that are no rows of the table: above the header, below it, and the header of ARFF files."""
+"""Lines of a file that are no rows of the table: above the header, below it, totals, and the header of ARFF files."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 MAX_PREAMBLE = 20  # lines above a table, such as a title
 CONSISTENT = 0.95  # fraction of the rows with as many cells as the others
 _TYPES = {"continuous", "discrete", "string", "time", "basket"}  # in the second line of Orange's files
 _LETTERS = {"c", "d", "s", "t"}  # the same in .tab files; elsewhere they may be the values of a row
 _ROLE = re.compile(r"|class|meta|ignore|weight|[cmiw]|([^\s=]+=\S* ?)+")  # in the third line; empty for an input
+_UNIT = re.compile(
+    r"\(.{1,20}\)|\[.{1,20}\]|%|[$€£]|°[CF]|[kcm]?m[²³23]?|[km]?g|lbs?|m?s|min|h|hours?|days?|years?|"
+    r"usd|eur|gbp|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l"
+)  # of a column, in the line below the header
+_TOTALS = ("total", "totals", "grand total", "sum", "average", "mean")
+_NUMBER = re.compile(r"[^\w\s]?[+-]?\d[\d.,]*%?")
+MIN_ROWS = 5  # of a table with a total
 _ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)\s", re.I)
 
 
@@ -37,7 +47,7 @@ def lines_above(rows: Sequence[Sequence[str]], targets: Sequence[str]) -> int | 
 
 
 def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
-    """Returns the number of lines below the header that describe the columns: 2 in files of Orange, else 0.
+    """Returns the number of lines below the header that describe the columns: 2 in files of Orange, 1 of units, else 0.
 
     Args:
         rows: the first rows of the file, the header first.
@@ -46,6 +56,10 @@ def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
     known_types = _TYPES | _LETTERS if is_tab else _TYPES
     if len(rows) < 3 or len(rows[1]) != len(rows[0]):
         return 0
+    units = ["" if cell.strip("[()] ") == "-" else cell.strip() for cell in rows[1]]
+    if any(units) and all(not unit or _UNIT.fullmatch(unit) for unit in units):
+        measured = (cell for unit, cell in zip(units, rows[2], strict=False) if unit)
+        return 1 if all(not cell.strip() or _is_number(cell) for cell in measured) else 0
     types, roles = ([cell.strip().lower() for cell in row] for row in rows[1:3])
     known = sum(cell in known_types for cell in types)
     # A discrete column may have its values instead, with spaces between them.
@@ -68,3 +82,24 @@ def arff_header(lines: Sequence[str]) -> tuple[list[str], int]:
         if line.strip().lower() == "@data":
             return names, number
     return [], len(lines)
+
+
+def total_row(table: pa.Table) -> str | None:
+    """Returns the word in the last row of a table that makes it a total of the others; None if it is a row.
+
+    The word occurs in no other row of its column, and another cell of the row is a number.
+    """
+    if table.num_rows < MIN_ROWS:
+        return None
+    last = table.slice(table.num_rows - 1).to_pylist()[0]
+    numbers = [value for value in last.values() if _is_number(value)]
+    for name, value in last.items():
+        if numbers and isinstance(value, str) and value.strip().rstrip(":").lower() in _TOTALS:
+            column = table.column(name)
+            if pc.sum(pc.equal(column.cast(pa.string()), value)).as_py() == 1:
+                return value
+    return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None)

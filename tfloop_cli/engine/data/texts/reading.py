@@ -21,6 +21,7 @@ from tfloop_cli.engine.data.tables.reading import Part, Rows, listing, read_rows
 from tfloop_cli.errors import short_path
 
 TARGETS = ("label", "target", "class", "category")  # the columns that are the target by default, the first one found
+ROW_NAMES = ("", "id", "index", "rownames", "unnamed: 0")  # of columns that number the rows, in lower case
 FOLDER_COLUMNS = ("text", "label")  # of a folder of texts
 
 
@@ -37,6 +38,8 @@ class Columns:
         names = rows.table.column_names
         targets = self.targets or tuple(name for name in TARGETS if name in names and name != self.text)[:1]
         others = [name for name in names if name not in targets]
+        if len(others) > 1:
+            others = [name for name in others if name.strip().lower() not in ROW_NAMES]
         text = self.text or ("text" if "text" in others else others[0] if targets and len(others) == 1 else "")
         if text and not targets and len(names) == 2:
             targets = tuple(name for name in names if name != text)
