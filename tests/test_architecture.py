@@ -75,7 +75,9 @@ ALLOWED: dict[str, list[str]] = {
     "engine.schedules": ["errors", "registry"],
     "engine.trackers": ["errors", "registry", "tracking"],
     "engine.image_shapes": [],
-    "engine.data": ["errors", "cache_folder", "hardware", "registry", "config", "engine.image_shapes"],
+    "engine.data": [
+        "errors", "cache_folder", "hardware", "registry", "config", "engine.augmentations", "engine.image_shapes",
+    ],
     "engine.process_state": [],
     "engine.datasets": ["errors", "registry", "engine.data"],
     "engine.models": ["errors", "registry", "engine.kernels", "engine.data"],

@@ -215,6 +215,23 @@ def test_number_in_a_file_is_no_text() -> None:
         load_text(sets=["runs_dir=null"])
 
 
+def test_names_of_columns_in_a_file_may_be_numbers() -> None:
+    text = "dataset: {name: table, train: a.csv, target: 2, columns: {1: category}, missing_values: [-999, 1.50, NA]}\n"
+    found = load_text(text + "model: mlp\n").dataset.arguments
+    assert (found["target"], found["columns"]) == ("2", {"1": "category"})
+    assert found["missing_values"] == ["-999", "1.50", "NA"]
+    sets = ["dataset.ignore=[0, true]", "dataset.columns={3: date}"]
+    found = load_text(text + "model: mlp\n", sets=sets).dataset.arguments
+    assert (found["ignore"], found["columns"]) == (["0", "true"], {"1": "category", "3": "date"})
+
+
+def test_dash_is_stdin_in_an_option() -> None:
+    text = "dataset: {name: table, train: a.csv, target: x}\nmodel: mlp\n"
+    assert load_text(text, sets=["dataset.train=-"]).dataset.arguments["train"] == "-"
+    with pytest.raises(TfloopError, match='quote a dash that is a value, such as stdin: "-"'):
+        load_text("dataset:\n  name: table\n  train: -\n  target: x\nmodel: mlp\n")
+
+
 def test_component_without_name_merges_into_default() -> None:
     found = load_text(GOOD + "optimizer: {learning_rate: 0.5}\n")
     assert (found.optimizer.name, found.optimizer.arguments["learning_rate"]) == ("adam", 0.5)

@@ -74,7 +74,7 @@ def test_error_names_the_step_and_its_examples(trainer, tmp_path: Path, steps_pe
     (step,) = [step for step in range(4) if 17 in run.data.examples_of(step)]
     message = train_until_error(run, tmp_path)
     assert f"not finite at step {step + 1} (loss nan);" in message
-    assert "its batch has the training examples " + ", ".join(map(str, run.data.examples_of(step)[:8])) in message
+    assert "the data has NaN or infinity in the training example 17\n  replace these values" in message
     count_finite_checkpoints(tmp_path)
 
 

@@ -46,7 +46,7 @@ def evaluate(
     console = Console(quiet=quiet, verbose=verbose, json=json)
     with error_handling(console):
         from tfloop_cli.ci import report_for
-        from tfloop_cli.config.data_paths import DATA, paths_of
+        from tfloop_cli.config.data_paths import DATA, STDIN, paths_of
         from tfloop_cli.runs import folder
         from tfloop_cli.runs.baseline import tolerances
         from tfloop_cli.thresholds import parse_thresholds
@@ -55,7 +55,7 @@ def evaluate(
         # A wrong baseline is an error in the report, which has the same list of thresholds.
         with report_for("tfloop evaluate", thresholds, junit, summary, github_summary) as report:
             thresholds += tolerances(baseline, tolerance, DATA if data else split, runs_dir)
-            if data:
+            if data and str(data) != STDIN:
                 paths_of(str(data))
             path = folder.find(run, runs_dir, console.warn)
             with loading_tensorflow(console, offline, verbose):

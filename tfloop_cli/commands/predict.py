@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tfloop_cli.commands.opening import compared_fingerprint, open_trained_run, run_path
 from tfloop_cli.commands.prediction_file import PredictionFile, json_rows
+from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.inference import (
     Inputs,
@@ -31,8 +32,6 @@ from tfloop_cli.runs.documents import Document, predictions_document
 from tfloop_cli.signals import SignalError, raise_on_signals
 from tfloop_cli.terminal.console import Console
 from tfloop_cli.terminal.predictions import PredictionTable
-
-STDIN = "-"
 
 
 @dataclass(frozen=True)

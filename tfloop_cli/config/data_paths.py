@@ -22,6 +22,7 @@ from tfloop_cli.config.refusals import folder_refusal, refusal
 from tfloop_cli.config.unreadable_formats import ARCHIVES, SUFFIXES
 from tfloop_cli.errors import ExitCode, TfloopError
 
+STDIN = "-"  # in place of a path
 DATA = "data"  # the split that `tfloop evaluate --data` evaluates
 PRESETS = {  # dataset -> the built-in config that suits it, and the argument that names the data
     "images": ("images", "path"),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, nearest
 from tfloop_cli.config.validation import DEFAULTS
 from tfloop_cli.config.yaml_positions import MAX_BYTES, Node, Source, YamlError, map_text, parse
@@ -103,11 +104,12 @@ class LayerReader:
         if problem is not None:
             self._fail(problem)
             return None
-        node = self._parse(value.encode("utf-8", "surrogateescape"), source)
+        if value.strip() == STDIN:  # in YAML it is a list
+            node: Node | None = Node(STDIN, source)
+        else:
+            node = self._parse(value.encode("utf-8", "surrogateescape"), source)
         if node is None:
             return None
-        if isinstance(node.value, bool | int | float):
-            node = replace(node, typed=value.strip())
         for step in reversed(steps):
             node = Node({step: node}, source)
         return _mark_arguments(node)

@@ -109,10 +109,10 @@ class Config(BaseModel):
         default=Component("constant"),
         description="The learning rate schedule: a multiplier for the optimizer's learning rate.",
     )
-    warmup_steps: Annotated[NonNegativeInt, OnResume.CHANGES_REST] = Field(
+    warmup_steps: Annotated[Literal["auto"] | NonNegativeInt, OnResume.CHANGES_REST] = Field(
         default=0,
         description="The number N of steps of a linear warm-up: step k, counted from 0, uses (k + 1) / (N + 1) of the "
-        "learning rate. Then the schedule starts at its step 0.",
+        "learning rate. Then the schedule starts at its step 0. auto: a fifth of the steps of the run, at most 100.",
     )
     augment: Annotated[
         tuple[ComponentField, ...],

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Strict, StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, argument_hint, key_hint, nearest
 from tfloop_cli.config.yaml_positions import Node, Source, found, plant
@@ -20,7 +21,6 @@ from tfloop_cli.registry import Component, Registry
 from tfloop_cli.registry.argument_types import MAX_INT, branches, describe, with_article
 from tfloop_cli.registry.declarations import Declaration
 
-STDIN = "-"  # not a path
 MAX_DETAILS = 100  # problems of one mapping; a file with more is not a config
 DEFAULTS = Source("default", lines=False)
 _LOOKUP = {"data_dir": Path}  # arguments that are used to find a component: prepared datasets of TFDS
@@ -94,7 +94,7 @@ class Validator:
     def _arguments(self, path: str, node: Node, name: Node, declaration: Declaration) -> tuple[Component, Node]:
         defaults = {key: plant(value, DEFAULTS) for key, value in declaration.defaults().items()}
         types = {one.name: one.annotation for one in declaration.parameters}
-        filled = _absolute(_as_typed(replace(node, value={**defaults, **node.value}), types), types)
+        filled = _absolute(_as_typed(replace(node, value={**defaults, **node.value}), types, in_files=True), types)
         values = filled.plain()
         try:
             values = arguments_adapter(declaration).validate_python(values)
@@ -139,15 +139,19 @@ class Validator:
         return argument_hint(word, declaration, COMPONENT_KEYS[path.partition("[")[0]])
 
 
-def _as_typed(node: Node, types: Any) -> Node:
+def _as_typed(node: Node, types: Any, *, in_files: bool = False) -> Node:
     """Returns the tree with the text that was typed where a key is text and YAML has read a number or a boolean.
 
-    Only for values of the command line, where the shell removes quotes: `--name 4711`, `--set dataset.target=2020`.
-    `null` stays null, since it means "no value" there.
+    On the command line, where the shell removes quotes (`--name 4711`), and with `in_files` in files, for arguments of
+    components: `target: 2020`, `missing_values: [-999]`. `null` stays null, since it means "no value" there.
     """
-    if isinstance(node.value, dict):
-        return replace(node, value={key: _as_typed(inner, _inside(types, key)) for key, inner in node.value.items()})
+    if isinstance(node.value, dict | list):
+        items = node.value.items() if isinstance(node.value, dict) else enumerate(node.value)
+        typed = {step: _as_typed(inner, _inside(types, step), in_files=in_files) for step, inner in items}
+        return replace(node, value=typed if isinstance(node.value, dict) else list(typed.values()))
     kinds = [get_origin(one) or one for one in branches(types)]
+    if node.source.lines and not in_files:
+        return node
     if node.typed is None or not {str, Path} & set(kinds) or type(node.value) in kinds:
         return node
     return replace(node, value=node.typed, typed=None)

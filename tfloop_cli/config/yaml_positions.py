@@ -26,6 +26,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\
 # Hints for files that cannot be parsed.
 _TABS = "indent with spaces"
 _UNCLOSED = "check for an open bracket or quote here and above; quote text that contains `: `, `#` or brackets"
+_DASH = 'a list begins on a line of its own; quote a dash that is a value, such as stdin: "-"'
 _SAVE = "save the file as plain text, in UTF-8"
 _EXAMPLE = "a config is a short list of keys and values; `tfloop config show -c mnist` shows one"
 
@@ -54,7 +55,7 @@ class Node:
         line, column: counted from 1.
         key: line and column of the key, if the value belongs to one.
         with_name: whether it is an argument of a component that is given in one mapping with the component's name.
-        typed: the text of a number or boolean of the command line, for keys whose value is text; None elsewhere.
+        typed: the text of a number or boolean, for keys whose value is text; None elsewhere.
     """
 
     value: Any
@@ -136,7 +137,8 @@ class _Parser:
                 value = resolve(event.value) if not event.style else event.value
             except ValueError as error:
                 raise self.fail(mark, str(error), "no key needs such a long number") from None
-            self._add(self._node(value, mark), 1, event.anchor)
+            typed = event.value if isinstance(value, bool | int | float) else None
+            self._add(replace(self._node(value, mark), typed=typed), 1, event.anchor)
         elif isinstance(event, yaml.AliasEvent):
             self._alias(event)
         elif isinstance(event, yaml.CollectionStartEvent):
@@ -183,6 +185,8 @@ class _Parser:
             parent.key = None
 
     def _add_pair(self, mapping: dict[str, Node], key: Node, value: Node) -> None:
+        if key.typed is not None and (len(self.stack) > 1 or not self.source.lines):  # the name of a column: 2020
+            key = replace(key, value=key.typed)
         if not isinstance(key.value, str):
             hint = "quote it" if not isinstance(key.value, list | dict) else None
             self.problems.append(key.problem(f"a key must be text; found {found(key)}", hint))
@@ -215,7 +219,7 @@ def parse(content: bytes, source: Source, problems: list[Problem]) -> Node:
             parser.add_event(event)
     except yaml.MarkedYAMLError as error:
         message = f"not valid YAML: {error.problem}" + (f" ({error.context})" if error.context else "")
-        hint = _TABS if "tab" in message else _UNCLOSED
+        hint = _TABS if "tab" in message else _DASH if "block sequence" in message else _UNCLOSED
         raise parser.fail(error.problem_mark or error.context_mark, message, hint) from None
     if parser.root is None:
         return Node(None, source)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tfloop_cli.config.loading import to_mapping
 from tfloop_cli.config.schema import Config
+from tfloop_cli.config.warmup import warmup_steps_of
 from tfloop_cli.engine.data import Data, DataSpec, InputSpec
 from tfloop_cli.engine.data.structures import named_values
 from tfloop_cli.engine.state import TrainState
@@ -43,7 +44,7 @@ def start_event(
             "dataset": f"{config.dataset.name} ({sizes}{skipped})",
             **_inputs(data.spec, config),
             "model": f"{config.model.name} ({parameters:,} parameters)",
-            "optimizer": _optimizer(config),
+            "optimizer": _optimizer(config, config.epochs * data.steps_per_epoch),
             "batches": f"{data.batch_size} examples per batch, {data.steps_per_epoch:,} steps per epoch",
             "device": f"{config.device}, {config.threads} thread{'s' if config.threads != 1 else ''}, "
             f"{config.precision}, compile: {config.compile}, kernels: {config.kernels}",
@@ -86,10 +87,11 @@ def _input(one: InputSpec, config: Config) -> str:
     return f"{text}, {'images' if one.is_image else 'no images'}: {how} (key `scale_uint8`)"
 
 
-def _optimizer(config: Config) -> str:
+def _optimizer(config: Config, total_steps: int) -> str:
     rate = config.optimizer.arguments.get("learning_rate")
     schedule = f"{config.schedule.name} schedule"
-    warmup = f" after {config.warmup_steps:,} warm-up steps" if config.warmup_steps else ""
+    warmup_steps = warmup_steps_of(config, total_steps)
+    warmup = f" after {warmup_steps:,} warm-up steps" if warmup_steps else ""
     return f"{config.optimizer.name}, " + (f"learning rate {rate:g}, " if rate is not None else "") + schedule + warmup
 
 

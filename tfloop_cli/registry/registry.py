@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry.argument_types import with_paths
@@ -268,12 +268,22 @@ def _is_same_builder(known: Declaration, file: str | None, qualname: str) -> boo
     return file is not None and Path(known.file).resolve() == Path(file).resolve() and known.qualname == qualname
 
 
+class Augmentations(Registry):
+    """Built-in augmentations; a hint names those of Keras, which are arguments of the augmentation `keras`."""
+
+    def _hint(self, name: str) -> str:
+        layers = {one.lower(): one for one in get_args(self.declaration("keras").parameters[0].annotation)}
+        if layer := layers.get(name.lower().replace("_", "")):
+            return f"`{{name: keras, layer: {layer}}}` is this layer of Keras"
+        return super()._hint(name)
+
+
 models = Registry("model", "models")
 datasets = Datasets("dataset", "datasets")
 tasks = Registry("task", "tasks")
 optimizers = Registry("optimizer", "optimizers", KerasOptimizers())
 schedules = Registry("schedule", "schedules")
-augmentations = Registry("augmentation", "augmentations")
+augmentations = Augmentations("augmentation", "augmentations")
 trackers = Registry("tracker", "trackers")
 
 REGISTRIES: Mapping[str, Registry] = {

@@ -10,6 +10,7 @@ from typing import Any
 from tfloop_cli.config.loading import load, to_mapping
 from tfloop_cli.config.on_resume import DECIDED_BY_DATA, Difference, differences
 from tfloop_cli.config.schema import Config
+from tfloop_cli.config.warmup import warmup_steps_of
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded
 from tfloop_cli.files import read_json
@@ -129,7 +130,7 @@ def total_steps(config: Config, steps: int, saved: Mapping[str, Any], note: Call
     if config.schedule.name == "constant" or config.schedule.name != saved.get("schedule"):
         return steps
     if not config.schedule.arguments.get("decay_steps"):
-        length = max(1, steps - config.warmup_steps)
+        length = max(1, steps - warmup_steps_of(config, before))
         note(f"the schedule ends at step {before}, as at the start; `--set schedule.decay_steps={length}` extends it")
     return before
 

@@ -340,6 +340,7 @@ KERAS_LAYERS = {
     "RandomColorJitter": {"brightness_factor": 0.3, "contrast_factor": 0.2},
     "RandomRotation": {"factor": 0.1},
     "RandomGaussianBlur": {},
+    "RandomCrop": {"height": 5, "width": 6},
 }
 
 
@@ -360,12 +361,60 @@ def test_keras_layer_is_a_function_of_seed_and_step(layer: str) -> None:
     assert 0 <= np.min(whole) <= np.max(whole) <= 1
 
 
+MIXING = {"name": "keras", "layer": "MixUp", "arguments": {"alpha": 1.0}}
+
+
+@pytest.mark.parametrize("layer", ["MixUp", "CutMix"])
+def test_mixed_examples_have_the_mixed_targets_of_their_step(make_data, layer: str) -> None:
+    """Each image has one value, so that its mean shows how much of each class it has."""
+    images = np.repeat([0.0, 1.0], 24).astype(np.float32)[:, None, None, None] * np.ones((8, 8, 1), np.float32)
+    for labels in (np.repeat([0, 1], 24), np.repeat([0, 1], 24).astype(np.float32)):
+        dataset = from_arrays({"train": (images, labels)})
+        data = make_data(dataset, batch_size=20, augment=[{"name": "keras", "layer": layer}])
+        batches = [(x.numpy(), y.numpy()) for x, y in data.batches(0, 6)]
+        assert [len(x) for x, _ in batches] == [20, 20, 8] * 2
+        for (x, y), (again, _) in zip(batches[3:], data.batches(3, 6), strict=True):
+            np.testing.assert_array_equal(x, again.numpy())
+            ones = y[:, 1] if labels.dtype.kind == "i" else y
+            if layer == "MixUp":
+                np.testing.assert_allclose(ones, x.mean(axis=(1, 2, 3)), atol=1e-5)
+            else:  # Keras' rectangles may end beyond the image, and are whole pixels
+                assert np.corrcoef(ones, x.mean(axis=(1, 2, 3)))[0, 1] > 0.9
+        assert np.ptp(np.concatenate([x.mean(axis=(1, 2, 3)) for x, _ in batches])) > 0.1
+        (_, targets), *_ = data.evaluation("train")
+        assert targets.shape == (20,)
+
+
+def test_training_on_mixed_examples_minimizes_their_cross_entropy(trainer) -> None:
+    dataset = from_arrays({"train": (IMAGES, np.arange(50) % 3)})
+    run = trainer(dataset, batch_size=16, augment=[MIXING])
+    inputs, targets = next(iter(run.data.batches(0, 1)))
+    logits = run.state.model(inputs, training=True)
+    values = run.task.train_step(run.state, (inputs, targets))
+    expected = -np.sum(targets * tf.nn.log_softmax(logits), axis=1)
+    np.testing.assert_allclose(values["loss"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(values["accuracy"], np.argmax(logits, 1) == np.argmax(targets, 1))
+    assert np.max(targets, axis=1).min() < 0.9
+
+
+def test_targets_that_cannot_be_mixed_are_an_error(make_data) -> None:
+    dataset = from_arrays({"train": (IMAGES, np.eye(2, dtype=np.float32)[np.arange(50) % 2])})
+    with pytest.raises(TfloopError, match="the targets cannot be mixed"):
+        make_data(dataset, augment=[MIXING])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"), [({"facto": 1}, "RandomContrast: .*facto"), ({"seed": 1}, "`seed` cannot be set")]
 )
 def test_wrong_argument_of_keras_layer_is_an_error(arguments: dict, message: str) -> None:
     with pytest.raises(TfloopError, match=message):
         augmentations.build(Component("keras", {"layer": "RandomContrast", "arguments": arguments}))
+
+
+def test_name_of_keras_layer_is_explained() -> None:
+    for name in ("RandAugment", "mix_up"):
+        with pytest.raises(TfloopError, match=r"\{name: keras, layer: (RandAugment|MixUp)\}"):
+            augmentations.declaration(name)
 
 
 AUGMENT = [{"name": "flip"}, {"name": "shift", "pixels": 1}, {"name": "affine"}]

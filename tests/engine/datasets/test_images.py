@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,21 @@ def test_images_of_several_sizes_are_resized_to_the_medians(folder: Path) -> Non
     assert dataset.encoders.to_json()["shape"] == (6, 5, 3)
 
 
+def test_white_icons_are_not_lost_on_a_white_background(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        icon = np.full((4, 4, 4), 255, np.uint8)
+        icon[number:3, 1:, 3] = 0
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(tf.io.encode_png(icon).numpy())
+    dataset = build(tmp_path)
+    note = "background: black, since the visible parts of transparent images are white (key `background`)"
+    assert note in dataset.encoders.notes
+    first, second = dataset.splits["train"].gather(tf.constant([0, 1]))[0].numpy()
+    assert not first[0, 1:].any()
+    assert second[0].all()
+    assert build(tmp_path, background="white").encoders.background == "white"
+
+
 def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
     trained = build(folder)
     expected = pixels(trained, "test")
@@ -327,6 +343,18 @@ def test_image_removed_during_training_error_contains_its_path(folder: Path, con
     (folder / "train/dog/c.png").unlink()
     with pytest.raises(TfloopError, match=r"c\.png: this image cannot be used"), data.explain_errors():
         list(data.batches(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("Cat", "did you mean `cat`?"), ("catt", "did you mean `cat`?"), ("x", "the classes are `cat`, `dog`;")],
+)
+def test_unknown_class_names_the_close_one(folder: Path, name: str, hint: str) -> None:
+    shutil.copytree(folder / "test/dog", folder / "test" / name)
+    with pytest.raises(
+        TfloopError, match=f"its class `{name}` does not occur in the training split\n  {re.escape(hint)}"
+    ):
+        build(folder)
 
 
 def test_image_of_an_unknown_class_is_skipped_and_counted(folder: Path) -> None:

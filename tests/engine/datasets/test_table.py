@@ -143,6 +143,31 @@ def test_decision_about_whole_numbers_names_the_key(build) -> None:
         assert build(few).spec.class_names == ()
 
 
+def test_unknown_class_is_answered_with_the_known_ones(build) -> None:
+    assert "`c` does not occur in the training split\n  the classes are `a`, `b`" in message_of(
+        build, "x,kind\n1,a\n2,b\n", "x,kind\n1,c\n"
+    )
+
+
+def test_columns_that_are_not_read_have_no_counts(build) -> None:
+    columns = {one["name"]: one for one in build(TRAIN, ignore=["color"]).encoders.overview()}
+    assert (columns["color"]["missing"], columns["color"]["distinct"]) == (None, None)
+
+
+def test_one_column_may_have_another_separator(build) -> None:
+    message = message_of(build, "x~kind\n1~a\n2~b\n")
+    assert "the columns are `x~kind`; which character separates several columns? (key `separator`)" in message
+
+
+def test_doubtful_classes_are_named(build) -> None:
+    values = ["1", "1.0", "2", "?"]
+    rows = "".join(f"{number},{values[number % 4]}\n" for number in range(20))
+    note = build("x,y\n" + rows, target="y").encoders.notes[0]
+    assert "`?` counts as a class" in note
+    assert "`1` and `1.0` are different classes" in note
+    assert "different classes" in build("x,y\n1,a\n2,a \n3,b\n", target="y").encoders.notes[0]
+
+
 def test_words_of_one_row_each_are_no_classes(build) -> None:
     def text(values: list[str]) -> str:
         return "x,kind\n" + "".join(f"{number},{value}\n" for number, value in enumerate(values))
@@ -320,6 +345,22 @@ def test_folder_has_the_files_of_splits(tmp_path: Path) -> None:
         folder_of("train.csv", "train.tsv")
     with use_context(BuildContext(split="test")):
         assert list(folder_of("a.csv", "test.csv").splits) == ["test"]
+
+
+def test_other_data_is_a_file_or_the_test_table_of_a_folder(build, tmp_path: Path) -> None:
+    document = json.loads(json.dumps(build(TRAIN).encoders.to_json()))
+
+    def rows_of(*names: str) -> int:
+        folder = tmp_path / "-".join(names)
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(TEST if name == "test.csv" else TRAIN)
+        with use_context(BuildContext(encoders=document, data=folder)):
+            return len(build(TRAIN).splits["data"])
+
+    assert (rows_of("new.csv"), rows_of("train.csv", "test.csv")) == (4, TEST.count("\n") - 1)
+    with pytest.raises(TfloopError, match="which table of this folder"):
+        rows_of("a.csv", "b.csv")
 
 
 def test_separator_is_one_character(build) -> None:

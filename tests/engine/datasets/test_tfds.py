@@ -177,6 +177,13 @@ def test_slices_are_splits(folders, file_format, in_memory):
     assert len({one.fingerprint for one in (dataset, listed, whole)}) == 3
 
 
+def test_splits_with_common_examples_are_named(folders, capfd):
+    build("tiny_images", folders["tfrecord"], splits={"train": "train[:50]", "test": "train[40:]"})
+    assert "the splits `train` and `test` of tiny_images/1.0.0 have 10 examples in common" in capfd.readouterr().err
+    build("tiny_images", folders["tfrecord"], splits={"train": "train[:40]", "test": "train[40:]"})
+    assert "in common" not in capfd.readouterr().err
+
+
 def test_damaged_record_of_a_slice_is_skipped(folders, tmp_path):
     shutil.copytree(folders["tfrecord"] / "tiny_images", tmp_path / "tiny_images")
     (file,) = tmp_path.glob("tiny_images/1.0.0/*-train.*")

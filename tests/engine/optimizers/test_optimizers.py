@@ -90,6 +90,15 @@ def test_warmup_longer_than_run(configure) -> None:
     assert learning_rates(build_optimizer(config, 3), 3) == pytest.approx([1 / 101, 2 / 101, 3 / 101])
 
 
+@pytest.mark.parametrize(("steps", "warmup"), [(50, 10), (499, 99), (500, 100), (6000, 100), (4, 0)])
+def test_automatic_warmup_is_a_fifth_of_a_short_run(configure, steps: int, warmup: int) -> None:
+    config = configure(optimizer={"name": "sgd", "learning_rate": 1.0}, schedule="cosine", warmup_steps="auto")
+    rate = build_optimizer(config, steps)._learning_rate
+    assert float(rate(tf.constant(0))) == pytest.approx(1 / (warmup + 1))
+    assert float(rate(tf.constant(warmup))) == 1.0
+    assert float(rate(tf.constant(steps))) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_learning_rate_without_schedule_is_constant(configure) -> None:
     optimizer = build_optimizer(configure(optimizer={"name": "sgd", "learning_rate": 0.25}), 10)
     assert learning_rates(optimizer, 3) == [0.25] * 3

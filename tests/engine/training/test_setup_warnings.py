@@ -34,6 +34,7 @@ def warnings_of(run: Any) -> list[str]:
             None,
         ),
         (None, {"warmup_steps": 7}, None),
+        (None, {"warmup_steps": "auto"}, None),
         (None, {"warmup_steps": 8}, "`warmup_steps: 8` does not end within the 8 steps of the run"),
         (None, {"batch_size": 61}, "`batch_size: 61` is larger than the training split of 60 examples"),
         (None, {"batch_size": 60}, None),

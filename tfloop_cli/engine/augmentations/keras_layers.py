@@ -6,7 +6,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from tfloop_cli.engine.augmentations import Augmentation
+from tfloop_cli.engine.augmentations import Augmentation, Mixing
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import augmentations
 
@@ -15,16 +15,18 @@ from tfloop_cli.registry import augmentations
 def keras_layer(
     *,
     layer: Literal[
-        "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast",
-        "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue",
-        "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation",
-        "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom", "Solarization",
+        "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+        "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip",
+        "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",
+        "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
+        "RandomTranslation", "RandomZoom", "Solarization",
     ] = "RandomErasing",
     arguments: dict[str, Any] = {},
-) -> Augmentation:  # fmt: skip
+) -> Augmentation | Mixing:  # fmt: skip
     """One of Keras' augmentation layers, with the random numbers of the step: a resumed run sees the same images.
 
-    The augmentations of tfloop are faster where both exist: `affine`, `shift`, `flip`.
+    The augmentations of tfloop are faster where both exist: `affine`, `shift`, `flip`. MixUp and CutMix mix the targets
+    too. What RandomCrop cuts out, at the same place for the whole batch, is enlarged to the size of the images.
 
     Args:
         layer: name of the class in `keras.layers`.
@@ -46,9 +48,17 @@ def keras_layer(
     def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         seeds.begin(seed)
         changed = built(tf.cast(images, tf.float32), training=True)
+        if layer == "RandomCrop":
+            changed = tf.image.resize(changed, images.shape[1:3])
         return tf.clip_by_value(tf.cast(changed, images.dtype), 0.0, 1.0)
 
-    return augment
+    def mix(images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        seeds.begin(seed)
+        batch = {"images": tf.cast(images, tf.float32), "labels": tf.cast(targets, tf.float32)}
+        mixed = built(batch, training=True)
+        return tf.cast(mixed["images"], images.dtype), tf.cast(mixed["labels"], targets.dtype)
+
+    return Mixing(mix) if layer in ("CutMix", "MixUp") else augment
 
 
 class _StepSeeds(keras.random.SeedGenerator):

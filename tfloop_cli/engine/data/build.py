@@ -42,7 +42,8 @@ def build_data(
     rules = SplitRules.of(config)
     own = split if split != "train" and (split not in KEYS or rules.size(split) == "auto") else None
     task = config.task.name
-    context = BuildContext(task == "regression", encoders, own, other, rules, task in ("auto", "classification"))
+    needs_classes, decides = task in ("auto", "classification"), task == "auto"
+    context = BuildContext(task == "regression", encoders, own, other, rules, needs_classes, decides)
     skip = config.on_bad_example == "skip"
     with collect_progress(progress), collect_invalid_examples(skip or skip_invalid) as found, use_context(context):
         dataset = datasets.build(config.dataset)

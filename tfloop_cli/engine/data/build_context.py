@@ -17,6 +17,7 @@ class BuildContext:
 
     Attributes:
         numbers: whether the task predicts numbers; otherwise the data decides.
+        decides: whether the data decides it (`task: auto`), where whole numbers may be classes or numbers.
         encoders: of the run whose weights are used, as `Encoders.to_json` has them; None to fit them to the data.
         split: the only split that is needed, if the dataset has it as a split of its own; None for all splits. The
             files of other splits are not read then: they may be gone.
@@ -32,6 +33,7 @@ class BuildContext:
     data: Path | None = None
     rules: SplitRules = field(default_factory=SplitRules)
     classes: bool = True
+    decides: bool = False
 
     def needed(self, splits: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the splits that are read, of those that a dataset has; or `data` as the split `DATA`."""

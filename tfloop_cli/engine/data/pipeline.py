@@ -143,7 +143,8 @@ class Data:
         Each is (inputs, targets), or (inputs, targets, sample_weight) if the split has weights or folds:
             inputs [batch, *input_shape]: float32 (float64 with `precision: float64`), uint8 images scaled to [0, 1];
                 int32 token ids for text, padded with 0. Several inputs are a dict or a tuple, as in the spec.
-            targets [batch, *target_shape]: integer classes, or numbers of the same float dtype; several likewise.
+            targets [batch, *target_shape]: integer classes, or numbers of the same float dtype; several likewise. If
+                `augment` mixes examples, the probability of each class, float [batch, classes], in place of classes.
             sample_weight [batch]: numbers of the same float dtype; [batch, folds] with folds, see `Folds.weights`.
         """
         size, examples = self.batch_size, self.examples("train")
@@ -160,10 +161,11 @@ class Data:
             return step, self._stored_training(indices)
 
         def convert(step: tf.Tensor, batch: tuple[Structure, ...]) -> tuple[Structure, ...]:
-            inputs, *others = self._converted(*batch)
+            inputs, targets, *weights = self._converted(*batch)
             for number, augment in enumerate(self._augment):
-                inputs = augment(inputs, [self._config.seed * 1024 + number, tf.cast(step, tf.int32)])
-            return (inputs, *others)
+                seed = [self._config.seed * 1024 + number, tf.cast(step, tf.int32)]
+                inputs, targets = augment(inputs, targets, seed)
+            return (inputs, targets, *weights)
 
         epochs = tf.data.Dataset.range(self.epoch_of(first_step), self.epoch_of(last_step - 1) + 1)
         convert = convert if self._augment else without_autograph(convert)

@@ -79,11 +79,15 @@ class TargetSpec:
         return self.classes or int(np.prod(self.shape, dtype=np.int64))
 
     def labels_of(self, targets: tf.Tensor) -> tf.Tensor:
-        """Returns the class of each example, int32 [batch], from targets [batch, *shape]."""
-        if self.one_hot:
+        """Returns the class of each example, int32 [batch], from targets [batch, *shape], the likeliest if mixed."""
+        if self.one_hot or self.is_mixed(targets):
             return tf.argmax(tf.cast(targets, tf.float32), axis=-1, output_type=tf.int32)
         labels = tf.cast(targets, tf.int32)  # the losses do not support uint8
         return labels[:, 0] if self.shape == (1,) else labels
+
+    def is_mixed(self, targets: tf.Tensor) -> bool:
+        """Whether `augment` has mixed examples: targets are probabilities, float [batch, classes], not classes."""
+        return not self.one_hot and targets.dtype.is_floating and targets.shape[1:] == (self.classes,)
 
 
 @dataclass(frozen=True, init=False)
@@ -91,8 +95,8 @@ class DataSpec:
     """The shape of the data, for models and tasks.
 
     With one input, `input_shape`, `input_dtype` and `is_image` are those of `inputs`. With one target, `target_shape`,
-    `class_names`, `classes`, `outputs`, `one_hot` and `labels_of` are those of `targets`. With several, they raise a
-    TfloopError with their names (exit code 2): a component for one input or target does not suit the data.
+    `class_names`, `classes`, `outputs`, `one_hot`, `labels_of` and `is_mixed` are those of `targets`. With several,
+    they raise a TfloopError with their names (exit code 2): a component for one input or target does not suit the data.
 
     Attributes:
         inputs: an `InputSpec`; several as a dict by name, or as a tuple.
@@ -166,6 +170,9 @@ class DataSpec:
 
     def labels_of(self, targets: tf.Tensor) -> tf.Tensor:
         return self._only("target", self.targets).labels_of(targets)
+
+    def is_mixed(self, targets: tf.Tensor) -> bool:
+        return self._only("target", self.targets).is_mixed(targets)
 
     def model_inputs(self, inputs: Structure, dtype: str, scale_uint8: bool | Literal["auto"]) -> Structure:
         """Returns inputs as the model receives them; see `InputSpec.model_input`."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, product
 from typing import Any
 
 import tensorflow as tf
@@ -72,6 +73,21 @@ def find_splits(info: tfds.core.DatasetInfo, wanted: Sequence[str] | Mapping[str
         found[name] = _find_split(info, name, split)
     if not found:
         raise TfloopError(f"{info.full_name}: there are no splits to read", code=ExitCode.DATA)
+    return found
+
+
+def overlaps(splits: Mapping[str, Split]) -> dict[tuple[str, str], int]:
+    """Returns how many examples two splits have in common, for those that have some, such as two slices."""
+    found: dict[tuple[str, str], int] = {}
+    for (name, one), (other_name, other) in combinations(splits.items(), 2):
+        pairs = product(one.files, other.files)
+        common = sum(
+            max(0, min(a.skip + a.take, b.skip + b.take) - max(a.skip, b.skip))
+            for a, b in pairs
+            if a.filename == b.filename
+        )
+        if common:
+            found[name, other_name] = common
     return found
 
 

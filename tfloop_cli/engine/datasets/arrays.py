@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import psutil
@@ -14,9 +14,8 @@ from tfloop_cli.engine.data.array_dataset import fingerprint_of, from_arrays
 from tfloop_cli.engine.data.array_encoders import ArrayEncoders
 from tfloop_cli.engine.data.array_files import StoredArray, choose, find_arrays
 from tfloop_cli.engine.data.array_names import usual_names
+from tfloop_cli.engine.data.array_targets import labels_of
 from tfloop_cli.engine.data.build_context import DATA, build_context
-from tfloop_cli.engine.data.class_names import class_names as class_names_of
-from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, Source
 from tfloop_cli.engine.data.split_names import SPLIT_NAMES
 from tfloop_cli.engine.data.structures import Structure
@@ -40,16 +39,18 @@ def arrays(
 ) -> Dataset:
     """NumPy arrays of an .npz file, or of a folder of .npy files or of MNIST's idx files: `x_train`, `y_train`, ...
 
-    Integers, booleans and words are classes for `task: classification`, and so are one-hot rows. The classes are the
-    distinct targets of the training split, in order. `group` and `split_by` name an array, such as `patient` or
-    `patient_train`.
+    Integers, booleans and words are classes for `task: classification`, and so are one-hot rows. For `task: auto`, more
+    than 20 distinct integers are classes only if they are 0 to n - 1 or 1 to n, with at least 5 rows each on average.
+    The classes are the distinct targets of the training split, in order. `group` and `split_by` name an array, such as
+    `patient` or `patient_train`.
 
     Args:
         path: the .npz file, or a folder with files such as x_train.npy.
         input: the name of the inputs, with {split} for `train`, `validation` and `test` (also `val`, `dev` ...);
             without {split} all are the training split. null: `x_{split}`, `inputs_{split}`, `x` or `inputs`, the first
             one with `train`; or as others call them, such as `X_train`, `train_images` or `data`.
-        target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`; or such as `labels`.
+        target: likewise the targets; null: `y_{split}`, `targets_{split}`, `y` or `targets`; or such as `labels`. Then
+            a test or validation split without targets is not used.
         sample_weight: likewise the weight of each example in the loss; null: `w_{split}`, `sample_weight_{split}`, `w`
             or `sample_weight`, if there is one.
         in_memory: whether to keep all inputs in memory, or to read them from the file when they are used, which a
@@ -60,15 +61,17 @@ def arrays(
     found = find_arrays(other or path)
     names = {"inputs": input, "targets": target, "sample_weight": sample_weight}
     if other:
-        splits = {DATA: _other_data(found, other, names)}
+        splits, notes = {DATA: _other_data(found, other, names)}, []
     else:
-        splits = _splits(found, path, {role: name or _default(found, path, role) for role, name in names.items()})
+        chosen = {role: name or _default(found, path, role) for role, name in names.items()}
+        splits, notes = _splits(found, path, chosen, labelled=target is not None)
         splits = build_context().needed(splits)
     _check_splits(splits, encoders)
     if encoders and other:
-        note = f"{DATA}: {splits[DATA]['inputs']} and {splits[DATA]['targets']}"
-        encoders = replace(encoders, notes=(*encoders.notes, note))
-    return _dataset(splits, encoders, in_memory, _columns(found, splits), _notes(found, splits))
+        notes = [f"{DATA}: {splits[DATA]['inputs']} and {splits[DATA]['targets']}"]
+    dataset = _dataset(splits, encoders, in_memory, _columns(found, splits), _notes(found, splits))
+    read = cast(ArrayEncoders, dataset.encoders)
+    return replace(dataset, encoders=replace(read, notes=tuple(dict.fromkeys([*read.notes, *notes]))))
 
 
 def _dataset(
@@ -85,7 +88,7 @@ def _dataset(
         values = {name: split["inputs"].read() for name, split in splits.items()}
     else:
         values = {name: split["inputs"].map() for name, split in splits.items()}
-    labels, class_names = _labels({name: split["targets"] for name, split in splits.items()}, encoders)
+    labels, class_names, note = labels_of({name: split["targets"] for name, split in splits.items()}, encoders)
     weights = {name: [split["sample_weight"].read()] for name, split in splits.items() if "sample_weight" in split}
     others = {name: (labels[name], *weights.get(name, [])) for name in splits}
     digest = hashlib.sha256(fingerprint_of(others).encode())
@@ -103,7 +106,7 @@ def _dataset(
     spec = dataset.spec
     fitted = ArrayEncoders(
         spec.input_shape, spec.input_dtype, spec.target_shape, spec.class_names, spec.one_hot, bool(class_names),
-        notes,
+        (*notes, note) if note else notes,
     )  # fmt: skip
     return replace(dataset, encoders=encoders or fitted)
 
@@ -195,10 +198,15 @@ def _columns(
 
 
 def _splits(
-    found: Mapping[str, StoredArray], path: Path, names: Mapping[str, str]
-) -> dict[str, dict[str, StoredArray]]:
-    """Returns role -> array for each split; raises TfloopError (exit code 4) if one is missing."""
+    found: Mapping[str, StoredArray], path: Path, names: Mapping[str, str], *, labelled: bool
+) -> tuple[dict[str, dict[str, StoredArray]], list[str]]:
+    """Returns role -> array for each split, and notes; raises TfloopError (exit code 4) if an array is missing.
+
+    Unless the targets must be `labelled`, since the config names them, a split other than `train` without targets is
+    not used, with a note.
+    """
     splits: dict[str, dict[str, StoredArray]] = {}
+    notes = []
     for split, words in SPLIT_NAMES.items():
         word = next((one for one in words if names["inputs"].replace(SPLIT, one) in found), "")
         if split == "train":
@@ -206,12 +214,15 @@ def _splits(
         elif not word or SPLIT not in names["inputs"]:
             continue
         chosen = {role: names[role].replace(SPLIT, word) for role in ROLES if names[role]}
+        if split != "train" and not labelled and chosen["targets"] not in found:
+            notes.append(f"not used: {found[chosen['inputs']]}, since there is no array `{chosen['targets']}`")
+            continue
         splits[split] = {
             role: choose(found, path, name)
             for role, name in chosen.items()
             if role != "sample_weight" or split == "train" or name in found
         }
-    return splits
+    return splits, notes
 
 
 def _check_splits(splits: Mapping[str, Mapping[str, StoredArray]], encoders: ArrayEncoders | None) -> None:
@@ -244,46 +255,6 @@ def _check(roles: Mapping[str, StoredArray], first: StoredArray, split: str) -> 
 
 def _row(stored: StoredArray) -> str:
     return f"{stored.dtype}{list(stored.shape[1:])}"
-
-
-def _labels(
-    stored: Mapping[str, StoredArray], encoders: ArrayEncoders | None
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns the targets of each split, classes as numbers from 0, and the names of the classes; () for others."""
-    targets = {name: one.read() for name, one in stored.items()}
-    first = next(iter(targets.values()))
-    as_floats = {name: one.astype(np.float32) if one.dtype.kind in "iu" else one for name, one in targets.items()}
-    if encoders and not encoders.numbered:
-        return (targets if encoders.class_names else as_floats), ()
-    if encoders:
-        names = encoders.class_names
-    elif first.ndim > 2 or (first.ndim == 2 and first.shape[1] != 1) or first.dtype.kind not in "iuUS":
-        return targets, ()
-    elif build_context().numbers and first.dtype.kind in "iu":
-        return as_floats, ()
-    else:
-        names = class_names_of(_texts(np.unique(first)))
-    return {name: _numbered(name, one, names, stored[name]) for name, one in targets.items()}, names
-
-
-def _texts(values: np.ndarray) -> list[str]:
-    """Returns classes as they are shown."""
-    return [one.decode("utf-8", "backslashreplace") if isinstance(one, bytes) else str(one) for one in values.tolist()]
-
-
-def _numbered(split: str, targets: np.ndarray, names: tuple[str, ...], stored: StoredArray) -> np.ndarray:
-    """Returns the index of each target in the names, int32; -1, which is invalid, for one that is not among them."""
-    if targets.dtype.kind not in "iuUS":
-        stored.refuse(f"its dtype is {targets.dtype}, and the targets of training are whole numbers or words")
-    values, positions = np.unique(targets, return_inverse=True)
-    number_of = {name: number for number, name in enumerate(names)}
-    numbers = np.array([number_of.get(text, -1) for text in _texts(values)], np.int32)[positions]
-    numbers = numbers.reshape(targets.shape)
-    if (numbers < 0).any() and not skips_invalid_examples():
-        row = int(np.argmax((numbers < 0).reshape(len(targets), -1).any(axis=1)))
-        label = _texts(targets[row : row + 1].reshape(-1))[0]
-        stored.refuse(f"split `{split}`: the target of row {row} is `{label}`, which does not occur in training")
-    return numbers
 
 
 def fingerprint_of_large(array: np.ndarray) -> str:

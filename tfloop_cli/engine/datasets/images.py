@@ -1,5 +1,6 @@
 """Folders of images, decoded once."""
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.files import Files, Listed
-from tfloop_cli.engine.data.images.layout import Columns, Layout, find_images
+from tfloop_cli.engine.data.images.layout import OUTSIDE, Columns, Layout, find_images
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
@@ -27,6 +28,7 @@ from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
+MAX_LISTED = 20  # classes in a message
 MAX_COPIED_BYTES = 64 * 2**20  # of pixels that are in the cache, for `in_memory: auto`
 
 
@@ -42,7 +44,7 @@ def images(
     size: Literal["auto"] | tuple[PositiveInt, PositiveInt] = "auto",
     fit: Literal["crop", "pad", "stretch"] = "pad",
     channels: Literal[1, 3] = 3,
-    background: Literal["white", "black", "gray"] = "white",
+    background: Literal["auto", "white", "black", "gray"] = "auto",
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
     """A folder of images: `train/CLASS/...` with `test/CLASS/...` and `validation/CLASS/...`, or only `CLASS/...`.
@@ -66,11 +68,13 @@ def images(
             `(?P<label>[a-z]+)_[0-9]+`; null: the folders are classes; without any, and without a table, the letters
             before or after a number, as in `cat.12.jpg`.
         size: height and width to which all images are resized; auto: the size of the images if all have the same, else
-            the medians of heights and widths of up to 1,000 training images, and at most 128 pixels.
+            the medians of heights and widths of up to 1,000 training images; at most 128 pixels, or in long images
+            as many pixels as a square of 128.
         fit: how images of another aspect ratio are resized: `pad` adds borders, `crop` cuts the sides off, `stretch`
             changes the aspect ratio.
         channels: 3 for color, 1 for grayscale; images are converted.
-        background: the color behind transparent pixels and of borders.
+        background: the color behind transparent pixels and of borders; auto: white, but black if nearly all visible
+            pixels of images with transparent ones are white.
         in_memory: whether to keep all examples in memory instead of reading them from the cache, which is about as
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
@@ -80,11 +84,12 @@ def images(
         encoders = ImageEncoders.from_json(document)
         splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
     else:
-        unfitted = ImageEncoders((0, 0, channels), fit, background, 65535, _classes(layout))
+        given = "white" if background == "auto" else background
+        unfitted = ImageEncoders((0, 0, channels), fit, given, 65535, _classes(layout))
         splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
-        encoders = _fitted(unfitted, size, _training_paths(splits, layout))
+        encoders = _fitted(unfitted, size, background == "auto", _training_paths(splits, layout))
     encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *layout.notes])))
-    return _dataset(encoders, splits, short_path(path), in_memory)
+    return _dataset(encoders, splits, short_path(build_context().data or path), in_memory)
 
 
 def _layout(path: Path, labels: Path | None, columns: Columns, pattern: str | None) -> Layout:
@@ -106,8 +111,10 @@ def _training_paths(splits: Mapping[str, Files], layout: Layout) -> list[str]:
     return train.subset(np.flatnonzero(training_rows(candidates, build_context().rules)).tolist()).paths
 
 
-def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], paths: list[str]) -> ImageEncoders:
-    """Returns the encoders with size and range of the pixels of these images.
+def _fitted(
+    encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], any_background: bool, paths: list[str]
+) -> ImageEncoders:
+    """Returns the encoders with size and range of the pixels of these images, and the background that suits them.
 
     Raises:
         TfloopError: the size of no image can be read (exit code 4).
@@ -123,7 +130,11 @@ def _fitted(encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], pa
         notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
     if found.has16:
         notes.append(f"16-bit images: {found.max16:,} becomes 255")
-    return replace(encoders, shape=(height, width, channels), max16=found.max16, notes=tuple(notes))
+    background = found.background if any_background else encoders.background
+    if background != encoders.background:
+        notes.append("background: black, since the visible parts of transparent images are white (key `background`)")
+    shape = (height, width, channels)
+    return replace(encoders, shape=shape, background=background, max16=found.max16, notes=tuple(notes))
 
 
 def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_memory: str) -> Dataset:
@@ -157,9 +168,20 @@ def _classes(layout: Layout) -> tuple[str, ...]:
     found = class_names(one.label for one in layout.splits["train"])
     if not found:
         hint = "each class has its own folder: train/CLASS/, or CLASS/; else use `labels` or `label_pattern`"
-        hint = "; ".join([hint, *(note for note in layout.notes if note.startswith("if "))])
+        notes = [note for note in layout.notes if OUTSIDE not in note]
+        hint = "; ".join([hint, *sorted(notes, key=lambda note: not note.startswith("if "))])  # what to do comes first
         refuse(str(layout.folders["train"]), None, "it has no folders with images", hint=hint)
     return found
+
+
+def _unknown_class_hint(label: str, classes: tuple[str, ...]) -> str:
+    """Returns what to do about a class that is not one of the training split."""
+    same = [one for one in classes if one.casefold() == label.casefold()]
+    if close := (same or difflib.get_close_matches(label, classes, n=1))[:1]:
+        return f"did you mean `{close[0]}`? Then rename it; else `--set on_bad_example=skip` leaves such images out"
+    more = f" and {len(classes) - MAX_LISTED:,} more" if len(classes) > MAX_LISTED else ""
+    listed = ", ".join(f"`{one}`" for one in classes[:MAX_LISTED])
+    return f"the classes are {listed}{more}; `--set on_bad_example=skip` leaves such images out"
 
 
 def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
@@ -175,7 +197,7 @@ def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
             listed.append(one)
             continue
         problem = f"its class `{one.label}` does not occur in the training split"
-        skip_example(split, invalid_image(one.path, problem, f"its classes are {', '.join(classes)}"))
+        skip_example(split, invalid_image(one.path, problem, _unknown_class_hint(one.label, classes)))
     require_valid_examples(split, len(listed))
     return Files(
         [one.path for one in listed],

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tfloop_cli.engine.data.array_dataset import fingerprint_of
 from tfloop_cli.engine.data.array_source import ArraySource
-from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import restore_skipped, skipped_examples, skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
@@ -17,7 +17,7 @@ from tfloop_cli.engine.data.tables.building import Arrays, TableOptions, build_s
 from tfloop_cli.engine.data.tables.describing import describe_rows
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits
+from tfloop_cli.engine.data.tables.files import STDIN, file_names, find_splits, other_tables
 from tfloop_cli.engine.data.tables.folders import labelled_splits
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.splits_of_files import Kept
@@ -34,7 +34,7 @@ def table(
     train: Annotated[Path | list[Path], OnResume.CHANGES_REST],
     test: Annotated[Path | list[Path] | None, OnResume.CHANGES_REST] = None,
     target: str | list[str],
-    columns: dict[str, Literal["number", "category", "date", "text", "ignore"]] = {},
+    columns: dict[str, Literal["number", "category", "date", "day/month/year", "text", "ignore"]] = {},
     ignore: list[str] = [],
     only: list[str] = [],
     missing: Literal["impute", "skip", "error"] = "impute",
@@ -62,7 +62,7 @@ def table(
             `train.csv`, and perhaps `validation.csv` and `test.csv`, of any type; one without the target is no split.
         test: the test file, or several; null: none.
         target: the column to predict, or a list of several columns of numbers.
-        columns: column -> its type, which is inferred by default; `text` uses its frequent words.
+        columns: column -> its type, inferred by default; `text` uses its words; 3/4/2024 may be `day/month/year`.
         ignore: columns that are not used.
         only: the only columns that are used; []: all.
         missing: `impute`: missing numbers become the median, and another column marks them; categories have a level
@@ -73,7 +73,7 @@ def table(
             average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
             `category`; not words or dates that hardly repeat. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
-        header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
+        header: `first_line`: it has the names of the columns, all others are rows; `none`: they are `column_1`, ...
         decimal: the decimal mark; auto: detected.
         encoding: of the file, such as `latin-1`; auto: detected.
         quote: the quotation mark, or `none`; auto: detected.
@@ -95,7 +95,8 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
     """Reads and encodes the files that are needed, or opens the encoded arrays in the cache."""
     context = build_context()
     splits, notes = _splits(paths, options.targets)
-    files = {split: file_names(one) for split, one in context.needed(splits).items()}
+    needed = {DATA: other_tables(context.data)} if context.data else context.needed(splits)
+    files = {split: file_names(one) for split, one in needed.items()}
     as_numbers = replace(options, classes=False) if options.classes == "auto" and context.numbers else options
     encoders = TableEncoders.from_json(context.encoders) if context.encoders else None
     preview = partial(first_rows, files.get("train", [STDIN]), options.dialect, options.targets)

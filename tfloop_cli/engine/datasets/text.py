@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tfloop_cli.engine.data.build_context import build_context
+from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.spec import Dataset
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
@@ -15,7 +15,7 @@ from tfloop_cli.engine.data.tables.folders import labelled_splits
 from tfloop_cli.engine.data.text_source import text_dataset
 from tfloop_cli.engine.data.texts.building import TextOptions, build_texts, describe_texts
 from tfloop_cli.engine.data.texts.encoders import TextEncoders
-from tfloop_cli.engine.data.texts.reading import TARGETS, Columns, find_splits, first_texts
+from tfloop_cli.engine.data.texts.reading import TARGETS, Columns, find_splits, first_texts, other_texts
 from tfloop_cli.registry import datasets
 from tfloop_cli.registry.argument_types import OnResume, PositiveInt
 
@@ -87,6 +87,8 @@ def _files(
     train: Path | list[Path], test: Path | list[Path] | None, targets: tuple[str, ...]
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Returns the files of each split, or its folder, and notes; those of a folder are in it or in its subfolders."""
+    if other := build_context().data:
+        return {DATA: file_names(other_texts(other))}, []
     training = build_context().split is None
     paths: dict[str, Path | list[Path]] = {"train": train}
     notes: list[str] = []

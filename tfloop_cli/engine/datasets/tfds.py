@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from tfloop_cli.engine.data.array_dataset import from_arrays
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset
-from tfloop_cli.engine.data.tfds_features import describe, find_splits, named_features, partial_decoding
+from tfloop_cli.engine.data.tfds_features import describe, find_splits, named_features, overlaps, partial_decoding
 from tfloop_cli.engine.data.tfds_files import ARRAY_RECORD, Split
 from tfloop_cli.engine.data.tfds_prepare import open_builder
 from tfloop_cli.engine.data.tfds_records import Example, is_unlabelled, load, valid_example_indices
@@ -58,6 +58,9 @@ def tfds_dataset(
     tfds_builder = open_builder(builder, str(data_dir) if data_dir else None, random_access=in_memory == "never")
     info = tfds_builder.info
     chosen = find_splits(info, splits)
+    for (one, other), count in overlaps(chosen).items():
+        text = f"warning: the splits `{one}` and `{other}` of {info.full_name} have {count:,} examples in common"
+        print(text, file=sys.stderr, flush=True)
     example = _choose_example(info, input, target, size)
     if splits is None:
         chosen = _without_unlabelled(info, chosen, example)

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.config.warmup import warmup_steps_of
 from tfloop_cli.engine.schedules import Multiplier
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import schedules
@@ -62,6 +63,7 @@ def set_schedule(optimizer: keras.Optimizer, config: Config, total_steps: int) -
             hint="use one of the two: `schedule: constant` and `warmup_steps: 0`, or a constant learning rate in the "
             "optimizer's builder",
         )
-    multiplier = schedules.build(config.schedule, max(1, total_steps - config.warmup_steps))
+    warmup_steps = warmup_steps_of(config, total_steps)
+    multiplier = schedules.build(config.schedule, max(1, total_steps - warmup_steps))
     base = float(optimizer.learning_rate)
-    optimizer.learning_rate = LearningRateSchedule(base, multiplier, config.warmup_steps, config.schedule.name)
+    optimizer.learning_rate = LearningRateSchedule(base, multiplier, warmup_steps, config.schedule.name)

@@ -115,6 +115,8 @@ class Supervised:
         others = self.compute_metrics(targets, ensemble.combine(fixed, None if counts is None else 1 - counts))
         values = weighted(self.compute_metrics(targets, ensemble.combine(fixed, counts)), example_weights(weights))
         if self.classes:
+            if self.spec.is_mixed(targets):
+                raise TfloopError("the model is an ensemble, and `augment` mixes examples, which it does not support")
             targets = self.spec.labels_of(targets)
         losses = member_losses(self.loss, targets, tf.cast(outputs, values["loss"].dtype), counts) + others["loss"]
         return values, weighted({"loss": losses}, example_weights(weights))["loss"]
@@ -165,9 +167,11 @@ class Supervised:
         outputs = self.logits(outputs)
         if outputs.dtype != tf.float64:
             outputs = tf.cast(outputs, tf.float32)
+        wanted = targets
         if self.classes:
             targets = self.spec.labels_of(targets)
-        return {"loss": self.loss(targets, outputs)} | {
+            wanted = tf.cast(wanted, outputs.dtype) if self.spec.is_mixed(wanted) else targets
+        return {"loss": self.loss(wanted, outputs)} | {
             name: metric(targets, outputs) for name, metric in self.other_metrics.items()
         }
 
@@ -238,13 +242,17 @@ def classification(
         )
 
     def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        if label_smoothing:
-            probabilities = tf.one_hot(labels, spec.classes, dtype=logits.dtype)  # [batch, classes]
+        """Of labels [batch], or of probabilities [batch, classes] if `augment` mixes examples."""
+        if label_smoothing or labels.dtype.is_floating:
+            is_mixed = labels.dtype.is_floating
+            probabilities = labels if is_mixed else tf.one_hot(labels, spec.classes, dtype=logits.dtype)
             probabilities = probabilities * (1 - label_smoothing) + label_smoothing / spec.classes
             return tf.nn.softmax_cross_entropy_with_logits(probabilities, logits)
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
     def focal(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        if labels.dtype.is_floating:
+            raise TfloopError("`loss: focal` needs one class per example, and `augment` mixes examples")
         probability = tf.exp(-tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         return tf.square(1 - probability) * cross_entropy(labels, logits)
 

@@ -151,11 +151,26 @@ class NonFiniteGuard:
 
     def _diverged(self, cause: tuple[str, str]) -> TfloopError:
         step = int(self._state.step)  # that of the snapshot
-        examples = ", ".join(str(index) for index in self._data.examples_of(step)[:8])
-        return TfloopError(
-            f"training diverged: {cause[0]} not finite at step {step + 1} ({cause[1]}); "
-            f"its batch has the training examples {examples}, ...",
-            hint="lower `optimizer.learning_rate`, set `clip_norm: 1.0`, or use `on_nonfinite: skip` to skip such "
-            "batches",
-            code=ExitCode.DIVERGED,
-        )
+        problem = f"training diverged: {cause[0]} not finite at step {step + 1} ({cause[1]}); "
+        skip = "use `on_nonfinite: skip` to skip such batches"
+        if len(wrong := _non_finite_examples(self._data, step)):
+            problem += f"the data has NaN or infinity in the training example{'s' * (len(wrong) > 1)} {_first(wrong)}"
+            hint = f"replace these values or remove the examples, or {skip}"
+        else:
+            problem += f"its batch has the training examples {_first(self._data.examples_of(step))}"
+            hint = f"lower `optimizer.learning_rate`, set `clip_norm: 1.0`, or {skip}"
+        return TfloopError(problem, hint=hint, code=ExitCode.DIVERGED)
+
+
+def _non_finite_examples(data: Data, step: int) -> np.ndarray:
+    """Returns the examples of a training batch with NaN or infinity in inputs or targets; see `Data.examples_of`."""
+    _, examples = data.split("train")
+    positions = np.flatnonzero(np.isin(examples, data.examples_of(step)))
+    arrays = [array for array in tf.nest.flatten(data.raw_examples("train", positions)) if array.dtype.kind == "f"]
+    wrong = [~np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in arrays]
+    return examples[positions[np.any(wrong, axis=0)]] if wrong else examples[:0]
+
+
+def _first(indices: np.ndarray) -> str:
+    """Returns the first of several numbers for a message."""
+    return ", ".join(map(str, indices[:8].tolist())) + (", ..." if len(indices) > 8 else "")

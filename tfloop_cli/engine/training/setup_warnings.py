@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfloop_cli.config.schema import Config
+from tfloop_cli.config.warmup import warmup_steps_of
 from tfloop_cli.config.warnings import config_warnings, without_validation
 from tfloop_cli.engine.data import Data
 from tfloop_cli.engine.tasks import Task
@@ -36,13 +37,13 @@ def setup_warnings(config: Config, data: Data, task: Task) -> list[str]:
 
 def _length_warnings(config: Config, steps: int) -> list[str]:
     """Returns lines about a warm-up or a schedule that does not fit the length of the run, in steps."""
-    if config.warmup_steps >= steps:
+    if (warmup_steps := warmup_steps_of(config, steps)) >= steps:
         return [
-            f"`warmup_steps: {config.warmup_steps}` does not end within the {steps} steps of the run: the learning "
+            f"`warmup_steps: {warmup_steps}` does not end within the {steps} steps of the run: the learning "
             "rate never reaches its full value"
         ]
-    left, arguments = steps - config.warmup_steps, config.schedule.arguments
-    run = f"the run, which has {left} steps{' after the warm-up' if config.warmup_steps else ''}"
+    left, arguments = steps - warmup_steps, config.schedule.arguments
+    run = f"the run, which has {left} steps{' after the warm-up' if warmup_steps else ''}"
     if config.schedule.name == "cosine" and (length := arguments["decay_steps"]):
         text = f"`schedule.decay_steps: {length}` is"
         if length > left:

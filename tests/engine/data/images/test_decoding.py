@@ -228,6 +228,19 @@ def test_fit_keeps_the_aspect_ratio_unless_stretched(tmp_path: Path) -> None:
     assert stretched[:, 0].max() == 0
 
 
+@pytest.mark.parametrize(
+    ("color", "alpha", "background"),
+    [(WHITE, 0, "black"), (WHITE, 255, "white"), (RED, 0, "white"), ([240, 240, 240], 128, "black")],
+)
+def test_white_drawings_on_transparent_pixels_have_a_black_background(
+    tmp_path: Path, color: list[int], alpha: int, background: str
+) -> None:
+    pixels = np.full((8, 8, 4), [*color, 255], np.uint8)
+    pixels[2:, :, 3] = alpha  # opaque images keep white borders
+    (tmp_path / "image").write_bytes(tf.io.encode_png(pixels).numpy())
+    assert survey([str(tmp_path / "image")]).background == background
+
+
 def test_extreme_aspect_ratios_are_resized(tmp_path: Path) -> None:
     content = tf.io.encode_png(np.zeros((1, 300, 3), np.uint8)).numpy()
     for fit in ("crop", "pad", "stretch"):
@@ -265,6 +278,9 @@ def write_sizes(folder: Path, *sizes: tuple[int, int]) -> list[str]:
         ([(28, 30)] * 2, (28, 30), "the size of the images"),
         ([(20, 40), (30, 50), (90, 60)], (30, 50), "the medians of 3 training images from 20x40 to 90x60"),
         ([(256, 512)], (64, 128), "the images have 256x512, scaled down to a side of 128"),
+        ([(100, 1000)], (32, 320), "the images have 100x1000, scaled down to 10,240 pixels"),  # not to 13x128
+        ([(1600, 12)], (1478, 11), "the images have 1600x12, scaled down to 16,258 pixels"),
+        ([(10, 1200)], (10, 1200), "the size of the images"),
     ],
 )
 def test_auto_size_is_that_of_the_images_or_the_medians(tmp_path: Path, sizes: list, size: tuple, about: str) -> None:

@@ -272,6 +272,49 @@ def test_missing_column_of_a_table_is_named(tmp_path: Path) -> None:
         find(tmp_path, tmp_path / "labels.csv")
 
 
+def find_columns(root: Path, labels: Path | None = None) -> Layout:
+    """As with a config that names no columns."""
+    return find_images(root, labels, (None, None, "split"), None)
+
+
+def test_files_of_a_table_are_found_in_several_subfolders(tmp_path: Path) -> None:
+    write(tmp_path, *(f"part_{number % 2}/images/00{number}.jpg" for number in range(6)))
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["id,breed", *(f"00{number},{'ab'[number % 3 > 0]}" for number in range(6))]))
+    layout = find_columns(tmp_path, table)
+    assert [Path(one.path).relative_to(tmp_path).as_posix() for one in layout.splits["train"]] == [
+        f"part_{number % 2}/images/00{number}.jpg" for number in range(6)
+    ]
+    assert layout.notes[0] == (
+        "classes by the column `breed` of labels.csv, images by `id` (keys `target`, `file_column`)"
+    )
+    note = "`labels.csv` names the images, but the folders are their classes; for its classes: `--set dataset.labels="
+    assert any(one.startswith(note) for one in find_columns(tmp_path).notes)  # part_0 and part_1 are classes
+    write(tmp_path, "part_1/images/000.jpg")  # which of the two?
+    with pytest.raises(TfloopError, match="there is no column `file`"):
+        find_columns(tmp_path, table)
+
+
+def test_files_of_a_table_are_training_images_if_names_occur_twice(tmp_path: Path) -> None:
+    write(tmp_path, "train/1.jpg", "train/2.jpg", "test/1.jpg", "test/3.jpg")
+    (tmp_path / "labels.csv").write_text("id,breed\n1,07\n2,7\n")
+    layout = find_columns(tmp_path, tmp_path / "labels.csv")
+    assert found(layout) == {"train": [("1", "07"), ("2", "7")]}  # classes as they are written
+    assert [Path(one.path).parent.name for one in layout.splits["train"]] == ["train", "train"]
+
+
+def test_unlabelled_images_in_one_folder_are_no_test_split(tmp_path: Path) -> None:
+    write(tmp_path, "train/a/1.png", "train/b/1.png", "test/unknown/1.png", "test/unknown/2.png")
+    layout = find(tmp_path)
+    assert list(layout.splits) == ["train"]
+    assert layout.notes == [
+        "there is no test split: the 2 images of `test` are in one folder, `unknown`, "
+        "which is no class of the training split"
+    ]
+    write(tmp_path, "test/other/1.png")
+    assert list(find(tmp_path).splits) == ["train", "test"]  # its classes are reported as unknown
+
+
 def test_pattern_finds_labels_in_paths(tmp_path: Path) -> None:
     write(tmp_path, "cat_1.png", "dog_2.png", "sub/cat_3.png", "4.png")
     layout = find(tmp_path, pattern=r"(?P<label>[a-z]+)_\d+\.png$")

@@ -357,6 +357,25 @@ def test_most_dates_decide_the_order_of_day_and_month() -> None:
     assert (encoder.form, encoder.missing) == ("day/month/year", 1)
 
 
+def test_order_of_day_and_month_is_shown_and_can_be_set() -> None:
+    texts = ["03/04/2020", "05/06/2021"]
+    for declared, form in ((None, "month/day/year"), ("date", "month/day/year"), ("day/month/year", "day/month/year")):
+        encoder, _ = fit(texts, declared=declared)
+        assert (encoder.kind, encoder.form, encoder.note) == ("date", form, f"dates are written {form}")
+    column = pa.chunked_array([pa.array(texts)])
+    assert date_parts(prepare(column, encoder, SETTINGS).days)["month"].tolist() == [4, 6]
+
+
+def test_unit_and_notation_of_numbers_are_shown() -> None:
+    written = {"1,500": "separators of thousands", "5%": "percentages", "$5": "a currency", "9:47": "in seconds"}
+    for text, shown in written.items():
+        assert shown in fit([text, text.replace("5", "7").replace("9", "8")])[0].use
+
+
+def test_comma_after_zero_separates_no_thousands() -> None:
+    assert fit(["1,823", *["0,123", "2,500"] * 9])[0].form != "thousands"
+
+
 @pytest.mark.parametrize(
     ("form", "texts"), [("percent", ["5%", "7%"]), ("currency $", ["$5", "$7"]), ("time", ["9:47", "9:48"])]
 )

@@ -66,6 +66,12 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     assert [rows.place(row) for row in (1, 2, 3)] == [
         (str(tmp_path / "a1.csv"), 3), (str(tmp_path / "b1.csv"), 2), (str(tmp_path / "c.csv"), 2),
     ]  # fmt: skip
+    assert rows.notes == []
+    (tmp_path / "c.csv").write_text("z,y\n1,d\n")
+    notes = read([tmp_path / "?1.csv", tmp_path / "c.csv"]).notes
+    assert notes == [
+        f"column `{name}` is not in {n} of 3 files: its values are missing there" for name, n in (("x", 1), ("z", 2))
+    ]
 
 
 def test_target_is_in_every_file(tmp_path: Path) -> None:
@@ -168,6 +174,11 @@ def test_decimal_comma_is_detected(tmp_path: Path) -> None:
     assert "decimal comma" in read_text(tmp_path, "x;y\n1.234,5;a\n2.500,5;b\n").notes[0]
     assert read_text(tmp_path, 'x,y\n"1,5",a\n"2",b\n', decimal=",").table["x"].to_pylist() == [1.5, 2]
     assert read_text(tmp_path, "x;y\n1,500;a\n2,250;b\n", decimal=",").table.column("x").to_pylist() == [1.5, 2.25]
+
+    quoted = 'x,y\n"1,5",a\n"0,123",b\n2,c\n'
+    assert read_text(tmp_path, quoted).table["x"].to_pylist() == [1.5, 0.123, 2]
+    assert read_text(tmp_path, quoted.replace("2,c", "2.5,c")).table["x"].to_pylist() == ["1,5", "0,123", "2.5"]
+    assert read_text(tmp_path, 'x,y\n"1,500",a\n"2,250",b\n').table["x"].to_pylist() == ["1,500", "2,250"]
 
 
 def test_points_between_thousands_are_no_decimal_points() -> None:
@@ -355,7 +366,7 @@ def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
     assert found.place(0) == (str(tmp_path / "a.xlsx"), 4)
     assert found.notes == [
         f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read",
-        f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row",
+        f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row (key `header`)",
     ]
 
 

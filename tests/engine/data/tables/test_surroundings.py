@@ -101,10 +101,17 @@ def test_last_line_of_totals_is_no_row(tmp_path: Path, total: str) -> None:
     rows = read(tmp_path, f"size,kind,price\n{many('')}{total}\n", "a.csv", "price")
     assert rows.table.num_rows == 12
     word = next(cell for cell in total.split(",") if cell[:1].isalpha())
-    assert rows.notes == [f"{tmp_path}/a.csv: the last line, `{word}`, is no row"]
+    assert rows.notes == [f"{tmp_path}/a.csv: the last line, `{word}`, is no row (key `header`)"]
 
 
 def test_word_of_totals_that_is_a_category_is_a_row(tmp_path: Path) -> None:
     text = "size,brand,price\n" + "1,Total,5\n2,Shell,6\n" * 4 + "3,Total,7\n"
     rows = read(tmp_path, text, "a.csv", "price")
     assert (rows.table.num_rows, rows.notes) == (9, [])
+
+
+def test_header_in_the_first_line_leaves_all_lines_below_as_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"size,kind,price\nkg,,%\n{many('')}Total,,66\n")
+    options = DialectOptions(header="first_line")
+    rows = read_rows(str(tmp_path / "a.csv"), CsvReader("train", options, ["price"], ["price"], null_texts(["?"])))
+    assert (rows.table.num_rows, rows.notes) == (14, [])

@@ -1,12 +1,9 @@
 """Reads a table of the paths of images and their classes."""
 
-import os
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.files import Listed, file_at
 from tfloop_cli.engine.data.images.layout import Columns, Layout
+from tfloop_cli.engine.data.images.named_files import FOUND, folders_of, path_of
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.split_names import split_of
@@ -27,7 +25,7 @@ from tfloop_cli.engine.data.texts.reading import ROW_NAMES, TARGETS
 from tfloop_cli.errors import short_path
 
 TRIED_ROWS = 100  # that show which column names images
-DISTINCT, FOUND = 0.9, 0.5  # fractions of the names in a column of images: that differ, that are there
+DISTINCT = 0.9  # the least fraction of the names in a column of images that differ
 NUMBERS = ("", "index", "rownames", "unnamed: 0")  # columns of the numbers of rows, in lower case
 MAX_NUMBERS, MIN_ROWS = 20, 5  # different numbers that are classes, and rows of each on average
 
@@ -56,7 +54,7 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
     splits = _splits(_texts(rows, columns[2])) if split == "train" and columns[2] in layout.columns else []
     found: dict[str, list[Listed]] = {one: [] for one in dict.fromkeys(splits or [split])}
     hint = f"paths are relative to {short_path(root)} or to the table; `--set on_bad_example=skip` skips such rows"
-    unlabelled, elsewhere = [], 0
+    folders, unlabelled, elsewhere = folders_of(root, table.parent, [name for name in names if name.strip()]), [], 0
     for number, (name, label) in enumerate(zip(names, labels, strict=True)):
         if not label.strip():
             unlabelled.append(number)
@@ -64,7 +62,7 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
             problem = f"the column `{columns[0]}` is empty"
             skip_example(split, invalid_row(split, *rows.place(number), problem))
         else:
-            path, is_moved = _path_of(root, table.parent, name)
+            path, is_moved = path_of(folders, name)
             if one := file_at(split, path, name, hint):
                 cells = {column: texts[number] for column, texts in zip(keep, others, strict=True)}
                 own = splits[number] if splits else split
@@ -126,7 +124,8 @@ def _found(rows: Sequence[Mapping[str, str]], column: str, table: Path, root: Pa
     values = [row[column] for row in rows if row.get(column)]
     if not values or len(set(values)) < DISTINCT * len(values):
         return 0.0
-    paths = [Path(_path_of(root, table.parent, value)[0]) for value in values]
+    folders = folders_of(root, table.parent, values)
+    paths = [Path(path_of(folders, value)[0]) for value in values]
     return sum(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in paths) / len(values)
 
 
@@ -151,30 +150,3 @@ def _refuse_numbers(labels: list[str], column: str, file: str) -> None:
     if numbers and any(float(value) % 1 for value in values):  # 3.0 may be the number of a class
         problem = f"the column `{column}` has {len(values):,} different numbers, which are no classes"
         refuse(file, None, problem, hint="images can be classified only; a table with fewer classes can be made of it")
-
-
-def _path_of(root: Path, beside: Path, name: str) -> tuple[str, bool]:
-    """Returns the path of a file that a table names, and whether only its last parts are on this machine.
-
-    Paths are relative to the folder or the table, maybe without suffix, and may be written as Windows does.
-    """
-    for moved, spellings in ((False, _spellings), (True, _last_parts)):
-        for written, folder, suffix in product(spellings(name), (root, beside), ("", *IMAGE_SUFFIXES)):
-            if os.path.lexists(path := folder / f"{written}{suffix}") and not path.is_dir():
-                return str(path), moved
-    return str(root / name), False
-
-
-def _spellings(name: str) -> Iterator[str]:
-    yield name
-    yield (stripped := name.strip())
-    yield from (unicodedata.normalize(form, stripped) for form in ("NFC", "NFD"))
-    if "\\" in name:
-        yield PureWindowsPath(stripped).as_posix()
-
-
-def _last_parts(name: str) -> Iterator[str]:
-    """Yields the last parts of an absolute path, as many as possible first."""
-    path = (PureWindowsPath if "\\" in name else PurePosixPath)(name.strip())
-    if path.is_absolute():
-        yield from ("/".join(path.parts[first:]) for first in range(1, len(path.parts)))

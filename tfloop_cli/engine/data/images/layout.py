@@ -28,6 +28,7 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 
 
 Columns = tuple[str | None, str | None, str]  # of a table: paths, classes, splits; None: see `columns_of`
+MAX_TRIED = 3  # tables beside folders of classes that are looked into
 OUTSIDE = "outside of the folders of classes"
 _CONTAINERS = (  # folders of images that are no classes
     "images", "image", "imgs", "img", "jpegimages", "pngimages", "pictures", "pics", "photos", "data", "files", "all",
@@ -86,7 +87,7 @@ def find_images(root: Path, labels: Path | None, columns: Columns, pattern: str 
                 if context.classes and not pattern and _is_unlabelled(layout):
                     _find_labels(layout, root, columns, scanner)
                 _check_labels(layout)
-    _note_files(layout, root, scanner)
+    _note_files(layout, root, scanner, columns, used=bool(labels or pattern))
     return layout
 
 
@@ -106,6 +107,9 @@ def _read_labels(layout: Layout, root: Path, labels: Path, columns: Columns, sca
         inner = Path(os.path.commonpath({Path(one.path).parent for one in images}))
         if named := columns_of(labels, inner, columns):
             root = inner
+    if named and named[:2] != columns[:2]:
+        found = f"classes by the column `{named[1]}` of {labels.name}, images by `{named[0]}`"
+        layout.notes.append(f"{found} (keys `target`, `file_column`)")
     read_label_table(layout, root, split, labels, named or (columns[0] or "file", columns[1] or "label", columns[2]))
 
 
@@ -141,18 +145,35 @@ def _find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner)
         refuse(str(next(iter(layout.folders.values()))), None, problem, hint=hint)
 
 
-def _note_files(layout: Layout, root: Path, scanner: Scanner) -> None:
-    """Notes which files are ignored."""
+def _note_files(layout: Layout, root: Path, scanner: Scanner, columns: Columns, used: bool) -> None:
+    """Notes which files are ignored, and tables that name the images; `used`: whether folders are not the classes."""
     tables = [
         path for path in map(Path, scanner.ignored) if path.suffix.lower() in _TABLE_SUFFIXES and path.parent == root
     ]
-    if tables and not layout.columns and len({one.label for one in layout.splits.get("train", ())}) < 2:
+    found_labels = {one.label for images in layout.splits.values() for one in images}
+    if tables and not layout.columns and len(found_labels) < 2:
         layout.notes.append(
             f"if `{tables[0].name}` has the classes of the images: `--set dataset.labels={tables[0].name}`"
         )
+    elif tables and not used and not layout.columns and DATA not in layout.splits:
+        named = [table.name for table in tables[:MAX_TRIED] if _names_images(table, root, columns)]
+        hint = "its classes: `--set dataset.labels="
+        layout.notes += [
+            f"`{name}` names the images, but the folders are their classes; for {hint}{name}`" for name in named
+        ]
     if scanner.ignored:
         names = ", ".join(f"{count:,} {name}" for name, count in sorted(Counter(scanner.ignored.values()).items()))
         layout.notes.append(f"ignored files and folders: {names}")
+
+
+def _names_images(table: Path, root: Path, columns: Columns) -> bool:
+    """Whether a column of a table names the images."""
+    from tfloop_cli.engine.data.images.label_table import columns_of
+
+    try:
+        return columns_of(table, root, (columns[0], columns[1] or "label", columns[2])) is not None
+    except TfloopError:  # it is no table
+        return False
 
 
 def _list_images(layout: Layout, pattern: str | None, scanner: Scanner) -> None:
@@ -255,9 +276,20 @@ def by_pattern(
 
 
 def _drop_unlabelled_splits(layout: Layout) -> None:
-    """Removes splits without a class, which cannot be evaluated: their images are reported as not used."""
-    for split in [split for split in layout.splits if split != "train" and not layout.splits[split]]:
-        layout.notes.append(f"there is no {split} split: `{layout.folders[split].name}` has no folders of classes")
+    """Removes splits without a class, which cannot be evaluated: their images are reported as not used.
+
+    Images without a class are often in one folder, such as test/unknown/, since Keras and others need one.
+    """
+    known = {one.label.casefold() for one in layout.splits.get("train", ())}
+    for split in [split for split in layout.splits if split != "train"]:
+        found, name = {one.label for one in layout.splits[split]}, layout.folders[split].name
+        if not found:
+            layout.notes.append(f"there is no {split} split: `{name}` has no folders of classes")
+        elif len(known) > 1 and len(found) == 1 and known.isdisjoint(map(str.casefold, found)):
+            only = f"{len(layout.splits[split]):,} images of `{name}` are in one folder, {_listing(sorted(found))}"
+            layout.notes.append(f"there is no {split} split: the {only}, which is no class of the training split")
+        else:
+            continue
         del layout.splits[split], layout.folders[split]
 
 

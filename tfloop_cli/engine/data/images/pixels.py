@@ -32,6 +32,7 @@ if Image is not None:
     _PILLOW_ERRORS = (*_PILLOW_ERRORS, Image.DecompressionBombError)
 NEEDS_PILLOW = "install Pillow"
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
+NEARLY_WHITE = 230  # a gray level
 _TRANSPOSED = (5, 6, 7, 8)  # orientations that swap rows and columns
 
 
@@ -171,6 +172,24 @@ def complete_info(path: str, info: ImageInfo) -> ImageInfo:
             return replace(info, height=height, width=width, bits=16 if image.mode.startswith("I") else 8)
     except _PILLOW_ERRORS:
         return info
+
+
+def visible_pixels(path: str, max16: int) -> tuple[float, float]:
+    """Returns how many pixels of an image with transparent ones are visible, and how many of these are nearly white.
+
+    Half-transparent pixels count half. (0, 0) if no pixel is transparent, or the file cannot be decoded.
+    """
+    try:
+        with open_image(path) as file:
+            content = file.read()
+        info = describe(content)
+        pixels = _decode(content, info, 255, max16) if info else np.empty((0, 0, 3))
+    except (*_PILLOW_ERRORS, tf.errors.OpError):
+        return 0.0, 0.0
+    if pixels.shape[2] < 4 or pixels[..., 3].min() == 255:
+        return 0.0, 0.0
+    visible = pixels[..., 3] / 255
+    return float(visible.sum()), float(visible[pixels[..., :3] @ _LUMA >= NEARLY_WHITE].sum())
 
 
 def largest_value(path: str) -> int:

@@ -79,7 +79,7 @@ def _fit(
     names: str | Sequence[str], options: TableOptions, rules: SplitRules, splits: Sequence[str]
 ) -> tuple[TableEncoders, Arrays, Kept]:
     """Reads the training split, fits the encoders to what is not held out of it, and encodes it."""
-    as_text = [name for name, kind in options.columns.items() if kind in ("category", "text", "date")]
+    as_text = [name for name, kind in options.columns.items() if kind not in ("number", "ignore")]
     as_text += options.targets if options.classes is not False else ()
     reader = CsvReader("train", options.dialect, options.targets, as_text, null_texts(options.missing_values))
     rows = read_rows(names, reader)
@@ -174,7 +174,7 @@ def usable_rows(
     settings = _settings(rows, options, encoders)
     targets, usable = encode_target([rows.table.column(name) for name in target.names], target, settings)
     rows, targets = with_target(rows, targets, usable, target.names)
-    rows, targets = with_known_class(rows, targets, target.names[0])
+    rows, targets = with_known_class(rows, targets, target.names[0], target.class_names)
     return rows, targets, settings
 
 

@@ -32,6 +32,7 @@ from tfloop_cli.engine.data.tables.encoding import (
     scale_of,
 )
 from tfloop_cli.engine.data.tables.notation import (
+    DATE_FORMS,
     MOSTLY_ELSE_IGNORED,
     date_form,
     matches_code,
@@ -93,12 +94,15 @@ def _declared(
 ) -> tuple[ColumnEncoder, Values | None]:
     if declared == "ignore":
         return ColumnEncoder(name, "ignored", "ignored as configured"), None
+    order = declared if declared in DATE_FORMS else None
+    declared = "date" if order else declared
     encoder = ColumnEncoder(name, declared, as_text=declared in ("category", "text"))
     if declared in ("number", "date"):
         words = as_written(column)
         words = words.without(is_missing(words.texts, settings.missing_values))
         if declared == "date":
-            encoder = replace(encoder, form=date_form(words) or "")
+            if form := order or date_form(words) or "":
+                encoder = replace(encoder, form=form, note=f"dates are written {form}")
         elif isinstance(column_values(column, settings), Words):
             form = number_form(words, settings.decimal) or most_common_form(words, settings.decimal)
             encoder = replace(encoder, form=form)

@@ -188,7 +188,9 @@ def detect(
     if header is None:
         twice = len(set(filter(None, named))) < len(list(filter(None, named)))
         header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
-    header_lines = 1 + lines_below(rows, ".tab" in _suffixes(file)) if header else 0
+    below = lines_below(rows, ".tab" in _suffixes(file))
+    below = 0 if below == 1 and options.header == "first_line" else below  # a line of units
+    header_lines = 1 + below if header else 0
     rows = rows[header_lines:]
     written = _names(named, rows) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
     names = distinct(written)

@@ -7,6 +7,12 @@ from typing import Any, Self
 from tfloop_cli.engine.data.encoders import Column, EncodersAsJson
 
 MAX_ONE_HOT = 12  # levels of a category; one with more is one column of ids
+_WRITTEN = {  # form of numbers -> what a user should know about it
+    "thousands": ", separators of thousands",
+    "percent": ", percentages",
+    "currency": ", amounts of a currency",
+    "time": ", times in seconds",
+}
 UNKNOWN = 0  # the id of categories that training has not, or only once
 
 
@@ -86,7 +92,7 @@ class ColumnEncoder:
             return f"{', '.join(self.parts)}{filled}"
         few = f" and one-hot, {len(self.levels)} values" if self.levels else ""
         code = f" and as one of {len(self.edges) + 1} codes" if self.edges else ""
-        return f"standardized{few}{code}{filled}"
+        return f"standardized{few}{code}{_WRITTEN.get(self.form, '')}{filled}"
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:
@@ -174,7 +180,8 @@ class TableEncoders(EncodersAsJson):
         rows = self.target.overview()
         for column in self.columns:
             use = "; ".join(filter(None, (column.use, column.note)))
-            counts = {"missing": column.missing, "distinct": column.distinct}
+            is_counted = column.kind != "ignored" or column.missing or column.distinct
+            counts = {name: getattr(column, name) if is_counted else None for name in ("missing", "distinct")}
             rows.append({"name": column.name, "type": column.kind, **counts, "use": use})
         return rows
 

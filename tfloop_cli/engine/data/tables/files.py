@@ -14,11 +14,11 @@ import pyarrow as pa
 
 from tfloop_cli.config.data_formats import compression_of, table_kind, zipped_table
 from tfloop_cli.config.data_paths import SPLIT_NAMES, split_tables
+from tfloop_cli.config.data_paths import STDIN as STDIN
 from tfloop_cli.config.refusals import refusal
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.errors import short_path
 
-STDIN = "-"
 _SHOWN = 5  # files that a message names
 
 
@@ -111,6 +111,22 @@ def find_splits(path: Path, training: bool = True) -> dict[str, list[Path]]:
             names = " and ".join(f"`{file.name}`" for file in files[:_SHOWN])
             refuse(short_path(path), None, f"{names} are both the {split} split", hint="name the files in the config")
     return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def other_tables(path: Path) -> list[Path]:
+    """Returns the files of other data: a file, or those of a folder: its only table, else its test split.
+
+    Raises:
+        TfloopError: a folder has several tables, and none of them is `test` (exit code 4).
+    """
+    if not path.expanduser().is_dir():
+        return [path]
+    found = split_tables(path.expanduser())
+    tables = [table for one in found.values() for table in one]
+    if len(tables) != 1 and "test" not in found:
+        names = ", ".join(f"`{table.name}`" for table in tables[:_SHOWN]) or "no table"
+        refuse(short_path(path), None, f"which table of this folder? It has {names}", hint="name the file")
+    return tables if len(tables) == 1 else found["test"]
 
 
 def find_files(names: str | Sequence[str]) -> list[TableFile]:

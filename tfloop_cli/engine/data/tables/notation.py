@@ -15,7 +15,7 @@ _HEAD = 100  # distinct values, one of which is a date if there are any
 MOSTLY_ELSE_IGNORED = 0.8  # ... that otherwise would be an id or free text
 
 _DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_GROUPS = r"(\d{1,3}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"
+_GROUPS = r"([1-9]\d{0,2}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"  # 0,123 is a fraction
 
 
 def _currency(mark: str) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
-from tfloop_cli.engine.data.tables.files import STDIN, TableFile, find_files, find_splits
+from tfloop_cli.engine.data.tables.files import TableFile, find_files, find_splits
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, json_records
 from tfloop_cli.engine.data.tables.reading import batches_of, flat, seekable
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole

@@ -1,7 +1,7 @@
 """Reads the files of one split into one table of pyarrow."""
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NoReturn
@@ -24,6 +24,7 @@ from tfloop_cli.engine.data.tables.surroundings import total_row
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
 from tfloop_cli.errors import ExitCode, Problem, TfloopError
 
+_SHOWN = 5  # columns that notes name
 MAX_VECTOR = 4096  # values of a list that become columns
 
 
@@ -56,6 +57,7 @@ class Rows:
         parts: the files in order.
         numbers: of the rows among those of the files, if some are left out; int64 [rows].
         options: what the user has set about the files.
+        absent: name of a column -> the number of files that do not have it; its values are missing there.
         total: the word in the last row of the files that made it a total; "" if there was none.
     """
 
@@ -64,6 +66,7 @@ class Rows:
     parts: tuple[Part, ...]
     numbers: np.ndarray | None = None
     options: DialectOptions = field(default_factory=DialectOptions)
+    absent: Mapping[str, int] = field(default_factory=dict)
     total: str = ""
 
     @property
@@ -84,13 +87,17 @@ class Rows:
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
         if self.total:
-            notes.append(f"{self.parts[-1].file.name}: the last line, `{self.total}`, is no row")
+            found.append((self.parts[-1], f"the last line, `{self.total}`, is no row", "header"))
         keys = self.options.are_keys
         notes += [
             f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
             for part in self.parts
             for name in part.repeated
         ]
+        for name, number in list(self.absent.items())[:_SHOWN]:
+            notes.append(f"column `{name}` is not in {number} of {len(self.parts)} files: its values are missing there")
+        if (more := len(self.absent) - _SHOWN) > 0:
+            notes.append(f"{more:,} more columns are not in all files")
         return notes + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
     @property
@@ -131,6 +138,9 @@ class Rows:
             dialect = self.parts[0].dialect
             if dialect and not dialect.has_header:
                 listed += "; the file seems to have no header" + (" (key `header`)" if self.options.are_keys else "")
+            elif dialect and len(known) == 1 and name in known[0]:  # x~y
+                key = " (key `separator`)" if self.options.are_keys else ""
+                guess, listed = "", f"{listed}; which character separates several columns?{key}"
             found = f"did you mean `{guess}`?" if guess else listed
             self.refuse(f"{prefix}there is no column `{name}`", f"{found}; {hint}" if hint else found)
 
@@ -145,30 +155,34 @@ def listing(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def read_rows(names: str | Sequence[str], reader: CsvReader) -> Rows:
+def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
     """Reads all files of a split: .csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx, also compressed.
 
     Args:
-        names: one or several paths or patterns, or "-" for stdin.
+        paths: one or several paths or patterns, or "-" for stdin.
         reader: reads files of separated values.
 
     Raises:
         TfloopError: a file is missing, of another type, malformed or empty (exit code 4); see `CsvReader`.
     """
     tables, parts = [], []
-    for file in find_files(names):
+    for file in find_files(paths):
         table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         tables.append(table)
         parts.append(Part(file, table.num_rows, dialect, lines, twice))
+    names = dict.fromkeys(name for table in tables for name in table.column_names)
+    absent = {name: sum(name not in table.column_names for table in tables) for name in names}
     table = _concatenated(tables)
     if not table.num_rows:
         require_valid_examples(reader.split, 0)
         refuse(parts[0].file.name, None, "it has no rows")
-    rows = Rows(reader.split, table, tuple(parts), options=reader.options)
+    absent = {name: number for name, number in absent.items() if number}
+    rows = Rows(reader.split, table, tuple(parts), options=reader.options, absent=absent)
     kinds = {part.file.kind for part in parts}
-    if reader.options.free_text or not kinds <= {"csv", "excel"} or not (word := total_row(table)):
+    may_end = kinds <= {"csv", "excel"} and not reader.options.free_text and reader.options.header != "first_line"
+    if not may_end or not (word := total_row(table)):
         return rows
     return replace(rows.subset(np.arange(table.num_rows) < table.num_rows - 1), total=word)
 

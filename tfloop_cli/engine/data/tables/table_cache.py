@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached, open_cached
 from tfloop_cli.engine.data.tables.building import Arrays
 from tfloop_cli.engine.data.tables.encoders import TableEncoders
-from tfloop_cli.engine.data.tables.files import STDIN, find_files
+from tfloop_cli.engine.data.tables.files import find_files
 from tfloop_cli.engine.data.tables.splits_of_files import Kept
 
 MIN_BYTES = 16 * 2**20  # smaller files are read again: that takes less than a second

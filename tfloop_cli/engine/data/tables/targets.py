@@ -6,6 +6,7 @@ to n. All other numbers are numbers. More than 20 distinct words, and fewer than
 learned: if all are times (2:41:30), they are numbers of seconds, else an error.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -61,12 +62,13 @@ def fit_target(
     if classes:
         filled = _filled(columns[0])
         counts = filled.counts()
-        found = [text for text, count in zip(filled.texts.to_pylist(), counts, strict=True) if count]
+        found = class_names(text for text, count in zip(filled.texts.to_pylist(), counts, strict=True) if count)
         if len(found) < 2:
             what = f"every row has the class `{found[0]}`" if found else "no row has a class"
             problem = f"split `train`: column `{names[0]}`: {what}"
             raise TfloopError(problem, hint="there is nothing to predict", code=ExitCode.DATA)
-        return TargetEncoder(names, class_names(found), note=note)
+        notes = [note] * bool(note) + _doubtful(names[0], found, settings)
+        return TargetEncoder(names, found, note="; ".join(notes))
     forms = [form or _form(column, settings, MOSTLY_ELSE_IGNORED) for form, column in zip(forms, columns, strict=True)]
     for name, column, form in zip(names, columns, forms, strict=True):
         if form is None:
@@ -84,6 +86,27 @@ def _hint(names: tuple[str, ...]) -> str:
     if len(names) > 1:
         return "several targets must all be columns of numbers; choose others, or one of them"
     return "predict classes instead (`task: classification`, no `classes: false`), or choose another target"
+
+
+def _doubtful(name: str, classes: Sequence[str], settings: Settings) -> list[str]:
+    """Returns notes about classes that may be mistakes: missing values, or one class that is written in two ways."""
+    notes = []
+    missing = is_missing(pa.array(classes, pa.string()), settings.missing_values)
+    if looks_missing := [one for one, is_so in zip(classes, missing, strict=True) if is_so]:
+        shown = ", ".join(f"`{one}`" for one in looks_missing)
+        notes.append(f"target `{name}`: {shown} counts as a class, since only an empty cell is a missing target")
+    by_key: dict[str | float, list[str]] = {}
+    for one in classes:
+        key = float(one) if _match_number(one) else one.strip().casefold()
+        by_key.setdefault(key, []).append(one)
+    if alike := next((group for group in by_key.values() if len(group) > 1), None):
+        shown = " and ".join(f"`{one}`" for one in alike[:2])
+        notes.append(f"target `{name}`: {shown} are different classes, since classes are kept as they are written")
+    return notes
+
+
+def _match_number(text: str) -> bool:
+    return re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)\s*", text, re.ASCII) is not None
 
 
 def _form_of_words(name: str, column: pa.ChunkedArray, settings: Settings) -> tuple[str | None, str]:

@@ -11,6 +11,8 @@ from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.targets import UNUSABLE
 from tfloop_cli.engine.data.tables.values import Values
 
+_SHOWN = 10  # classes that a message names
+
 
 def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequence[str]) -> tuple[Rows, np.ndarray]:
     """Returns the rows with a usable target, and their targets; the others are counted, and skipped in any case.
@@ -36,15 +38,16 @@ def with_target(rows: Rows, targets: np.ndarray, usable: np.ndarray, names: Sequ
     return rows.subset(usable), targets[usable]
 
 
-def with_known_class(rows: Rows, targets: np.ndarray, name: str) -> tuple[Rows, np.ndarray]:
-    """Returns the rows with a class of the training split, and their targets; the others are invalid examples."""
+def with_known_class(rows: Rows, targets: np.ndarray, name: str, classes: Sequence[str]) -> tuple[Rows, np.ndarray]:
+    """Returns the rows with one of the classes, and their targets; the others are invalid examples."""
     unknown = targets == UNUSABLE if targets.dtype == np.int32 else np.zeros(len(targets), bool)
     if not unknown.any():
         return rows, targets
     first = int(np.flatnonzero(unknown)[0])
     value = rows.table.column(name)[first].as_py()
     problem = f"column `{name}`: the class `{value}` does not occur in the training split"
-    skip_example(rows.split, invalid_row(rows.split, *rows.place(first), problem), int(unknown.sum()))
+    hint = f"the classes are {listing(classes[:_SHOWN])}" + (", ..." if len(classes) > _SHOWN else "")
+    skip_example(rows.split, invalid_row(rows.split, *rows.place(first), problem, hint), int(unknown.sum()))
     require_valid_examples(rows.split, int((~unknown).sum()))
     return rows.subset(~unknown), targets[~unknown]
 

@@ -106,7 +106,7 @@ def _usable_rows(
     target = encoders.target
     rows = read_texts(names, _reader(split, options, target.names, encoders))
     rows.require((*target.names, encoders.text))
-    return with_known_class(*_with_usable_target(rows, target), target.names[0])
+    return with_known_class(*_with_usable_target(rows, target), target.names[0], target.class_names)
 
 
 def describe_texts(

@@ -9,12 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfloop_cli.config.data_paths import split_tables
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse, wrong_byte
 from tfloop_cli.engine.data.split_names import split_folders
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
-from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.files import TableFile, other_tables
 from tfloop_cli.engine.data.tables.json_reading import to_utf8
 from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.reading import Part, Rows, listing, read_rows
@@ -61,6 +62,11 @@ def find_splits(path: Path, training: bool = True) -> dict[str, Path]:
         TfloopError: there are folders of other splits, but none for training (exit code 4).
     """
     return (split_folders(path, _folders(path), training) if path.is_dir() else {}) or {"train": path}
+
+
+def other_texts(path: Path) -> Path | list[Path]:
+    """Returns the files of other data, or their folder if it has folders of classes; see `other_tables`."""
+    return path if path.is_dir() and (_folders(path) or not split_tables(path)) else other_tables(path)
 
 
 def read_texts(names: Sequence[str], reader: CsvReader) -> Rows:
