@@ -368,6 +368,7 @@ def test_order_of_day_and_month_is_shown_and_can_be_set() -> None:
 
 def test_unit_and_notation_of_numbers_are_shown() -> None:
     written = {"1,500": "separators of thousands", "5%": "percentages", "$5": "a currency", "9:47": "in seconds"}
+    written |= {"12 500": "spaces between thousands", "5 kg": "a unit"}
     for text, shown in written.items():
         assert shown in fit([text, text.replace("5", "7").replace("9", "8")])[0].use
 
