@@ -1,7 +1,6 @@
 """Reads the files of one split into one table of pyarrow."""
 
 import difflib
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
@@ -15,7 +14,8 @@ import pyarrow.parquet
 
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines
+from tfloop_cli.engine.data.tables.column_names import distinct, repeated
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
 from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
@@ -37,12 +37,14 @@ class Part:
         rows: their number.
         dialect: how the file is written; None if it is no file of separated values.
         lines: returns the line of each row; None for the number of the row (.json, .parquet, .feather).
+        repeated: names that several columns have in the file; see `distinct`.
     """
 
     file: TableFile
     rows: int
     dialect: Dialect | None = None
     lines: Lines | None = None
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Rows:
     @property
     def notes(self) -> list[str]:
         """What was detected about the files that is not usual."""
-        sheets = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
+        notes = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
@@ -87,13 +89,16 @@ class Rows:
         if self.total:
             found.append((self.parts[-1], f"the last line, `{self.total}`, is no row", "header"))
         keys = self.options.are_keys
+        notes += [
+            f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
+            for part in self.parts
+            for name in part.repeated
+        ]
         for name, number in list(self.absent.items())[:_SHOWN]:
-            sheets.append(
-                f"column `{name}` is not in {number} of {len(self.parts)} files: its values are missing there"
-            )
+            notes.append(f"column `{name}` is not in {number} of {len(self.parts)} files: its values are missing there")
         if (more := len(self.absent) - _SHOWN) > 0:
-            sheets.append(f"{more:,} more columns are not in all files")
-        return sheets + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
+            notes.append(f"{more:,} more columns are not in all files")
+        return notes + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
     @property
     def positions(self) -> np.ndarray:
@@ -162,11 +167,11 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
     """
     tables, parts = [], []
     for file in find_files(paths):
-        table, dialect, lines = _read(file, reader)
+        table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         tables.append(table)
-        parts.append(Part(file, table.num_rows, dialect, lines))
+        parts.append(Part(file, table.num_rows, dialect, lines, twice))
     names = dict.fromkeys(name for table in tables for name in table.column_names)
     absent = {name: sum(name not in table.column_names for table in tables) for name in names}
     table = _concatenated(tables)
@@ -186,15 +191,16 @@ def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str
     return [name for name in names if name in first.column_names and name not in table.column_names]
 
 
-def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None]:
+def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None, tuple[str, ...]]:
+    """Returns the rows of a file, its dialect, the lines of the rows, and the names that several columns have."""
     if file.kind == "csv":
-        return reader.read(file)
+        table, dialect, rows = reader.read(file)
+        return table, dialect, rows, dialect.repeated
     try:
         table, lines = _read_typed(file, reader)
-        table = flat(table)
-        if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
-            refuse(file.name, None, f"two columns are called `{twice[0]}`")
-        return table, None, lines
+        twice = repeated(table.column_names)
+        refuse_repeated(file, twice, reader.targets)
+        return flat(table), None, lines, twice
     except UnicodeError as error:
         refuse(file.name, None, f"it cannot be decoded: {error}", reader.options.hint("encoding"))
     except (OSError, pa.ArrowException) as error:
@@ -244,7 +250,7 @@ def flat(table: pa.Table, whole: Collection[str] = ()) -> pa.Table:
     """Returns a table without nested objects and vectors: the keys of `a` are the columns `a.b` and `a.c`.
 
     The values of a vector `v`, a list of numbers of the same length in each row, are the columns `v.0`, `v.1`, ...,
-    unless `v` is one of `whole`.
+    unless `v` is one of `whole`. Names are distinct.
     """
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
@@ -254,7 +260,7 @@ def flat(table: pa.Table, whole: Collection[str] = ()) -> pa.Table:
             table = table.remove_column(number)
             for index, part in reversed(list(enumerate(parts))):
                 table = table.add_column(number, f"{name}.{index}", part)
-    return table
+    return table.rename_columns(distinct(table.column_names))
 
 
 def _parts(column: pa.ChunkedArray) -> list[pa.Array]:
