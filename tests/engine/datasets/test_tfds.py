@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 import tfds_builders
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data import Data, Dataset
+from tfloop_cli.engine.data import Data, Dataset, build_data
 from tfloop_cli.engine.data.build_context import BuildContext, use_context
 from tfloop_cli.engine.data.choosing import SplitRules
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
@@ -269,6 +269,10 @@ def test_texts_are_held_out_by_a_nested_feature(folders, cache):
     assert held_out[:2] == [list(range(14, 20))] * 2
     assert held_out[:3] == held_out[3:]  # with values from the cache
     assert dataset.columns["review.title"]["train"][:2].tolist() == ["शोर 0", "café 1"]
+    own = {"name": "tiny_reviews", "data_dir": str(folders["tfrecord"])} | arguments
+    run = Config(dataset=own, model="linear", batch_size=16, test=0, validation=6, group="review.title")
+    evaluated = build_data(run, encoders=dataset.encoders.to_json(), split="validation")
+    assert evaluated.split("validation")[1].tolist() == held_out[2]
 
 
 @pytest.mark.parametrize(
