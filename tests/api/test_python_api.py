@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import tfloop_cli as tfloop
@@ -160,6 +161,7 @@ def test_table_is_trained_from_a_mapping_and_predicted_from_rows() -> None:
     found = run.predict([{"a": 3, "b": "y"}, {"a": "many", "b": "y"}, {"a": 4, "b": "x", "price": 1}])
     assert [row["input"] for row in found] == [1, 2, 3]
     assert isinstance(found[0]["prediction"], float)
+    assert run.predict(pa.table({"a": [3.0, None, 4.0], "b": ["y", "y", "x"]}))[0] == found[0]  # as of pandas, polars
     assert run.predict("t.csv")[3]["prediction"] == pytest.approx(found[0]["prediction"], abs=1e-4)
     assert run.evaluate()["rmse"] == pytest.approx(run.metrics["rmse"])
     assert run.evaluate("t.csv")["mae"] > 0

@@ -374,6 +374,19 @@ def test_best_value_is_marked_only_on_the_same_test_data(report, tmp_path) -> No
         assert (b'class="number best"' in page.bytes) == (change == "nothing")
 
 
+def test_the_same_rows_read_with_other_keys_are_the_same_data(report, tmp_path) -> None:
+    runs, keys = [], ("", ", ignore: [x]")
+    for name, key in zip("ab", keys, strict=True):
+        config = f"dataset: {{name: table, train: a.csv, target: y{key}}}\n"
+        run = write_run(tmp_path / name, test={"examples": 2, "accuracy": 0.5 + 0.5 * (name == "b")}, config=config)
+        meta = json.loads((run / "meta.json").read_text()) | {"data": name, "decisions": {"test": 2, "validation": 1}}
+        (run / "meta.json").write_text(json.dumps(meta))
+        with_outputs(run, [0, 1], np.array([[0.9, 0.1], [0.6, 0.4]], np.float32))
+        runs.append(run)
+    assert report(*runs)[0] == 0
+    assert b'class="number best">1.0000' in Page(tmp_path / "report.html").bytes
+
+
 def test_r2_of_a_constant_target_is_that_of_the_evaluation(report, tmp_path) -> None:
     """It was minus infinity in reports, and 1 - residual in exports."""
     from tfloop_cli.engine.determination import r2, r2_of_sums

@@ -58,6 +58,7 @@ def tarred(content: bytes) -> bytes:
         ("a.arrow", b"\xff\xff\xff\xff\0", "feather"),
         ("a.csv", "age,kind\n31,a\n".encode("utf-16"), "csv"),
         ("a.zip", zipped(a_dot_csv=CSV, b_dot_csv=CSV), None),
+        ("a.zip", zipped(a_dot_csv_dot_gz=gzip.compress(CSV)), None),
         ("a.tar.gz", tarred(CSV), None),
         ("a.csv", tarred(CSV), None),
         ("a.csv", b"<!DOCTYPE html>", None),

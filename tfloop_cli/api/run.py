@@ -131,7 +131,8 @@ class Run:
 
         Args:
             inputs: an array [examples, ...] as the run's dataset has them (several as a dict or a tuple of arrays);
-                or a path, or a list of paths, of texts for a run on texts, or of rows as dicts.
+                or a path, a table such as a pandas DataFrame, or a list of paths, of texts for a run on texts, or of
+                rows as dicts.
             top: how many of the most probable classes are returned.
             probabilities: whether to return the probability of each class.
             batch_size: how many inputs the model sees at once; None for that of the run.

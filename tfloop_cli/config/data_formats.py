@@ -113,7 +113,7 @@ def zipped_table(path: Path) -> str | None:
     if not path.is_file() or not zipfile.is_zipfile(path):
         return None
     members = zip_members(path)
-    if len(members) != 1 or suffix_of(members[0]) not in TABLE_KINDS:
+    if len(members) != 1 or PurePath(members[0]).suffix.lower() not in TABLE_KINDS:  # a.csv.gz is compressed twice
         return None
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo(members[0]).flag_bits & 1:

@@ -15,6 +15,7 @@ from tfloop_cli.config.data_paths import STDIN
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, LISTS, argument_hint, key_hint, nearest
 from tfloop_cli.config.yaml_positions import Node, Source, found, plant
+from tfloop_cli.config.yaml_scalars import write
 from tfloop_cli.errors import Problem, TfloopError
 from tfloop_cli.registry import Component, Registry
 from tfloop_cli.registry.argument_types import MAX_INT, branches, describe, with_article
@@ -252,6 +253,8 @@ def _value_hint(node: Node, annotation: Any) -> str | None:
         return f"the largest integer is {MAX_INT}"
     if isinstance(node.value, float) and node.value.is_integer() and "integer" in description:
         return f"write it without a point or exponent: `{int(node.value)}`"
+    if isinstance(node.value, bool | int | float) and "text" in description:
+        return f'in quotes it is text: `"{write(node.value)}"`'
     if isinstance(node.value, str) and "`" in description:
         options = [part for index, part in enumerate(description.split("`")) if index % 2]
         close = difflib.get_close_matches(node.value, options, n=1)

@@ -35,6 +35,7 @@ class OnResume(StrEnum):
 MAX_INT = 2**31 - 1
 """The largest value of an integer: products of two, such as epochs and steps, must fit into 64 bits."""
 PositiveInt: TypeAlias = Annotated[int, Ge(1), Le(MAX_INT)]
+PositiveUint16: TypeAlias = Annotated[int, Ge(1), Le(65535)]
 NonNegativeInt: TypeAlias = Annotated[int, Ge(0), Le(MAX_INT)]
 Depth: TypeAlias = Annotated[int, Ge(1), Le(1000)]
 """A number of layers, or of other things that Python builds one by one."""

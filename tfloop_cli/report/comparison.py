@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfloop_cli.engine.evaluation_files import Arrays
+from tfloop_cli.files import json_text
 from tfloop_cli.metric_modes import mode_of
 from tfloop_cli.report import charts
 from tfloop_cli.report.blocks import NONE, Figure, Figures, Omitted, Section, Table, Text, number
@@ -13,13 +14,14 @@ from tfloop_cli.report.charts import Line
 from tfloop_cli.report.reading import ReportedRun
 from tfloop_cli.report.results import metric_names, points_of, test_intervals
 from tfloop_cli.runs.comparison import Difference, Group, differences, groups, metrics_of
-from tfloop_cli.runs.records import RunRecord
+from tfloop_cli.runs.records import RunRecord, mapping
 from tfloop_cli.terminal.cells import value_text
 from tfloop_cli.terminal.tables import cut
 
 STYLES = 8  # of lines
 MAX_VALUE, MAX_NAME = 60, 28  # characters
 _CHOOSING = ("test", "group", "split_by")  # keys that choose which examples are held out
+_FILES = ("name", "path", "train", "validation", "test", "target")  # keys of a dataset that choose what is read
 
 
 def comparison_sections(runs: Sequence[ReportedRun]) -> Iterator[Section | Omitted]:
@@ -62,12 +64,26 @@ def _metrics(runs: Sequence[ReportedRun], names: Sequence[str]) -> Section:
 def has_same_data(runs: Sequence[ReportedRun], split: str) -> bool:
     """Whether the metrics of runs on a split are of the same examples, as far as their folders show it."""
     keys = _CHOOSING if split == "test" else (*_CHOOSING, "validation", "limit_validation_batches")
-    facts = [(run.record.metadata.get("data"), *map(run.record.config_value, keys)) for run in runs]
-    if any(one != facts[0] for one in facts):
+    if len({json_text([run.record.config_value(key) for key in keys]) for run in runs}) > 1:
+        return False
+    if len({run.record.metadata.get("data") for run in runs}) > 1 and not _read_the_same(runs, split):
         return False
     sizes = {run.metrics.get("examples") for run in runs if run.metrics} if split == "test" else set()
     kept = [run.outputs.targets for run in runs if run.outputs is not None] if split == "test" else []
     return len(sizes) < 2 and all(_are_equal(one, kept[0]) for one in kept)
+
+
+def _read_the_same(runs: Sequence[ReportedRun], split: str) -> bool:
+    """Whether runs on other data than each other read the same examples with other keys, such as `ignore`.
+
+    With the same keys, the files have changed.
+    """
+    datasets = [mapping(run.record.config.get("dataset")) for run in runs]
+    if len({json_text(one) for one in datasets}) == 1 or any(run.outputs is None for run in runs):
+        return False
+    examples = [mapping(run.record.metadata.get("decisions")).get(split) for run in runs]
+    read = [[one.get(key) for key in _FILES] for one in datasets]
+    return None not in examples and len({json_text([*pair]) for pair in zip(examples, read, strict=True)}) == 1
 
 
 def _are_equal(one: Arrays, other: Arrays) -> bool:

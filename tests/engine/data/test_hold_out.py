@@ -154,8 +154,9 @@ def test_impossible_splits_are_errors(make_data, changes: dict, message: str, hi
 
 
 def test_dataset_without_columns_is_an_error(make_data) -> None:
-    with pytest.raises(TfloopError, match="this dataset has no columns to split by"):
+    with pytest.raises(TfloopError, match="this dataset has no columns to split by") as caught:
         make_data(np.zeros(20, np.int32), group="patient")
+    assert "use a dataset that has them: a table" in str(caught.value)
 
 
 def test_column_of_another_length_is_an_error() -> None:

@@ -184,6 +184,16 @@ def test_arrays_of_the_file_are_columns_to_split_by(tmp_path: Path) -> None:
     }
 
 
+def test_unknown_column_names_the_arrays(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", x_train=X, y_train=Y, patient_train=Y)
+    with use_context(BuildContext(rules=SplitRules(group="pateint"))), pytest.raises(TfloopError) as caught:
+        build(path)
+    assert "`group: pateint`: there is no array `pateint` or `pateint_train`" in str(caught.value)
+    assert "did you mean `patient`?" in str(caught.value)
+    with use_context(BuildContext(rules=SplitRules(group="site"))), pytest.raises(TfloopError, match="the arrays are"):
+        build(path)
+
+
 def test_fingerprint_depends_on_the_values(tmp_path: Path, monkeypatch) -> None:
     changed = X.copy()
     changed[3, 2] += 1

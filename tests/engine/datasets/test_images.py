@@ -217,6 +217,24 @@ def test_white_icons_are_not_lost_on_a_white_background(tmp_path: Path) -> None:
     assert build(tmp_path, background="white").encoders.background == "white"
 
 
+def test_white_level_of_16_bit_images_is_decided_or_given(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        (tmp_path / name).mkdir()
+        deep = np.full((1, 2, 1), 2000 + 2000 * number, np.uint16)
+        (tmp_path / name / "1.png").write_bytes(tf.io.encode_png(deep).numpy())
+    decided, given = build(tmp_path, channels=1), build(tmp_path, channels=1, white_level=2000)
+    assert "16-bit images: 4,095 becomes 255 (key `white_level`)" in decided.encoders.notes
+    assert not any("16-bit" in note for note in given.encoders.notes)
+    values = [
+        one.splits["train"].gather(tf.constant([0, 1]))[0][:, 0, 0, 0].numpy().tolist() for one in (decided, given)
+    ]
+    assert values == [[125, 249], [255, 255]]
+    assert given.fingerprint != decided.fingerprint
+    document = json.loads(json.dumps(given.encoders.to_json()))
+    with use_context(BuildContext(encoders=document)):  # as `evaluate` decodes
+        assert build(tmp_path, channels=1).encoders.max16 == 2000
+
+
 def test_encoders_of_a_run_replace_those_of_the_data(folder: Path) -> None:
     trained = build(folder)
     expected = pixels(trained, "test")

@@ -172,6 +172,35 @@ def test_doubtful_classes_are_named(build) -> None:
     assert "different classes" in build("x,y\n1,a\n2,a \n3,b\n", target="y").encoders.notes[0]
 
 
+def test_words_of_one_row_each_are_no_classes(build) -> None:
+    def text(values: list[str]) -> str:
+        return "x,kind\n" + "".join(f"{number},{value}\n" for number, value in enumerate(values))
+
+    days = [f"2020-01-{number:02}" for number in range(1, 31)]
+    assert "column `kind`: its 30 distinct dates in 30 rows are too many for classes" in message_of(build, text(days))
+    assert len(build(text(days), classes=True).spec.class_names) == 30
+    assert len(build(text(days * 2)).spec.class_names) == 30
+    times = build(text([f"2:{number}:30" for number in range(10, 40)]))
+    assert times.splits["train"].targets.numpy()[:2].tolist() == [7830, 7890]
+    prices = build(text([*(f"{number}.5" for number in range(90)), *["unknown"] * 10]))
+    assert (len(prices.splits["train"]), prices.spec.class_names) == (90, ())
+    heights = text([*map(str, range(150, 190)), "5' 11", "six", "6 ft"] * 5)
+    assert "most values are numbers, but 15 such as `5' 11` are none" in build(heights).encoders.notes[0]
+    with use_context(BuildContext(numbers=True)):
+        assert len(build(heights).splits["train"]) == 200
+
+
+def test_ids_and_row_numbers_are_used_if_there_is_no_other_column(build) -> None:
+    rows = [f"{number},w{number // 2 if number < 20 else number},{number}.5" for number in range(50)]
+    text = "rownames,name,kind\n" + "\n".join(rows) + "\n"
+    first, second = build(text).encoders.columns
+    assert (first.kind, second.kind, second.note) == ("ignored", "category", "used, since there is no other column")
+    series = build("rownames,kind\n" + "".join(f"{number},{number}.5\n" for number in range(50)))
+    assert [(one.name, one.kind) for one in series.encoders.columns] == [("rownames", "number")]
+    names = "name,kind\n" + "".join(f"w{number},{number}.5\n" for number in range(50))
+    assert "`name` is ignored: an id of 50 distinct values" in message_of(build, names)
+
+
 def test_several_targets_are_numbers(build) -> None:
     dataset = build("x,kind,more\n1,1,0\n2,0,1\n3,,5\n", target=["kind", "more"])
     assert dataset.splits["train"].targets.numpy().tolist() == [[1, 0], [0, 1]]
@@ -277,7 +306,7 @@ def test_unknown_column_is_an_error(build, key: str) -> None:
         ("x,y,kind\n1,5,a\n2,5,b\n", None, ""),
         ("y,kind\n5,a\n5,b\n", None, "`y` is ignored: all values are equal"),
         ("x,kind\n1,a\n2\n", None, "train.csv:3: split `train`: the row has 1 cell(s), and the header has 2 columns"),
-        ("x,x,kind\n1,1,a\n", None, "train.csv:1: two columns are called `x`"),
+        ("x,kind,kind\n1,a,b\n", None, "train.csv:1: two columns are called `kind`"),
         (
             'x,kind\n1,a\n"2,b\n3,a\n',
             None,

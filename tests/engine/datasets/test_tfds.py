@@ -15,7 +15,9 @@ import tensorflow_datasets as tfds
 import tfds_builders
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.engine.data import Data, Dataset
+from tfloop_cli.engine.data import Data, Dataset, build_data
+from tfloop_cli.engine.data.build_context import BuildContext, use_context
+from tfloop_cli.engine.data.choosing import SplitRules
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.datasets import tfds as tfds_module
 from tfloop_cli.engine.datasets.tfds import tfds_dataset
@@ -222,6 +224,83 @@ def test_nested_features_and_texts(folders, capfd):
     assert (set(numbers.spec.inputs), numbers.spec.class_names) == ({"ids", "weights"}, ())
     error = build_error("tiny_reviews", folders["tfrecord"], input="review", target="rating.kind")
     assert "`review.title` (Text)" in str(error)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TFLOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TFLOOP_CACHE_GIB", raising=False)
+
+
+def split_data(builder: str, folder: Path, keys: dict, **arguments) -> tuple[Data, Dataset]:
+    """Returns the splits of a run that holds examples out by a feature."""
+    run = config(**{"test": 0, "validation": 6} | keys)
+    with use_context(BuildContext(rules=SplitRules.of(run))):
+        dataset = build(builder, folder, **arguments)
+        return Data(dataset, run), dataset
+
+
+@pytest.mark.parametrize(
+    ("file_format", "in_memory"), [("tfrecord", "always"), ("array_record", "never")], ids=["memory", "disk"]
+)
+def test_examples_are_held_out_by_a_feature(folders, cache, capfd, file_format, in_memory):
+    arguments = {"folder": folders[file_format], "in_memory": in_memory}
+    splits = {"splits": ["train", "test"]}  # the latest of the training split only
+    data, _ = split_data("tiny_images", keys={"split_by": "weight"}, **splits, **arguments)
+    assert data.split("validation")[1].tolist() == list(range(54, 60))
+    assert "reading `weight` of 60 train examples" in capfd.readouterr().err
+    split_data("tiny_images", keys={"split_by": "weight"}, **splits, **arguments)
+    assert "reading" not in capfd.readouterr().err  # but the cache
+    data, _ = split_data("tiny_images", keys={"group": "label"}, splits={"train": "train[10:]"}, **arguments)
+    labels = tfds_builders.images("train")[1][10:]
+    assert set(labels[data.split("validation")[1]]).isdisjoint(labels[data.split("train")[1]])
+    data, _ = split_data(
+        "tiny_images", keys={"group": "weight", "test": "auto", "validation": 0}, **splits, **arguments
+    )
+    assert data.run_splits.warnings == ["test: 20 groups of `weight` are in train too"]
+
+
+def test_texts_are_held_out_by_a_nested_feature(folders, cache):
+    held_out = []
+    for keys in ({"split_by": "review.stars"}, {"split_by": "rating.value"}, {"group": "review.title"}) * 2:
+        arguments = {"input": "review.title", "target": "rating.kind"}
+        data, dataset = split_data("tiny_reviews", folders["tfrecord"], keys, **arguments)
+        held_out.append(data.split("validation")[1].tolist())
+    assert held_out[:2] == [list(range(14, 20))] * 2
+    assert held_out[:3] == held_out[3:]  # with values from the cache
+    assert dataset.columns["review.title"]["train"][:2].tolist() == ["शोर 0", "café 1"]
+    own = {"name": "tiny_reviews", "data_dir": str(folders["tfrecord"])} | arguments
+    run = Config(dataset=own, model="linear", batch_size=16, test=0, validation=6, group="review.title")
+    evaluated = build_data(run, encoders=dataset.encoders.to_json(), split="validation")
+    assert evaluated.split("validation")[1].tolist() == held_out[2]
+
+
+@pytest.mark.parametrize(
+    ("builder", "keys", "parts"),
+    [
+        ("tiny_images", {"group": "wieght"}, ["`group: wieght`: tiny_images/1.0.0 has no", "did you mean `weight`?"]),
+        ("tiny_images", {"split_by": "day"}, ["the features that can be used are", "`label`"]),
+        ("tiny_images", {"group": "image"}, ["`image` (Image uint8[8, 8, 3]) of", "is not one number or text"]),
+    ],
+)
+def test_feature_that_cannot_hold_out_is_an_error(folders, builder, keys, parts):
+    with pytest.raises(TfloopError) as caught:
+        split_data(builder, folders["tfrecord"], keys)
+    assert caught.value.code == ExitCode.USAGE
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("copied", ["tfrecord"], indirect=True)
+def test_feature_of_a_damaged_record_is_skipped_with_it(copied, cache):
+    folder, file = copied
+    content = bytearray(file.read_bytes())
+    content[len(content) // 60 * 20 + 40] ^= 255
+    file.write_bytes(content)
+    with collect_invalid_examples(skip=True) as found:
+        _, dataset = split_data("tiny_images", folder, {"split_by": "weight"})
+    assert found.counts == {"train": 1}
+    assert dataset.columns["weight"]["train"].tolist() == [one for one in range(60) if one != 20]
 
 
 def test_dataset_larger_than_memory_requires_random_access(folders, monkeypatch):

@@ -73,6 +73,14 @@ def test_member_does_not_learn_from_its_fold(make) -> None:
     assert (changed > 0).tolist() == [False, True, True, True] * 2
 
 
+def test_fewer_examples_than_members(trainer) -> None:
+    arrays = (np.arange(7, dtype=np.float32)[:, None], np.arange(7, dtype=np.float32))
+    model = ENSEMBLE | {"members": 5}
+    run = trainer(from_arrays({"train": arrays}), model=model, test=4, validation="auto", batch_size=16, epochs=1)
+    assert run.data.run_splits.folds.count == 3
+    assert run.fit()[0].validation["loss"] > 0
+
+
 def test_validation_is_that_of_members_without_the_example(make) -> None:
     run = make(False, epochs=1)
     run.fit()

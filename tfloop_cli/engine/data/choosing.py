@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from tfloop_cli.config.schema import Config
-from tfloop_cli.config.suggestions import nearest
+from tfloop_cli.engine.data.columns import unusable_column
 from tfloop_cli.engine.data.folds import number_of_folds
 from tfloop_cli.engine.data.splits import choose_groups, choose_latest, choose_random, choose_stratified, is_known
 from tfloop_cli.errors import TfloopError
@@ -204,11 +204,13 @@ def _choose(rule: Rule, values: np.ndarray | None, examples: int, count: int, ke
 def _column(candidates: Candidates, key: str, column: str) -> np.ndarray:
     if not candidates.names:
         raise TfloopError(
-            f"`{key}: {column}`: this dataset has no columns to split by", hint=f"remove `{key}` from the config"
+            f"`{key}: {column}`: this dataset has no columns to split by",
+            hint=f"remove `{key}` from the config, or use a dataset that has them: a table, texts in a table, images "
+            "with `labels`, arrays in a file, TFDS, or `from_arrays(..., columns=...)`",
         )
     if column not in candidates.columns:
-        hint = nearest(column, candidates.names, "the columns are")
-        raise TfloopError(f"`{key}: {column}`: the dataset has no column `{column}`", hint=hint)
+        problem = f"the dataset has no column `{column}`"
+        raise unusable_column(key, column, problem, candidates.names, "the columns are")
     return candidates.columns[column]
 
 

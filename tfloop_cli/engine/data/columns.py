@@ -1,10 +1,11 @@
 """Columns that examples can be held out by; see `Dataset.columns`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tfloop_cli.config.suggestions import nearest
 from tfloop_cli.errors import ExitCode, TfloopError
 
 Columns = Mapping[str, Mapping[str, np.ndarray]]  # name of a column -> name of a split -> one value per example
@@ -52,6 +53,21 @@ def with_rows(columns: Columns, split: str, rows: np.ndarray) -> Columns:
         column: {**by_split, split: by_split[split][rows]} if split in by_split else by_split
         for column, by_split in columns.items()
     }
+
+
+def unusable_column(key: str, column: str, problem: str, usable: Iterable[str], label: str) -> TfloopError:
+    """Returns the error (exit code 2) for a column that examples cannot be held out by.
+
+    Args:
+        key: that names the column, `group` or `split_by`.
+        column: its name.
+        problem: what is wrong with it.
+        usable: the names of the columns that can be used.
+        label: of these names: "the columns are".
+    """
+    names = list(usable)
+    hint = nearest(column, names, label) if names else f"remove `{key}` from the config"
+    return TfloopError(f"`{key}: {column}`: {problem}", hint=hint)
 
 
 def _refuse(split: str, problem: str, sizes: Mapping[str, int]) -> None:

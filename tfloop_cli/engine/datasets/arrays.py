@@ -16,6 +16,7 @@ from tfloop_cli.engine.data.array_files import StoredArray, choose, find_arrays
 from tfloop_cli.engine.data.array_names import usual_names
 from tfloop_cli.engine.data.array_targets import labels_of
 from tfloop_cli.engine.data.build_context import DATA, build_context
+from tfloop_cli.engine.data.columns import unusable_column
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, InputSpec, Source
 from tfloop_cli.engine.data.split_names import SPLIT_NAMES
 from tfloop_cli.engine.data.structures import Structure
@@ -186,15 +187,23 @@ def _other_data(
 def _columns(
     found: Mapping[str, StoredArray], splits: Mapping[str, Mapping[str, StoredArray]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Returns the arrays that `group` and `split_by` name: NAME_{split}, or NAME of the training split."""
+    """Returns the arrays that `group` and `split_by` name: NAME_{split}, or NAME of the training split.
+
+    Raises:
+        TfloopError: the training split has no such array (exit code 2).
+    """
     columns: dict[str, dict[str, np.ndarray]] = {}
-    for name in build_context().rules.columns:
+    for name, config_key in build_context().rules.columns.items():
         for split, words in SPLIT_NAMES.items():
             keys = [f"{name}_{word}" for word in words] + [name] * (split == "train")
             key = next((key for key in keys if key in found), None)
             if split in splits and key is not None:
                 columns.setdefault(name, {})[split] = found[key].read()
-    return {name: column for name, column in columns.items() if "train" in column or "train" not in splits}
+        if "train" in splits and "train" not in columns.get(name, {}):
+            usable = dict.fromkeys(one.removesuffix("_train") for one in found)
+            problem = f"there is no array `{name}` or `{name}_train`"
+            raise unusable_column(config_key, name, problem, usable, "the arrays are")
+    return columns
 
 
 def _splits(

@@ -26,7 +26,7 @@ from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
-from tfloop_cli.registry.argument_types import OnResume, PositiveInt
+from tfloop_cli.registry.argument_types import OnResume, PositiveInt, PositiveUint16
 
 MAX_LISTED = 20  # classes in a message
 MAX_COPIED_BYTES = 64 * 2**20  # of pixels that are in the cache, for `in_memory: auto`
@@ -45,14 +45,14 @@ def images(
     fit: Literal["crop", "pad", "stretch"] = "pad",
     channels: Literal[1, 3] = 3,
     background: Literal["auto", "white", "black", "gray"] = "auto",
+    white_level: Literal["auto"] | PositiveUint16 = "auto",
     in_memory: Annotated[Literal["auto", "always", "never"], OnResume.FREE] = "auto",
 ) -> Dataset:
     """A folder of images: `train/CLASS/...` with `test/CLASS/...` and `validation/CLASS/...`, or only `CLASS/...`.
 
     The formats are PNG, JPEG, WebP, BMP and GIF, and with the package Pillow also TIFF, AVIF, HEIC, PNM and ICO; the
     content of a file counts, not its name. Files that are no images are ignored and counted. Images are turned upright
-    by their EXIF orientation. 16-bit images keep their range: the smallest of 255, 511, ... 65535 that no pixel of a
-    sample exceeds becomes 255. Images are decoded once and cached on disk (`tfloop cache`), so that the next run starts
+    by their EXIF orientation. Images are decoded once and cached on disk (`tfloop cache`), so that the next run starts
     at once. A file counts as unchanged if its name, size and modification time are.
 
     Args:
@@ -75,6 +75,8 @@ def images(
         channels: 3 for color, 1 for grayscale; images are converted.
         background: the color behind transparent pixels and of borders; auto: white, but black if nearly all visible
             pixels of images with transparent ones are white.
+        white_level: the value of 16-bit images that becomes 255; larger ones become 255 too. auto: the smallest of 255,
+            511, ... 65535 that no pixel of up to 50 training images exceeds.
         in_memory: whether to keep all examples in memory instead of reading them from the cache, which is about as
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
@@ -87,7 +89,8 @@ def images(
         given = "white" if background == "auto" else background
         unfitted = ImageEncoders((0, 0, channels), fit, given, 65535, _classes(layout))
         splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
-        encoders = _fitted(unfitted, size, background == "auto", _training_paths(splits, layout))
+        paths = _training_paths(splits, layout)
+        encoders = _fitted(unfitted, size, background == "auto", white_level, paths)
     encoders = replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *layout.notes])))
     return _dataset(encoders, splits, short_path(build_context().data or path), in_memory)
 
@@ -112,14 +115,19 @@ def _training_paths(splits: Mapping[str, Files], layout: Layout) -> list[str]:
 
 
 def _fitted(
-    encoders: ImageEncoders, size: Literal["auto"] | tuple[int, int], any_background: bool, paths: list[str]
+    encoders: ImageEncoders,
+    size: Literal["auto"] | tuple[int, int],
+    any_background: bool,
+    white_level: Literal["auto"] | int,
+    paths: list[str],
 ) -> ImageEncoders:
     """Returns the encoders with size and range of the pixels of these images, and the background that suits them.
 
     Raises:
         TfloopError: the size of no image can be read (exit code 4).
     """
-    found, channels, notes = survey(paths), encoders.shape[2], list[str]()
+    max16 = None if white_level == "auto" else white_level
+    found, channels, notes = survey(paths, max16), encoders.shape[2], list[str]()
     if size == "auto" and found.size is None:
         failure = Decoder((1, 1, channels)).failure(paths) or invalid_image(paths[0], "its size cannot be read")
         skip_example("train", failure, len(paths), paths)
@@ -128,8 +136,8 @@ def _fitted(
     if size == "auto":
         how = f"other images: {encoders.fit} (key `fit`)"
         notes.append(f"size: {height}x{width}, {found.about} (key `size`); {how}")
-    if found.has16:
-        notes.append(f"16-bit images: {found.max16:,} becomes 255")
+    if found.has16 and max16 is None:
+        notes.append(f"16-bit images: {found.max16:,} becomes 255 (key `white_level`)")
     background = found.background if any_background else encoders.background
     if background != encoders.background:
         notes.append("background: black, since the visible parts of transparent images are white (key `background`)")

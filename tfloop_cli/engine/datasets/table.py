@@ -51,11 +51,11 @@ def table(
     """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
     Files are .csv, .tsv, .txt, .arff, .json, .jsonl, .parquet, .feather, .orc or .db (SQLite), also as .gz, .bz2, .zst,
-    .xz or .zip; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. Numbers are standardized
-    by median and quartiles, and far outliers are bounded; the default model gets those that are codes as ids, too. A
-    category of up to 12 levels is one-hot encoded; a wider one is one column of ids, for models to embed. Dates become
-    their parts. Row numbers, ids, free text, constant columns, and the column of `group` or `split_by` are ignored
-    unless `columns` has them. Rows without a target are skipped. Only the classes are learned from held-out rows, too.
+    .xz or .zip; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. A second column `x` is
+    `x.1`. Numbers are standardized by median and quartiles, with bounds for outliers; the default model gets codes as
+    ids, too. Categories of up to 12 levels are one-hot encoded, others ids. Dates become their parts. Row numbers, ids,
+    free text, constant columns and that of `group` or `split_by` are ignored unless `columns` has them, or there is no
+    other column. Rows without a target are skipped. Only the classes are learned from held-out rows, too.
 
     Args:
         train: the training file; also a list of files, a pattern (`data/*.csv`), `-` for stdin, or a folder: with
@@ -71,7 +71,7 @@ def table(
         exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
         classes: whether the target values are classes; auto: words are, and whole numbers with at least 5 rows each on
             average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
-            `category`. With the task `regression` they are numbers.
+            `category`; not words or dates that hardly repeat. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
         header: `first_line`: it has the names of the columns, all others are rows; `none`: they are `column_1`, ...
         decimal: the decimal mark; auto: detected.

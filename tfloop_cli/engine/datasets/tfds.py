@@ -12,8 +12,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tfloop_cli.engine.data.array_dataset import from_arrays
+from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.invalid_examples import skips_invalid_examples
 from tfloop_cli.engine.data.spec import Dataset
+from tfloop_cli.engine.data.tfds_columns import choose_columns, read_columns
 from tfloop_cli.engine.data.tfds_features import describe, find_splits, named_features, overlaps, partial_decoding
 from tfloop_cli.engine.data.tfds_files import ARRAY_RECORD, Split
 from tfloop_cli.engine.data.tfds_prepare import open_builder
@@ -40,7 +42,8 @@ def tfds_dataset(
     """Any dataset of TensorFlow Datasets (TFDS): inputs are images, numbers or texts, targets are classes or numbers.
 
     A dataset that is not prepared yet is downloaded and prepared first. Examples in memory and examples read by random
-    access are decoded by the same operations, so training results are bitwise identical.
+    access are decoded by the same operations, so training results are bitwise identical. `group` and `split_by` name a
+    feature with one number or text per example, such as `review.stars`.
 
     Args:
         builder: the name in TFDS: `cifar10`, `glue/cola`, `mnist:3.0.1`.
@@ -61,20 +64,17 @@ def tfds_dataset(
     for (one, other), count in overlaps(chosen).items():
         text = f"warning: the splits `{one}` and `{other}` of {info.full_name} have {count:,} examples in common"
         print(text, file=sys.stderr, flush=True)
-    example = _choose_example(info, input, target, size)
+    example, columns = _choose_example(info, input, target, size), choose_columns(info)
     if splits is None:
         chosen = _without_unlabelled(info, chosen, example)
     if example.input_dtype == tf.string:
-        return read_texts(chosen, example, features, _fingerprint(info, chosen, example))
+        return read_texts(chosen, example, features, _fingerprint(info, chosen, example), columns)
     resolved = example.with_shape_of(next(iter(chosen.values())))
     fingerprint = _fingerprint(info, chosen, example)
     needed = sum(split.examples for split in chosen.values()) * resolved.bytes
     allowed = {"always": needed, "auto": _free_memory() // 4, "never": -1}[in_memory]
     if needed <= allowed:
-        loaded = {name: load(split, resolved) for name, split in chosen.items()}
-        fingerprint = _with_skipped(fingerprint, chosen, {name: indices for name, (*_, indices) in loaded.items()})
-        arrays = {name: (inputs, targets) for name, (inputs, targets, _) in loaded.items()}
-        return from_arrays(arrays, class_names=resolved.class_names, fingerprint=fingerprint)
+        return _in_memory(chosen, resolved, fingerprint, columns)
     _check_random_access(info, example, needed, in_memory)
     skip = skips_invalid_examples()
     valid_indices = {name: valid_example_indices(split, example) for name, split in chosen.items()} if skip else {}
@@ -82,6 +82,23 @@ def tfds_dataset(
         spec=example.spec,
         splits={name: RecordSource(split, example, valid_indices.get(name)) for name, split in chosen.items()},
         fingerprint=_with_skipped(fingerprint, chosen, valid_indices),
+        columns=columns_of(
+            {name: read_columns(columns, split, valid_indices.get(name)) for name, split in chosen.items()}
+        ),
+    )
+
+
+def _in_memory(
+    splits: Mapping[str, Split], example: Example, fingerprint: str, columns: Mapping[str, Example]
+) -> Dataset:
+    """Reads all examples."""
+    loaded = {name: load(split, example) for name, split in splits.items()}
+    valid_indices = {name: indices for name, (*_, indices) in loaded.items()}
+    return from_arrays(
+        {name: (inputs, targets) for name, (inputs, targets, _) in loaded.items()},
+        class_names=example.class_names,
+        fingerprint=_with_skipped(fingerprint, splits, valid_indices),
+        columns=columns_of({name: read_columns(columns, splits[name], rows) for name, rows in valid_indices.items()}),
     )
 
 

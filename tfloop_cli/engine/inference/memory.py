@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from tfloop_cli.engine.inference.inputs import Inputs, chunk_rows
 from tfloop_cli.engine.inference.readers import Reader, reader_of
 from tfloop_cli.engine.inference.rechunk import row_names
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import TfloopError
 
-HINT = "pass a path, or a list of paths, of rows as dicts, or of texts"
+HINT = "pass a path, a table such as a pandas DataFrame, or a list of paths, of rows as dicts, or of texts"
 
 
 def inputs_in_memory(
@@ -20,8 +22,8 @@ def inputs_in_memory(
 
     Args:
         run: the trained model.
-        values: an array [examples, ...], or several as a dict or a tuple; a path; or a list of paths, of rows as dicts,
-            or of texts for a run on texts.
+        values: an array [examples, ...], or several as a dict or a tuple; a path; a table of pandas, polars or pyarrow;
+            or a list of paths, of rows as dicts, or of texts for a run on texts.
         batch_size: of the model; chunks are multiples of it.
         note: prints what was decided.
 
@@ -37,6 +39,8 @@ def inputs_in_memory(
 def _inputs(reader: Reader, values: Any, batch_size: int) -> Iterator[Inputs]:
     if isinstance(values, str | Path):
         values = [values]
+    elif reader.arrays is None and hasattr(values, "__arrow_c_stream__"):
+        values = pa.table(values).to_pylist()
     if isinstance(values, list) and not values:
         return
     if isinstance(values, list):

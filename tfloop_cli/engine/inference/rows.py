@@ -17,7 +17,13 @@ import pyarrow.json as arrow_json
 import pyarrow.parquet as arrow_parquet
 
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.tables.csv_reading import null_texts, records, sample_of
+from tfloop_cli.engine.data.tables.csv_reading import (
+    null_texts,
+    records,
+    refuse_repeated,
+    sample_of,
+    without_lone_returns,
+)
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detect
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
@@ -130,8 +136,8 @@ class RowReader:
                     yield ReadRows(table, decimal=dialect.decimal)
                     done += table.num_rows
                 return
-            except (pa.ArrowInvalid, UnicodeError):
-                pass  # some row is not as the others
+            except (pa.ArrowInvalid, UnicodeError):  # some row is not as the others
+                file = without_lone_returns(file, dialect) or file
         yield from self._python_csv(file, dialect, done)
 
     def _dialect(self, file: TableFile) -> Dialect:
@@ -144,8 +150,7 @@ class RowReader:
             refuse(file.name, None, "it has no rows")
         if not dialect.has_header and len(dialect.names) == len(self.columns):  # the columns before the target moved
             dialect = replace(dialect, names=tuple(self.columns))
-        if twice := [name for name in dialect.names if dialect.names.count(name) > 1]:
-            refuse(file.name, 1, f"two columns are called `{twice[0]}`")
+        refuse_repeated(file, [name for name in dialect.repeated if f"{name}.1" not in self.columns], self.wanted)
         return dialect
 
     def _arrow_csv(self, file: TableFile, dialect: Dialect) -> Iterator[pa.Table]:

@@ -37,7 +37,8 @@ class Ensemble:
         """
         if weights is None or weights.shape.rank < 2:
             return None
-        return tf.tile(tf.cast(weights > 0, weights.dtype), [1, self.count // weights.shape[1]])
+        folds = [member % weights.shape[1] for member in range(self.count)]  # there may be fewer folds than members
+        return tf.gather(tf.cast(weights > 0, weights.dtype), folds, axis=1)
 
     def predictions(self, inputs: Structure, weights: tf.Tensor | None) -> tf.Tensor:
         """Returns the predictions of the members that count, [batch, outputs]."""

@@ -17,6 +17,7 @@ from tfloop_cli.engine.data.tables.encoding import (
     standardized,
     wrong_values,
 )
+from tfloop_cli.engine.data.tables.notation import has_unit
 
 SETTINGS = Settings(("NA", "?"), False, ".")
 
@@ -48,6 +49,9 @@ def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndar
         (["1", "2", "NA"] * 10 + ["unknown"], [1, 2, np.nan] * 10 + [np.nan]),
         ([*map(str, range(96)), "a", "b", "a", "c", "d"], [*range(96), *[np.nan] * 5]),
         (["9:47", "11:38:36", "125:00:00.5"], [35220, 41916, 450000.5]),
+        (["9:47 AM", "12:00 pm", "12:30AM"], [35220, 43200, 1800]),
+        (["12 000", "1 234.5", "7\u202f000"], [12000, 1234.5, 7000]),
+        (["5 kg", "1,200kg", "-7.5 kg"], [5, 1200, -7.5]),
         ([*map(str, range(960, 1000)), "1,000", "1,234.5"], [*range(960, 1000), 1000, 1234.5]),
         ([*(f"${n}" for n in range(30)), "free"], [*range(30), np.nan]),
         ([*map(str, range(80)), *(f"[{n}]" for n in range(20))], [*range(80), *[np.nan] * 20]),
@@ -61,9 +65,29 @@ def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> Non
     assert encoder.missing == np.isnan(numbers).sum()
 
 
+def test_units_are_not_mixed() -> None:
+    assert fit(["5 kg", "6 lb", "7 kg"])[0].kind == "category"
+    encoder, _ = fit([*(f"{n} kg" for n in range(40)), "2 lb"])
+    assert (encoder.form, encoder.missing) == ("unit kg", 1)
+    assert encoder.note == "numbers with unit kg; 1 value(s) that are no numbers count as missing: `2 lb`"
+    column = pa.chunked_array([["6 kg", "6"]])
+    assert wrong_values(column, fit(["5 kg", "7 kg"])[0], prepare(column, encoder, SETTINGS), SETTINGS) == {1: "6"}
+    assert has_unit("unit kg")
+    assert not has_unit("spaces")
+
+
+def test_currencies_are_not_mixed() -> None:
+    assert fit(["$5", "€6", "$7", "8 £"])[0].kind == "category"
+    encoder, _ = fit(["$5", "$7"])
+    column = pa.chunked_array([["$6", "€6", "6 $"]])
+    assert wrong_values(column, encoder, prepare(column, encoder, SETTINGS), SETTINGS) == {1: "€6"}
+    values = prepare(column, replace(encoder, form="currency"), SETTINGS).values
+    assert values.tolist() == [6, 6, 6]  # of a run of an earlier version
+
+
 def test_declared_numbers_have_the_form_of_most_values() -> None:
     encoder, out = fit(["$1,000", "$3", "4", "about $5", "$5"], declared="number")
-    assert (encoder.form, encoder.missing) == ("currency", 2)
+    assert (encoder.form, encoder.missing) == ("currency $", 2)
     assert out[:, -1].tolist() == [0, 0, 1, 1, 0]
     assert fit(["007", "010"], declared="number")[0].scales[0].median == 8.5
 
@@ -114,6 +138,8 @@ def test_mostly_numbers_are_no_id() -> None:
     values = [*map(str, range(85)), *(f"[{n}]" for n in range(15))]
     assert fit(values)[0].note == "15 value(s) that are no numbers count as missing: `[0]`, `[1]`, `[2]`, ..."
     assert fit(values, "ticket_id")[0].kind == "ignored"
+    days = [*(f"2020-03-{n:02}" for n in range(1, 32)), *(f"2020-04-{n:02} - 2020-05-01" for n in range(1, 8))]
+    assert fit(days)[0].note.startswith("dates are written year-month-day; 7 value(s) that are no dates count as missi")
 
 
 @pytest.mark.parametrize("odd", ["1_01", "0x1F", "infinity", "nan0", "1e", "٣", "--1", "1,00", "007", "5 %"])
@@ -197,11 +223,16 @@ def test_number_with_few_values_is_a_category_too() -> None:
         (["5 Jan 2020", "12 March 2021"], "day month year"),
         (["Jan 5, 2020", "Dec 1, 1999"], "month day year"),
         (["2020/01/05 12:30", "2020/1/6 00:00:30"], "year-month-day"),
+        (["Mon, 6 Jan 2020 10:00:00 GMT", "Tue, 7 Jan 2020 10:00:00 +0000"], "day month year"),
+        (["Monday, January 6, 2020", "Tue Jan 7, 2020"], "month day year"),
         (["2020-02", "2021-12"], "year-month"),
         (["2020M02", "2021M12"], "year-month"),
         (["2020 Feb", "2021 December"], "year month"),
         (["Feb 2020", "December, 2021"], "month year"),
         (["2020 Q1", "2021Q4"], "year quarter"),
+        (["1991 W06", "2020-W53"], "year week"),
+        (["1991 W06", "2019 W53"], None),
+        (["2/2020", "12-2021"], "month/year"),
         (["1:5", "1:12"], None),
         (["2012-13", "2013-14"], None),
         (["30/02/2020", "1/1/2020"], None),
@@ -213,8 +244,14 @@ def test_dates_have_one_form(values: list[str], form: str | None) -> None:
     assert (encoder.form, encoder.kind) == ((form, "date") if form else ("", "category"))
 
 
-def test_months_and_quarters_begin_with_their_first_day() -> None:
-    for text, day in (("2020-02", "2020-02-01"), ("2020 Feb", "2020-02-01"), ("2020 Q4", "2020-10-01")):
+def test_weeks_months_and_quarters_begin_with_their_first_day() -> None:
+    months = [
+        ("2020-02", "2020-02-01"),
+        ("2020 Feb", "2020-02-01"),
+        ("02/2020", "2020-02-01"),
+        ("2020 Q4", "2020-10-01"),
+    ]
+    for text, day in (*months, ("2020 W01", "2019-12-30"), ("2020-W50", "2020-12-07")):
         encoder, _ = fit([text, text.replace("2020", "2021")])
         days = prepare(pa.chunked_array([[text]]), encoder, SETTINGS).days
         assert days[0] == (np.datetime64(day) - np.datetime64(0, "D")).astype(int)
@@ -331,6 +368,7 @@ def test_order_of_day_and_month_is_shown_and_can_be_set() -> None:
 
 def test_unit_and_notation_of_numbers_are_shown() -> None:
     written = {"1,500": "separators of thousands", "5%": "percentages", "$5": "a currency", "9:47": "in seconds"}
+    written |= {"12 500": "spaces between thousands", "5 kg": "a unit"}
     for text, shown in written.items():
         assert shown in fit([text, text.replace("5", "7").replace("9", "8")])[0].use
 
@@ -340,7 +378,7 @@ def test_comma_after_zero_separates_no_thousands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "texts"), [("percent", ["5%", "7%"]), ("currency", ["$5", "$7"]), ("time", ["9:47", "9:48"])]
+    ("form", "texts"), [("percent", ["5%", "7%"]), ("currency $", ["$5", "$7"]), ("time", ["9:47", "9:48"])]
 )
 def test_numbers_without_the_unit_of_training_are_wrong(form: str, texts: list[str]) -> None:
     """In files with types, too: Excel has 0.05 for 5%."""

@@ -271,11 +271,22 @@ def test_unreadable_files_are_errors(tmp_path: Path, name: str, text: str, messa
     assert caught.value.code == ExitCode.DATA
 
 
-def test_columns_of_one_name_are_an_error_in_every_format(tmp_path: Path) -> None:
-    table = pa.Table.from_arrays([pa.array([1]), pa.array(["a"]), pa.array(["b"])], ["x", "y", "y"])
+def test_columns_of_one_name_get_numbers_in_every_format(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array([3]), pa.array(["a"])], ["x", "x", "x.1", "y"])
     pa.feather.write_feather(table, tmp_path / "a.feather")
+    for rows in (read(tmp_path / "a.feather"), read_text(tmp_path, "x,x,x.1,y\n1,2,3,a\n", "a.csv")):
+        assert rows.table.to_pydict() == {"x": [1], "x.2": [2], "x.1": [3], "y": ["a"]}
+        assert rows.notes[0].endswith("several columns are called `x`; all but the first have a number, as in `x.1`")
+    pa.feather.write_feather(table.rename_columns(["x", "a", "y", "y"]), tmp_path / "a.feather")
     with pytest.raises(TfloopError, match=r"a\.feather: two columns are called `y`"):
         read(tmp_path / "a.feather")
+
+
+def test_carriage_return_in_a_cell_is_no_line_end(tmp_path: Path) -> None:
+    rows = read_text(tmp_path, b"x,y\n1,a\rb\n2,c\n")
+    assert rows.table.to_pydict() == {"x": [1, 2], "y": ["a b", "c"]}
+    assert rows.place(1)[1] == 3
+    assert read_text(tmp_path, b"x,y\r1,a\r2,c\r").table.to_pydict() == {"x": [1, 2], "y": ["a", "c"]}
 
 
 def test_missing_files_are_errors(tmp_path: Path) -> None:

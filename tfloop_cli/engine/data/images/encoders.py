@@ -33,7 +33,7 @@ class ImageEncoders(EncodersAsJson):
     def _of(cls, values: dict[str, Any]) -> Self:
         encoders = cls(**values)
         height, width, channels = encoders.shape
-        if min(height, width) < 1 or channels not in (1, 3) or not 255 <= encoders.max16 <= 65535:
+        if min(height, width) < 1 or channels not in (1, 3) or not 1 <= encoders.max16 <= 65535:
             raise ValueError("shape or range of the pixels")
         if encoders.fit not in get_args(Fit) or encoders.background not in get_args(Background):
             raise ValueError(f"`fit` is {encoders.fit!r} and `background` {encoders.background!r}")

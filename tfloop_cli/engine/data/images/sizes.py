@@ -35,7 +35,7 @@ class Survey:
     background: Literal["white", "black"]
 
 
-def survey(paths: Sequence[str]) -> Survey:
+def survey(paths: Sequence[str], max16: int | None = None) -> Survey:
     """Reads the headers of up to `MAX_SAMPLE` images, evenly spaced.
 
     The size is that of the images if all have the same, else the medians of their heights and of their widths; it is
@@ -43,7 +43,8 @@ def survey(paths: Sequence[str]) -> Survey:
     up to `MIN_SHORT_SIDE` pixels, if they have no more pixels than a square of `MAX_SIDE`.
 
     16-bit images often use fewer bits. The value that becomes 255 is one for the whole set, so that images stay
-    comparable: the smallest of 255, 511, 1023, ... 65535 that the pixels of up to `MAX_DECODED` images do not exceed.
+    comparable: `max16`, or the smallest of 255, 511, 1023, ... 65535 that the pixels of up to `MAX_DECODED` images do
+    not exceed.
 
     The background is white, on which most images are drawn; but black if nearly all that is visible in up to
     `MAX_DECODED` images with transparent pixels is white, and would be lost.
@@ -52,9 +53,9 @@ def survey(paths: Sequence[str]) -> Survey:
     infos = [(path, info) for path in chosen if (info := _info(path))]
     sizes = np.array([(info.height, info.width) for _, info in infos if info.height]).reshape(-1, 2)
     deep = [path for path, info in infos if info.bits > 8]
-    max16 = 65535
-    if largest := max(map(largest_value, _evenly(deep, MAX_DECODED)), default=0):
-        max16 = max(255, 2 ** int(largest).bit_length() - 1)
+    if max16 is None:
+        largest = max(map(largest_value, _evenly(deep, MAX_DECODED)), default=0)
+        max16 = max(255, 2 ** int(largest).bit_length() - 1) if largest else 65535
     size, about = _size(sizes) if len(sizes) else (None, "")
     transparent = _evenly([path for path, info in infos if info.alpha], MAX_DECODED)
     visible, light = np.array([(0.0, 0.0), *(visible_pixels(path, max16) for path in transparent)]).sum(0)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
 from tfloop_cli.engine.data.tables.codes import with_edges
-from tfloop_cli.engine.data.tables.column_types import fit_column, is_free_text
+from tfloop_cli.engine.data.tables.column_types import fit_column, last_resort
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders, TargetEncoder
@@ -24,7 +24,7 @@ from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
 from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import complete_rows, require_lengths, with_known_class, with_target
-from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values
+from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, Words
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
 
@@ -230,25 +230,33 @@ class _ColumnFitter:
             if found is not None:
                 values[name] = found if fitted.all() else prepare(column, encoder, self.settings)
         if not values:
-            encoders, values = self._with_texts(rows, encoders, fitted)
+            encoders, values = self._with_last_resorts(rows, encoders, fitted)
         return encoders, values, fitted
 
-    def _with_texts(
+    def _with_last_resorts(
         self, rows: Rows, encoders: Sequence[ColumnEncoder], fitted: np.ndarray
     ) -> tuple[list[ColumnEncoder], dict[str, Values]]:
-        """Returns encoders that use the words of free texts, and the values of these columns, of all rows."""
-        found, values, positions = [], {}, rows.positions[fitted]
-        for encoder in encoders:
-            if is_free_text(encoder):
-                column = rows.table.column(encoder.name)
-                encoder, words = fit_column(
-                    encoder.name, column.filter(pa.array(fitted)), "text", self.settings, positions
-                )
-                if words is not None:
-                    encoder = replace(encoder, note="used, since there is no other column")
-                    values[encoder.name] = prepare(column, encoder, self.settings)
-            found.append(encoder)
+        """Returns encoders that use free texts, else ids, else numbers of rows; and these columns' values."""
+        found, values = list(encoders), dict[str, Values]()
+        for kind in ("text", "category", "number"):
+            for number, encoder in enumerate(encoders):
+                if last_resort(encoder) == kind and (used := self._used(rows, encoder, fitted)):
+                    found[number], values[encoder.name] = used
+            if values:
+                break
         return found, values
+
+    def _used(self, rows: Rows, encoder: ColumnEncoder, fitted: np.ndarray) -> tuple[ColumnEncoder, Values] | None:
+        """Returns the encoder of a column that is used after all, and its values; None if there is nothing to use."""
+        column, positions = rows.table.column(encoder.name), rows.positions[fitted]
+        chosen, kind = column.filter(pa.array(fitted)), last_resort(encoder)
+        encoder, values = fit_column(encoder.name, chosen, kind, self.settings, positions)
+        if values is None:
+            return None
+        if kind == "category" and isinstance(values, Words) and values.counts().max() < 2:  # nothing to learn from
+            return None
+        encoder = replace(encoder, note="used, since there is no other column")
+        return encoder, prepare(column, encoder, self.settings)
 
     def _fit_column(
         self, name: str, column: pa.ChunkedArray, positions: np.ndarray

@@ -7,11 +7,11 @@ The rule, in this order:
 3. Numbers from 1 or 0 upwards in the order of the rows, in a column without a name or called `index`, `rownames`,
    `Unnamed: 0` or similar: the row number, ignored. Whole numbers that mostly are distinct in such a column, or in one
    called like an id: ignored.
-4. Numbers, also with separators of thousands, with % or with a currency: at least 95% of the values are written so;
-   words among them are missing.
+4. Numbers, also with separators of thousands, with %, with a currency or with one unit (5 kg): at least 95% of the
+   values are written so; words among them are missing.
 5. Dates: at least 95% of the values have one form, such as 2024-02-29; whole numbers such as 20240229, if all are.
-6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: numbers, if 80% of the values
-   are; else ids or free text, ignored.
+6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: numbers or dates, if 80% of
+   the values are; else ids or free text, ignored.
 """
 
 import re
@@ -38,6 +38,7 @@ from tfloop_cli.engine.data.tables.notation import (
     matches_code,
     most_common_form,
     number_form,
+    unit_form,
 )
 from tfloop_cli.engine.data.tables.values import (
     Dates,
@@ -53,10 +54,12 @@ MIN_DATES = 3  # numbers such as 20240229 that are dates, not by chance
 FEW_WORDS = 20  # distinct words that are categories, however few rows there are
 MAX_TOKENS, MIN_TOKEN_ROWS = 128, 3  # of a text: the most frequent words, each in so many rows
 _ROW_NUMBER = re.compile(
-    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)", re.I
+    r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)(\.\d+)?",
+    re.I,
 )
 _SHOWN = 3  # words that a note names
-_FREE_TEXT = "free text"
+_FREE_TEXT, _ID, _NUMBERED_ID, _ROW = "free text", "an id of", "an id:", "the row number"
+_LAST_RESORTS = {_FREE_TEXT: "text", _ID: "category", _NUMBERED_ID: "number", _ROW: "number"}
 
 
 def fit_column(
@@ -79,9 +82,11 @@ def fit_column(
     return _fit(encoder, values)
 
 
-def is_free_text(encoder: ColumnEncoder) -> bool:
-    """Whether a column is ignored because it is free text."""
-    return encoder.kind == "ignored" and encoder.note.startswith(f"ignored: {_FREE_TEXT} ")
+def last_resort(encoder: ColumnEncoder) -> str | None:
+    """Returns the type that an ignored column has if there is no other: free text, an id, the row number; else None."""
+    if encoder.kind != "ignored":
+        return None
+    return next((kind for why, kind in _LAST_RESORTS.items() if encoder.note.startswith(f"ignored: {why}")), None)
 
 
 def _declared(
@@ -124,11 +129,11 @@ def _infer(
     encoder = ColumnEncoder(name, "number", note)
     if not np.isnan(numbers).any() and (numbers == np.floor(numbers)).all():
         if _ROW_NUMBER.fullmatch(name) and len(numbers) > 2 and _is_constant(numbers - positions, (0, 1)):
-            return _ignored(encoder, "the row number", len(numbers)), None
+            return _ignored(encoder, _ROW, len(numbers)), None
         is_id = matches_code(name) or (_ROW_NUMBER.fullmatch(name) and name != "column_1")
         if is_id and len(numbers) > FEW_WORDS and 2 * (distinct := len(np.unique(numbers))) > len(numbers):
             more = "every row has another one" if distinct == len(numbers) else f"{distinct:,} in {len(numbers):,} rows"
-            return _ignored(encoder, f"an id: {more}; `columns: {{{name}: number}}` uses it", distinct), None
+            return _ignored(encoder, f"{_NUMBERED_ID} {more}; `columns: {{{name}: number}}` uses it", distinct), None
     return encoder, values
 
 
@@ -150,9 +155,9 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     if form := number_form(words, settings.decimal):
         return _numbers(name, words, form, settings)
     if form := date_form(words):
-        encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
-        dates = prepare_words(words, encoder, settings)
-        return _with_lost(encoder, words, dates), dates
+        return _dates(name, words, form, settings)
+    if form := unit_form(words, settings.decimal):  # 2020 Feb is a date
+        return _numbers(name, words, form, settings)
     counts = words.counts()
     distinct, known = int((counts > 0).sum()), int(counts.sum())
     encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
@@ -161,18 +166,22 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
     mostly = None if matches_code(name) else number_form(words, settings.decimal, least=MOSTLY_ELSE_IGNORED)
     if mostly:
         return _numbers(name, words, mostly, settings)
+    if mostly := date_form(words, MOSTLY_ELSE_IGNORED):
+        return _dates(name, words, mostly, settings)
     several = sum(" " in text.strip() for text in words.texts[:1000].to_pylist())
-    what = _FREE_TEXT if 2 * several > min(len(words.texts), 1000) else "an id"
-    hint = (
-        f"`columns: {{{name}: text}}` uses its words"
-        if what == _FREE_TEXT
-        else f"`columns: {{{name}: category}}` uses it"
-    )
-    return _ignored(encoder, f"{what} of {distinct:,} distinct values; {hint}", distinct), None
+    what = f"{_FREE_TEXT} of" if 2 * several > min(len(words.texts), 1000) else _ID
+    hint = f"`columns: {{{name}: text}}` uses its words" if what != _ID else f"`columns: {{{name}: category}}` uses it"
+    return _ignored(encoder, f"{what} {distinct:,} distinct values; {hint}", distinct), None
 
 
 def _numbers(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
-    encoder = ColumnEncoder(name, "number", form=form)
+    encoder = ColumnEncoder(name, "number", form=form, note=f"numbers with {form}" if form.startswith("unit ") else "")
+    values = prepare_words(words, encoder, settings)
+    return _with_lost(encoder, words, values), values
+
+
+def _dates(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
+    encoder = ColumnEncoder(name, "date", form=form, note=f"dates are written {form}")
     values = prepare_words(words, encoder, settings)
     return _with_lost(encoder, words, values), values
 

@@ -1,8 +1,9 @@
 """Reads files of separated values with pyarrow, and finds the line of a row."""
 
+import codecs
 import csv
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -60,15 +61,19 @@ class CsvReader:
         A row with too few or too many cells, with an unclosed quote, or that cannot be decoded is invalid.
 
         Raises:
-            TfloopError: the file cannot be read, two columns have one name, or the first invalid row if such examples
-                are not skipped (exit code 4).
+            TfloopError: the file cannot be read, two columns have the name of a target, or the first invalid row if
+                such examples are not skipped (exit code 4).
         """
         try:
             sample = sample_of(file)
             dialect = detect(sample, file.name, self.options, self.targets, self.trained)
-            _check_names(file, dialect)
+            if not dialect.names:
+                refuse(file.name, None, "it has no rows")
+            refuse_repeated(file, dialect.repeated, self.targets)
             longest = max(map(len, sample.split(b"\n")))
             table, invalid = self._parse(file, dialect, longest)
+            if invalid and (joined := without_lone_returns(file, dialect)):
+                return self.read(joined)
             if table is None and self.options.guesses_encoding:
                 with file.open() as stream:
                     dialect = replace(dialect, encoding=single_byte_encoding(stream.read()))
@@ -216,15 +221,24 @@ def sample_of(file: TableFile) -> bytes:
     return sample
 
 
-def _check_names(file: TableFile, dialect: Dialect) -> None:
-    names = dialect.names
-    if not names:
-        refuse(file.name, None, "it has no rows")
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        refuse(
-            file.name, 1, f"two columns are called `{twice[0]}`",
-            hint="the first line must contain distinct column names; without names, set `header: none`",
-        )  # fmt: skip
+def without_lone_returns(file: TableFile, dialect: Dialect) -> TableFile | None:
+    """Returns a file with a space for each carriage return that is no line end, as most lines end in a line feed.
+
+    pandas writes such a character in a cell without quotes. None if there is none.
+    """
+    if codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32")):
+        return None
+    with file.open() as stream:
+        content = stream.read()
+    joined, count = re.subn(rb"\r(?!\n)", b" ", content)
+    return replace(file, content=joined) if 0 < count < content.count(b"\n") else None
+
+
+def refuse_repeated(file: TableFile, repeated: Sequence[str], needed: Sequence[str]) -> None:
+    """Raises TfloopError (exit code 4) if several columns have the name of one that is needed."""
+    if twice := [name for name in repeated if name in needed]:
+        hint = "give each column a name of its own in the file"
+        refuse(file.name, 1 if file.kind == "csv" else None, f"two columns are called `{twice[0]}`", hint)
 
 
 def _is_binary(type_: pa.DataType) -> bool:

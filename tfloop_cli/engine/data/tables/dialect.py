@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from tfloop_cli.engine.data.tables.column_names import distinct, repeated
 from tfloop_cli.engine.data.tables.encodings import find_encoding
 from tfloop_cli.engine.data.tables.marks import decimal_mark, quote_mark
 from tfloop_cli.engine.data.tables.surroundings import CONSISTENT, arff_header, is_arff, lines_above, lines_below
@@ -97,6 +98,7 @@ class Dialect:
         comment: lines that begin with it are not read; "" for no such lines.
         decimal: "." or ",".
         names: of the columns; generated (`column_1`, ...) without a header.
+        repeated: names that several columns have in the file; see `distinct`.
         preamble: lines above the header, or above the first row, that are no part of the table.
         header_lines: lines of the header: 0, 1, or 3 in files of Orange, which describe the columns below their names.
         skipped_lines: lines before the first row: the header, and all lines above it; comments are not counted.
@@ -115,6 +117,7 @@ class Dialect:
     skipped_lines: int = 0
     is_arff: bool = False
     codes: frozenset[str] = field(default_factory=frozenset)
+    repeated: tuple[str, ...] = ()
 
     @property
     def has_header(self) -> bool:
@@ -189,10 +192,11 @@ def detect(
     below = 0 if below == 1 and options.header == "first_line" else below  # a line of units
     header_lines = 1 + below if header else 0
     rows = rows[header_lines:]
-    names = _names(named, rows) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
+    written = _names(named, rows) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
+    names = distinct(written)
     return Dialect(
         encoding, separator, quote, comment, decimal, tuple(names), preamble, header_lines,
-        first + header_lines if header else preamble, codes=_codes(names, rows),
+        first + header_lines if header else preamble, codes=_codes(names, rows), repeated=repeated(written),
     )  # fmt: skip
 
 
@@ -203,7 +207,9 @@ def _arff(sample: bytes, encoding: str) -> Dialect:
     quote = quote_mark(lines[above:], is_tsv=False)
     rows = _rows(lines[above:], Dialect("", ",", quote, "%", "."))
     skipped = sum(not line.startswith("%") for line in lines[:above])
-    return Dialect(encoding, ",", quote, "%", ".", tuple(names), above, 0, skipped, True, _codes(names, rows))
+    columns = distinct(names)
+    codes = _codes(columns, rows)
+    return Dialect(encoding, ",", quote, "%", ".", tuple(columns), above, 0, skipped, True, codes, repeated(names))
 
 
 def squeeze(line: str) -> str:

@@ -7,10 +7,12 @@ from typing import Any, Self
 from tfloop_cli.engine.data.encoders import Column, EncodersAsJson
 
 MAX_ONE_HOT = 12  # levels of a category; one with more is one column of ids
-_WRITTEN = {  # form of numbers -> what a user should know about it
+_WRITTEN = {  # form of numbers, without the mark of a currency or a unit -> what a user should know about it
     "thousands": ", separators of thousands",
+    "spaces": ", spaces between thousands",
     "percent": ", percentages",
     "currency": ", amounts of a currency",
+    "unit": ", with a unit",
     "time": ", times in seconds",
 }
 UNKNOWN = 0  # the id of categories that training has not, or only once
@@ -92,7 +94,7 @@ class ColumnEncoder:
             return f"{', '.join(self.parts)}{filled}"
         few = f" and one-hot, {len(self.levels)} values" if self.levels else ""
         code = f" and as one of {len(self.edges) + 1} codes" if self.edges else ""
-        return f"standardized{few}{code}{_WRITTEN.get(self.form, '')}{filled}"
+        return f"standardized{few}{code}{_WRITTEN.get(self.form.partition(' ')[0], '')}{filled}"
 
     @property
     def blocks(self) -> tuple[tuple[str, int], ...]:

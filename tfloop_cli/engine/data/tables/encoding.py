@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale, TableEncoders
-from tfloop_cli.engine.data.tables.notation import have_a_form, number_form, parse_dates, parse_numbers
+from tfloop_cli.engine.data.tables.notation import has_unit, have_a_form, number_form, parse_dates, parse_numbers
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Numbers,
@@ -26,7 +26,6 @@ from tfloop_cli.engine.data.texts.tokens import words_of
 
 ROUNDING = 1e-12  # numbers that differ by this fraction are equal
 USUAL_FORMS = {"number": "plain", "date": "year-month-day"}  # of columns that needed none in training
-UNITS = ("percent", "currency", "time")  # forms of numbers that show a unit, which others may not have
 LARGEST = 1e100  # numbers beyond are clipped before they are standardized, so that nothing overflows
 
 
@@ -62,7 +61,9 @@ def prepare(column: pa.ChunkedArray, encoder: ColumnEncoder, settings: Settings)
     if encoder.kind == "date":
         return parse_dates(words, encoder.form or USUAL_FORMS["date"])
     # Commas between thousands leave nothing open; percent and currency would be another unit than in training.
-    form = encoder.form or number_form(words, settings.decimal, ("plain", "thousands")) or USUAL_FORMS["number"]
+    form = (
+        encoder.form or number_form(words, settings.decimal, ("plain", "thousands", "spaces")) or USUAL_FORMS["number"]
+    )
     return parse_numbers(words, form, settings.decimal)
 
 
@@ -103,7 +104,7 @@ def wrong_value(encoder: ColumnEncoder, text: str) -> str:
 def _lacks_unit(column: pa.ChunkedArray, encoder: ColumnEncoder) -> bool:
     """Whether the numbers of a column, which are no text, may have another unit than in training: 0.05 for 5%."""
     is_time = pa.types.is_time(column.type) or pa.types.is_duration(column.type)
-    return encoder.form in UNITS and not (encoder.form == "time" and is_time)
+    return has_unit(encoder.form) and not (encoder.form == "time" and is_time)
 
 
 def _padded(words: Words, levels: Sequence[str]) -> Words:

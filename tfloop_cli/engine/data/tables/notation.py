@@ -1,6 +1,7 @@
 """Reads numbers and dates that are written as text."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,28 +16,40 @@ MOSTLY_ELSE_IGNORED = 0.8  # ... that otherwise would be an id or free text
 
 _DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _GROUPS = r"([1-9]\d{0,2}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"  # 0,123 is a fraction
+
+
+def _currency(mark: str) -> str:
+    return rf"^[+-]?{mark} ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?{mark}$|^\({mark} ?{_GROUPS}\)$"
+
+
 NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal comma
     "plain": rf"^[+-]?{_DIGITS}$",
     "thousands": rf"^[+-]?{_GROUPS}$",
+    "spaces": r"^[+-]?\d{1,3}([ '\x{a0}\x{202f}\x{2019}]\d{3})*(\.\d*)?$",  # 12 000, 12'000
     "percent": rf"^[+-]?{_GROUPS} ?%$",
-    "time": r"^\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?$",  # of the day, or a duration: in seconds
-    "currency": rf"^[+-]?[$€£¥] ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?[$€£¥]$|^\([$€£¥] ?{_GROUPS}\)$",
+    "time": r"^\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?( ?[AaPp][Mm])?$",  # of the day, or a duration: in seconds
+    **{f"currency {mark}": _currency(f"[{mark}]") for mark in "$€£¥"},
 }
+_OLD_FORMS = {"currency": _currency("[$€£¥]")}  # of runs of earlier versions
+_UNIT, _WITH_UNIT = "unit ", re.compile(rf"[+-]?{_GROUPS} ?([A-Za-z°µ²³/]{{1,10}})")  # 5 kg
 _CODE = r"^[+-]?0\d+$"  # 007
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = r"[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?"
-_TIME = rf"(?:{_CLOCK}(?:Z|(?P<o>[+-]\d{{2}}):?(?P<r>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
+_WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +)?"
+_TIME = rf"(?:{_CLOCK}(?: ?Z| ?GMT| ?UTC| ?(?P<o>[+-]\d{{2}}):?(?P<r>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
 DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all values is used
     "year-month-day": r"^(?P<Y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
     "month/day/year": r"^(?P<m>\d{1,2})[/.-](?P<d>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
     "day/month/year": r"^(?P<d>\d{1,2})[/.-](?P<m>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
-    "day month year": r"^(?P<d>\d{1,2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>\d{4}|\d{2})",
-    "month day year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.? +(?P<d>\d{1,2}),? +(?P<Y>\d{4})",
+    "day month year": rf"^{_WEEKDAY}(?P<d>\d{{1,2}})[ -](?P<m>[A-Za-z]{{3}})[a-z]*\.?[ ,-]+(?P<Y>\d{{4}}|\d{{2}})",
+    "month day year": rf"^{_WEEKDAY}(?P<m>[A-Za-z]{{3}})[a-z]*\.? +(?P<d>\d{{1,2}}),? +(?P<Y>\d{{4}})",
     "yearmonthday": r"^(?P<Y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
     "year-month": r"^(?P<Y>(?:19|20)\d{2})(?:[-/]|M)(?P<m>\d{2})",
     "year month": r"^(?P<Y>(?:19|20)\d{2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?",
     "month year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>(?:19|20)\d{2})",
     "year quarter": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Qq](?P<Q>[1-4])",
+    "year week": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Ww](?P<W>\d{2})",
+    "month/year": r"^(?P<m>\d{1,2})[/-](?P<Y>(?:19|20)\d{2})",
 }
 
 
@@ -57,7 +70,7 @@ def number_form(
     counts = words.counts()
     occurring = counts > 0
     total, texts = counts.sum(), _with_point(words.texts, decimal)
-    if not total or (counts * _match(texts, _CODE)).any():
+    if not total or not _match(texts, r"\d").any() or (counts * _match(texts, _CODE)).any():
         return None
     found, most = None, least * total
     for form in forms:
@@ -75,15 +88,40 @@ def most_common_form(words: Words, decimal: str) -> str:
     return max(NUMBER_FORMS, key=lambda form: int(counts[_match(texts, NUMBER_FORMS[form])].sum()))
 
 
+def unit_form(words: Words, decimal: str, least: float = MOSTLY) -> str | None:
+    """Returns `unit kg` for numbers with one unit, such as 5 kg; None for other columns; see `number_form`."""
+    counts, texts = words.counts(), _with_point(words.texts, decimal)
+    head = texts.filter(pa.array(counts > 0))[:_HEAD].to_pylist()
+    units = Counter(found[found.lastindex] for text in head if (found := _WITH_UNIT.fullmatch(text)))
+    if not units:
+        return None
+    form = f"{_UNIT}{units.most_common(1)[0][0]}"
+    matching = _match(texts, _pattern(form)) & (counts > 0)
+    return form if matching.sum() > 1 and counts[matching].sum() >= least * counts.sum() else None
+
+
+def _pattern(form: str) -> str:
+    """Returns the pattern of a whole cell with a number in some form."""
+    if form.startswith(_UNIT):
+        return rf"^[+-]?{_GROUPS} ?{re.escape(form.removeprefix(_UNIT))}$"
+    return _OLD_FORMS.get(form) or NUMBER_FORMS[form]
+
+
+def has_unit(form: str) -> bool:
+    """Whether numbers in some form show a unit, which others may not have."""
+    return form.startswith((_UNIT, "currency")) or form in ("percent", "time")
+
+
 def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     """Returns the numbers of a column; what is not written in that form is missing."""
     texts = _with_point(words.texts, decimal)
-    matching = _match(texts, NUMBER_FORMS[form])
+    matching = _match(texts, _pattern(form))
     if form == "time":
         seconds = [_seconds(text) if fits else np.nan for text, fits in zip(texts.to_pylist(), matching, strict=True)]
         return Numbers(words.take(np.array(seconds, np.float64), np.nan))
     negative = pc.starts_with(texts, "(")  # ($5.30)
-    digits = pc.replace_substring_regex(texts, r"[,%$€£¥+ ()]", "")
+    kept = r"[^0-9.eE-]" if form == "plain" else r"[^0-9.-]"
+    digits = pc.replace_substring_regex(texts, kept, "")
     digits = pc.if_else(pc.equal(digits, "."), "0", digits)
     values = pc.if_else(pa.array(matching), digits, None).cast(pa.float64())
     numbers = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
@@ -91,9 +129,11 @@ def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
 
 
 def _seconds(time: str) -> float:
-    """Returns the seconds of hours, minutes and perhaps seconds, such as 9:47 and 11:38:36."""
-    hours, minutes, *seconds = time.split(":")
-    return int(hours) * 3600 + int(minutes) * 60 + (float(seconds[0]) if seconds else 0.0)
+    """Returns the seconds of hours, minutes and perhaps seconds, such as 9:47, 11:38:36 and 9:47 PM."""
+    half = time[-2:].lower()
+    hours, minutes, *seconds = time.rstrip("AaPpMm ").split(":")
+    hour = int(hours) % 12 + 12 * (half == "pm") if half in ("am", "pm") else int(hours)
+    return hour * 3600 + int(minutes) * 60 + (float(seconds[0]) if seconds else 0.0)
 
 
 def date_form(words: Words, least: float = MOSTLY) -> str | None:
@@ -111,16 +151,22 @@ def date_form(words: Words, least: float = MOSTLY) -> str | None:
     counts = counts[counts > 0]
     if not len(counts):
         return None
-    head, found, most = texts[:_HEAD], None, least * counts.sum()
-    for form in DATE_FORMS:
-        if np.isnan(_days(head, form)).all():
-            continue
+    found, most = None, least * counts.sum()
+    for form in _possible_dates(texts[:_HEAD]):
         dates = ~np.isnan(_days(texts, form))
         if dates.all():
             return form
         if dates.sum() > 1 and (rows := counts[dates].sum()) >= most and (found is None or rows > most):
             found, most = form, rows
     return found
+
+
+def _possible_dates(texts: pa.Array) -> list[str]:
+    """Returns the forms of dates that some text looks like; a cheap test, since most columns are no dates."""
+    texts = pc.utf8_trim_whitespace(texts)
+    if not _match(texts, r"\d").any():
+        return []
+    return [form for form, pattern in DATE_FORMS.items() if _match(texts, pattern + _TIME).any()]
 
 
 def have_a_form(words: Words, decimal: str) -> np.ndarray:
@@ -152,9 +198,11 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     pattern = DATE_FORMS[form]
     if "?P<Q>" in pattern:
         month = 3 * part("Q").astype(np.int64) - 2
+    elif "?P<W>" in pattern:
+        month = np.ones(len(texts), np.int64)
     else:
         months = pc.struct_field(fields, "m")
-        if "[A-Za-z]{3}" in pattern:
+        if "<m>[A-Za-z]{3}" in pattern:
             months = pc.add(pc.index_in(pc.utf8_lower(months), pa.array(_MONTHS)), 1)
         month = pc.fill_null(months.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
     year = part("Y").astype(np.int64)
@@ -164,6 +212,9 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     first = ((year - 1970) * 12 + month - 1).astype("M8[M]")
     date = first.astype("M8[D]") + (day - 1)
     found &= date.astype("M8[M]") == first  # not the 30th of February
+    if "?P<W>" in pattern:
+        date, is_week = _mondays(first, part("W").astype(np.int64))
+        found &= is_week
     afternoon = np.asarray(pc.equal(pc.utf8_lower(pc.fill_null(pc.struct_field(fields, "p"), "")), "pm"))
     noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
     hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
@@ -171,6 +222,19 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     offset = part("o") + np.where(west, -part("r"), part("r")) / 60  # hours
     seconds = (hour - offset) * 3600 + part("M") * 60 + part("S")
     return np.where(found, date.astype(np.int64) + seconds / SECONDS_PER_DAY, np.nan)
+
+
+def _mondays(first: np.ndarray, week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the Monday of a week as ISO 8601 counts them, M8[D], and whether the year has such a week, bool.
+
+    Args:
+        first: the first of January of the year, M8[M].
+        week: counted from 1, int64.
+    """
+    fourth = first.astype("M8[D]") + 3  # it is in week 1
+    monday = fourth - (fourth.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    thursday = monday + 7 * (week - 1) + 3
+    return thursday - 3, (week >= 1) & (thursday.astype("M8[Y]") == first.astype("M8[Y]"))
 
 
 def _with_point(texts: pa.Array, decimal: str) -> pa.Array:

@@ -14,7 +14,8 @@ import pyarrow.parquet
 
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
-from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines
+from tfloop_cli.engine.data.tables.column_names import repeated
+from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
 from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
@@ -38,6 +39,7 @@ class Part:
         lines: returns the line of each row; None for the number of the row (.json, .parquet, .feather).
         above: lines of a workbook above its header, such as a title.
         total: the word in its last row that makes it a total, which is left out; "" if there is none.
+        repeated: names that several columns have in the file; see `distinct`.
     """
 
     file: TableFile
@@ -46,6 +48,7 @@ class Part:
     lines: Lines | None = None
     above: int = 0
     total: str = ""
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Rows:
     @property
     def notes(self) -> list[str]:
         """What was detected about the files that is not usual."""
-        sheets = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
+        notes = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
@@ -89,13 +92,16 @@ class Rows:
             if part.total:
                 found.append((part, f"the last line, `{part.total}`, is no row", "header"))
         keys = self.options.are_keys
+        notes += [
+            f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
+            for part in self.parts
+            for name in part.repeated
+        ]
         for name, number in list(self.absent.items())[:_SHOWN]:
-            sheets.append(
-                f"column `{name}` is not in {number} of {len(self.parts)} files: its values are missing there"
-            )
+            notes.append(f"column `{name}` is not in {number} of {len(self.parts)} files: its values are missing there")
         if (more := len(self.absent) - _SHOWN) > 0:
-            sheets.append(f"{more:,} more columns are not in all files")
-        return sheets + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
+            notes.append(f"{more:,} more columns are not in all files")
+        return notes + [f"{part.file.name}: {note}{f' (key `{key}`)' if keys else ''}" for part, note, key in found]
 
     @property
     def positions(self) -> np.ndarray:
@@ -164,12 +170,12 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
     """
     tables, parts = [], []
     for file in find_files(paths):
-        table, dialect, lines = _read(file, reader)
+        table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         total = _total_row(file, table, dialect, reader.options)
         tables.append(table.slice(0, table.num_rows - bool(total)))
-        parts.append(Part(file, tables[-1].num_rows, dialect, lines, _above(table), total))
+        parts.append(Part(file, tables[-1].num_rows, dialect, lines, _above(table), total, twice))
     having = Counter(name for table in tables for name in table.column_names)
     absent = {name: len(tables) - files for name, files in having.items() if files < len(tables)}
     table = _concatenated(tables)
@@ -190,15 +196,16 @@ def _lacking(table: pa.Table, first: pa.Table, names: Sequence[str]) -> list[str
     return [name for name in names if name in first.column_names and name not in table.column_names]
 
 
-def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None]:
+def _read(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Dialect | None, Lines | None, tuple[str, ...]]:
+    """Returns the rows of a file, its dialect, the lines of the rows, and the names that several columns have."""
     if file.kind == "csv":
-        return reader.read(file)
+        table, dialect, rows = reader.read(file)
+        return table, dialect, rows, dialect.repeated
     try:
         table, lines = _read_typed(file, reader)
-        table = flat(table)
-        if twice := [name for name, count in Counter(table.column_names).items() if count > 1]:
-            refuse(file.name, None, f"two columns are called `{twice[0]}`")
-        return table, None, lines
+        twice = repeated(table.column_names)
+        refuse_repeated(file, twice, reader.targets)
+        return flat(table), None, lines, twice
     except UnicodeError as error:
         refuse(file.name, None, f"it cannot be decoded: {error}", reader.options.hint("encoding"))
     except (OSError, pa.ArrowException) as error:

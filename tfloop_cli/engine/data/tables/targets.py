@@ -2,7 +2,8 @@
 
 The rule for `classes: auto`: words are classes, and so are whole numbers with at least 5 rows each on average, if they
 have at most 20 distinct values, or if the column is called `label`, `class` or `category` and they are 0 to n - 1, or 1
-to n. All other numbers are numbers.
+to n. All other numbers are numbers. More than 20 distinct words, and fewer than 2 rows of each on average, cannot be
+learned: if all are times (2:41:30), they are numbers of seconds, else an error.
 """
 
 import re
@@ -15,9 +16,17 @@ import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.class_names import class_names, composed
 from tfloop_cli.engine.data.tables.encoders import TargetEncoder
-from tfloop_cli.engine.data.tables.encoding import UNITS, Settings
-from tfloop_cli.engine.data.tables.notation import NUMBER_FORMS, number_form, parse_numbers
-from tfloop_cli.engine.data.tables.values import Numbers, Words, as_written, is_missing, values_of
+from tfloop_cli.engine.data.tables.encoding import Settings
+from tfloop_cli.engine.data.tables.notation import (
+    MOSTLY,
+    MOSTLY_ELSE_IGNORED,
+    NUMBER_FORMS,
+    date_form,
+    has_unit,
+    number_form,
+    parse_numbers,
+)
+from tfloop_cli.engine.data.tables.values import Dates, Numbers, Words, as_written, is_missing, values_of
 from tfloop_cli.errors import ExitCode, TfloopError
 
 MAX_WHOLE_CLASSES, MIN_ROWS_PER_CLASS = 20, 5
@@ -45,6 +54,9 @@ def fit_target(
     note = ""
     if len(names) > 1:
         classes = False
+    elif classes == "auto" and forms[0] is None:
+        forms[0], note = _form_of_words(names[0], columns[0], settings)
+        classes = forms[0] is None
     elif classes == "auto":
         classes, note = _are_classes(names[0], columns[0], forms[0], settings)
     if classes:
@@ -57,6 +69,7 @@ def fit_target(
             raise TfloopError(problem, hint="there is nothing to predict", code=ExitCode.DATA)
         notes = [note] * bool(note) + _doubtful(names[0], found, settings)
         return TargetEncoder(names, found, note="; ".join(notes))
+    forms = [form or _form(column, settings, MOSTLY_ELSE_IGNORED) for form, column in zip(forms, columns, strict=True)]
     for name, column, form in zip(names, columns, forms, strict=True):
         if form is None:
             example = next((text for text in _known(column, settings).texts.to_pylist() if text.strip()), "")
@@ -96,10 +109,46 @@ def _match_number(text: str) -> bool:
     return re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)\s*", text, re.ASCII) is not None
 
 
-def _are_classes(name: str, column: pa.ChunkedArray, form: str | None, settings: Settings) -> tuple[bool, str]:
-    """Returns whether a target has classes, and what to tell the user about it."""
+def _form_of_words(name: str, column: pa.ChunkedArray, settings: Settings) -> tuple[str | None, str]:
+    """Returns how a target of words is written if it is a number, None for classes; and what to tell the user.
+
+    Raises:
+        TfloopError: nearly every row has a class of its own (exit code 4).
+    """
+    counts, words = _filled(column).counts(), _known(column, settings)
+    distinct, rows = int((counts > 0).sum()), int(counts.sum())
+    if distinct <= MAX_WHOLE_CLASSES:
+        return None, ""
+    if 2 * distinct <= rows:
+        return None, _note_numbers(name, column, words, settings)
+    if number_form(words, settings.decimal, ["time"]):
+        return "time", f"target `{name}`: times, in seconds; with `dataset.classes: true` they are classes"
+    if form := _form(column, settings, MOSTLY_ELSE_IGNORED):
+        return form, f"target `{name}`: numbers, since most values are; with `dataset.classes: true` they are classes"
+    are_dates = isinstance(values_of(column), Dates) or date_form(words)
+    raise TfloopError(
+        f"split `train`: column `{name}`: its {distinct:,} distinct {'dates' if are_dates else 'values'} in {rows:,} "
+        "rows are too many for classes, and no numbers",
+        hint="choose another target; with `dataset.classes: true` they are classes",
+        code=ExitCode.DATA,
+    )
+
+
+def _note_numbers(name: str, column: pa.ChunkedArray, words: Words, settings: Settings) -> str:
+    """Returns what to tell the user about many classes of which most are numbers; "" for others."""
+    form = _form(column, settings, MOSTLY_ELSE_IGNORED)
     if form is None:
-        return True, ""
+        return ""
+    lost = np.isnan(_numbers(column, form, settings)) & ~words.missing
+    example = words.texts[int(words.codes[np.flatnonzero(lost)[0]])].as_py()
+    return (
+        f"target `{name}`: most values are numbers, but {int(lost.sum()):,} such as `{example}` are none, so all are "
+        "classes; with `task: regression`, the rows of these are skipped"
+    )
+
+
+def _are_classes(name: str, column: pa.ChunkedArray, form: str, settings: Settings) -> tuple[bool, str]:
+    """Returns whether a target of numbers has classes, and what to tell the user about it."""
     numbers = _numbers(column, form, settings)
     numbers = numbers[~np.isnan(numbers)]
     rows, distinct = len(numbers), len(np.unique(numbers))
@@ -156,17 +205,17 @@ def _known(column: pa.ChunkedArray, settings: Settings) -> Words:
     return words.without(is_missing(words.texts, settings.missing_values))
 
 
-def _form(column: pa.ChunkedArray, settings: Settings) -> str | None:
-    """Returns how the numbers of a column are written; None if it has none."""
+def _form(column: pa.ChunkedArray, settings: Settings, least: float = MOSTLY) -> str | None:
+    """Returns how the numbers of a column are written; None if fewer than `least` of its values are numbers."""
     if isinstance(values_of(column), Numbers):
         return "plain"
     forms = [form for form in NUMBER_FORMS if form != "time"]  # times of the day may be classes
-    return number_form(_known(column, settings), settings.decimal, forms)
+    return number_form(_known(column, settings), settings.decimal, forms, least)
 
 
 def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarray:
     """Returns the numbers of a column, float64 [rows]; NaN for missing ones, and for those that lack a unit."""
     values = values_of(column)
     if isinstance(values, Numbers):
-        return values.values if form not in UNITS else np.full(len(column), np.nan)
+        return values.values if not has_unit(form) else np.full(len(column), np.nan)
     return parse_numbers(_known(column, settings), form, settings.decimal).values

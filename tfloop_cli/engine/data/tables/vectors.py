@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfloop_cli.engine.data.tables.column_names import distinct
+
 MAX_VECTOR = 4096  # values of a list that become columns
 
 
@@ -13,7 +15,7 @@ def flat(table: pa.Table, whole: Collection[str] = ()) -> pa.Table:
     """Returns a table without nested objects and vectors: the keys of `a` are the columns `a.b` and `a.c`.
 
     The values of a vector `v`, a list of numbers of the same length in each row, are the columns `v.0`, `v.1`, ...,
-    unless `v` is one of `whole`.
+    unless `v` is one of `whole`. Names are distinct.
     """
     while any(pa.types.is_struct(field.type) for field in table.schema):
         table = table.flatten()
@@ -23,9 +25,7 @@ def flat(table: pa.Table, whole: Collection[str] = ()) -> pa.Table:
         parts = _parts(column) if _is_list(column.type) and name not in whole else []
         names += [f"{name}.{index}" for index in range(len(parts))] or [name]
         columns += parts or [column]
-    if len(columns) == table.num_columns and names == table.column_names:
-        return table
-    return pa.Table.from_arrays(columns, names)
+    return pa.Table.from_arrays(columns, distinct(names)).replace_schema_metadata(table.schema.metadata)
 
 
 def _parts(column: pa.ChunkedArray) -> list[pa.Array]:
