@@ -156,8 +156,7 @@ def test_nearest_lists_all_names_if_none_is_similar() -> None:
 
 @pytest.mark.parametrize("value", ["3", "3.5", "true"])
 def test_number_or_boolean_where_text_is_expected_needs_quotes(tmp_path: Path, value: str) -> None:
-    """A table without names of columns, as pandas writes it, has the names 0, 1, 2, ..."""
-    (tmp_path / "a.yaml").write_text(f"dataset: {{name: table, train: a.csv, target: {value}}}\nmodel: mlp\n")
+    (tmp_path / "a.yaml").write_text(f"dataset: mnist\nmodel: mlp\ngroup: {value}\n")
     with pytest.raises(TfloopError) as caught:
         load([str(tmp_path / "a.yaml")])
     assert caught.value.problems[0].hint == f'in quotes it is text: `"{value}"`'
