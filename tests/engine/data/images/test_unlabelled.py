@@ -65,6 +65,12 @@ def test_folder_that_is_a_class_of_the_run_is_one_whatever_its_name(tmp_path: Pa
         assert labels(find_images(tmp_path, None, AUTO, None), "data") == {"1.png": "photos", "2.png": "photos"}
 
 
+def test_other_images_of_one_class_in_their_names(tmp_path: Path) -> None:
+    write(tmp_path, "cat.1.jpg", "cat.2.jpg")
+    with use_context(BuildContext(data=tmp_path, encoders={"class_names": ["cat", "dog"]})):
+        assert set(labels(find_images(tmp_path, None, AUTO, None), "data").values()) == {"cat"}
+
+
 def test_test_images_without_classes_are_no_split(tmp_path: Path) -> None:
     write(tmp_path, "train/1.png", "train/2.png", "test/3.png")
     (tmp_path / "train.csv").write_text("id,label\n1,cat\n2,dog\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfloop_cli.config.data_formats import TABLE_KINDS, suffix_of
 from tfloop_cli.config.data_paths import split_within
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.images.annotations import refuse_annotations
 from tfloop_cli.engine.data.images.files import Listed, Scanner
 from tfloop_cli.engine.data.images.label_table import columns_of, read_label_table
@@ -32,7 +33,8 @@ def find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) 
     _read_tables(layout, images, root, columns)
     if not layout.columns:
         refuse_annotations(root)
-        pattern = pattern_of([one.name for one in images[first]])
+        known = (build_context().encoders or {}).get("class_names", ())
+        pattern = pattern_of([one.name for one in images[first]], known)
         if pattern is None:
             return False
         for split, folder in layout.folders.items():
