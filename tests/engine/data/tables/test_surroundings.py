@@ -127,3 +127,9 @@ def test_header_in_the_first_line_leaves_all_lines_below_as_rows(tmp_path: Path)
     options = DialectOptions(header="first_line")
     rows = read_rows(str(tmp_path / "a.csv"), CsvReader("train", options, ["price"], ["price"], null_texts(["?"])))
     assert (rows.table.num_rows, rows.notes) == (14, [])
+
+
+def test_pairs_of_numbers_beside_thousands_have_no_decimal_comma(tmp_path: Path) -> None:
+    rows = read(tmp_path, 'amount,tags,y\n"1,234","1,2",a\n999,"3,5",b\n"2,345","1,3",b\n', "a.csv", "y")
+    assert rows.notes == []
+    assert rows.table.column("amount").to_pylist() == ["1,234", "999", "2,345"]

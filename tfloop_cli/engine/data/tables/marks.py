@@ -4,6 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from tfloop_cli.engine.data.tables.surroundings import CONSISTENT
 
@@ -44,13 +45,22 @@ def decimal_mark(rows: Sequence[Sequence[str]], separator: str, usual: str) -> s
     """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands.
 
     Then a point may separate thousands. Without numbers of either kind, the mark is the `usual` one. Where commas
-    separate cells, quoted cells show it, if no number has a point.
+    separate cells, quoted cells show it, if no number has a point, and in no column commas only separate thousands.
     """
     cells = [cell for row in rows for cell in row]
     commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
     points = [cell for cell in cells if _POINT.fullmatch(cell)]
-    if separator == "," and (points or not commas):
+    if separator == "," and (points or not commas or _has_thousands(rows)):
         return "."
     if commas and not all(map(_THOUSANDS.fullmatch, commas)) and all(map(_GROUPS.fullmatch, points)):
         return ","
     return "." if points and not (usual == "," and all(map(_GROUPS.fullmatch, points))) else usual
+
+
+def _has_thousands(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether commas only separate thousands in some column: then 1,2 in another one is no number."""
+    for column in zip_longest(*rows, fillvalue=""):
+        commas = [cell for cell in column if _COMMA.fullmatch(cell)]
+        if commas and all(map(_THOUSANDS.fullmatch, commas)):
+            return True
+    return False
