@@ -6,7 +6,7 @@ import pytest
 
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
-from tfloop_cli.engine.data.tables.dialect import DialectOptions
+from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.preview import column_names, first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 
@@ -133,3 +133,7 @@ def test_pairs_of_numbers_beside_thousands_have_no_decimal_comma(tmp_path: Path)
     rows = read(tmp_path, 'amount,tags,y\n"1,234","1,2",a\n999,"3,5",b\n"2,345","1,3",b\n', "a.csv", "y")
     assert rows.notes == []
     assert rows.table.column("amount").to_pylist() == ["1,234", "999", "2,345"]
+    for mark in (".", ","):  # other files have the mark of the training file
+        trained = {"decimal": mark, "header": True, "quote": '"'}
+        for content in (b'x,y\n"1,5",a\n"2,5",b\n', b'x,y\n"1,500",a\n"2,250",b\n'):
+            assert detect(content, "a.csv", DialectOptions(), ["y"], trained).decimal == mark

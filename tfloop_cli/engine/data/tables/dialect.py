@@ -181,7 +181,7 @@ def detect(
         separator = _separator(lines[first:], candidates, _is_tsv(file), quote)
     dialect = Dialect(encoding, separator, quote, comment, ".")
     rows = _rows(lines[first:], dialect)
-    usual = trained["decimal"] if trained else "."
+    usual = trained["decimal"] if trained else None
     decimal = decimal_mark(rows, separator, usual) if options.decimal == "auto" else options.decimal
     header = options.header == "first_line" if options.header != "auto" else trained and trained["header"]
     named = [name if name in targets else name.strip() for name in rows[0]] if rows else []

@@ -41,17 +41,19 @@ def _are_quoted(lines: Sequence[str]) -> bool:
     return max(sizes.values(), default=0) >= CONSISTENT * sizes.total()
 
 
-def decimal_mark(rows: Sequence[Sequence[str]], separator: str, usual: str) -> str:
+def decimal_mark(rows: Sequence[Sequence[str]], separator: str, usual: str | None) -> str:
     """Returns "," if numbers have a comma where others have a point, and it does not only separate thousands.
 
-    Then a point may separate thousands. Without numbers of either kind, the mark is the `usual` one. Where commas
-    separate cells, quoted cells show it, if no number has a point, and in no column commas only separate thousands.
+    Then a point may separate thousands. Without numbers of either kind, the mark is the `usual` one, that of training.
+    Where commas separate cells, quoted cells of the training file show it, if no number has a point, and in no column
+    commas only separate thousands.
     """
     cells = [cell for row in rows for cell in row]
     commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
     points = [cell for cell in cells if _POINT.fullmatch(cell)]
-    if separator == "," and (points or not commas or _has_thousands(rows)):
-        return "."
+    if separator == "," and (points or not commas or usual or _has_thousands(rows)):
+        return "." if points else usual or "."
+    usual = usual or "."
     if commas and not all(map(_THOUSANDS.fullmatch, commas)) and all(map(_GROUPS.fullmatch, points)):
         return ","
     return "." if points and not (usual == "," and all(map(_GROUPS.fullmatch, points))) else usual
