@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from empty_files import touch
 
 from tfloop_cli.config.data_formats import COMPRESSED, TABLE_KINDS, table_kind
 from tfloop_cli.config.data_paths import dataset_of, is_data, split_tables
@@ -110,13 +111,6 @@ def test_refused_format_is_named_with_what_to_do(
     assert caught.value.code == ExitCode.DATA
     assert f"{name}: this is {message}" in str(caught.value)
     assert str(refusal(name)) == str(caught.value)
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
 
 
 @pytest.mark.parametrize(

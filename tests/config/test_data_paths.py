@@ -3,16 +3,10 @@
 from pathlib import Path
 
 import pytest
+from empty_files import touch
 
 from tfloop_cli.config.data_paths import data_sets, dataset_of, is_data, lacks_target, name_of
 from tfloop_cli.errors import TfloopError
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
 
 
 @pytest.mark.parametrize(

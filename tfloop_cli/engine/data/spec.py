@@ -79,7 +79,10 @@ class TargetSpec:
         return self.classes or int(np.prod(self.shape, dtype=np.int64))
 
     def labels_of(self, targets: tf.Tensor) -> tf.Tensor:
-        """Returns the class of each example, int32 [batch], from targets [batch, *shape], the likeliest if mixed."""
+        """Returns the class of each example, int32 [batch], from targets [batch, *shape].
+
+        If `augment` has mixed examples, it is the most probable class.
+        """
         if self.one_hot or self.is_mixed(targets):
             return tf.argmax(tf.cast(targets, tf.float32), axis=-1, output_type=tf.int32)
         labels = tf.cast(targets, tf.int32)  # the losses do not support uint8

@@ -110,13 +110,20 @@ def columns_of(table: Path, root: Path, columns: Columns) -> tuple[str, str, str
     others = [name for name in names if name not in (file, split) and name.strip().lower() not in ROW_NAMES]
     if file not in names or not others:
         return None
-    target = (
-        target or next((name for name in TARGETS if name in others), None) or (others[0] if len(others) == 1 else None)
-    )
-    if target is None:
-        hint = f"`--target COLUMN`, one of {', '.join(f'`{name}`' for name in others)}"
+    return file, target or column_of_classes(others, table), split
+
+
+def column_of_classes(names: Sequence[str], table: Path) -> str:
+    """Returns the column that has the classes, among all that may have them: by its name, or as the only one.
+
+    Raises:
+        TfloopError: it is not clear which one it is (exit code 4).
+    """
+    found = next((name for name in TARGETS if name in names), None) or (names[0] if len(names) == 1 else None)
+    if found is None:
+        hint = f"`--target COLUMN`, one of {', '.join(f'`{name}`' for name in names)}" if names else None
         refuse(short_path(table), None, "which column has the classes of the images?", hint=hint)
-    return file, target, split
+    return found
 
 
 def _found(rows: Sequence[Mapping[str, str]], column: str, table: Path, root: Path) -> float:

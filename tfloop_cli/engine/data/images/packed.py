@@ -16,11 +16,11 @@ from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.contents import WITHIN, use_reader
 from tfloop_cli.engine.data.images.files import Listed
+from tfloop_cli.engine.data.images.label_table import column_of_classes
 from tfloop_cli.engine.data.images.layout import Columns, Layout
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.tables.values import as_written
-from tfloop_cli.engine.data.texts.reading import TARGETS
 from tfloop_cli.errors import short_path
 
 GROUPS = 8  # row groups in memory at once
@@ -42,7 +42,8 @@ def read_packed(layout: Layout, tables: Mapping[str, Sequence[Path]], columns: C
     image = columns[0] or next((field.name for field in schema if _is_image(field.type)), None)
     if image is None or image not in schema.names or not _is_image(schema.field(image).type):
         return False
-    target = columns[1] or _target(schema, image, first)
+    others = [field.name for field in schema if field.name != image and not pa.types.is_nested(field.type)]
+    target = columns[1] or column_of_classes(others, first)
     use_reader(content_of)
     for split, files in tables.items():
         layout.splits[split] = [one for file in files for one in _images(split, file, image, target)]
@@ -92,16 +93,6 @@ def _is_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _is_image(kind.field("bytes").type)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _target(schema: pa.Schema, image: str, file: Path) -> str:
-    others = [field.name for field in schema if field.name != image and not pa.types.is_nested(field.type)]
-    found = next((name for name in TARGETS if name in others), None) or (others[0] if len(others) == 1 else None)
-    if found is None:
-        listed = ", ".join(f"`{name}`" for name in others)
-        hint = f"`--target COLUMN`, one of {listed}" if others else None
-        refuse(short_path(file), None, "which column has the classes of the images?", hint=hint)
-    return found
 
 
 def _images(split: str, file: Path, image: str, target: str) -> list[Listed]:

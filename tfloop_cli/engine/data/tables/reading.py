@@ -159,7 +159,7 @@ def listing(names: Iterable[str]) -> str:
 
 
 def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
-    """Reads all files of a split: .csv, .tsv, .txt, .json, .jsonl, .parquet, .feather and .xlsx, also compressed.
+    """Reads all files of a split, of any kind of `TABLE_KINDS`, also compressed.
 
     Args:
         paths: one or several paths or patterns, or "-" for stdin.
