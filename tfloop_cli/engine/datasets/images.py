@@ -81,7 +81,7 @@ def images(
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
     """
-    layout = _layout(path, labels, (file_column, target, split_column), label_pattern)
+    layout = _at_training(_layout(path, labels, (file_column, target, split_column), label_pattern))
     if document := build_context().encoders:
         encoders = ImageEncoders.from_json(document)
         splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
@@ -104,6 +104,15 @@ def _layout(path: Path, labels: Path | None, columns: Columns, pattern: str | No
         return find_images(other.parent, other, columns, None)
     table = other / labels.name if labels and (other / labels.name).exists() else None
     return find_images(other, table, columns, None if table else pattern)
+
+
+def _at_training(layout: Layout) -> Layout:
+    """Returns a layout without images that were added after the training of the run; see `ReadFiles`."""
+    context, splits = build_context(), dict[str, list[Listed]]()
+    for split, listed in context.trained(layout.splits).items():
+        chosen = context.files.choose(split, [one.name for one in listed], [one.bytes for one in listed])
+        splits[split] = [listed[number] for number in chosen]
+    return replace(layout, splits=splits)
 
 
 def _training_paths(splits: Mapping[str, Files], layout: Layout) -> list[str]:
