@@ -17,7 +17,7 @@ from tfloop_cli.engine.data.columns import columns_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
 from tfloop_cli.engine.data.images.layout import OUTSIDE, Columns, Layout, find_images
-from tfloop_cli.engine.data.images.listing import Files, Paths
+from tfloop_cli.engine.data.images.listing import Files, Listing, Paths
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
@@ -81,7 +81,7 @@ def images(
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
     """
-    layout = _layout(path, labels, (file_column, target, split_column), label_pattern)
+    layout = _at_training(_layout(path, labels, (file_column, target, split_column), label_pattern))
     if document := build_context().encoders:
         encoders = ImageEncoders.from_json(document)
         splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
@@ -104,6 +104,14 @@ def _layout(path: Path, labels: Path | None, columns: Columns, pattern: str | No
         return find_images(other.parent, other, columns, None)
     table = other / labels.name if labels and (other / labels.name).exists() else None
     return find_images(other, table, columns, None if table else pattern)
+
+
+def _at_training(layout: Layout) -> Layout:
+    """Returns a layout without images that were added after the training of the run; see `ReadFiles`."""
+    context, splits = build_context(), dict[str, Listing]()
+    for split, listed in context.trained(layout.splits).items():
+        splits[split] = listed.subset(context.files.choose(split, listed.names, listed.sizes.tolist()))
+    return replace(layout, splits=splits)
 
 
 def _training_paths(splits: Mapping[str, Files], layout: Layout) -> Paths:
