@@ -42,7 +42,7 @@ def table(
     exact_categories: bool = False,
     classes: Literal["auto"] | bool = "auto",
     separator: str = "auto",
-    header: Literal["auto", "first_line", "none"] = "auto",
+    header: Literal["auto", "first_line", "two_lines", "none"] = "auto",
     decimal: Literal["auto", ".", ","] = "auto",
     encoding: str = "auto",
     quote: str = "auto",
@@ -73,7 +73,7 @@ def table(
             average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
             `category`; not words or dates that hardly repeat. With the task `regression` they are numbers.
         separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
-        header: `first_line`: it has the names of the columns, all others are rows; `none`: they are `column_1`, ...
+        header: `first_line` has the names, all others are rows; `two_lines`: joined; `none`: they are `column_1`, ...
         decimal: the decimal mark; auto: detected.
         encoding: of the file, such as `latin-1`; auto: detected.
         quote: the quotation mark, or `none`; auto: detected.

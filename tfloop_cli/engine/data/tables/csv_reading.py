@@ -178,7 +178,7 @@ def records(file: TableFile, dialect: Dialect, errors: str = "strict") -> Iterat
 
     `errors`: see `open`.
     """
-    line, header = dialect.preamble + 1, dialect.header_lines
+    line, header = dialect.preamble + 1, dialect.header.lines
     with file.text(dialect.encoding, errors) as stream:
         source = _without_comments(stream, dialect) if not dialect.is_plain else stream
         reader = dialect.reader(islice(source, dialect.preamble, None))

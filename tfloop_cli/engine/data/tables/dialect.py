@@ -15,8 +15,9 @@ from typing import Any
 
 from tfloop_cli.engine.data.tables.column_names import distinct, repeated
 from tfloop_cli.engine.data.tables.encodings import find_encoding
+from tfloop_cli.engine.data.tables.headers import NO_HEADER, Header, find_header
 from tfloop_cli.engine.data.tables.marks import decimal_mark, quote_mark
-from tfloop_cli.engine.data.tables.surroundings import CONSISTENT, arff_header, is_arff, lines_above, lines_below
+from tfloop_cli.engine.data.tables.surroundings import CONSISTENT, arff_header, is_arff, lines_above
 from tfloop_cli.errors import TfloopError
 
 SAMPLE_BYTES = 2**18
@@ -24,7 +25,6 @@ SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
 SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is used
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
-_NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
 
@@ -35,7 +35,7 @@ class DialectOptions:
 
     Attributes:
         separator: one character, or "tab" or "space" (of any length).
-        header: "first_line" or "none".
+        header: "first_line", "two_lines" (their cells are joined to names) or "none".
         decimal: "." or ",".
         encoding: a name that Python knows.
         quote: one character, or "none".
@@ -100,7 +100,7 @@ class Dialect:
         names: of the columns; generated (`column_1`, ...) without a header.
         repeated: names that several columns have in the file; see `distinct`.
         preamble: lines above the header, or above the first row, that are no part of the table.
-        header_lines: lines of the header: 0, 1, or 3 in files of Orange, which describe the columns below their names.
+        header: the lines with the names of the columns, or about them.
         skipped_lines: lines before the first row: the header, and all lines above it; comments are not counted.
         is_arff: whether the names come from an ARFF file, which has them in lines above the table.
         codes: columns that must be read as text: a value of the sample begins with 0 and is no number (007, 0x1F).
@@ -113,7 +113,7 @@ class Dialect:
     decimal: str
     names: tuple[str, ...] = ()
     preamble: int = 0
-    header_lines: int = 0
+    header: Header = NO_HEADER
     skipped_lines: int = 0
     is_arff: bool = False
     codes: frozenset[str] = field(default_factory=frozenset)
@@ -122,12 +122,13 @@ class Dialect:
     @property
     def has_header(self) -> bool:
         """Whether the names come from the file."""
-        return self.header_lines > 0 or self.is_arff
+        return self.header.lines > 0 or self.is_arff
 
     @property
     def facts(self) -> dict[str, Any]:
         """What belongs to the encoders of a run: what other files may leave open."""
-        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote}
+        lines = {"lines": self.header.lines, "joined": self.header.joined} if self.header.lines > 1 else {}
+        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote, **lines}
 
     @property
     def is_plain(self) -> bool:
@@ -183,20 +184,13 @@ def detect(
     rows = _rows(lines[first:], dialect)
     usual = trained["decimal"] if trained else None
     decimal = decimal_mark(rows, separator, usual) if options.decimal == "auto" else options.decimal
-    header = options.header == "first_line" if options.header != "auto" else trained and trained["header"]
-    named = [name if name in targets else name.strip() for name in rows[0]] if rows else []
-    if header is None:
-        twice = len(set(filter(None, named))) < len(list(filter(None, named)))
-        header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
-    below = lines_below(rows, ".tab" in _suffixes(file))
-    below = 0 if below == 1 and options.header == "first_line" else below  # a line of units
-    header_lines = 1 + below if header else 0
-    rows = rows[header_lines:]
-    written = _names(named, rows) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
+    header = find_header(rows, targets, options.header, is_tab=".tab" in _suffixes(file), trained=trained)
+    cells, rows = len(rows[0]) if rows else 0, rows[header.lines :]
+    written = _names(header.names, rows) if header.lines else [f"column_{number}" for number in range(1, cells + 1)]
     names = distinct(written)
     return Dialect(
-        encoding, separator, quote, comment, decimal, tuple(names), preamble, header_lines,
-        first + header_lines if header else preamble, codes=_codes(names, rows), repeated=repeated(written),
+        encoding, separator, quote, comment, decimal, tuple(names), preamble, header,
+        first + header.lines if header.lines else preamble, codes=_codes(names, rows), repeated=repeated(written),
     )  # fmt: skip
 
 
@@ -209,7 +203,9 @@ def _arff(sample: bytes, encoding: str) -> Dialect:
     skipped = sum(not line.startswith("%") for line in lines[:above])
     columns = distinct(names)
     codes = _codes(columns, rows)
-    return Dialect(encoding, ",", quote, "%", ".", tuple(columns), above, 0, skipped, True, codes, repeated(names))
+    return Dialect(
+        encoding, ",", quote, "%", ".", tuple(columns), above, NO_HEADER, skipped, True, codes, repeated(names)
+    )
 
 
 def squeeze(line: str) -> str:
@@ -278,7 +274,7 @@ def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
     return rows[:-1] if len(rows) > 1 and any("\n" in cell for cell in rows[-1]) else rows
 
 
-def _names(named: list[str], rows: list[list[str]]) -> list[str]:
+def _names(named: Sequence[str], rows: list[list[str]]) -> list[str]:
     """Returns the names of a header; R does not write the name of the first column, which has the names of the rows."""
     if rows and all(len(row) == len(named) + 1 for row in rows):
         named = [*named, ""] if not any(row[-1].strip() for row in rows) else ["rownames", *named]

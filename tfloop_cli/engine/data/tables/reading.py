@@ -17,7 +17,7 @@ from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.column_names import repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
-from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
+from tfloop_cli.engine.data.tables.excel_reading import ABOVE, HEADER, NOTES, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
 from tfloop_cli.engine.data.tables.surroundings import total_row
@@ -37,7 +37,7 @@ class Part:
         rows: their number.
         dialect: how the file is written; None if it is no file of separated values.
         lines: returns the line of each row; None for the number of the row (.json, .parquet, .feather).
-        above: lines of a workbook above its header, such as a title.
+        header_notes: about the lines above its first row.
         total: the word in its last row that makes it a total, which is left out; "" if there is none.
         repeated: names that several columns have in the file; see `distinct`.
     """
@@ -46,7 +46,7 @@ class Part:
     rows: int
     dialect: Dialect | None = None
     lines: Lines | None = None
-    above: int = 0
+    header_notes: tuple[str, ...] = ()
     total: str = ""
     repeated: tuple[str, ...] = ()
 
@@ -79,11 +79,7 @@ class Rows:
         for part in self.parts:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
-            if part.dialect and part.dialect.header_lines > 1:
-                found.append((part, f"{part.dialect.header_lines - 1} line(s) below the header are no rows", "header"))
-            above = part.dialect.preamble if part.dialect and not part.dialect.is_arff else part.above
-            if above:
-                found.append((part, f"{above} line(s) above the table are not read", "header"))
+            found += [(part, note, "header") for note in part.header_notes]
             if part.dialect and not part.dialect.has_header:
                 names = f"{part.dialect.names[0]} to {part.dialect.names[-1]}"
                 found.append((part, f"no header, the columns are {names}", "header"))
@@ -175,7 +171,7 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
         total = _total_row(file, table, dialect, reader.options)
         tables.append(table.slice(0, table.num_rows - bool(total)))
-        parts.append(Part(file, tables[-1].num_rows, dialect, lines, _above(table), total, twice))
+        parts.append(Part(file, tables[-1].num_rows, dialect, lines, _header_notes(table, dialect), total, twice))
     having = Counter(name for table in tables for name in table.column_names)
     absent = {name: len(tables) - files for name, files in having.items() if files < len(tables)}
     table = _concatenated(tables)
@@ -218,16 +214,26 @@ def _read_typed(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Lines | N
         return read_json_lines(file, reader.split, reader.options)
     if file.kind in READERS:
         table = read_whole(file, reader.options)
-        above = _above(table)
-        return table, (lambda: count(2 + above)) if file.kind == "excel" else None
+        first = 1 + _metadata(table, ABOVE) + _metadata(table, HEADER)
+        return table, (lambda: count(first)) if file.kind == "excel" else None
     if file.kind == "parquet":
         return pa.parquet.read_table(seekable(file)), None
     return _read_arrow(file), None
 
 
-def _above(table: pa.Table) -> int:
-    """Returns the number of lines above the header of a sheet."""
-    return int((table.schema.metadata or {}).get(ABOVE.encode(), 0))
+def _metadata(table: pa.Table, key: str) -> int:
+    """Returns a number about a sheet, see `read_excel`; 0 for other tables."""
+    return int((table.schema.metadata or {}).get(key.encode(), 0))
+
+
+def _header_notes(table: pa.Table, dialect: Dialect | None) -> tuple[str, ...]:
+    """Returns what is not usual about the lines above the first row."""
+    if dialect:
+        above, notes = 0 if dialect.is_arff else dialect.preamble, dialect.header.notes
+    else:
+        above = _metadata(table, ABOVE)
+        notes = (table.schema.metadata or {}).get(NOTES.encode(), b"").decode().splitlines()
+    return (*notes, *([f"{above} line(s) above the table are not read"] if above else []))
 
 
 def batches_of(file: TableFile) -> Iterator[pa.RecordBatch]:

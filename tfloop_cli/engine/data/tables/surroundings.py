@@ -15,7 +15,7 @@ _LETTERS = {"c", "d", "s", "t"}  # the same in .tab files; elsewhere they may be
 _ROLE = re.compile(r"|class|meta|ignore|weight|[cmiw]|([^\s=]+=\S* ?)+")  # in the third line; empty for an input
 _UNIT = re.compile(
     r"[(\[](?![^a-zA-Z%°$€£]*[)\]]).{1,20}[)\]]|%|[$€£]|°[CF]|[kcm]?m[²³23]?|[km]?g|lbs?|m?s|min|h|hours?|days?|years?|"
-    r"usd|eur|gbp|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l"
+    r"usd|eur|gbp|USD|EUR|GBP|CHF|JPY|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l"
 )  # of a column, in the line below the header
 _TOTALS = {  # word -> whether numbers beside it are means of the others, and no sums
     "total": False, "totals": False, "grand total": False, "sum": False, "average": True, "mean": True,
@@ -61,7 +61,7 @@ def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
     if len(rows) < 3 or len(rows[1]) != len(rows[0]):
         return 0
     units = ["" if cell.strip("[()] ") == "-" else cell.strip() for cell in rows[1]]
-    if any(units) and all(not unit or _UNIT.fullmatch(unit) for unit in units):
+    if any(units) and all(not unit or is_unit(unit) for unit in units):
         measured = [cell for unit, cell in zip(units, rows[2], strict=False) if unit and cell.strip()]
         return 1 if measured and all(map(_is_number, measured)) else 0
     types, roles = ([cell.strip().lower() for cell in row] for row in rows[1:3])
@@ -69,6 +69,11 @@ def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
     # A discrete column may have its values instead, with spaces between them.
     described = known and all(cell in known_types or " " in cell or not cell for cell in types)
     return 2 if described and 2 * known >= len(types) and all(map(_ROLE.fullmatch, roles)) else 0
+
+
+def is_unit(cell: str) -> bool:
+    """Whether a cell is a unit, such as kg, (USD) or %."""
+    return _UNIT.fullmatch(cell) is not None
 
 
 def is_arff(sample: bytes) -> bool:
