@@ -58,7 +58,7 @@ def text(
             or Thai, of characters.
         vocabulary: of `ids`: number of distinct words, the most frequent ones; all others share one id.
         max_tokens: of `ids`: number of words and punctuation marks per text; the rest of a longer text is not used.
-        separator: the character between two cells, or `tab`; auto: detected.
+        separator: between two cells, such as `;`, `::` or `tab`; auto: detected.
         header: `first_line` has the names, all others are rows; `two_lines`: joined; `none`: they are `column_1`, ...
         decimal: the decimal mark of targets that are numbers; auto: detected.
         encoding: of the files, such as `latin-1`; auto: UTF-8, or UTF-16 with a byte order mark.

@@ -17,6 +17,7 @@ import pytest
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
+from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -139,6 +140,50 @@ def test_lines_above_the_table_are_not_read(tmp_path: Path, above: str, broken: 
     assert [f"a.csv:{lines + 32}: " in message for message in found.messages()] == [True] * bool(broken)
     headless = read_text(tmp_path, f"{above}\n{body}", target="column_3")
     assert headless.table.column("column_1").to_pylist() == [*range(30)]
+
+
+def rows_with(separator: str) -> str:
+    names = separator.join(["x", "text", "y"])
+    return names + "".join(f'\n{number}{separator}"a, b; c"{separator}{"ab"[number % 2]}' for number in range(9))
+
+
+@pytest.mark.parametrize("separator", ["~", "^", "¦", "§", ":", "::", "||", "\x01"])
+def test_uncommon_separators_are_found_where_all_rows_fit(tmp_path: Path, separator: str) -> None:
+    text = rows_with(separator)
+    rows = read_text(tmp_path, text)
+    assert rows.table.to_pydict()["x"] == [*range(9)]
+    assert rows.table.to_pydict()["text"] == ["a, b; c"] * 9
+    assert rows.notes == [f"{tmp_path}/a.csv: cells are separated by {separator!r} (key `separator`)"]
+    assert rows.place(8) == (f"{tmp_path}/a.csv", 10)
+    assert first_rows([f"{tmp_path}/a.csv"], DialectOptions(), ["y"], 1) == [{"x": "0", "text": "a, b; c", "y": "a"}]
+    with collect_invalid_examples(True) as found:
+        given = read_text(tmp_path, f"# z\n{text}\n7{separator}a\n", separator=separator, comment="#")
+    assert (given.table.num_rows, given.notes) == (9, [])
+    assert [": the row has 2 cell(s)" in message and "a.csv:12" in message for message in found.messages()] == [True]
+
+
+@pytest.mark.parametrize("separator", ["~", "^", "¦", "::", ":"])
+def test_uncommon_separator_that_a_row_lacks_is_not_used(tmp_path: Path, separator: str) -> None:
+    with pytest.raises(TfloopError, match="which character separates several columns"):
+        read_text(tmp_path, f"{rows_with(separator)}\n7{separator}a\n".replace("a, b; c", "word")).require(["y"])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("begin\n10:30:00\n11:45:30\n", ["begin"]),
+        ("a:b:c\n10:30:00\n11:45:30\n", ["a:b:c"]),
+        ("begin y\n10:30:00 1\n11:45:30 2\n", ["begin", "y"]),
+        ("a:b:c,y:z:w\n1:2:3,4:5:6\n", ["a:b:c", "y:z:w"]),
+        ("a~b;c~d\n1~2;3~4\n", ["a~b", "c~d"]),
+        ("a^b|c\nd^e|f\n", ["a^b", "c"]),
+        ("key:value\na:1\nb:2\n", ["key:value"]),
+    ],
+)
+def test_uncommon_separators_do_not_split_times_or_cells_of_usual_ones(
+    tmp_path: Path, text: str, names: list[str]
+) -> None:
+    assert read_text(tmp_path, text, target=names[0]).table.column_names == names
 
 
 def test_damaged_header_is_no_line_above_the_table(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from tfloop_cli.engine.data.tables.dialect import (
     Dialect,
     DialectOptions,
     detect,
-    squeeze,
 )
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
@@ -109,7 +108,7 @@ class CsvReader:
 
         is_plain = dialect.is_plain and content is None
         parse = arrow_csv.ParseOptions(
-            delimiter=dialect.separator, quote_char=dialect.quote or False, newlines_in_values=True,
+            delimiter=dialect.delimiter, quote_char=dialect.quote or False, newlines_in_values=True,
             invalid_row_handler=collect,
         )  # fmt: skip
         block = max(2**20, 8 * longest)
@@ -195,11 +194,11 @@ def _without_comments(stream: Iterator[str], dialect: Dialect) -> Iterator[str]:
         if dialect.comment and line.startswith(dialect.comment):
             yield "\n"
         else:
-            yield squeeze(line.rstrip("\r\n")) + "\n" if dialect.separator == " " else line
+            yield dialect.normal(line)
 
 
 def _prepared(file: TableFile, dialect: Dialect) -> bytes:
-    """Returns the content of a file in UTF-8, without comments and without repeated spaces."""
+    """Returns the content of a file in UTF-8, without comments, with the delimiter between cells."""
     with file.text(dialect.encoding) as stream:
         text = stream.read()
     if dialect.comment:
@@ -207,7 +206,7 @@ def _prepared(file: TableFile, dialect: Dialect) -> bytes:
     if dialect.separator == " ":
         text = re.sub(r"(?m)^[ \t]+|[ \t]+(?=\r?$)", "", text)
         text = re.sub(r"[ \t]+", " ", text)
-    return text.encode()
+    return (text if dialect.separator == " " else dialect.normal(text)).encode()
 
 
 def sample_of(file: TableFile) -> bytes:

@@ -7,7 +7,6 @@ import codecs
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -17,13 +16,14 @@ from tfloop_cli.engine.data.tables.column_names import distinct, repeated
 from tfloop_cli.engine.data.tables.encodings import find_encoding
 from tfloop_cli.engine.data.tables.headers import NO_HEADER, Header, find_header
 from tfloop_cli.engine.data.tables.marks import decimal_mark, quote_mark
-from tfloop_cli.engine.data.tables.surroundings import CONSISTENT, arff_header, is_arff, lines_above
+from tfloop_cli.engine.data.tables.separators import SEPARATORS, find_separator
+from tfloop_cli.engine.data.tables.surroundings import arff_header, is_arff, lines_above
 from tfloop_cli.errors import TfloopError
 
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
-SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is used
+_CELL_END = "\x1f"  # stands for a separator that is not one ASCII character
 _NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
@@ -34,7 +34,7 @@ class DialectOptions:
     """What a user may set; "auto" is detected.
 
     Attributes:
-        separator: one character, or "tab" or "space" (of any length).
+        separator: one character, up to three such as "::", or "tab" or "space" (of any length).
         header: "first_line", "two_lines" (their cells are joined to names) or "none".
         decimal: "." or ",".
         encoding: a name that Python knows.
@@ -82,7 +82,9 @@ class DialectOptions:
             ("separator", self.separator, {"auto", *_NAMED}),
             ("quote", self.quote, {"auto", "none"}),
         ):
-            if len(value) != 1 and value not in words:
+            is_mark = len(value) == 1 and (key == "separator" or value.isascii())
+            several = key == "separator" and re.fullmatch(r"[^\w\s\"']{2,3}", value)
+            if not is_mark and not several and value not in words:
                 names = ", ".join(f"`{word}`" for word in sorted(words) if word.isalpha())
                 raise TfloopError(f"`dataset.{key}` is `{value}`", hint=f"use one character, or {names}")
 
@@ -93,7 +95,7 @@ class Dialect:
 
     Attributes:
         encoding: a name that Python knows.
-        separator: one character; " " stands for any number of spaces.
+        separator: one character, or up to three; " " stands for any number of spaces.
         quote: one character, or "" if there are no quotes.
         comment: lines that begin with it are not read; "" for no such lines.
         decimal: "." or ",".
@@ -133,13 +135,25 @@ class Dialect:
     @property
     def is_plain(self) -> bool:
         """Whether pyarrow can read the bytes of the file as they are."""
-        return not self.comment and self.separator != " "
+        return not self.comment and self.separator != " " and self.delimiter == self.separator
+
+    @property
+    def delimiter(self) -> str:
+        """The character between the cells of a `normal` line, in ASCII."""
+        return self.separator if len(self.separator) == 1 and self.separator.isascii() else _CELL_END
+
+    def normal(self, line: str) -> str:
+        """Returns a line in which the delimiter is between any two cells."""
+        if self.separator == " ":
+            end = line[len(line.rstrip("\r\n")) :]
+            return squeeze(line.removesuffix(end)) + end
+        return line if self.delimiter == self.separator else line.replace(self.separator, self.delimiter)
 
     def reader(self, stream: io.TextIOBase | Sequence[str], *, strict: bool = False) -> "csv._reader":
         """Returns Python's reader of the rows of a stream."""
         quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
         return csv.reader(
-            stream, delimiter=self.separator, quotechar=self.quote or None, quoting=quoting, strict=strict,
+            stream, delimiter=self.delimiter, quotechar=self.quote or None, quoting=quoting, strict=strict,
             skipinitialspace=self.separator == " ",
         )  # fmt: skip
 
@@ -179,7 +193,10 @@ def detect(
     first = max(first, preamble)
     if separator == "auto":
         candidates = SEPARATORS[:-1] if options.free_text else SEPARATORS
-        separator = _separator(lines[first:], candidates, _is_tsv(file), quote)
+        below = [line for line in lines[first:] if line.strip()][:SAMPLE_ROWS] or [""]
+        separator = find_separator(
+            below, candidates, _is_tsv(file), lambda one: _rows(below, Dialect("", one, quote, "", "."))
+        )
     dialect = Dialect(encoding, separator, quote, comment, ".")
     rows = _rows(lines[first:], dialect)
     usual = trained["decimal"] if trained else None
@@ -240,31 +257,11 @@ def _preamble(lines: list[str], candidates: Sequence[str], quote: str, targets: 
     return 0
 
 
-def _separator(lines: list[str], candidates: Sequence[str], is_tsv: bool, quote: str) -> str:
-    if is_tsv and "\t" in lines[0]:
-        return "\t"
-    best, best_fit = ",", 0.0
-    for separator in candidates:
-        rows = _rows(lines[:SAMPLE_ROWS], Dialect("", separator, quote, "", "."))
-        counts = Counter(map(len, rows[1:] or rows))
-        if not counts:
-            continue
-        cells, rows_with = counts.most_common(1)[0]
-        fit = rows_with / counts.total() if cells > 1 and len(rows[0]) in (cells, cells - 1) else 0.0
-        if fit >= CONSISTENT:
-            return separator
-        if fit > best_fit:
-            best, best_fit = separator, fit
-    return best
-
-
 def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
     """Returns the rows of a sample; the last one is left out if a quote in it is not closed."""
-    if dialect.separator == " ":
-        lines = [squeeze(line) for line in lines]
     rows = []
     try:
-        for row in dialect.reader([f"{line}\n" for line in lines]):
+        for row in dialect.reader([f"{dialect.normal(line)}\n" for line in lines]):
             if row:
                 rows.append(row)
             if len(rows) > SAMPLE_ROWS:

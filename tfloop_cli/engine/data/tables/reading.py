@@ -20,6 +20,7 @@ from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
 from tfloop_cli.engine.data.tables.excel_reading import ABOVE, HEADER, NOTES, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
+from tfloop_cli.engine.data.tables.separators import UNCOMMON
 from tfloop_cli.engine.data.tables.surroundings import total_row
 from tfloop_cli.engine.data.tables.vectors import flat
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
@@ -80,6 +81,8 @@ class Rows:
             if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
             found += [(part, note, "header") for note in part.header_notes]
+            if part.dialect and part.dialect.separator in UNCOMMON and self.options.separator == "auto":
+                found.append((part, f"cells are separated by {part.dialect.separator!r}", "separator"))
             if part.dialect and not part.dialect.has_header:
                 names = f"{part.dialect.names[0]} to {part.dialect.names[-1]}"
                 found.append((part, f"no header, the columns are {names}", "header"))
