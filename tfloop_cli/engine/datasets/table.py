@@ -43,7 +43,7 @@ def table(
     classes: Literal["auto"] | bool = "auto",
     separator: str = "auto",
     header: Literal["auto", "first_line", "two_lines", "none"] = "auto",
-    decimal: Literal["auto", ".", ","] = "auto",
+    decimal: Literal["auto", ".", ","] | dict[str, Literal[".", ","]] = "auto",
     encoding: str = "auto",
     quote: str = "auto",
     comment: str = "none",
@@ -74,7 +74,7 @@ def table(
             `category`; not words or dates that hardly repeat. With the task `regression` they are numbers.
         separator: between two cells, such as `;` or `::`, `tab`, or `space` for any number of spaces; auto: detected.
         header: `first_line` has the names, all others are rows; `two_lines`: joined; `none`: they are `column_1`, ...
-        decimal: the decimal mark; auto: detected.
+        decimal: the decimal mark, or those of some columns: `{price: ","}`; auto: detected.
         encoding: of the file, such as `latin-1`; auto: detected.
         quote: the quotation mark, or `none`; auto: detected.
         comment: lines that begin with this text are skipped; `none`: there are no such lines.

@@ -293,8 +293,9 @@ def _targets(targets: np.ndarray) -> np.ndarray:
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:
     """Every name in the config must be a column of the training file."""
-    rows.require(options.targets)
-    for key, names in (("columns", options.columns), ("ignore", options.ignore), ("only", options.only)):
-        rows.require(names, f"`{key}`: ")
-        if key != "ignore" and (wrong := [name for name in names if name in options.targets]):
+    used = {"columns": options.columns, "only": options.only}
+    named = {"": options.targets, **used, "ignore": options.ignore, "decimal": options.dialect.decimals}
+    for key, names in named.items():
+        rows.require(names, key and f"`{key}`: ")
+        if key in used and (wrong := [name for name in names if name in options.targets]):
             rows.refuse(f"`{key}`: `{wrong[0]}` is the target")

@@ -24,6 +24,7 @@ from tfloop_cli.engine.data.tables.dialect import (
 )
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.marks import with_points
 from tfloop_cli.engine.data.tables.recovery import Recovery, recover
 from tfloop_cli.engine.data.tables.surroundings import is_arff
 
@@ -69,6 +70,9 @@ class CsvReader:
             if not dialect.names:
                 refuse(file.name, None, "it has no rows")
             refuse_repeated(file, dialect.repeated, self.targets)
+            for name, what in dialect.marks.doubtful.items():
+                hint = f"which one? `decimal: {{{name}: ','}}`, or '.'" if self.options.are_keys else None
+                refuse(file.name, None, f"column `{name}` has {what}", hint)
             longest = max(map(len, sample.split(b"\n")))
             table, invalid = self._parse(file, dialect, longest)
             if invalid and (joined := without_lone_returns(file, dialect)):
@@ -135,10 +139,11 @@ class CsvReader:
                 if next(records(file, dialect), None) is None:  # the header is all there is
                     return pa.table({name: pa.array([], WORDS) for name in dialect.names}), []
                 refuse(file.name, None, f"it cannot be read: {error}")
-        return (None if any(_is_binary(column.type) for column in table.columns) else table), invalid
+        is_text = not any(_is_binary(column.type) for column in table.columns)
+        return (with_points(table, dialect.marks.commas) if is_text else None), invalid
 
     def _types(self, dialect: Dialect) -> arrow_csv.ConvertOptions:
-        texts = {*self.targets, *self.as_text, *dialect.codes}
+        texts = {*self.targets, *self.as_text, *dialect.codes, *dialect.marks.commas}
         types = {name: WORDS for name in dialect.names if name in texts}
         if self.options.free_text:
             types = dict.fromkeys(dialect.names, pa.string())
@@ -165,7 +170,7 @@ class CsvReader:
             quoted = quoted or any('"' in cell for cell in row)
             if len(row) != cells:
                 problem = f"the row has {len(row)} cell(s), and the header has {cells} columns"
-                hint = self.options.quote_hint(dialect) if quoted else None
+                hint = self.options.quote_hint(dialect.quote) if quoted else None
                 skip_example(self.split, invalid_row(self.split, file.name, line, problem, hint), count)
                 return
         problem = f"{count} row(s) do not have {cells} cells"

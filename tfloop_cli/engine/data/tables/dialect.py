@@ -3,90 +3,29 @@
 Everything is detected on the first `SAMPLE_BYTES` of a file, and every part can be set.
 """
 
-import codecs
 import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
 from tfloop_cli.engine.data.tables.column_names import distinct, repeated
+from tfloop_cli.engine.data.tables.dialect_options import NAMED
+from tfloop_cli.engine.data.tables.dialect_options import DialectOptions as DialectOptions
 from tfloop_cli.engine.data.tables.encodings import find_encoding
 from tfloop_cli.engine.data.tables.headers import NO_HEADER, Header, find_header
-from tfloop_cli.engine.data.tables.marks import decimal_mark, quote_mark
+from tfloop_cli.engine.data.tables.marks import NO_MARKS, Marks, decimal_mark, marks_of, quote_mark
 from tfloop_cli.engine.data.tables.separators import SEPARATORS, find_separator
 from tfloop_cli.engine.data.tables.surroundings import arff_header, is_arff, lines_above
-from tfloop_cli.errors import TfloopError
 
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
 _CELL_END = "\x1f"  # stands for a separator that is not one ASCII character
-_NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
-
-
-@dataclass(frozen=True)
-class DialectOptions:
-    """What a user may set; "auto" is detected.
-
-    Attributes:
-        separator: one character, up to three such as "::", or "tab" or "space" (of any length).
-        header: "first_line", "two_lines" (their cells are joined to names) or "none".
-        decimal: "." or ",".
-        encoding: a name that Python knows.
-        quote: one character, or "none".
-        comment: lines that begin with it are not read; "none": there are no such lines.
-        free_text: whether the file has texts, which do not show how it is written: a quotation mark in a .tsv file is a
-            character, a space never separates cells, and bytes that are not UTF-8 make a row invalid.
-        are_keys: whether these are keys of the dataset, which hints may name.
-    """
-
-    separator: str = "auto"
-    header: str = "auto"
-    decimal: str = "auto"
-    encoding: str = "auto"
-    quote: str = "auto"
-    comment: str = "none"
-    free_text: bool = False
-    are_keys: bool = True
-
-    @property
-    def guesses_encoding(self) -> bool:
-        """Whether a file that is not UTF-8 has a single-byte encoding."""
-        return self.encoding == "auto" and not self.free_text
-
-    def hint(self, key: str) -> str | None:
-        """Returns what to do about a file of another encoding or header."""
-        if key == "encoding":
-            set_key = ", or set the encoding, such as `dataset.encoding=latin-1`" if self.are_keys else ""
-            return f"save the file as UTF-8{set_key}"
-        return f"key `{key}`" if self.are_keys else None
-
-    def quote_hint(self, dialect: "Dialect") -> str | None:
-        """Returns what to do about a row with too few or too many cells after a quotation mark."""
-        if dialect.quote or not self.are_keys:
-            return None
-        return "quotation marks are read as characters; if they enclose cells, set the key `quote`: '\"'"
-
-    def check(self) -> None:
-        """Raises TfloopError (exit code 2) for an unknown encoding, or a separator or quote of several characters."""
-        try:
-            codecs.lookup("utf-8" if self.encoding == "auto" else self.encoding)
-        except LookupError as error:
-            raise TfloopError(f"`dataset.encoding`: {error}", hint="such as `latin-1` or `cp1252`") from error
-        for key, value, words in (
-            ("separator", self.separator, {"auto", *_NAMED}),
-            ("quote", self.quote, {"auto", "none"}),
-        ):
-            is_mark = len(value) == 1 and (key == "separator" or value.isascii())
-            several = key == "separator" and re.fullmatch(r"[^\w\s\"']{2,3}", value)
-            if not is_mark and not several and value not in words:
-                names = ", ".join(f"`{word}`" for word in sorted(words) if word.isalpha())
-                raise TfloopError(f"`dataset.{key}` is `{value}`", hint=f"use one character, or {names}")
 
 
 @dataclass(frozen=True)
@@ -105,6 +44,7 @@ class Dialect:
         header: the lines with the names of the columns, or about them.
         skipped_lines: lines before the first row: the header, and all lines above it; comments are not counted.
         is_arff: whether the names come from an ARFF file, which has them in lines above the table.
+        marks: columns with another decimal mark.
         codes: columns that must be read as text: a value of the sample begins with 0 and is no number (007, 0x1F).
     """
 
@@ -120,6 +60,7 @@ class Dialect:
     is_arff: bool = False
     codes: frozenset[str] = field(default_factory=frozenset)
     repeated: tuple[str, ...] = ()
+    marks: Marks = NO_MARKS
 
     @property
     def has_header(self) -> bool:
@@ -130,7 +71,8 @@ class Dialect:
     def facts(self) -> dict[str, Any]:
         """What belongs to the encoders of a run: what other files may leave open."""
         lines = {"lines": self.header.lines, "joined": self.header.joined} if self.header.lines > 1 else {}
-        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote, **lines}
+        commas = {"commas": sorted(self.marks.commas)} if self.marks.commas else {}
+        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote, **lines, **commas}
 
     @property
     def is_plain(self) -> bool:
@@ -185,7 +127,7 @@ def detect(
     elif not options.free_text:
         quote = quote_mark(lines, _is_tsv(file), trained.get("quote") if trained else None)
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    separator = _NAMED.get(options.separator, options.separator)
+    separator = NAMED.get(options.separator, options.separator)
     preamble = 0
     if options.header == "auto" and not comment and not options.free_text:
         candidates = SEPARATORS[:-1] if separator == "auto" else [separator]
@@ -199,8 +141,7 @@ def detect(
         )
     dialect = Dialect(encoding, separator, quote, comment, ".")
     rows = _rows(lines[first:], dialect)
-    usual = trained["decimal"] if trained else None
-    decimal = decimal_mark(rows, separator, usual) if options.decimal == "auto" else options.decimal
+    decimal = _decimal(rows, separator, options, trained)
     header = find_header(rows, targets, options.header, is_tab=".tab" in _suffixes(file), trained=trained)
     cells, rows = len(rows[0]) if rows else 0, rows[header.lines :]
     written = _names(header.names, rows) if header.lines else [f"column_{number}" for number in range(1, cells + 1)]
@@ -208,7 +149,35 @@ def detect(
     return Dialect(
         encoding, separator, quote, comment, decimal, tuple(names), preamble, header,
         first + header.lines if header.lines else preamble, codes=_codes(names, rows), repeated=repeated(written),
+        marks=_marks(names, rows, replace(dialect, decimal=decimal), options, trained),
     )  # fmt: skip
+
+
+def _decimal(rows: list[list[str]], separator: str, options: DialectOptions, trained: Mapping[str, Any] | None) -> str:
+    """Returns the decimal mark of a file: a point if columns have different ones."""
+    if isinstance(options.decimal, str) and options.decimal != "auto":
+        return options.decimal
+    if options.decimals or (trained and trained.get("commas")):
+        return "."
+    return decimal_mark(rows, separator, trained["decimal"] if trained else None)
+
+
+def _marks(
+    names: list[str],
+    rows: list[list[str]],
+    dialect: "Dialect",
+    options: DialectOptions,
+    trained: Mapping[str, Any] | None,
+) -> Marks:
+    """Returns which columns have a decimal comma, and others not; those of the training file have it here, too."""
+    if trained:
+        return Marks(frozenset(trained.get("commas", ())))
+    is_known = options.decimal in (".", ",") or dialect.decimal == "," or dialect.separator == ","
+    return (
+        NO_MARKS
+        if options.free_text or (is_known and not options.decimals)
+        else marks_of(names, rows, options.decimals)
+    )
 
 
 def _arff(sample: bytes, encoding: str) -> Dialect:

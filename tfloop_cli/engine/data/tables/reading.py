@@ -88,6 +88,9 @@ class Rows:
                 found.append((part, f"no header, the columns are {names}", "header"))
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
+            if part.dialect and part.dialect.marks.commas:
+                names = f"in {listing(sorted(part.dialect.marks.commas))}, and a decimal point elsewhere"
+                found.append((part, f"numbers have a decimal comma {names}", "decimal"))
             if part.total:
                 found.append((part, f"the last line, `{part.total}`, is no row", "header"))
         keys = self.options.are_keys
