@@ -293,9 +293,8 @@ def _targets(targets: np.ndarray) -> np.ndarray:
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:
     """Every name in the config must be a column of the training file."""
-    used = {"columns": options.columns, "only": options.only}
-    named = {"": options.targets, **used, "ignore": options.ignore, "decimal": options.dialect.decimals}
-    for key, names in named.items():
+    used = {"": options.targets, "columns": options.columns, "only": options.only}
+    for key, names in {**used, "ignore": options.ignore, "decimal": options.dialect.decimals}.items():
         rows.require(names, key and f"`{key}`: ")
-        if key in used and (wrong := [name for name in names if name in options.targets]):
+        if key in ("columns", "only") and (wrong := [name for name in names if name in options.targets]):
             rows.refuse(f"`{key}`: `{wrong[0]}` is the target")
