@@ -1,12 +1,13 @@
 """Images in a column of .parquet files, with a column of classes, as Hugging Face has them.
 
-The path of such an image is FILE::COLUMN::ROW. Rows are read a row group at a time, when they are decoded.
+Messages show such an image as FILE::COLUMN::ROW. Rows are read a row group at a time, when they are decoded.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.parquet as parquet
 
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
-from tfloop_cli.engine.data.images.contents import WITHIN, use_reader
+from tfloop_cli.engine.data.images.contents import InnerPath
 from tfloop_cli.engine.data.images.files import Listed
 from tfloop_cli.engine.data.images.label_table import column_of_classes
 from tfloop_cli.engine.data.images.layout import Columns, Layout
@@ -23,7 +24,40 @@ from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.tables.values import as_written
 from tfloop_cli.errors import short_path
 
+WITHIN = "::"  # between file, column and row
 GROUPS = 8  # row groups in memory at once
+
+
+class PackedImage(InnerPath):
+    """An image in a row of a .parquet file."""
+
+    __slots__ = ("column", "file", "row")
+    file: str
+    column: str
+    row: int
+
+    @classmethod
+    def at(cls, file: str, column: str, row: int) -> Self:
+        """Returns the image in a row, counted from 0."""
+        path = cls(f"{file}{WITHIN}{column}{WITHIN}{row}")
+        path.file, path.column, path.row = file, column, row
+        return path
+
+    def read(self) -> bytes:
+        """Returns the bytes of the image.
+
+        Raises:
+            OSError: the file cannot be read, or the row has no image.
+        """
+        try:
+            group, offset = _place(self.file, self.row)
+            value = _group(self.file, self.column, group)[offset].as_py()
+        except pa.ArrowException as error:
+            raise OSError(str(error)) from error
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if content is None:
+            raise OSError("the row has no image")
+        return bytes(content)
 
 
 def read_packed(layout: Layout, tables: Mapping[str, Sequence[Path]], columns: Columns) -> bool:
@@ -44,7 +78,6 @@ def read_packed(layout: Layout, tables: Mapping[str, Sequence[Path]], columns: C
         return False
     others = [field.name for field in schema if field.name != image and not pa.types.is_nested(field.type)]
     target = columns[1] or column_of_classes(others, first)
-    use_reader(content_of)
     for split, files in tables.items():
         layout.splits[split] = [one for file in files for one in _images(split, file, image, target)]
         layout.folders[split] = files[0].parent
@@ -58,27 +91,8 @@ def paths_in(file: Path) -> list[str]:
     """Returns the paths of all images in a .parquet file, for `open_image`; [] if it has no column of images."""
     schema = _schema(file)
     image = next((field.name for field in schema if _is_image(field.type)), None)
-    use_reader(content_of)
     rows = parquet.read_metadata(file).num_rows if image else 0
-    return [f"{file}{WITHIN}{image}{WITHIN}{row}" for row in range(rows)]
-
-
-def content_of(path: str) -> bytes:
-    """Returns the bytes of an image.
-
-    Raises:
-        OSError: the file cannot be read, or the row has no image.
-    """
-    file, column, row = path.split(WITHIN)
-    try:
-        group, offset = _place(file, int(row))
-        value = _group(file, column, group)[offset].as_py()
-    except pa.ArrowException as error:
-        raise OSError(str(error)) from error
-    content = value.get("bytes") if isinstance(value, dict) else value
-    if content is None:
-        raise OSError("the row has no image")
-    return bytes(content)
+    return [PackedImage.at(str(file), str(image), row) for row in range(rows)]
 
 
 def _schema(file: Path) -> pa.Schema:
@@ -110,7 +124,7 @@ def _images(split: str, file: Path, image: str, target: str) -> list[Listed]:
             skip_example(split, invalid_row(split, short_path(file), row + 1, f"the column `{target}` is empty"))
             continue
         of_row = {name: texts[row] for name, texts in cells.items()}
-        path = f"{file}{WITHIN}{image}{WITHIN}{row}"
+        path = PackedImage.at(str(file), image, row)
         name = f"{file.name}{WITHIN}{row}"
         found.append(Listed(path, name, status.st_size, status.st_mtime_ns, composed(label), of_row))
     return found
