@@ -3,7 +3,6 @@
 Messages show such an image as FILE::COLUMN::ROW. Rows are read a row group at a time, when they are decoded.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from tfloop_cli.engine.data.images.label_table import column_of_classes
 from tfloop_cli.engine.data.images.layout import Columns, Layout
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
+from tfloop_cli.engine.data.tables.class_labels import class_labels, named
 from tfloop_cli.engine.data.tables.values import as_written
 from tfloop_cli.errors import short_path
 
@@ -117,7 +117,7 @@ def _images(split: str, file: Path, image: str, target: str) -> list[Listed]:
         refuse(short_path(file), None, f"there is no column `{lacking[0]}`")
     table = parquet.read_table(file, columns=[name for name in names if name in schema.names])
     cells = {name: _texts(table.column(name)) for name in table.column_names}
-    labels, status = _class_names(schema, target, cells[target]), file.stat()
+    labels, status = _labels(table.column(target), file, schema, target) or cells[target], file.stat()
     found = []
     for row, label in enumerate(labels):
         if not label:
@@ -130,19 +130,17 @@ def _images(split: str, file: Path, image: str, target: str) -> list[Listed]:
     return found
 
 
+def _labels(numbers: pa.ChunkedArray, file: Path, schema: pa.Schema, target: str) -> list[str]:
+    """Returns the names of classes for their numbers, where Hugging Face's description has them; [] if it has not."""
+    names = class_labels(file, schema.metadata, target)
+    replaced = named(numbers, names) if names else None
+    return [] if replaced is None else _texts(replaced)
+
+
 def _texts(column: pa.ChunkedArray) -> list[str]:
     words = as_written(column)
     texts: list[str] = words.take(np.array(words.texts.to_pylist(), object), "").tolist()
     return texts
-
-
-def _class_names(schema: pa.Schema, target: str, labels: list[str]) -> list[str]:
-    """Returns the names of classes for their numbers, where Hugging Face's description in the file has them."""
-    try:
-        names = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][target]["names"]
-        return [names[int(label)] if label else "" for label in labels]
-    except (KeyError, ValueError, TypeError, IndexError):
-        return labels
 
 
 @lru_cache(64)

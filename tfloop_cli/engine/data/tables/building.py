@@ -21,7 +21,7 @@ from tfloop_cli.engine.data.tables.encoding import (
     wrong_values,
 )
 from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
-from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns
+from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns, unknown_notes
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.valid_rows import complete_rows, require_lengths, with_known_class, with_target
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, Words
@@ -81,7 +81,8 @@ def _fit(
     """Reads the training split, fits the encoders to what is not held out of it, and encodes it."""
     as_text = [name for name, kind in options.columns.items() if kind not in ("number", "ignore")]
     as_text += options.targets if options.classes is not False else ()
-    reader = CsvReader("train", options.dialect, options.targets, as_text, null_texts(options.missing_values))
+    nulls, are_classes = null_texts(options.missing_values), options.classes is not False
+    reader = CsvReader("train", options.dialect, options.targets, as_text, nulls, names_classes=are_classes)
     rows = read_rows(names, reader)
     _check_columns(rows, options)
     settings = _settings(rows, options)
@@ -106,7 +107,7 @@ def _fit(
     del rows  # before the inputs are allocated
     pa.default_memory_pool().release_unused()
     inputs, unknown = encode_rows(values, encoders, ~fitted)
-    notes = _unknown_notes("train", unknown)
+    notes = unknown_notes("train", unknown)
     return replace(encoders, notes=(*encoders.notes, *notes)), (inputs, _targets(targets)), kept
 
 
@@ -135,7 +136,7 @@ def _encode(
     if split == "train":
         is_fitted = _fitted_rows(rows, encoders.target, targets, rules, splits)
     inputs, unknown = encode_rows(values, encoders, ~is_fitted)
-    return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *_unknown_notes(split, unknown)]
+    return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *unknown_notes(split, unknown)]
 
 
 def _wrong_notes(rows: Rows, encoders: TableEncoders, values: Mapping[str, Values], settings: Settings) -> list[str]:
@@ -166,7 +167,8 @@ def usable_rows(
     others = (name for name, form in zip(target.names, target.forms, strict=False) if form != "plain")
     as_text += target.names if target.class_names else others
     nulls = null_texts(encoders.missing_values)
-    rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
+    how = (encoders.dialect, target.has_named_classes)
+    rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, *how))
     rows.require([column.name for column in encoders.used])
     rows.require(
         target.names, hint=f"rows without it can be predicted: `tfloop predict last {rows.parts[0].file.name}`"
@@ -277,14 +279,6 @@ def _fitted_rows(
     labels = targets if target.class_names else None
     candidates = Candidates(len(targets), splits, labels, kept_columns(rows, rules), rows.table.column_names)
     return training_rows(candidates, rules)
-
-
-def _unknown_notes(split: str, unknown: Mapping[str, int]) -> list[str]:
-    where = "held-out rows" if split == "train" else split
-    return [
-        f"{where}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
-        for name, count in unknown.items()
-    ]
 
 
 def _targets(targets: np.ndarray) -> np.ndarray:

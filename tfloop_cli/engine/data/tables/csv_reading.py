@@ -46,6 +46,7 @@ class CsvReader:
         as_text: names of columns that are read as text even if all their values are numbers.
         nulls: texts that are missing values in a column of numbers.
         trained: `Dialect.facts` of the training file; None if this is the training file.
+        names_classes: whether numbers of targets become the names of classes, see `class_labels`.
     """
 
     split: str
@@ -54,6 +55,7 @@ class CsvReader:
     as_text: Sequence[str]
     nulls: Sequence[str]
     trained: Mapping[str, Any] | None = None
+    names_classes: bool = True
 
     def read(self, file: TableFile) -> tuple[pa.Table, Dialect, Lines]:
         """Returns the valid rows of a file, how it is written, and the lines of the rows.

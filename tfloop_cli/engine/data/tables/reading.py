@@ -14,6 +14,7 @@ import pyarrow.parquet
 
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.class_labels import with_class_names
 from tfloop_cli.engine.data.tables.column_names import repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
@@ -41,6 +42,7 @@ class Part:
         header_notes: about the lines above its first row.
         total: the word in its last row that makes it a total, which is left out; "" if there is none.
         repeated: names that several columns have in the file; see `distinct`.
+        named: targets whose numbers are replaced by the names of classes.
     """
 
     file: TableFile
@@ -50,6 +52,7 @@ class Part:
     header_notes: tuple[str, ...] = ()
     total: str = ""
     repeated: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Rows:
                 found.append((part, f"numbers have a decimal comma {names}", "decimal"))
             if part.total:
                 found.append((part, f"the last line, `{part.total}`, is no row", "header"))
+        named = dict.fromkeys(name for part in self.parts for name in part.named)
+        notes += [f"classes of `{name}` have the names in Hugging Face's description" for name in named]
         keys = self.options.are_keys
         notes += [
             f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
@@ -175,9 +180,11 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
         table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
+        table, named = with_class_names(table, file, reader.targets if reader.names_classes else ())
         total = _total_row(file, table, dialect, reader.options)
         tables.append(table.slice(0, table.num_rows - bool(total)))
-        parts.append(Part(file, tables[-1].num_rows, dialect, lines, _header_notes(table, dialect), total, twice))
+        notes = _header_notes(table, dialect)
+        parts.append(Part(file, tables[-1].num_rows, dialect, lines, notes, total, twice, named))
     having = Counter(name for table in tables for name in table.column_names)
     absent = {name: len(tables) - files for name, files in having.items() if files < len(tables)}
     table = _concatenated(tables)
