@@ -186,6 +186,23 @@ def test_uncommon_separators_do_not_split_times_or_cells_of_usual_ones(
     assert read_text(tmp_path, text, target=names[0]).table.column_names == names
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"'])
+def test_line_of_excel_names_the_separator(tmp_path: Path, first: str) -> None:
+    rows = read_text(tmp_path, f"{first}\nx;z;y\n" + "1,5;a, b;a\n2;c;b\n" * 3)
+    assert rows.table.to_pydict()["x"] == [1.5, 2] * 3
+    assert rows.notes[0] == f"{tmp_path}/a.csv: 1 line(s) above the table are not read (key `header`)"
+    assert rows.place(0) == (f"{tmp_path}/a.csv", 3)
+
+
+def test_spaces_in_cells_of_fixed_width_are_refused(tmp_path: Path) -> None:
+    text = "id  name          y\n" + "1   Ann Lee       a\n2   John Smith    b\n" * 3
+    with pytest.raises(TfloopError, match=r"a\.csv:1: columns of fixed width have spaces in their cells"):
+        read_text(tmp_path, text)
+    assert read_text(tmp_path, text, separator="space").table.column_names == ["rownames", "id", "name", "y"]
+    printed = "   x    y\n1  1.5  a\n2  2.5  b\n"  # by R
+    assert read_text(tmp_path, printed).table.to_pydict() == {"rownames": [1, 2], "x": [1.5, 2.5], "y": ["a", "b"]}
+
+
 def test_damaged_header_is_no_line_above_the_table(tmp_path: Path) -> None:
     with pytest.raises(TfloopError, match="the row has 4 cell"):
         read_text(tmp_path, "x;z,y\n" + "1,2,3,a\n" * 40)

@@ -118,6 +118,15 @@ def test_word_of_totals_beside_other_numbers_is_a_row(tmp_path: Path) -> None:
     assert rows.table.num_rows == 13
 
 
+@pytest.mark.parametrize(("last", "count"), [(",66,7", 12), (",66,8", 13), ("k,66,7", 13), (",66,", 13)])
+def test_last_line_without_a_word_is_a_total_if_all_cells_are_sums(tmp_path: Path, last: str, count: int) -> None:
+    body = "".join(f"page {number % 5},{number},{1 - number % 2 + (number == 0)}\n" for number in range(12))
+    rows = read(tmp_path, f"page,views,y\n{body}{last}\n", "a.csv", "y")
+    assert rows.table.num_rows == count
+    note = f"{tmp_path}/a.csv: the last line, `(no word)`, is no row (key `header`)"
+    assert rows.notes == [note] * (count == 12)
+
+
 def test_each_of_several_files_may_end_with_a_total(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("kind,price\nk,0\nk,1\nk,2\nk,3\nk,4\nk,5\nTotal,15\n")

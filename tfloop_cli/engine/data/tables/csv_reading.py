@@ -72,9 +72,7 @@ class CsvReader:
             if not dialect.names:
                 refuse(file.name, None, "it has no rows")
             refuse_repeated(file, dialect.repeated, self.targets)
-            for name, what in dialect.marks.doubtful.items():
-                hint = f"which one? `decimal: {{{name}: ','}}`, or '.'" if self.options.are_keys else None
-                refuse(file.name, None, f"column `{name}` has {what}", hint)
+            self._refuse_doubtful(file, dialect)
             longest = max(map(len, sample.split(b"\n")))
             table, invalid = self._parse(file, dialect, longest)
             if invalid and (joined := without_lone_returns(file, dialect)):
@@ -97,6 +95,15 @@ class CsvReader:
             self._report(file, dialect, len(invalid))
         cells = len(dialect.names)
         return table, dialect, lambda: (line for line, row in records(file, dialect) if len(row) == cells)
+
+    def _refuse_doubtful(self, file: TableFile, dialect: Dialect) -> None:
+        """Raises TfloopError (exit code 4) if a file can be read in several ways."""
+        if dialect.is_shifted:
+            problem = "columns of fixed width have spaces in their cells, so spaces do not separate them"
+            refuse(file.name, 1, problem, self.options.hint("separator") or "convert it to .csv")
+        for name, what in dialect.marks.doubtful.items():
+            hint = f"which one? `decimal: {{{name}: ','}}`, or '.'" if self.options.are_keys else None
+            refuse(file.name, None, f"column `{name}` has {what}", hint)
 
     def _parse(
         self, file: TableFile, dialect: Dialect, longest: int, content: bytes | None = None

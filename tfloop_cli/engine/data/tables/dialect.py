@@ -23,6 +23,7 @@ from tfloop_cli.engine.data.tables.surroundings import arff_header, is_arff, lin
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*')  # above the header
 _CELL_END = "\x1f"  # stands for a separator that is not one ASCII character
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
@@ -45,6 +46,7 @@ class Dialect:
         skipped_lines: lines before the first row: the header, and all lines above it; comments are not counted.
         is_arff: whether the names come from an ARFF file, which has them in lines above the table.
         marks: columns with another decimal mark.
+        is_shifted: whether columns of fixed width have spaces in their cells, and rows so a cell more than the header.
         codes: columns that must be read as text: a value of the sample begins with 0 and is no number (007, 0x1F).
     """
 
@@ -61,6 +63,7 @@ class Dialect:
     codes: frozenset[str] = field(default_factory=frozenset)
     repeated: tuple[str, ...] = ()
     marks: Marks = NO_MARKS
+    is_shifted: bool = False
 
     @property
     def has_header(self) -> bool:
@@ -127,11 +130,12 @@ def detect(
     elif not options.free_text:
         quote = quote_mark(lines, _is_tsv(file), trained.get("quote") if trained else None)
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    separator = NAMED.get(options.separator, options.separator)
-    preamble = 0
+    separator, preamble = NAMED.get(options.separator, options.separator), 0
+    if lines and (named := _SEPARATOR_LINE.fullmatch(lines[0])):  # Excel writes it, and reads it
+        separator, preamble = named[1] if separator == "auto" else separator, 1
     if options.header == "auto" and not comment and not options.free_text:
         candidates = SEPARATORS[:-1] if separator == "auto" else [separator]
-        preamble = _preamble(lines, candidates, quote, targets)
+        preamble += _preamble(lines[preamble:], candidates, quote, targets)
     first = max(first, preamble)
     if separator == "auto":
         candidates = SEPARATORS[:-1] if options.free_text else SEPARATORS
@@ -146,10 +150,12 @@ def detect(
     cells, rows = len(rows[0]) if rows else 0, rows[header.lines :]
     written = _names(header.names, rows) if header.lines else [f"column_{number}" for number in range(1, cells + 1)]
     names = distinct(written)
+    has_row_names = separator == " " and 0 < len(header.names) < len(names)
+    is_shifted = has_row_names and options.separator == "auto" and re.match(r"\S.* {2}", lines[first]) is not None
     return Dialect(
         encoding, separator, quote, comment, decimal, tuple(names), preamble, header,
         first + header.lines if header.lines else preamble, codes=_codes(names, rows), repeated=repeated(written),
-        marks=_marks(names, rows, replace(dialect, decimal=decimal), options, trained),
+        is_shifted=is_shifted, marks=_marks(names, rows, replace(dialect, decimal=decimal), options, trained),
     )  # fmt: skip
 
 

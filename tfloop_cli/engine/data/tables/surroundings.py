@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,8 @@ _TOTALS = {  # word -> whether numbers beside it are means of the others, and no
     "total": False, "totals": False, "grand total": False, "sum": False, "average": True, "mean": True,
 }  # fmt: skip
 _NUMBER = re.compile(r"[^\w\s]?[+-]?\d[\d.,]*%?")
+NAMELESS = "(no word)"
+WORDS = pa.dictionary(pa.int32(), pa.string())
 MIN_ROWS = 5  # of a table with a total
 NEARLY = 0.005  # the largest relative error of a total
 _ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)\s", re.I)
@@ -107,12 +109,28 @@ def total_row(table: pa.Table, decimal: str = ".") -> str | None:
         return None
     last = table.slice(table.num_rows - 1).to_pylist()[0]
     for name, value in last.items():
+        if _is_nameless_total(table, name, last, decimal):
+            return NAMELESS
         word = value.strip().rstrip(":").lower() if isinstance(value, str) else ""
         if word not in _TOTALS or pc.sum(pc.equal(table.column(name).cast(pa.string()), value)).as_py() != 1:
             continue
         if any(_is_total(table.column(other), _TOTALS[word], decimal) for other in last if _is_number(last[other])):
             return str(value)
     return None
+
+
+def _is_nameless_total(table: pa.Table, name: str, last: Mapping[str, object], decimal: str) -> bool:
+    """Whether the last row has no word in a column of words, and two cells or more, all sums of their columns."""
+    column = table.column(name)
+    if last[name] not in ("", None) or name != table.column_names[0] or column.type not in (pa.string(), WORDS):
+        return False
+    cells = {other: cell for other, cell in last.items() if cell not in ("", None)}
+    is_empty = pc.fill_null(pc.equal(column.cast(pa.string()), ""), True)
+    return (
+        len(cells) > 1
+        and pc.sum(is_empty).as_py() == 1
+        and all(_is_number(cell) and _is_total(table.column(other), False, decimal) for other, cell in cells.items())
+    )
 
 
 def _is_total(column: pa.ChunkedArray, is_mean: bool, decimal: str) -> bool:
