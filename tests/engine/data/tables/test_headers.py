@@ -66,7 +66,7 @@ def test_column_to_predict_decides_how_many_lines_are_joined(tmp_path: Path) -> 
     assert read(tmp_path, ungrouped, "y").table.column_names == ["x a", "x b", "y"]
 
 
-@pytest.mark.parametrize("line", ["kg,cm,years", "kilograms,inches,years", "kg,,"])
+@pytest.mark.parametrize("line", ["kg,cm,years", "kilograms,inches,years", "kg,,", ",Deg C,W/m^2"])
 def test_line_of_units_or_descriptions_is_no_row(tmp_path: Path, line: str) -> None:
     rows = read(tmp_path, f"weight,height,age\n{line}\n{NUMBERS}", "age")
     assert rows.table.to_pydict()["height"] == [0, 1, 2, 3, 4, 5]

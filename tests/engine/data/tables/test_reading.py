@@ -370,8 +370,9 @@ OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
-def write_excel(path: Path, *sheets: list[list[object]]) -> Path:
-    """Writes sheets of numbers, texts and empty cells (None)."""
+def write_excel(path: Path, *sheets: list[list[object]], merged: str = "") -> Path:
+    """Writes sheets of numbers, texts and empty cells (None); `merged` is a range of cells such as A2:A4."""
+    merge = f'<mergeCells count="1"><mergeCell ref="{merged}"/></mergeCells>' if merged else ""
     numbers = range(1, len(sheets) + 1)
     listed = "".join(f'<sheet name="Sheet {number}" sheetId="{number}" r:id="r{number}"/>' for number in numbers)
     links = "".join(
@@ -390,7 +391,7 @@ def write_excel(path: Path, *sheets: list[list[object]]) -> Path:
                 f'<row r="{row}">{"".join(map(excel_cell, [f"{letter}{row}" for letter in "ABCDE"], cells))}</row>'
                 for row, cells in enumerate(rows, 1)
             )
-            sheet = f'<worksheet xmlns="{SHEETS}"><sheetData>{lines}</sheetData></worksheet>'
+            sheet = f'<worksheet xmlns="{SHEETS}"><sheetData>{lines}</sheetData>{merge}</worksheet>'
             archive.writestr(f"xl/worksheets/{number}.xml", sheet)
     return path
 
@@ -430,6 +431,17 @@ def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
         f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read (key `header`)",
         f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row (key `header`)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("merged", "places"), [("A3:A5", "p q q q r"), ("A3:B3", "p q None None r"), ("", "p q None None r")]
+)
+def test_merged_cells_have_their_value_in_each_row(tmp_path: Path, merged: str, places: str) -> None:
+    pytest.importorskip("python_calamine")
+    body = [["place", "x"], ["p", 1], ["q", 2], [None, 3], [None, 4], ["r", 5]]
+    rows = read(write_excel(tmp_path / "a.xlsx", body, merged=merged), "x")
+    assert " ".join(map(str, rows.table.column("place").to_pylist())) == places
+    assert len(rows.notes) == (merged == "A3:A5")
 
 
 def test_header_in_the_first_line_of_a_sheet_is_no_title(tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ from tfloop_cli.engine.data.tables.headers import Header, find_header
 from tfloop_cli.engine.data.tables.surroundings import MAX_PREAMBLE
 
 PACKAGE = "python-calamine"
-ABOVE, HEADER, NOTES = "lines above", "header lines", "header notes"  # keys of the metadata of a table
+ABOVE, HEADER, NOTES, MERGED = (
+    "lines above",
+    "header lines",
+    "header notes",
+    "merged cells",
+)  # keys of the metadata of a table
 _TRIED = 1000  # rows that show what the header is
 
 
@@ -22,22 +27,37 @@ def read_excel(file: TableFile, options: DialectOptions) -> pa.Table:
     """Returns one row per row of the first sheet; the first one, below a title, has the names of the columns.
 
     A column whose values have several types becomes text. An empty cell is a missing value. The metadata of the table
-    have `ABOVE`, how many lines there are above its header, `HEADER`, how many lines that has, and `NOTES` about it. If
-    the header is set, there is no title.
+    have `ABOVE`, how many lines there are above its header, `HEADER`, how many lines that has, `NOTES` about it, and
+    `MERGED`, the number of cells that are merged across rows. If the header is set, there is no title.
 
     Raises:
         TfloopError: python-calamine is not installed, or the file cannot be read (exit code 4).
     """
-    rows = _workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=True)
+    sheet = _workbook(file).get_sheet_by_index(0)
+    rows = sheet.to_python(skip_empty_area=True)
     if not rows:
         refuse(file.name, None, "its first sheet is empty")
     above = _lines_above(rows) if options.header == "auto" else 0
     header = _header(rows[above : above + _TRIED], options.header)
+    merged = _fill_merged(sheet, rows, above + header.lines)
     body = rows[above + header.lines :]
     names = [name or f"column_{number}" for number, name in enumerate(header.names or [""] * len(rows[0]), 1)]
     columns = [_column([row[number] for row in body]) for number in range(len(names))]
-    found = {ABOVE: str(above), HEADER: str(header.lines), NOTES: "\n".join(header.notes)}
+    found = {ABOVE: str(above), HEADER: str(header.lines), NOTES: "\n".join(header.notes), MERGED: str(merged)}
     return pa.Table.from_arrays(columns, names).replace_schema_metadata(found)
+
+
+def _fill_merged(sheet: Any, rows: list[list[Any]], first: int) -> int:
+    """Gives each row of cells that are merged across rows their value, from row `first` on; returns their number."""
+    top, left = sheet.start or (0, 0)
+    found = 0
+    for (start, column), (end, _) in getattr(sheet, "merged_cell_ranges", None) or ():
+        start, end, column = start - top, min(end - top, len(rows) - 1), column - left
+        if end > start >= first and 0 <= column < len(rows[start]) and rows[start][column] != "":
+            found += 1
+            for row in rows[start + 1 : end + 1]:
+                row[column] = rows[start][column]
+    return found
 
 
 def _header(rows: list[list[Any]], given: str) -> Header:

@@ -18,7 +18,7 @@ from tfloop_cli.engine.data.tables.class_labels import with_class_names
 from tfloop_cli.engine.data.tables.column_names import repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
-from tfloop_cli.engine.data.tables.excel_reading import ABOVE, HEADER, NOTES, excel_notes
+from tfloop_cli.engine.data.tables.excel_reading import ABOVE, HEADER, MERGED, NOTES, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
 from tfloop_cli.engine.data.tables.separators import UNCOMMON
@@ -42,6 +42,7 @@ class Part:
         header_notes: about the lines above its first row.
         total: the word in its last row that makes it a total, which is left out; "" if there is none.
         repeated: names that several columns have in the file; see `distinct`.
+        merged: cells of a workbook that span several rows, each of which has their value.
         named: targets whose numbers are replaced by the names of classes.
     """
 
@@ -53,6 +54,7 @@ class Part:
     total: str = ""
     repeated: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
+    merged: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Rows:
                 found.append((part, f"the last line, `{part.total}`, is no row", "header"))
         named = dict.fromkeys(name for part in self.parts for name in part.named)
         notes += [f"classes of `{name}` have the names in Hugging Face's description" for name in named]
+        notes += [f"{part.file.name}: {part.merged:,} cell(s) span several rows" for part in self.parts if part.merged]
         keys = self.options.are_keys
         notes += [
             f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
@@ -184,7 +187,8 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
         total = _total_row(file, table, dialect, reader.options)
         tables.append(table.slice(0, table.num_rows - bool(total)))
         notes = _header_notes(table, dialect)
-        parts.append(Part(file, tables[-1].num_rows, dialect, lines, notes, total, twice, named))
+        merged = _metadata(table, MERGED)
+        parts.append(Part(file, tables[-1].num_rows, dialect, lines, notes, total, twice, named, merged))
     having = Counter(name for table in tables for name in table.column_names)
     absent = {name: len(tables) - files for name, files in having.items() if files < len(tables)}
     table = _concatenated(tables)

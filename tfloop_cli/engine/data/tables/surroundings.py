@@ -15,7 +15,8 @@ _LETTERS = {"c", "d", "s", "t"}  # the same in .tab files; elsewhere they may be
 _ROLE = re.compile(r"|class|meta|ignore|weight|[cmiw]|([^\s=]+=\S* ?)+")  # in the third line; empty for an input
 _UNIT = re.compile(
     r"[(\[](?![^a-zA-Z%°$€£]*[)\]]).{1,20}[)\]]|%|[$€£]|°[CF]|[kcm]?m[²³23]?|[km]?g|lbs?|m?s|min|h|hours?|days?|years?|"
-    r"usd|eur|gbp|USD|EUR|GBP|CHF|JPY|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l"
+    r"usd|eur|gbp|USD|EUR|GBP|CHF|JPY|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l|"
+    r"[Dd]eg(rees?)?\.?( ?[CFK])?|W/m\^?2|[kcm]?m\^[23]|inch(es)?|ft|feet|miles?|oz|ppm|ppb|bar|psi|dB|rpm|lux"
 )  # of a column, in the line below the header
 _TOTALS = {  # word -> whether numbers beside it are means of the others, and no sums
     "total": False, "totals": False, "grand total": False, "sum": False, "average": True, "mean": True,
