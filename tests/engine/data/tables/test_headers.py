@@ -62,6 +62,7 @@ def test_column_to_predict_decides_how_many_lines_are_joined(tmp_path: Path) -> 
         f"{tmp_path}/a.csv: 1 line(s) below the header are no rows (key `header`)"
     ]
     assert read(tmp_path, text, "price mean").table.column_names == ["price mean", "size max", "age min"]
+    assert read(tmp_path, GROUPS + NUMBERS, "size").table.column_names == ["price mean", "price max", "size"]
     ungrouped = f"x,,\na,b,y\n{NUMBERS}"
     assert read(tmp_path, ungrouped, "y").table.column_names == ["x a", "x b", "y"]
 

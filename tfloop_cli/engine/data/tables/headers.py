@@ -161,16 +161,13 @@ def _blank_from(cells: Sequence[str]) -> int:
 def _joined_lines(
     rows: Sequence[Sequence[str]], targets: Sequence[str], trained: Mapping[str, Any] | None = None
 ) -> int:
-    """Returns how many lines of a header have the names: as many as have the targets, or as make the names distinct."""
+    """Returns how many lines of a header have the names: as many as make them distinct, or else have the targets."""
     if trained:
         return min(len(rows), max(1, trained.get("joined", 1)))
-    found = 1
-    for count in range(1, 1 + len(rows)):
-        names = _names(rows, count, targets)
-        if targets and all(target in names for target in targets):
-            return count
-        if len(set(names)) < len(names) or "" in names[1:]:
-            found = min(count + 1, len(rows))
+    named = [_names(rows, count, targets) for count in range(1, 1 + len(rows))]
+    found = next((count for count, one in enumerate(named, 1) if len(set(one)) == len(one) and "" not in one[1:]), 1)
+    if not set(targets).issubset(named[found - 1]):
+        found = next((count for count, one in enumerate(named, 1) if set(targets).issubset(one)), found)
     has_row_names = 1 < found < len(rows) and _blank_from(rows[found])
     return found + bool(has_row_names)
 
