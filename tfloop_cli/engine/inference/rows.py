@@ -17,6 +17,7 @@ import pyarrow.json as arrow_json
 import pyarrow.parquet as arrow_parquet
 
 from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.arrow_files import batches_of, seekable
 from tfloop_cli.engine.data.tables.csv_reading import (
     null_texts,
     records,
@@ -29,7 +30,6 @@ from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, table_of, to_utf8
 from tfloop_cli.engine.data.tables.marks import with_points
-from tfloop_cli.engine.data.tables.reading import batches_of, seekable
 from tfloop_cli.engine.data.tables.vectors import flat_as
 from tfloop_cli.engine.data.tables.whole_files import read_whole
 

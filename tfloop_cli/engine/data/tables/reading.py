@@ -2,18 +2,18 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.feather
 import pyarrow.parquet
 
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.arrow_files import read_arrow, seekable
 from tfloop_cli.engine.data.tables.class_labels import with_class_names
 from tfloop_cli.engine.data.tables.column_names import repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
@@ -124,6 +124,17 @@ class Rows:
         numbers = np.arange(len(kept)) if self.numbers is None else self.numbers
         return replace(self, table=self.table.filter(pa.array(kept)), numbers=numbers[kept])
 
+    def first(self, counts: Sequence[int]) -> "Rows":
+        """Returns the first rows of each file, of all that it has."""
+        parts = tuple(replace(part, rows=count) for part, count in zip(self.parts, counts, strict=True))
+        starts = np.cumsum([0, *(part.rows for part in self.parts)])
+        pieces = [self.table.slice(start, count) for start, count in zip(starts.tolist(), counts, strict=False)]
+        return replace(self, table=pa.concat_tables(pieces), parts=parts)
+
+    def without_table(self) -> "Rows":
+        """Returns what `place` needs, without the values."""
+        return replace(self, table=pa.table({}))
+
     def place(self, row: int) -> tuple[str, int | None]:
         """Returns the file of a row, counted from 0, and its line.
 
@@ -178,8 +189,13 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
     Raises:
         TfloopError: a file is missing, of another type, malformed or empty (exit code 4); see `CsvReader`.
     """
+    return read_files(find_files(paths), reader)
+
+
+def read_files(files: Sequence[TableFile], reader: CsvReader) -> Rows:
+    """Reads all files of a split; see `read_rows`."""
     tables, parts = [], []
-    for file in find_files(paths):
+    for file in files:
         table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
@@ -235,7 +251,7 @@ def _read_typed(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Lines | N
         return table, (lambda: count(first)) if file.kind == "excel" else None
     if file.kind == "parquet":
         return pa.parquet.read_table(seekable(file)), None
-    return _read_arrow(file), None
+    return read_arrow(file), None
 
 
 def _metadata(table: pa.Table, key: str) -> int:
@@ -251,32 +267,6 @@ def _header_notes(table: pa.Table, dialect: Dialect | None) -> tuple[str, ...]:
         above = _metadata(table, ABOVE)
         notes = (table.schema.metadata or {}).get(NOTES.encode(), b"").decode().splitlines()
     return (*notes, *([f"{above} line(s) above the table are not read"] if above else []))
-
-
-def batches_of(file: TableFile) -> Iterator[pa.RecordBatch]:
-    """Yields the rows of a file of Arrow: a Feather file, or a stream, as `datasets` of Hugging Face writes."""
-    content = seekable(file)
-    if _is_stream(content):
-        yield from pa.ipc.open_stream(content)
-        return
-    opened = pa.ipc.open_file(content)
-    yield from (opened.get_batch(number) for number in range(opened.num_record_batches))
-
-
-def _read_arrow(file: TableFile) -> pa.Table:
-    content = seekable(file)
-    return pa.ipc.open_stream(content).read_all() if _is_stream(content) else pa.feather.read_table(content)
-
-
-def _is_stream(content: pa.NativeFile) -> bool:
-    first = content.read(4)
-    content.seek(0)
-    return first == b"\xff\xff\xff\xff"
-
-
-def seekable(file: TableFile) -> pa.NativeFile:
-    """Opens a file for random access: mapped into memory, or decompressed in it."""
-    return pa.memory_map(str(file.path)) if file.is_plain else pa.BufferReader(file.open().read())
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:
