@@ -188,7 +188,7 @@ def test_latin_1_is_read_where_it_is_named(tmp_path: Path) -> None:
     assert read(write(tmp_path / "a.csv", "text,label\ncafé,x\n".encode("latin-1")), encoding="latin-1") == [
         ("café", "x")
     ]
-    for wrong in ({"encoding": "utf-9"}, {"quote": "''"}, {"separator": "::"}):
+    for wrong in ({"encoding": "utf-9"}, {"quote": "''"}, {"separator": "colon"}):
         with pytest.raises(TfloopError) as caught:
             DialectOptions(**wrong).check()
         assert caught.value.code == ExitCode.USAGE

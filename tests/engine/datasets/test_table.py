@@ -159,8 +159,8 @@ def test_columns_that_are_not_read_have_no_counts(build) -> None:
 
 
 def test_one_column_may_have_another_separator(build) -> None:
-    message = message_of(build, "x~kind\n1~a\n2~b\n")
-    assert "the columns are `x~kind`; which character separates several columns? (key `separator`)" in message
+    message = message_of(build, "x=kind\n1=a\n2=b\n")
+    assert "the columns are `x=kind`; which character separates several columns? (key `separator`)" in message
 
 
 def test_doubtful_classes_are_named(build) -> None:
@@ -367,9 +367,9 @@ def test_other_data_is_a_file_or_the_test_table_of_a_folder(build, tmp_path: Pat
         rows_of("a.csv", "b.csv")
 
 
-def test_separator_is_one_character(build) -> None:
-    with pytest.raises(TfloopError, match=r"`dataset\.separator` is `::`") as caught:
-        build(TRAIN, separator="::")
+def test_separator_is_no_word(build) -> None:
+    with pytest.raises(TfloopError, match=r"`dataset\.separator` is `colon`") as caught:
+        build(TRAIN, separator="colon")
     assert caught.value.code == ExitCode.USAGE
 
 

@@ -12,17 +12,16 @@ import psutil
 
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.choosing import Candidates, training_rows
-from tfloop_cli.engine.data.class_names import class_names
 from tfloop_cli.engine.data.columns import columns_of
+from tfloop_cli.engine.data.images.classes import classes_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
-from tfloop_cli.engine.data.images.layout import OUTSIDE, Columns, Layout, find_images
+from tfloop_cli.engine.data.images.layout import Columns, Layout, find_images
 from tfloop_cli.engine.data.images.listing import Files, Listing, Paths
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
-from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
@@ -87,7 +86,7 @@ def images(
         splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
     else:
         given = "white" if background == "auto" else background
-        unfitted = ImageEncoders((0, 0, channels), fit, given, 65535, _classes(layout))
+        unfitted = ImageEncoders((0, 0, channels), fit, given, 65535, classes_of(layout))
         splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
         paths = _training_paths(splits, layout)
         encoders = _fitted(unfitted, size, background == "auto", white_level, paths)
@@ -179,17 +178,6 @@ def _fingerprint(splits: Mapping[str, Files], encoders: ImageEncoders, decoder: 
         (name, files.images.names, files.images.sizes.tolist(), files.labels.tolist()) for name, files in splits.items()
     ]
     return hashlib.sha256(repr((identity, encoders.class_names, decoder.settings)).encode()).hexdigest()
-
-
-def _classes(layout: Layout) -> tuple[str, ...]:
-    """Returns the classes of the training split, in order."""
-    found = class_names(one.label for one in layout.splits["train"])
-    if not found:
-        hint = "each class has its own folder: train/CLASS/, or CLASS/; else use `labels` or `label_pattern`"
-        notes = [note for note in layout.notes if OUTSIDE not in note]
-        hint = "; ".join([hint, *sorted(notes, key=lambda note: not note.startswith("if "))])  # what to do comes first
-        refuse(str(layout.folders["train"]), None, "it has no folders with images", hint=hint)
-    return found
 
 
 def _unknown_class_hint(label: str, classes: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from tfloop_cli.engine.data.tables.encoding import (
     prepare_rows,
 )
 from tfloop_cli.engine.data.tables.reading import Rows, listing
-from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns
+from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns, unknown_notes
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
 from tfloop_cli.engine.data.tables.trained_rows import read_split
 from tfloop_cli.engine.data.tables.valid_rows import (
@@ -87,7 +87,8 @@ def _fit(
     """Reads the training split, fits the encoders to what is not held out of it, and encodes it."""
     as_text = [name for name, kind in options.columns.items() if kind not in ("number", "ignore")]
     as_text += options.targets if options.classes is not False else ()
-    reader = CsvReader("train", options.dialect, options.targets, as_text, null_texts(options.missing_values))
+    nulls, are_classes = null_texts(options.missing_values), options.classes is not False
+    reader = CsvReader("train", options.dialect, options.targets, as_text, nulls, names_classes=are_classes)
     rows = read_split(names, reader)
     _check_columns(rows, options)
     settings = _settings(rows, options)
@@ -112,7 +113,7 @@ def _fit(
     pa.default_memory_pool().release_unused()
     inputs, unknown = encode_rows(values, encoders, ~fitted)
     build_context().files.check(rows.split, len(inputs), [(inputs, None), (targets, None)], rows.place)
-    notes = _unknown_notes("train", unknown)
+    notes = unknown_notes("train", unknown)
     return replace(encoders, notes=(*encoders.notes, *notes)), (inputs, _targets(targets)), kept
 
 
@@ -142,7 +143,7 @@ def _encode(
         is_fitted = _fitted_rows(rows, encoders.target, targets, rules, splits)
     inputs, unknown = encode_rows(values, encoders, ~is_fitted)
     build_context().files.check(rows.split, len(inputs), [(inputs, None), (targets, None)], rows.place)
-    return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *_unknown_notes(split, unknown)]
+    return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *unknown_notes(split, unknown)]
 
 
 def usable_rows(
@@ -154,7 +155,8 @@ def usable_rows(
     others = (name for name, form in zip(target.names, target.forms, strict=False) if form != "plain")
     as_text += target.names if target.class_names else others
     nulls = null_texts(encoders.missing_values)
-    rows = read_split(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
+    how = (encoders.dialect, target.has_named_classes)
+    rows = read_split(names, CsvReader(split, options.dialect, target.names, as_text, nulls, *how))
     rows.require([column.name for column in encoders.used])
     rows.require(
         target.names, hint=f"rows without it can be predicted: `tfloop predict last {rows.parts[0].file.name}`"
@@ -267,22 +269,14 @@ def _fitted_rows(
     return training_rows(candidates, rules)
 
 
-def _unknown_notes(split: str, unknown: Mapping[str, int]) -> list[str]:
-    where = "held-out rows" if split == "train" else split
-    return [
-        f"{where}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
-        for name, count in unknown.items()
-    ]
-
-
 def _targets(targets: np.ndarray) -> np.ndarray:
     return targets if targets.dtype == np.int32 else targets.astype(np.float32)
 
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:
     """Every name in the config must be a column of the training file."""
-    rows.require(options.targets)
-    for key, names in (("columns", options.columns), ("ignore", options.ignore), ("only", options.only)):
-        rows.require(names, f"`{key}`: ")
-        if key != "ignore" and (wrong := [name for name in names if name in options.targets]):
+    used = {"": options.targets, "columns": options.columns, "only": options.only}
+    for key, names in {**used, "ignore": options.ignore, "decimal": options.dialect.decimals}.items():
+        rows.require(names, key and f"`{key}`: ")
+        if key in ("columns", "only") and (wrong := [name for name in names if name in options.targets]):
             rows.refuse(f"`{key}`: `{wrong[0]}` is the target")

@@ -130,6 +130,11 @@ class TargetEncoder:
     skipped: int = 0
     note: str = ""
 
+    @property
+    def has_named_classes(self) -> bool:
+        """Whether classes are words, not numbers; False if there are no classes."""
+        return not all(map(str.isdecimal, self.class_names))
+
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""
         kind = f"{len(self.class_names)} classes" if self.class_names else "number"

@@ -126,7 +126,8 @@ def describe_texts(
 
 def _reader(split: str, options: TextOptions, targets: Sequence[str], encoders: TextEncoders | None) -> CsvReader:
     nulls = null_texts(MISSING_VALUES)
-    return CsvReader(split, options.dialect, targets, (), nulls, encoders.dialect if encoders else None)
+    are_classes = encoders.target.has_named_classes if encoders else options.classes is not False
+    return CsvReader(split, options.dialect, targets, (), nulls, encoders.dialect if encoders else None, are_classes)
 
 
 def _settings(rows: Rows) -> Settings:
