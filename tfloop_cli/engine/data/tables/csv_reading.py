@@ -23,8 +23,9 @@ from tfloop_cli.engine.data.tables.dialect import (
     detect,
     squeeze,
 )
-from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
+from tfloop_cli.engine.data.tables.encodings import SINGLE_BYTE, other_encodings, single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.quotes import without_spaces_before_quotes
 from tfloop_cli.engine.data.tables.recovery import Recovery, recover
 from tfloop_cli.engine.data.tables.surroundings import is_arff
 
@@ -65,8 +66,10 @@ class CsvReader:
                 such examples are not skipped (exit code 4).
         """
         try:
+            file = without_spaces_before_quotes(file, sample_of(file), self.options)
             sample = sample_of(file)
             dialect = detect(sample, file.name, self.options, self.targets, self.trained)
+            self._refuse_other_scripts(file.name, sample, dialect)
             if not dialect.names:
                 refuse(file.name, None, "it has no rows")
             refuse_repeated(file, dialect.repeated, self.targets)
@@ -92,6 +95,14 @@ class CsvReader:
             self._report(file, dialect, len(invalid))
         cells = len(dialect.names)
         return table, dialect, lambda: (line for line, row in records(file, dialect) if len(row) == cells)
+
+    def _refuse_other_scripts(self, name: str, sample: bytes, dialect: Dialect) -> None:
+        """Raises TfloopError (exit code 4) for Japanese, Russian, ... in an encoding that must be set."""
+        if not self.options.guesses_encoding or dialect.encoding not in SINGLE_BYTE:
+            return
+        if found := other_encodings(sample):
+            read = ", ".join(f"`{encoding}` reads {text}" for encoding, text in found.items())
+            refuse(name, None, f"it is not UTF-8; {read}", self.options.hint("encoding", next(iter(found))))
 
     def _parse(
         self, file: TableFile, dialect: Dialect, longest: int, content: bytes | None = None

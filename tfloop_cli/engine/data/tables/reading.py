@@ -17,6 +17,7 @@ from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.column_names import repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
+from tfloop_cli.engine.data.tables.encodings import SINGLE_BYTE
 from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
@@ -77,7 +78,7 @@ class Rows:
         notes = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
-            if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
+            if part.dialect and part.dialect.encoding in SINGLE_BYTE:
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
             if part.dialect and part.dialect.header_lines > 1:
                 found.append((part, f"{part.dialect.header_lines - 1} line(s) below the header are no rows", "header"))

@@ -25,6 +25,7 @@ from tfloop_cli.engine.data.tables.notation import (
     has_unit,
     number_form,
     parse_numbers,
+    unit_form,
 )
 from tfloop_cli.engine.data.tables.values import Dates, Numbers, Words, as_written, is_missing, values_of
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -69,7 +70,7 @@ def fit_target(
             raise TfloopError(problem, hint="there is nothing to predict", code=ExitCode.DATA)
         notes = [note] * bool(note) + _doubtful(names[0], found, settings)
         return TargetEncoder(names, found, note="; ".join(notes))
-    forms = [form or _form(column, settings, MOSTLY_ELSE_IGNORED) for form, column in zip(forms, columns, strict=True)]
+    forms = [form or _most_have_form(column, settings) for form, column in zip(forms, columns, strict=True)]
     for name, column, form in zip(names, columns, forms, strict=True):
         if form is None:
             example = next((text for text in _known(column, settings).texts.to_pylist() if text.strip()), "")
@@ -123,7 +124,7 @@ def _form_of_words(name: str, column: pa.ChunkedArray, settings: Settings) -> tu
         return None, _note_numbers(name, column, words, settings)
     if number_form(words, settings.decimal, ["time"]):
         return "time", f"target `{name}`: times, in seconds; with `dataset.classes: true` they are classes"
-    if form := _form(column, settings, MOSTLY_ELSE_IGNORED):
+    if form := _most_have_form(column, settings):
         return form, f"target `{name}`: numbers, since most values are; with `dataset.classes: true` they are classes"
     are_dates = isinstance(values_of(column), Dates) or date_form(words)
     raise TfloopError(
@@ -211,6 +212,12 @@ def _form(column: pa.ChunkedArray, settings: Settings, least: float = MOSTLY) ->
         return "plain"
     forms = [form for form in NUMBER_FORMS if form != "time"]  # times of the day may be classes
     return number_form(_known(column, settings), settings.decimal, forms, least)
+
+
+def _most_have_form(column: pa.ChunkedArray, settings: Settings) -> str | None:
+    """Returns how most numbers of a column are written, where it must be numbers: units are no classes then."""
+    words = _known(column, settings)
+    return _form(column, settings, MOSTLY_ELSE_IGNORED) or unit_form(words, settings.decimal, MOSTLY_ELSE_IGNORED)
 
 
 def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarray:
