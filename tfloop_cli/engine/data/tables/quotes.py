@@ -18,7 +18,7 @@ def without_spaces_before_quotes(file: TableFile, sample: bytes, options: Dialec
     A mark only encloses a cell if it is its first character. The file itself if not most lines of the sample are so.
     """
     lines = [line for line in sample.splitlines()[1:] if line.strip()]
-    if options.quote not in ("auto", '"') or options.free_text or b', "' not in sample and b'; "' not in sample:
+    if options.quote not in ("auto", '"') or options.free_text or (b', "' not in sample and b'; "' not in sample):
         return file
     encoding = find_encoding(sample) if options.encoding == "auto" else options.encoding
     found = [_SPACED.search(line.decode(encoding, errors="replace")) for line in lines]
