@@ -85,6 +85,7 @@ def changes() -> dict[str, Change]:
         "Keras' Dense": library(keras.layers.Dense),
         "no C++ operations": settings(native_threads=0),
         "TensorFlow's default executor": lambda: patch(loop, "suits_single_thread", return_value=False),
+        "TensorFlow's max pooling": library(keras.layers.MaxPooling2D),
         "Keras' BatchNormalization": library(keras.layers.BatchNormalization),
         "Keras' EinsumDense": library(keras.layers.EinsumDense),
         "Keras' MultiHeadAttention": library(keras.layers.MultiHeadAttention),
