@@ -3,7 +3,8 @@
 The rule for `classes: auto`: words are classes, and so are whole numbers with at least 5 rows each on average, if they
 have at most 20 distinct values, or if the column is called `label`, `class` or `category` and they are 0 to n - 1, or 1
 to n. All other numbers are numbers. More than 20 distinct words, and fewer than 2 rows of each on average, cannot be
-learned: if all are times (2:41:30), they are numbers of seconds, else an error.
+learned: if all are times (2:41:30), they are numbers of seconds, else an error. More than 20 numbers with one unit
+(540 kg) are numbers.
 """
 
 import re
@@ -120,6 +121,8 @@ def _form_of_words(name: str, column: pa.ChunkedArray, settings: Settings) -> tu
     distinct, rows = int((counts > 0).sum()), int(counts.sum())
     if distinct <= MAX_WHOLE_CLASSES:
         return None, ""
+    if form := unit_form(words, settings.decimal):
+        return form, f"target `{name}`: numbers with a unit; with `dataset.classes: true` they are classes"
     if 2 * distinct <= rows:
         return None, _note_numbers(name, column, words, settings)
     if number_form(words, settings.decimal, ["time"]):
