@@ -103,7 +103,8 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
     # The run of these encoders may have left it to the data that its targets are numbers.
     for possible in [as_numbers, options] if encoders else [as_numbers]:
         _, found = _cached(files, possible)
-        if found and context.encoders in (None, found[0]["encoders"]):
+        usable = found and context.encoders in (None, found[0]["encoders"])
+        if found and usable and context.files.restore(found[0]["files"]):
             document, arrays, kept = found
             restore_skipped(document["skipped"])
             dataset = _dataset(TableEncoders.from_json(document["encoders"]), arrays, kept, document["fingerprint"])
@@ -116,6 +117,7 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
     fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
     if not context.encoders:
         document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
+        document["files"] = context.files.to_json()
         cache.save(document, arrays, kept)
     describe = partial(describe_rows, files, options, encoders)
     return replace(_dataset(encoders, arrays, kept, fingerprint), preview=preview, describe=describe)

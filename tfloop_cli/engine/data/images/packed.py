@@ -15,9 +15,9 @@ import pyarrow.parquet as parquet
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
 from tfloop_cli.engine.data.images.contents import WITHIN, use_reader
-from tfloop_cli.engine.data.images.files import Listed
 from tfloop_cli.engine.data.images.label_table import column_of_classes
 from tfloop_cli.engine.data.images.layout import Columns, Layout
+from tfloop_cli.engine.data.images.listing import Listed, Listing
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
 from tfloop_cli.engine.data.tables.values import as_written
@@ -46,8 +46,9 @@ def read_packed(layout: Layout, tables: Mapping[str, Sequence[Path]], columns: C
     target = columns[1] or column_of_classes(others, first)
     use_reader(content_of)
     for split, files in tables.items():
-        layout.splits[split] = [one for file in files for one in _images(split, file, image, target)]
         layout.folders[split] = files[0].parent
+        images = (one for file in files for one in _images(split, file, image, target))
+        layout.splits[split] = Listing(layout.folders[split], images)
         require_valid_examples(split, len(layout.splits[split]))
     layout.columns = schema.names
     layout.notes.append(f"images in the column `{image}`, classes in `{target}` (keys `file_column`, `target`)")

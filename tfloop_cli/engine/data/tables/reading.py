@@ -115,6 +115,17 @@ class Rows:
         numbers = np.arange(len(kept)) if self.numbers is None else self.numbers
         return replace(self, table=self.table.filter(pa.array(kept)), numbers=numbers[kept])
 
+    def first(self, counts: Sequence[int]) -> "Rows":
+        """Returns the first rows of each file, of all that it has."""
+        parts = tuple(replace(part, rows=count) for part, count in zip(self.parts, counts, strict=True))
+        starts = np.cumsum([0, *(part.rows for part in self.parts)])
+        pieces = [self.table.slice(start, count) for start, count in zip(starts.tolist(), counts, strict=False)]
+        return replace(self, table=pa.concat_tables(pieces), parts=parts)
+
+    def without_table(self) -> "Rows":
+        """Returns what `place` needs, without the values."""
+        return replace(self, table=pa.table({}))
+
     def place(self, row: int) -> tuple[str, int | None]:
         """Returns the file of a row, counted from 0, and its line.
 
@@ -169,8 +180,13 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
     Raises:
         TfloopError: a file is missing, of another type, malformed or empty (exit code 4); see `CsvReader`.
     """
+    return read_files(find_files(paths), reader)
+
+
+def read_files(files: Sequence[TableFile], reader: CsvReader) -> Rows:
+    """Reads all files of a split; see `read_rows`."""
     tables, parts = [], []
-    for file in find_files(paths):
+    for file in files:
         table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
