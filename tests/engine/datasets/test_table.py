@@ -182,6 +182,10 @@ def test_words_of_one_row_each_are_no_classes(build) -> None:
     assert len(build(text(days * 2)).spec.class_names) == 30
     times = build(text([f"2:{number}:30" for number in range(10, 40)]))
     assert times.splits["train"].targets.numpy()[:2].tolist() == [7830, 7890]
+    weights = build(text([f"{number % 25} kg" for number in range(100)]))
+    assert (weights.spec.class_names, "numbers with a unit" in weights.encoders.notes[0]) == ((), True)
+    assert weights.splits["train"].targets.numpy()[-1] == 24
+    assert build(text([f"{number % 5} stars" for number in range(100)])).spec.class_names[0] == "0 stars"
     prices = build(text([*(f"{number}.5" for number in range(90)), *["unknown"] * 10]))
     assert (len(prices.splits["train"]), prices.spec.class_names) == (90, ())
     heights = text([*map(str, range(150, 190)), "5' 11", "six", "6 ft"] * 5)

@@ -1,4 +1,5 @@
 """Reading of tables: formats, compression, several files, and what is detected about a file."""
+# ruff: noqa: RUF001 (characters of other scripts)
 
 import bz2
 import gzip
@@ -287,6 +288,32 @@ def test_bytes_that_are_not_utf8_are_read_as_windows_text(tmp_path: Path) -> Non
         assert rows.notes == [f"{tmp_path}/a.csv: not UTF-8, read as cp1252 (key `encoding`)"]
         with pytest.raises(TfloopError, match=rf"a\.csv:{text.count(10)}: split `train`: byte 0xf6 is not UTF-8"):
             read_text(tmp_path, text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp932", "氏名,y\n田中太郎,東京都\n鈴木,大阪府\n"),
+        ("gb18030", "姓名,y\n张伟,北京市\n李娜,上海市\n"),
+        ("cp949", "이름,y\n김철수,서울특별시\n"),
+        ("cp1251", "имя,y\nИван,Москва\nПётр,Казань\n"),
+    ],
+)
+def test_other_scripts_are_not_read_as_windows_text(tmp_path: Path, encoding: str, text: str) -> None:
+    with pytest.raises(TfloopError, match=f"it is not UTF-8; `{encoding}` reads {text[0]}") as error:
+        read_text(tmp_path, text.encode(encoding))
+    assert error.value.code is ExitCode.DATA
+    assert f"`dataset.encoding={encoding}`" in str(error.value)
+    assert read_text(tmp_path, text.encode(encoding), encoding=encoding).table.column_names == [text.split(",")[0], "y"]
+
+
+def test_spaces_before_quotation_marks_are_no_part_of_cells(tmp_path: Path) -> None:
+    text = 'name,  x, y\n"Bolt, U.", "JAM", 9.6\n"Kim ""K"" L.",  "KOR",  10\nLee,   "a, ""b""", 11\n'
+    table = read_text(tmp_path, text).table
+    assert table["name"].to_pylist() == ["Bolt, U.", 'Kim "K" L.', "Lee"]
+    assert table["x"].to_pylist() == ["JAM", "KOR", 'a, "b"']
+    inner = 'x,y\n"a, ""b""",1\n"c, ""d""",2\n'
+    assert read_text(tmp_path, inner).table["x"].to_pylist() == ['a, "b"', 'c, "d"']
 
 
 def test_codes_are_text(tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from tfloop_cli.engine.data.tables.dialect import (
     DialectOptions,
     detect,
 )
-from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
+from tfloop_cli.engine.data.tables.encodings import SINGLE_BYTE, other_encodings, single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.marks import with_points
+from tfloop_cli.engine.data.tables.quotes import without_spaces_before_quotes
 from tfloop_cli.engine.data.tables.recovery import Recovery, recover
 from tfloop_cli.engine.data.tables.surroundings import is_arff
 
@@ -67,12 +68,13 @@ class CsvReader:
                 such examples are not skipped (exit code 4).
         """
         try:
+            file = without_spaces_before_quotes(file, sample_of(file), self.options)
             sample = sample_of(file)
             dialect = detect(sample, file.name, self.options, self.targets, self.trained)
+            self._refuse_doubtful(file, sample, dialect)
             if not dialect.names:
                 refuse(file.name, None, "it has no rows")
             refuse_repeated(file, dialect.repeated, self.targets)
-            self._refuse_doubtful(file, dialect)
             longest = max(map(len, sample.split(b"\n")))
             table, invalid = self._parse(file, dialect, longest)
             if invalid and (joined := without_lone_returns(file, dialect)):
@@ -96,8 +98,12 @@ class CsvReader:
         cells = len(dialect.names)
         return table, dialect, lambda: (line for line, row in records(file, dialect) if len(row) == cells)
 
-    def _refuse_doubtful(self, file: TableFile, dialect: Dialect) -> None:
+    def _refuse_doubtful(self, file: TableFile, sample: bytes, dialect: Dialect) -> None:
         """Raises TfloopError (exit code 4) if a file can be read in several ways."""
+        guessed = self.options.guesses_encoding and dialect.encoding in SINGLE_BYTE
+        if found := other_encodings(sample) if guessed else {}:
+            read = ", ".join(f"`{encoding}` reads {text}" for encoding, text in found.items())
+            refuse(file.name, None, f"it is not UTF-8; {read}", self.options.hint("encoding", next(iter(found))))
         if dialect.is_shifted:
             problem = "columns of fixed width have spaces in their cells, so spaces do not separate them"
             refuse(file.name, 1, problem, self.options.hint("separator") or "convert it to .csv")

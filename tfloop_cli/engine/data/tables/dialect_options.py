@@ -45,10 +45,10 @@ class DialectOptions:
         """Whether a file that is not UTF-8 has a single-byte encoding."""
         return self.encoding == "auto" and not self.free_text
 
-    def hint(self, key: str) -> str | None:
+    def hint(self, key: str, encoding: str = "latin-1") -> str | None:
         """Returns what to do about a file of another encoding or header."""
         if key == "encoding":
-            set_key = ", or set the encoding, such as `dataset.encoding=latin-1`" if self.are_keys else ""
+            set_key = f", or set the encoding, such as `dataset.encoding={encoding}`" if self.are_keys else ""
             return f"save the file as UTF-8{set_key}"
         return f"key `{key}`" if self.are_keys else None
 

@@ -13,6 +13,9 @@ _WRITTEN = {  # form of numbers, without the mark of a currency or a unit -> wha
     "percent": ", percentages",
     "currency": ", amounts of a currency",
     "unit": ", with a unit",
+    "before": ", with a unit",
+    "limits": ", some are limits",
+    "parentheses": ", some in parentheses",
     "time": ", times in seconds",
 }
 UNKNOWN = 0  # the id of categories that training has not, or only once

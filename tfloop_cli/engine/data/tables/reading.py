@@ -18,6 +18,7 @@ from tfloop_cli.engine.data.tables.class_labels import with_class_names
 from tfloop_cli.engine.data.tables.column_names import repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
+from tfloop_cli.engine.data.tables.encodings import SINGLE_BYTE
 from tfloop_cli.engine.data.tables.excel_reading import ABOVE, HEADER, MERGED, NOTES, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
@@ -83,7 +84,7 @@ class Rows:
         notes = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
-            if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
+            if part.dialect and part.dialect.encoding in SINGLE_BYTE:
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
             found += [(part, note, "header") for note in part.header_notes]
             if part.dialect and part.dialect.separator in UNCOMMON and self.options.separator == "auto":

@@ -147,7 +147,9 @@ def _read_folder(path: Path, reader: CsvReader) -> Rows:
         skip_example(reader.split, invalid_row(reader.split, name, line, problem, hint))
     require_valid_examples(reader.split, len(texts))
     if not texts:
-        refuse(short_path(path), None, "there are no texts in it", hint="a folder of texts has CLASS/*.txt")
+        rename = f"find {short_path(path)} -type f -exec mv {{}} {{}}.txt \\;"
+        hint = f"a folder of texts has CLASS/*.txt; {rename} gives all files this suffix"
+        refuse(short_path(path), None, "there are no texts in it", hint=hint)
     table = pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())})
     return Rows(reader.split, table, tuple(parts), options=reader.options)
 
