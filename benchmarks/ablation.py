@@ -19,7 +19,7 @@ from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfloop_cli.__main__ import HUGE_PAGES
+from tfloop_cli.__main__ import MALLOC_SETTINGS
 from tfloop_cli.config.loading import load
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import loop, runtime
@@ -85,6 +85,7 @@ def changes() -> dict[str, Change]:
         "Keras' Dense": library(keras.layers.Dense),
         "no C++ operations": settings(native_threads=0),
         "TensorFlow's default executor": lambda: patch(loop, "suits_single_thread", return_value=False),
+        "TensorFlow's max pooling": library(keras.layers.MaxPooling2D),
         "Keras' BatchNormalization": library(keras.layers.BatchNormalization),
         "Keras' EinsumDense": library(keras.layers.EinsumDense),
         "Keras' MultiHeadAttention": library(keras.layers.MultiHeadAttention),
@@ -166,7 +167,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     if "GLIBC_TUNABLES" not in os.environ:
-        print(f"note: `tfloop train` sets GLIBC_TUNABLES={HUGE_PAGES}; it is not set in this process")
+        print(f"note: `tfloop train` sets GLIBC_TUNABLES={MALLOC_SETTINGS}; it is not set in this process")
 
     config = runtime.setup(load([options.config], sets=options.set).config)
     data = build_data(config)

@@ -188,7 +188,7 @@ def cases() -> dict[str, Case]:
 def _native_cases() -> dict[str, Case]:
     if native.unavailable_reason() is not None:
         return {}
-    dtypes, settings = native._dtypes(), KernelSettings(enabled=True, native_threads=2)
+    dtypes, settings = native.dtypes(), KernelSettings(enabled=True, native_threads=2)
     adam, variables = keras.optimizers.Adam, ((3,), (7, 3), (256, 65), (1024, 1024))
     shapes = ((1, 5, 5, 1), (9, 12, 12, 3), (128, 28, 28, 1), (64, 128, 128, 1))
     relu = layer("Conv2D", 16, 3, activation="relu")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from tfloop_cli.__main__ import HUGE_PAGES
+from tfloop_cli.__main__ import MALLOC_SETTINGS
 from tfloop_cli.config.loading import load
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.data import build_data
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     if "GLIBC_TUNABLES" not in os.environ:
-        print(f"note: `tfloop train` sets GLIBC_TUNABLES={HUGE_PAGES}; it is not set in this process")
+        print(f"note: `tfloop train` sets GLIBC_TUNABLES={MALLOC_SETTINGS}; it is not set in this process")
 
     changes = ["validation=0", *options.set, f"epochs={2 * options.pairs + 1}"]
     config = runtime.setup(load([options.config], sets=changes).config)

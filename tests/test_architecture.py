@@ -110,11 +110,12 @@ ALLOWED: dict[str, list[str]] = {
         "errors", "config", "runs", "engine.kernels", "engine.runtime", "engine.data", "engine.state", "engine.tasks",
         "engine.training", "engine.loop", "engine.checkpoints",
     ],
+    "engine.run_data": ["errors", "config", "runs", "engine.data"],
     "engine.inference": ["errors", "hardware", "config", "engine.data", "engine.trained_run"],
     "engine.array_evaluation": ["errors", "engine.data", "engine.evaluation", "engine.trained_run", "engine.inference"],
     "engine.exporting": [
         "errors", "export_formats", "files", "runs", "engine.determination", "engine.evaluation_files",
-        "engine.kernels", "engine.data", "engine.models", "engine.tasks", "engine.trained_run",
+        "engine.kernels", "engine.data", "engine.models", "engine.tasks", "engine.trained_run", "engine.run_data",
     ],
     "engine.trial": [
         "errors", "config", "engine.runtime", "engine.data", "engine.evaluation", "engine.loop", "engine.state",

@@ -444,7 +444,7 @@ def test_examples_that_the_run_does_not_have_are_random(runs, tmp_path: Path, mo
     def gone(*_: object, **__: object) -> None:
         raise TfloopError("train.csv: No such file or directory")
 
-    monkeypatch.setattr(examples, "build_data", gone)
+    monkeypatch.setattr(examples, "build_run_data", gone)
     (one,) = export_from_python(run, ["saved_model"], output=tmp_path, listener=Listener(warn=warnings.append))
     assert warnings == ["no test examples: train.csv: No such file or directory; use `--data FILE_OR_FOLDER`"]
     assert (one.comparison.origin, one.comparison.run_metric, one.comparison.equal_classes) == ("random", None, 1)

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.empty_files import touch
 from tfloop_cli.cli import app
 from tfloop_cli.config.loading import load, shipped_names, to_mapping
+from tfloop_cli.engine.datasets.images import images
+from tfloop_cli.errors import ExitCode, TfloopError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -128,13 +131,34 @@ def test_folder_of_images_needs_folders_of_classes_or_a_table(run: Run) -> None:
         Path(f"photos/{number}.png").touch()
     code, out, err = run("init", "photos")
     assert (code, out) == (4, "")
-    assert err.startswith("error: photos: there are no folders with images in it\n  one folder per class: CLASS/")
+    assert err.startswith("photos: it has no folders with images\n  each class has its own folder: train/CLASS/")
     Path("photos/labels.csv").write_text("id,label\n1,cat\n")
     assert run("init", "photos", "-o", "table.yaml")[0] == 0
     Path("photos/cat").mkdir()
     Path("photos/cat/1.png").touch()
     assert run("init", "photos")[0] == 0
     assert "dataset: {name: images, path: photos, in_memory: auto}" in Path("tfloop.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("annotations.json", '{"images": [], "annotations": [{"bbox": [1, 2, 3, 4]}]}'),
+        ("labels/a.txt", "0 0.5 0.5 0.1 0.1\n"),
+        ("Annotations/a.xml", "<annotation><object></object></annotation>"),
+        ("masks/a.png", ""),
+    ],
+)
+def test_boxes_and_masks_are_refused_as_train_does(run: Run, file: str, content: str) -> None:
+    touch(Path("shop"), "images/a.png", "images/b.png", file)
+    Path("shop", file).write_text(content)
+    code, out, err = run("init", "shop")
+    assert (code, out, Path("tfloop.yaml").exists()) == (4, "", False)
+    assert " boxes" in err or " masks" in err
+    with pytest.raises(TfloopError) as caught:
+        images(path=Path("shop"))
+    assert err == f"{caught.value}\n"
+    assert caught.value.code == ExitCode.DATA
 
 
 def test_texts_get_their_preset(run: Run) -> None:

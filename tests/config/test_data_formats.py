@@ -29,12 +29,13 @@ def zipped(**files: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def tarred(content: bytes) -> bytes:
+def tarred(content: bytes, *names: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        member = tarfile.TarInfo("a.csv")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
+        for name in names or ["a.csv"]:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -92,10 +93,13 @@ def test_content_decides_the_kind_of_a_table(tmp_path: Path, name: str, content:
         ("a.txt", SVM, "LibSVM text"),
         ("a.csv", b"\n<html>", "HTML\n  convert it: python -c \"import pandas; pandas.read_html('a.csv')[0].to_csv('a"),
         ("a.csv", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not the data\n  get"),
+        ("a.txt", b"| x | y |\n|---|--:|\n| 1 | 2 |\n", "a table in Markdown or of a terminal"),
         ("a.tfrecord", b"", "a file of TFRecords"),
         ("a.wav", b"", "sound"),
         ("a.zip", zipped(a_dot_csv=CSV, b_dot_csv=CSV), "an archive of 2 files: a.csv, b.csv\n  unpack it: unzip"),
         ("a.tar.gz", tarred(CSV), "an archive\n  unpack it: mkdir a && tar -xf a.tar.gz -C a; then name the folder a"),
+        ("a.tar", tarred(b"cat", "0.jpg", "0.cls"), "a WebDataset: images with their classes in .cls files\n"),
+        ("a.tar", tarred(b"{}", "x/0.json", "x/0.png"), "a WebDataset: images with their classes in .json files\n"),
         ("a.rar", b"Rar!", "an archive\n  unpack it: unrar x a.rar a/"),
         ("a.bin", b"\x01\x02\0\0", "a binary file of an unknown format"),
     ],

@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from tfloop_cli.cli import app
 from tfloop_cli.errors import ExitCode, TfloopError
 from tfloop_cli.registry import Component
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
@@ -39,7 +42,7 @@ def train(config, folder: Path, **options: object) -> RunFolder:
 
 
 def test_encoders_are_in_the_run_and_evaluation_uses_them(config, tmp_path: Path, capfd) -> None:
-    from tfloop_cli.commands.evaluate import Options, evaluate
+    from tfloop_cli.commands.evaluate import Options, evaluate, measure
 
     run = train(config, tmp_path / "run", output=tmp_path / "run")
     lines = capfd.readouterr().err.splitlines()
@@ -61,11 +64,11 @@ def test_encoders_are_in_the_run_and_evaluation_uses_them(config, tmp_path: Path
     shown = capfd.readouterr()
     assert f"accuracy {metrics['accuracy']:.4f}" in shown.out
     assert "the data has changed" not in shown.err
-    with pytest.raises(TfloopError, match="the examples that were held out for `validation` are not known") as caught:
-        evaluate(run.path, Options(device="cpu", split="validation"), Console())
-    assert caught.value.code == ExitCode.DATA
-    evaluate(run.path, Options(device="cpu", split="train"), Console())
-    assert "the data has changed since training" in capfd.readouterr().err
+    best = json.loads(run.summary.read_text())["best"]["validation"]["accuracy"]
+    assert measure(run.path, Options(device="cpu", split="validation"), Console())[1].metrics["accuracy"] == best
+    shown = capfd.readouterr().err
+    assert "train.csv has 60 rows more; `validation` has the same 12 examples as then" in shown
+    assert "the data has changed" not in shown
 
     (tmp_path / "train.csv").unlink()
     evaluate(run.path, Options(device="cpu"), Console())
@@ -184,3 +187,33 @@ def test_ids_are_exact_in_16_bits_and_models_can_be_saved(machine, tmp_path: Pat
     assert len({tuple(row) for row in outputs.tolist()}) == 3  # not rounded to one id
     net.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(np.float32(keras.saving.load_model(tmp_path / "model.keras")(inputs)), outputs)
+
+
+def test_moved_and_grown_table_has_the_metrics_of_training(tiny_runs, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, moved = str(tiny_runs("table")), tmp_path / "moved.csv"
+    rows = (tiny_runs.cwd / "table.csv").read_text()
+    moved.write_text(rows + "900,12,new,2024-04-01,1.5,red\n" * 30)
+    before = tiny_runs.read("table", "summary.json")["evaluations"]["test"]
+
+    def invoke(command: str, *arguments: str, code: int = 0) -> Any:
+        result = CliRunner().invoke(app, [command, run, "--set", f"dataset.train={moved}", *arguments])
+        assert result.exit_code == code, result.output
+        return result
+
+    result = invoke("evaluate", "--json")
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["metrics"] | {"examples": found["examples"]} == before
+    assert "moved.csv has 30 rows more; `test` has the same 24 examples as then" in result.stderr
+    predictions = invoke("predict", "--split", "test", "--json", "--quiet").stdout.splitlines()
+    assert len(predictions) > 1
+    reproduced = invoke("reproduce", "--quiet", "--output", "again")
+    assert "is reproduced by again" in reproduced.stdout
+    moved.write_text(rows.replace("\n3,", "\n3,1"))
+    changed = invoke("evaluate", code=4)
+    assert "moved.csv:5 has changed" in changed.stderr
+    moved.unlink()
+    missing = invoke("evaluate", code=4)
+    assert "if it was moved: `tfloop evaluate RUN --set dataset.train=NEW`" in missing.stderr
+    refused = invoke("evaluate", "--set", "dataset.target=kind", code=2)
+    assert "`--set dataset.target`: only where the data is can be set" in refused.stderr

@@ -16,6 +16,7 @@ def evaluate(
     run: options.RunOrCheckpoint,
     split: options.Split = "test",
     data: options.EvaluationData = None,
+    set_: options.MovedData = [],
     checkpoint: options.Checkpoint = None,
     device: options.EvaluationDevice = "auto",
     fail_under: options.FailUnder = [],
@@ -60,5 +61,5 @@ def evaluate(
             path = folder.find(run, runs_dir, console.warn)
             with loading_tensorflow(console, offline, verbose):
                 from tfloop_cli.commands import evaluate as command
-            how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code, (report,))
+            how = command.Options(split, data, device, checkpoint, thresholds, code, trust_code, (report,), set_)
             raise typer.Exit(command.evaluate(path, how, console))

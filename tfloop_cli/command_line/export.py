@@ -55,6 +55,7 @@ def export(
     max_drop: MaxDrop = 0.005,
     split: Split = None,
     data: DataPath = None,
+    set_: options.MovedData = [],
     checkpoint: options.Checkpoint = None,
     code: options.Code = [],
     trust_code: options.TrustCode = False,
@@ -94,6 +95,6 @@ def export(
         with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import export as command
         how = command.Options(
-            formats, output, quantize, logits, max_drop, split, data, checkpoint, list(code), trust_code
+            formats, output, quantize, logits, max_drop, split, data, checkpoint, list(code), trust_code, set_
         )
         raise typer.Exit(command.export_run(path, how, console))

@@ -41,6 +41,7 @@ def predict(
     run: options.RunOrCheckpoint,
     inputs: Inputs = None,
     split: Split = None,
+    set_: options.MovedData = [],
     output: Output = None,
     top: Top = 1,
     probabilities: Probabilities = False,
@@ -90,6 +91,6 @@ def predict(
         with loading_tensorflow(console, offline, verbose):
             from tfloop_cli.commands import predict as command
         how = command.Options(
-            given, split, output, top, probabilities, keep, batch_size, checkpoint, device, code, trust_code
+            given, split, output, top, probabilities, keep, batch_size, checkpoint, device, code, trust_code, set_
         )
         raise typer.Exit(command.run(path, how, console))

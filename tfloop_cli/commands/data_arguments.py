@@ -7,7 +7,6 @@ import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfloop_cli.config.data_formats import IMAGE_SUFFIXES, suffix_of
 from tfloop_cli.config.data_paths import (
     Layers,
     data_sets,
@@ -15,13 +14,12 @@ from tfloop_cli.config.data_paths import (
     is_data,
     lacks_target,
     name_of,
-    names_in,
     preset_of,
-    split_tables,
 )
 from tfloop_cli.config.loading import load
 from tfloop_cli.engine.data.array_files import find_arrays
-from tfloop_cli.engine.data.images.name_patterns import pattern_of
+from tfloop_cli.engine.data.images.classes import classes_of
+from tfloop_cli.engine.data.images.layout import find_images
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.preview import column_names, first_rows, has_images
 from tfloop_cli.engine.data.texts.reading import ROW_NAMES
@@ -78,13 +76,9 @@ def suitable_dataset(path: str, target: str | None) -> str:
     return "text" if is_text else found
 
 
-def may_have_classes(path: str) -> bool:
-    """Whether images may have classes: there are folders of images, a table, or names with classes."""
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        return True
-    images = [name for name in names_in(root) if suffix_of(name) in IMAGE_SUFFIXES]
-    return any("/" in name for name in images) or bool(split_tables(root)) or pattern_of(images) is not None
+def require_classes(path: str, target: str | None) -> None:
+    """Raises TfloopError, as training does, unless images have classes (exit code 4); `target` is their column."""
+    classes_of(find_images(Path(path).expanduser(), None, (None, target, "split"), None))
 
 
 def preset_of_data(path: str | None, dataset: str) -> str:

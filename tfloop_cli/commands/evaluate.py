@@ -29,6 +29,7 @@ class Options:
         thresholds: limits for the metrics of the split.
         code: the user's own modules.
         trust_code: whether to run the copies of such modules in the run folder.
+        moved: where the run's data is now, as `dataset.KEY=VALUE`.
         consumers: get the metrics before the thresholds are checked.
     """
 
@@ -40,6 +41,7 @@ class Options:
     code: list[Path] = field(default_factory=list)
     trust_code: bool = False
     consumers: Sequence[Consumer] = ()
+    moved: list[str] = field(default_factory=list)
 
 
 def evaluate(folder: Path, options: Options, console: Console) -> ExitCode:
@@ -77,7 +79,7 @@ def measure(folder: Path, options: Options, console: Console) -> tuple[Checkpoin
 def _measure(
     checkpoint: Checkpoint, options: Options, console: Console
 ) -> tuple[Checkpoint, Evaluation, tuple[str, ...]]:
-    config = set_up(checkpoint, options.device, options.code, options.trust_code, console)
+    config = set_up(checkpoint, options.device, options.code, options.trust_code, console, options.moved)
     run = open_with_data(checkpoint, config, console, split=options.split, other=options.data)
     require_metrics(options.thresholds, evaluated_metrics(run.task), run.split, run.data.splits)
 

@@ -26,6 +26,7 @@ class Options:
         checkpoint: "best", "last" or a step; None for the best if there is one, else the last.
         code: the user's own modules.
         trust_code: whether to run the copies of such modules in the run folder.
+        moved: where the run's data is now, as `dataset.KEY=VALUE`.
     """
 
     formats: list[str]
@@ -38,6 +39,7 @@ class Options:
     checkpoint: str | None = None
     code: list[Path] = field(default_factory=list)
     trust_code: bool = False
+    moved: list[str] = field(default_factory=list)
 
 
 def export_run(folder: Path, options: Options, console: Console) -> ExitCode:
@@ -62,7 +64,13 @@ def export_run(folder: Path, options: Options, console: Console) -> ExitCode:
 
 def _export(folder: Path, options: Options, console: Console) -> None:
     run = open_trained_run(
-        folder, console, checkpoint=options.checkpoint, device="cpu", code=options.code, trust_code=options.trust_code
+        folder,
+        console,
+        checkpoint=options.checkpoint,
+        device="cpu",
+        code=options.code,
+        trust_code=options.trust_code,
+        moved=options.moved,
     )
     done: list[Exported] = []
     listener = Listener(

@@ -11,8 +11,8 @@ import tfloop_cli
 from tfloop_cli.commands.config import schema
 from tfloop_cli.commands.data_arguments import (
     columns,
-    may_have_classes,
     preset_of_data,
+    require_classes,
     suitable_dataset,
     unknown_target,
 )
@@ -21,7 +21,7 @@ from tfloop_cli.config.data_paths import data_sets
 from tfloop_cli.config.loading import Resolved, load, shipped_names
 from tfloop_cli.config.suggestions import COMPONENT_KEYS, nearest
 from tfloop_cli.config.template import template
-from tfloop_cli.errors import ExitCode, TfloopError, short_path
+from tfloop_cli.errors import TfloopError, short_path
 from tfloop_cli.files import disk_errors, read_json, write_atomic
 from tfloop_cli.registry import Component
 from tfloop_cli.registry.argument_types import branches
@@ -115,10 +115,9 @@ def _with_data(options: Options, console: Console) -> Options:
     dataset = options.dataset or suitable_dataset(options.data, options.target)
     if options.dataset is None and dataset == "table" and options.preset in _FOR_TEXTS:
         dataset = "text"
-    if dataset == "images" and not may_have_classes(options.data):
-        hint = "one folder per class: CLASS/, or train/CLASS/; or a config with `labels` or `label_pattern` of `images`"
-        raise TfloopError(f"{options.data}: there are no folders with images in it", hint=hint, code=ExitCode.DATA)
     target = options.target
+    if dataset == "images":
+        require_classes(options.data, target)
     if dataset == "table" and target is None:
         target = _choose_target(options.data, console)
     is_file = dataset in ("table", "text") and Path(options.data).is_file()

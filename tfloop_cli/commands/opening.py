@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from tfloop_cli.config.data_paths import DATA
-from tfloop_cli.config.loading import from_mapping
+from tfloop_cli.config.loading import from_mapping, to_mapping
+from tfloop_cli.config.on_resume import differences
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine import runtime
 from tfloop_cli.engine.checkpoints.storage import restore
 from tfloop_cli.engine.data import Data, build_data
 from tfloop_cli.engine.loop import TrainSteps
+from tfloop_cli.engine.run_data import build_run_data
 from tfloop_cli.engine.state import TrainState
 from tfloop_cli.engine.tasks import Task, build_task
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.engine.training.setup import build_state
-from tfloop_cli.errors import ExitCode, TfloopError
+from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import plugins
+from tfloop_cli.registry.argument_types import OnResume
 from tfloop_cli.runs.checkpoints import Checkpoint, find_checkpoint, is_checkpoint
 from tfloop_cli.runs.code_copies import code_to_load
 from tfloop_cli.runs.folder import RunFolder, run_of
@@ -49,7 +52,14 @@ def use_checkpoint(folder: Path, which: str | None, use: Callable[[Checkpoint], 
                 raise
 
 
-def set_up(checkpoint: Checkpoint, device: str, code: Sequence[Path], trust_code: bool, console: Console) -> Config:
+def set_up(
+    checkpoint: Checkpoint,
+    device: str,
+    code: Sequence[Path],
+    trust_code: bool,
+    console: Console,
+    moved: Sequence[str] = (),
+) -> Config:
     """Loads the user's code, sets TensorFlow up, and returns the config of a run as it is on this machine.
 
     Args:
@@ -58,9 +68,11 @@ def set_up(checkpoint: Checkpoint, device: str, code: Sequence[Path], trust_code
         code: the user's own modules.
         trust_code: whether to run the copies of such modules in the run folder.
         console: prints notes.
+        moved: where the data is now, as `dataset.KEY=VALUE`.
 
     Raises:
-        TfloopError: the run needs code and neither option was used, or the device is not available (exit code 2).
+        TfloopError: the run needs code and neither option was used, the device is not available, or `moved` has another
+            key than those of the data (exit code 2).
     """
     copies = RunFolder(checkpoint.path.resolve().parent.parent).code
     files, only = code_to_load(copies, checkpoint.manifest, list(code), trust_code)
@@ -69,8 +81,22 @@ def set_up(checkpoint: Checkpoint, device: str, code: Sequence[Path], trust_code
     if trained.get("kernels") == "native":
         changes["kernels"] = "auto"  # this machine may not have the C++ operations
     config = from_mapping(trained | changes, str(checkpoint.path))
+    if moved:
+        config = _with_moved_data(config, str(checkpoint.path), moved)
     with console.quiet_stderr():
         return runtime.setup(config, console.note)
+
+
+def _with_moved_data(config: Config, source: str, moved: Sequence[str]) -> Config:
+    before = to_mapping(config)
+    config = from_mapping(before, source, moved)
+    for one in differences(before, to_mapping(config)):
+        if not one.key.startswith("dataset.") or one.policy is OnResume.REFUSED:
+            raise TfloopError(
+                f"`--set {one.key}`: only where the data is can be set; the run decides everything else",
+                hint="such as `--set dataset.train=NEW` or `--set dataset.path=NEW`",
+            )
+    return config
 
 
 def open_trained_run(
@@ -81,12 +107,13 @@ def open_trained_run(
     device: str = "auto",
     code: Sequence[Path] = (),
     trust_code: bool = False,
+    moved: Sequence[str] = (),
 ) -> TrainedRun:
     """Returns a trained model for new inputs; see `use_checkpoint` and `set_up` for the arguments."""
     return use_checkpoint(
         folder,
         checkpoint,
-        lambda found: TrainedRun.load(found, set_up(found, device, code, trust_code, console), console.warn),
+        lambda found: TrainedRun.load(found, set_up(found, device, code, trust_code, console, moved), console.warn),
     )
 
 
@@ -130,7 +157,10 @@ def open_with_data(
             or does not match the model (6).
     """
     encoders, split = checkpoint.encoders() or {}, DATA if other else split
-    data = build_data(config, console.warn, encoders or None, split=split, other=other, progress=console.show_progress)
+    if other:
+        data = build_data(config, console.warn, encoders or None, other=other, progress=console.show_progress)
+    else:
+        data = run_data(checkpoint, config, split, console)
     for note in data.encoders.notes if data.encoders else ():
         if note not in encoders.get("notes", ()):  # not known since training
             console.note(note)
@@ -138,31 +168,15 @@ def open_with_data(
     if not task.eval_step:
         raise TfloopError(f"task `{config.task.name}` has no `eval_step`: there is nothing to evaluate")
     state = build_state(task, data, config, checkpoint.manifest["total_steps"], restored=True)
-    fingerprint = compared_fingerprint(data, split, checkpoint, console)
+    fingerprint = data.fingerprint if "train" in data.splits else None
     restore(checkpoint, state, TrainSteps(state, data, task, config).trace, fingerprint=fingerprint)
     return RunWithData(checkpoint, config, data, split, task, state)
 
 
-def compared_fingerprint(data: Data, split: str, checkpoint: Checkpoint, console: Console) -> str | None:
-    """Returns the fingerprint of the data if it is that of the run or has changed; None if they cannot be compared.
-
-    Raises:
-        TfloopError: the split is held out of a training split that has changed, so it would have other examples (exit
-            code 4).
-    """
-    if "train" not in data.splits:
-        return None
-    trained = checkpoint.manifest["data"]
-    if data.fingerprint != trained and data.run_splits.is_held_out(split):
-        raise TfloopError(
-            "the training data, or how this version of tfloop reads it, has changed since training, so the examples "
-            f"that were held out for `{split}` are not known",
-            hint="undo the change, or evaluate other data: `--data FILE_OR_FOLDER`",
-            code=ExitCode.DATA,
-        )
-    if data.fingerprint != trained:
-        console.warn("the data has changed since training: the metrics may not be comparable")
-    return data.fingerprint
+def run_data(checkpoint: Checkpoint, config: Config, split: str, console: Console) -> Data:
+    """Returns the data of a run for a split; see `build_run_data`."""
+    how = {"warn": console.warn, "note": console.note, "progress": console.show_progress}
+    return build_run_data(checkpoint, config, checkpoint.encoders(), split, **how)
 
 
 def run_path(checkpoint: Checkpoint) -> str | None:

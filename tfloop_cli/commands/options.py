@@ -74,6 +74,13 @@ Sets = Annotated[
         help="Change one key: --set optimizer.learning_rate=3e-4.",
     ),
 ]  # fmt: skip
+MovedData = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="dataset.KEY=VALUE", autocompletion=complete("assignments"),
+        help="Where the data of the run is now, if it was moved: --set dataset.path=NEW.",
+    ),
+]  # fmt: skip
 Unsets = Annotated[
     list[str],
     typer.Option(

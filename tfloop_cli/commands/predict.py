@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tfloop_cli.commands.opening import compared_fingerprint, open_trained_run, run_path
+from tfloop_cli.commands.opening import open_trained_run, run_data, run_path
 from tfloop_cli.commands.prediction_file import PredictionFile, json_rows
 from tfloop_cli.config.data_paths import STDIN
-from tfloop_cli.engine.data import build_data
 from tfloop_cli.engine.inference import (
     Inputs,
     Predictions,
@@ -46,7 +45,7 @@ class Options:
         probabilities: whether the probability of each class is shown.
         keep: columns of the inputs to copy.
         batch_size: None for that of the run.
-        checkpoint, device, code, trust_code: see `open_trained_run`.
+        checkpoint, device, code, trust_code, moved: see `open_trained_run`.
     """
 
     inputs: list[str] = field(default_factory=list)
@@ -60,6 +59,7 @@ class Options:
     device: str = "auto"
     code: list[Path] = field(default_factory=list)
     trust_code: bool = False
+    moved: list[str] = field(default_factory=list)
 
     @property
     def as_lines(self) -> bool:
@@ -90,7 +90,7 @@ def run(folder: Path, options: Options, console: Console) -> ExitCode:
 def _run(folder: Path, options: Options, console: Console, started: float) -> ExitCode:
     trained = open_trained_run(
         folder, console, checkpoint=options.checkpoint, device=options.device, code=options.code,
-        trust_code=options.trust_code,
+        trust_code=options.trust_code, moved=options.moved,
     )  # fmt: skip
     columns = ResultColumns.of(trained, options.top, options.probabilities)
     columns.check_kept(options.keep)
@@ -165,10 +165,7 @@ def _chunks(
     """Returns the inputs, and their number; None if it is not known."""
     if reader is None:
         assert options.split
-        data = build_data(
-            trained.config, console.warn, trained.encoders or None, split=options.split, progress=console.show_progress
-        )
-        compared_fingerprint(data, options.split, trained.checkpoint, console)
+        data = run_data(trained.checkpoint, trained.config, options.split, console)
         return split_inputs(data, options.split, size), data.examples(options.split)
     if options.inputs == [STDIN]:
         return json_line_inputs(sys.stdin.buffer, reader, size), None

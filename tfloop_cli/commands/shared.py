@@ -154,18 +154,20 @@ def loading_tensorflow(console: Console, offline: bool, verbose: bool) -> Iterat
     """A context to import TensorFlow in: sets its environment variables, and silences it.
 
     The import creates half a million objects that stay. Garbage collection is disabled during the import, because it
-    would traverse all of them several times, and once more, for a quarter of a second, during training. The import also
-    reads 8 MB of TensorFlow's source lines, which nothing uses later.
+    would traverse all of them several times, and once more, for a quarter of a second, during training. TensorFlow
+    keeps the place of each gradient that it registers; without the source lines of these places, the import is 0.08 s
+    faster, and needs 8 MB less.
     """
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if verbose else "3"
     if offline:
         os.environ["TFLOOP_OFFLINE"] = "1"
+    source_line, linecache.getline = linecache.getline, lambda *_: ""
     gc.disable()
     try:
         with console.status("loading TensorFlow"), console.quiet_stderr():
             yield
     finally:
-        linecache.clearcache()
+        linecache.getline = source_line
         gc.freeze()
         gc.enable()
 

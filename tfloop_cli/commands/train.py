@@ -21,7 +21,7 @@ from tfloop_cli.engine.training.setup import build_state, limit_epochs, settle_s
 from tfloop_cli.errors import ExitCode
 from tfloop_cli.events import FINISHED, Evaluated, RunEnded, Stopped, to_each
 from tfloop_cli.runs.lookup import choose_run
-from tfloop_cli.runs.metadata import load_encoders, load_metadata, manifest_facts, save_metadata
+from tfloop_cli.runs.metadata import known_data, load_metadata, manifest_facts, save_metadata
 from tfloop_cli.runs.recorder import Recorder
 from tfloop_cli.runs.resume import last_epoch, total_steps
 from tfloop_cli.runs.start import TrainOptions, open_run
@@ -42,7 +42,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
     started, note, warn = time.monotonic(), console.note, console.warn
     with console.quiet_stderr():  # TensorFlow logs its search for devices to stderr
         config = runtime.setup(config, note)
-    data = build_data(config, warn, load_encoders(options.resume), progress=console.show_progress)
+    data = build_data(config, warn, **known_data(options), progress=console.show_progress)
     config = config.model_copy(update={"task": decide_task(config.task, data.spec, note)})
     task = build_task(config.task, data.spec)
     asked, config = config, settle_splits(task, data, config, note, warn)
@@ -72,7 +72,7 @@ def train(config: Config, options: TrainOptions, console: Console) -> ExitCode:
                 if finished and show_result(run, config, restored, options, state.weights_sha256(), display, console):
                     return ExitCode.DONE
                 announce_resume(run, config, restored, options.changes, checkpoints.changes, finished, console)
-            checkpoints.facts = save_metadata(run, asked, options, facts, int(state.step), data.encoders_json())
+            checkpoints.facts = save_metadata(run, asked, options, facts, int(state.step), *data.documents())
             emit(start_event(run, asked, data, state, options.code, evaluates=bool(task.eval_step)))
             for epoch in recorder.restore_history(int(state.epoch), int(state.best_step)):
                 display.handle(epoch)

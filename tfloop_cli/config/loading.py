@@ -64,9 +64,7 @@ def load(
             root = merge(root, layer, ())
     for path in unsets:
         root = reader.unset(root, defaults, path)
-    for label, text in _arguments(sets, flags or {}):
-        if (layer := reader.argument(label, text)) is not None:
-            root = merge(root, layer, ())
+    root = _with_arguments(root, reader, sets, flags or {})
     if reader.incomplete:  # further problems could be consequences of what was not read
         raise TfloopError(problems=reader.in_order([]))
     validator = Validator()
@@ -76,21 +74,22 @@ def load(
     return Resolved(config, {path: node.place() for path, node in entries(filled)}, tuple(reader.notes))
 
 
-def from_mapping(mapping: Mapping[str, Any], source: str) -> Config:
+def from_mapping(mapping: Mapping[str, Any], source: str, sets: Sequence[str] = ()) -> Config:
     """Validates plain data, such as the config in a checkpoint. The environment is not used.
 
     Args:
         mapping: as `to_mapping` returns it; defaults are filled in.
         source: the name of the source in messages.
+        sets: see `load`.
 
     Raises:
         TfloopError: with all problems at once (exit code 2).
     """
-    validator = Validator()
+    validator, reader = Validator(), LayerReader(None)
     root = merge(plant(default_values(), DEFAULTS), plant(mapping, Source(source, lines=False)), ())
-    config, _ = validator.config(root)
-    if config is None:
-        raise TfloopError(problems=validator.problems)
+    config, _ = validator.config(_with_arguments(root, reader, sets, {}))
+    if config is None or reader.problems:
+        raise TfloopError(problems=[*reader.problems, *validator.problems])
     return config
 
 
@@ -112,6 +111,13 @@ def entry(key: str, value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"{key}:", *(f"  {write(inner)}: {write(one)}" for inner, one in value.items())]
     return [f"{key}:", *(f"  - {write(one)}" for one in value)]
+
+
+def _with_arguments(root: Node, reader: LayerReader, sets: Sequence[str], flags: Mapping[str, str]) -> Node:
+    for label, text in _arguments(sets, flags):
+        if (layer := reader.argument(label, text)) is not None:
+            root = merge(root, layer, ())
+    return root
 
 
 def _arguments(sets: Sequence[str], flags: Mapping[str, str]) -> Iterator[tuple[str, str]]:

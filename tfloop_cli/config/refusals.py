@@ -1,15 +1,29 @@
 """The errors for files and folders that no dataset reads: what they are, and what to do."""
 
+import lzma
 import shlex
+import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path, PurePath
 
-from tfloop_cli.config.data_formats import head_of, is_cifar, suffix_of, zip_members
+from tfloop_cli.config.data_formats import IMAGE_SUFFIXES, head_of, is_cifar, suffix_of, zip_members
 from tfloop_cli.config.unreadable_formats import ARCHIVES, FORMATS, format_of, is_binary
 from tfloop_cli.errors import ExitCode, TfloopError
 
 _SHOWN = 4  # names that a message has
+_TRIED = 50  # files of an archive that show what it is
+_TABLE_OF = (
+    'cd {{folder}} && (echo file,label; for f in *{suffix}; do echo "${{{{f%{suffix}}}}}{{image}},$({command} "$f")"; '
+    "done) > labels.csv; cd .."
+)
+_SORT = {  # suffix of the files with classes in a WebDataset -> the command that makes a table of them
+    ".cls": _TABLE_OF.format(suffix=".cls", command="cat"),
+    ".json": _TABLE_OF.format(suffix=".json", command="jq -r .label"),
+    ".txt": _TABLE_OF.format(suffix=".txt", command="cat"),
+}
 _ALL = "docs/data-formats.md has all formats"
 
 
@@ -63,7 +77,32 @@ def _archive(path: str, suffix: str) -> TfloopError:
     what = f"this is an archive{f' of {len(members):,} files: {names}' if members else ''}"
     folder = shlex.quote(PurePath(path).name.split(".")[0])
     command = ARCHIVES[suffix].format(file=shlex.quote(path), folder=folder)
+    if pair := _images_with_classes(path):
+        image, label = pair
+        return _error(
+            f"{path}: this is a WebDataset: images with their classes in {label} files",
+            (f"unpack it: {command}; {_SORT[label].format(folder=folder, image=image)}; then name the folder {folder}"),
+        )
     return _error(f"{path}: {what}", f"unpack it: {command}; then name the folder {folder}")
+
+
+def _images_with_classes(path: str) -> tuple[str, str] | None:
+    """Returns the suffixes of an image and its class, if an archive has them in two files, as WebDataset does."""
+    file = Path(path).expanduser()
+    try:
+        with tarfile.open(file) as archive:
+            names = [PurePath(one.name) for one in islice(archive, _TRIED) if one.isfile()]
+    except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
+        return None
+    suffixes: dict[str, list[str]] = {}
+    for name in names:
+        suffixes.setdefault(str(name.parent / name.name.split(".")[0]), []).append(name.suffix.lower())
+    for found in suffixes.values():
+        image = next((one for one in found if one in IMAGE_SUFFIXES), None)
+        label = next((one for one in _SORT if one in found), None)
+        if image and label:
+            return image, label
+    return None
 
 
 def _filled(hint: str, path: str) -> str:

@@ -111,7 +111,7 @@ FORMATS = (
         "a table in Markdown or of a terminal",
         f"{_TABLE}: sqlite3 -csv, psql --csv, mysql --batch, or pandas.to_csv",
         (".md", ".markdown", ".rst"),
-        text=rb"(\|?[^\n|]*\|[^\n]*\n\s*\|?\s*:?-{3,}:?\s*([|+]\s*:?-{3,}:?\s*)*\|?\s*\n|\+-{2,}[-+]*\+\s*\n)",
+        text=rb"(\|?[^\n|]*\|[^\n]*\n\s*\|?\s*:?-{2,}:?\s*([|+]\s*:?-{2,}:?\s*)*\|?\s*\n|\+-{2,}[-+]*\+\s*\n)",
     ),
     Format(
         "a document",

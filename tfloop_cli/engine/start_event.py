@@ -50,7 +50,7 @@ def start_event(
             f"{config.precision}, compile: {config.compile}, kernels: {config.kernels}",
         },
         skipped_examples=dict(data.skipped),
-        notes=tuple(data.encoders.notes) if data.encoders else (),
+        notes=(*(data.encoders.notes if data.encoders else ()), *data.files.notes),
         code_options=_code_options(run, code),
         evaluated=next((split for split in reversed(splits) if split in SPLIT_ORDER), "") if evaluates else "",
         columns=tuple(data.encoders.overview()) if data.encoders else (),

@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "encoders.json"
 
     @property
+    def data_files(self) -> Path:
+        """The files and rows that each split was read from (compressed JSON)."""
+        return self.path / "data-files.json.gz"
+
+    @property
     def checkpoints(self) -> Path:
         """One folder per checkpoint."""
         return self.path / "checkpoints"

@@ -1,11 +1,14 @@
 """The metadata of a run: versions, machine, command line and data; in meta.json and in each checkpoint's manifest."""
 
+import gzip
+import io
 import os
 import platform
 import secrets
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +20,7 @@ from tfloop_cli.config.on_resume import differences
 from tfloop_cli.config.schema import Config
 from tfloop_cli.config.validation import DEFAULTS
 from tfloop_cli.errors import TfloopError
-from tfloop_cli.files import disk_errors, read_json, utc, write_atomic, write_json
+from tfloop_cli.files import disk_errors, json_text, parse_json, read_file, read_json, utc, write_atomic, write_json
 from tfloop_cli.hardware import cpu
 from tfloop_cli.runs.checkpoints import Checkpoint, list_checkpoints
 from tfloop_cli.runs.code_copies import copy_code
@@ -25,6 +28,8 @@ from tfloop_cli.runs.folder import RunFolder
 from tfloop_cli.runs.start import TrainOptions
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "tensorflow-datasets", "safetensors")
+_COMPRESSION = 3  # of the names of files, of which there may be a million
+_MAX_FILES_BYTES = 2**28
 _IN_MANIFEST = (
     "config", "run_id", "versions", "cpu", "cpu_flags", "device", "threads", "total_steps", "schedule", "code",
     "code_modules",
@@ -97,14 +102,31 @@ def manifest_facts(
     return {key: now[key] for key in (*_IN_MANIFEST, *engine_facts)}
 
 
-def load_encoders(run: RunFolder | None) -> Mapping[str, Any] | None:
-    """Returns the encoders in the newest good checkpoint of the run to resume; None if there are none."""
-    for path in reversed(list_checkpoints(run.checkpoints)) if run else ():
+def known_data(options: TrainOptions) -> dict[str, Any]:
+    """Returns arguments of `build_data`: the encoders of the run to resume, the files of the run to reproduce."""
+    encoders = _load_encoders(options.resume) if options.resume else None
+    return {"encoders": encoders, "files": load_data_files(options.reproduces) if options.reproduces else None}
+
+
+def _load_encoders(run: RunFolder) -> Mapping[str, Any] | None:
+    """Returns the encoders in the newest good checkpoint; None if there are none."""
+    for path in reversed(list_checkpoints(run.checkpoints)):
         try:
             return Checkpoint.open(path).encoders()
         except TfloopError:
             continue
     return None
+
+
+def load_data_files(run: RunFolder) -> Mapping[str, Any]:
+    """Returns the files and rows that a run was trained on, see `Data.documents`; {} if they are not known."""
+    try:
+        with gzip.open(io.BytesIO(read_file(run.data_files, _MAX_FILES_BYTES))) as stream:
+            content = stream.read(_MAX_FILES_BYTES)  # the file may be damaged, or made to fill the memory
+        found = parse_json(content)
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def save_metadata(
@@ -114,8 +136,9 @@ def save_metadata(
     facts: Mapping[str, Any],
     step: int,
     encoders: bytes | None = None,
+    data_files: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
-    """Writes config.yaml, meta.json, encoders.json and copies of the user's code.
+    """Writes config.yaml, meta.json, encoders.json, data-files.json.gz and copies of the user's code.
 
     Returns `facts` with the checksums of the code.
 
@@ -127,6 +150,7 @@ def save_metadata(
         options: the run to resume, the user's code.
         facts: see `manifest_facts`.
         step: completed steps; a changed config holds from there on.
+        encoders, data_files: see `Data.documents`.
 
     Raises:
         TfloopError: a disk error (exit code 2 or 75).
@@ -150,6 +174,8 @@ def save_metadata(
         write_json(run.metadata, now)
         if encoders is not None:
             write_atomic(run.encoders, encoders)
+        if data_files:
+            write_atomic(run.data_files, gzip.compress(json_text(data_files).encode(), _COMPRESSION, mtime=0))
     return facts
 
 

@@ -159,8 +159,8 @@ def test_columns_that_are_not_read_have_no_counts(build) -> None:
 
 
 def test_one_column_may_have_another_separator(build) -> None:
-    message = message_of(build, "x~kind\n1~a\n2~b\n")
-    assert "the columns are `x~kind`; which character separates several columns? (key `separator`)" in message
+    message = message_of(build, "x=kind\n1=a\n2=b\n")
+    assert "the columns are `x=kind`; which character separates several columns? (key `separator`)" in message
 
 
 def test_doubtful_classes_are_named(build) -> None:
@@ -182,6 +182,10 @@ def test_words_of_one_row_each_are_no_classes(build) -> None:
     assert len(build(text(days * 2)).spec.class_names) == 30
     times = build(text([f"2:{number}:30" for number in range(10, 40)]))
     assert times.splits["train"].targets.numpy()[:2].tolist() == [7830, 7890]
+    weights = build(text([f"{number % 25} kg" for number in range(100)]))
+    assert (weights.spec.class_names, "numbers with a unit" in weights.encoders.notes[0]) == ((), True)
+    assert weights.splits["train"].targets.numpy()[-1] == 24
+    assert build(text([f"{number % 5} stars" for number in range(100)])).spec.class_names[0] == "0 stars"
     prices = build(text([*(f"{number}.5" for number in range(90)), *["unknown"] * 10]))
     assert (len(prices.splits["train"]), prices.spec.class_names) == (90, ())
     heights = text([*map(str, range(150, 190)), "5' 11", "six", "6 ft"] * 5)
@@ -367,9 +371,9 @@ def test_other_data_is_a_file_or_the_test_table_of_a_folder(build, tmp_path: Pat
         rows_of("a.csv", "b.csv")
 
 
-def test_separator_is_one_character(build) -> None:
-    with pytest.raises(TfloopError, match=r"`dataset\.separator` is `::`") as caught:
-        build(TRAIN, separator="::")
+def test_separator_is_no_word(build) -> None:
+    with pytest.raises(TfloopError, match=r"`dataset\.separator` is `colon`") as caught:
+        build(TRAIN, separator="colon")
     assert caught.value.code == ExitCode.USAGE
 
 

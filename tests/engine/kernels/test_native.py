@@ -20,7 +20,7 @@ REASON = native.unavailable_reason()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 DTYPES = [
-    pytest.param(name, marks=[] if name in native._dtypes() else pytest.mark.skip) for name in ("float32", "bfloat16")
+    pytest.param(name, marks=[] if name in native.dtypes() else pytest.mark.skip) for name in ("float32", "bfloat16")
 ]
 ROUNDING_ERROR = {"float32": 1e-5, "bfloat16": 2**-7}
 
@@ -198,7 +198,7 @@ def test_non_finite_inputs_give_non_finite_outputs(value: float) -> None:
 
 
 def test_mismatched_shapes_are_errors() -> None:
-    run = native._operations()
+    run = native.operations()
     images, filters, bias = random_tensors((2, 5, 5, 1), (3, 3, 2, 16), (16,), dtype="float32")
     with pytest.raises(tf.errors.InvalidArgumentError, match="filters must have the images' channels"):
         run.tfloop_convolution(images=images, filters=filters, bias=bias, relu=True, same=True, threads=1)
@@ -227,7 +227,7 @@ def little_memory(spare_bytes: int) -> Iterator[None]:
 def test_failed_allocation_is_an_error_also_in_a_worker_thread(kernel_settings: KernelSettings) -> None:
     """Images of 8,192 rows with a kernel of 8,192 columns are padded to 256 MiB each."""
     side = 2**13
-    run, bias = native._operations(), tf.zeros([16])
+    run, bias = native.operations(), tf.zeros([16])
     options = {"bias": bias, "relu": True, "same": True, "threads": kernel_settings.native_threads}
     large = {"images": tf.ones([2, side, 1, 1]), "filters": tf.ones([1, side, 1, 16])}
     small = {"images": tf.ones([2, 3, 3, 1]), "filters": tf.ones([3, 3, 1, 16])}
@@ -242,7 +242,7 @@ def test_filters_without_taps_are_an_error(sizes: tuple[int, ...]) -> None:
     """They were a segmentation fault."""
     tensors = {"images": tf.zeros([2, 5, 5, sizes[2]]), "filters": tf.zeros(sizes)}
     options = {"relu": True, "same": True, "threads": 1}
-    run = native._operations()
+    run = native.operations()
     with pytest.raises(tf.errors.InvalidArgumentError, match="filters must not be empty"):
         run.tfloop_convolution(**tensors, bias=tf.zeros(sizes[3]), **options)
     outputs = tf.zeros([2, 5, 5, sizes[3]])
@@ -307,6 +307,6 @@ def test_unavailable_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         patch.setattr(native, "LIBRARY", tmp_path / "operations.so")
         assert "installed without them" in native.unavailable_reason()
         shutil.copy(__file__, native.LIBRARY)
-        native._operations.cache_clear()
+        native.operations.cache_clear()
         assert f"{native.LIBRARY} cannot be loaded" in native.unavailable_reason()
     assert native.unavailable_reason() is None

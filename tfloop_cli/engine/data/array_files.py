@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, NoReturn
@@ -50,19 +50,26 @@ class StoredArray:
         """The size in memory."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
+    def first(self, rows: int) -> "StoredArray":
+        """Returns the first rows as an array."""
+        return replace(self, shape=(rows, *self.shape[1:])) if self.shape else self
+
     def read(self) -> np.ndarray:
         """Returns the array in memory; raises TfloopError (exit code 4) if it cannot be read."""
         try:
             if is_idx(self.path.name):
                 with open_idx(self.path) as stream:
-                    read_header(stream)
-                    return _native(np.frombuffer(stream.read(), self.dtype).reshape(self.shape))
+                    shape, _ = read_header(stream)
+                    return self._used(np.frombuffer(stream.read(), self.dtype).reshape(shape))
             if not self.member:
-                return _native(np.load(self.path, allow_pickle=False))
+                return self._used(np.load(self.path, allow_pickle=False))
             with np.load(self.path, allow_pickle=False) as arrays:
-                return _native(arrays[self.member.removesuffix(".npy")])
+                return self._used(arrays[self.member.removesuffix(".npy")])
         except _READ_ERRORS as error:
             self.refuse(f"it cannot be read: {error}", error)
+
+    def _used(self, stored: np.ndarray) -> np.ndarray:
+        return _native(stored[: self.shape[0]] if self.shape else stored)
 
     @classmethod
     def of(cls, path: Path) -> "StoredArray":

@@ -10,6 +10,7 @@ from tfloop_cli.engine.data.choosing import KEYS, SplitRules
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.pipeline import Data
 from tfloop_cli.engine.data.progress import Progress, collect_progress
+from tfloop_cli.engine.data.read_files import ReadFiles, from_json
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.registry import datasets
 
@@ -21,6 +22,7 @@ def build_data(
     *,
     split: str | None = None,
     other: Path | None = None,
+    files: Mapping[str, Any] | None = None,
     skip_invalid: bool = False,
     progress: Progress = lambda *_: None,
 ) -> Data:
@@ -32,6 +34,8 @@ def build_data(
         encoders: of the run whose weights are used, as `Encoders.to_json` has them; None to fit them to the data.
         split: the only split that is needed; None for all. If it is held out of the training split, all are built.
         other: a file or folder to read in place of the dataset's own, as the only split `DATA`.
+        files: that the run has read, see `Data.documents`: splits that are held out of the training split, and that
+            split itself, have the same examples if the data has only grown. None to read the data as it is.
         skip_invalid: whether to skip invalid examples even if `on_bad_example` does not, where the dataset supports it.
         progress: shows how far slow work is.
 
@@ -41,9 +45,15 @@ def build_data(
     """
     rules = SplitRules.of(config)
     own = split if split != "train" and (split not in KEYS or rules.size(split) == "auto") else None
+    trained = from_json(files or {})
+    if own in trained or other:
+        trained = {}  # a split with files of its own is evaluated as it is
+    elif trained:
+        own = None
+    read = ReadFiles(trained)
     task = config.task.name
     needs_classes, decides = task in ("auto", "classification"), task == "auto"
-    context = BuildContext(task == "regression", encoders, own, other, rules, needs_classes, decides)
+    context = BuildContext(task == "regression", encoders, own, other, rules, needs_classes, decides, read)
     skip = config.on_bad_example == "skip"
     with collect_progress(progress), collect_invalid_examples(skip or skip_invalid) as found, use_context(context):
         dataset = datasets.build(config.dataset)
@@ -58,7 +68,7 @@ def build_data(
             f"`on_bad_example: skip` is not supported by the dataset `{config.dataset.name}`",
             hint="remove `on_bad_example` from the config",
         )
-    data.skipped, data.skipped_places = found.counts, found.places
+    data.skipped, data.skipped_places, data.files = found.counts, found.places, read
     for message in found.messages():
         warn(message)
     return data

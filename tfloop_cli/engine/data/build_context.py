@@ -9,6 +9,7 @@ from typing import Any
 
 from tfloop_cli.config.data_paths import DATA as DATA
 from tfloop_cli.engine.data.choosing import SplitRules
+from tfloop_cli.engine.data.read_files import ReadFiles
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class BuildContext:
         rules: what is held out of the training split. Encoders are fitted to `training_rows`, and `Dataset.columns`
             has the columns that the rules name.
         classes: whether the task needs the classes of images.
+        files: what is read, and what the run has read. A builder calls its methods for each split.
     """
 
     numbers: bool = False
@@ -34,12 +36,19 @@ class BuildContext:
     rules: SplitRules = field(default_factory=SplitRules)
     classes: bool = True
     decides: bool = False
+    files: ReadFiles = field(default_factory=ReadFiles)
 
     def needed(self, splits: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the splits that are read, of those that a dataset has; or `data` as the split `DATA`."""
         if self.data:
             return {DATA: self.data}
+        splits = self.trained(splits)
         return {self.split: splits[self.split]} if self.split in splits else dict(splits)
+
+    def trained(self, splits: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the splits that there were at training; all if that is not known."""
+        known = self.files.trained
+        return {split: one for split, one in splits.items() if not known or split in known}
 
 
 _CURRENT: ContextVar[BuildContext | None] = ContextVar("build_context", default=None)

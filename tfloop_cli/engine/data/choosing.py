@@ -12,12 +12,13 @@ import numpy as np
 
 from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.columns import unusable_column
-from tfloop_cli.engine.data.folds import number_of_folds
 from tfloop_cli.engine.data.splits import choose_groups, choose_latest, choose_random, choose_stratified, is_known
 from tfloop_cli.errors import TfloopError
 
 # In this order, so that with `split_by` the latest examples are the test split. The splits depend on these numbers.
 KEYS = {"test": 0x74657374, "validation": 0x74666C6F6F70}
+MEMBERS = "members"  # the argument of a model that is an ensemble
+TASKS = ("auto", "classification", "regression")  # those that train ensembles
 AUTO = 0.1  # the fraction that "auto" holds out of the training split
 
 Size = int | float | Literal["auto", "numbers"]
@@ -39,7 +40,7 @@ class SplitRules:
     @classmethod
     def of(cls, config: Config) -> Self:
         """Returns the keys of a config."""
-        return cls(config.test, config.validation, config.group, config.split_by, number_of_folds(config))
+        return cls(config.test, config.validation, config.group, config.split_by, _number_of_folds(config))
 
     def for_targets(self, are_classes: bool) -> Self:
         """Returns the rules without `validation: numbers`: it is auto, or 0 if the targets are classes."""
@@ -55,6 +56,16 @@ class SplitRules:
         """Returns how much is held out for a split."""
         size: Size = getattr(self, split)
         return size
+
+
+def _number_of_folds(config: Config) -> int:
+    """Returns the number of folds with `validation: auto`: one per member of the model; 0 for none.
+
+    With `split_by` there are none, since members that are trained on later examples would be validated.
+    """
+    members = config.model.arguments.get(MEMBERS, 1)
+    usable = config.task.name in TASKS and config.split_by is None and config.validation == "auto"
+    return members if usable and isinstance(members, int) and members > 1 else 0
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfloop_cli.config.schema import Config
 from tfloop_cli.engine.data.splits import epoch_order
 
-MEMBERS = "members"  # the argument of a model that is an ensemble
-TASKS = ("auto", "classification", "regression")  # those that train ensembles
 MAX_VALIDATED = 10_000  # examples: more take longer, and do not change which epoch is the best
 
 
@@ -61,16 +58,6 @@ class Folds:
         held_out = tf.one_hot(tf.gather(self.fold, indices), self.count, dtype=dtype)
         counts = held_out if split == "validation" else 1 - held_out
         return counts if sample_weight is None else counts * tf.cast(sample_weight, dtype)[:, tf.newaxis]
-
-
-def number_of_folds(config: Config) -> int:
-    """Returns the number of folds with `validation: auto`: one per member of the model; 0 for none.
-
-    With `split_by` there are none, since members that are trained on later examples would be validated.
-    """
-    members = config.model.arguments.get(MEMBERS, 1)
-    usable = config.task.name in TASKS and config.split_by is None and config.validation == "auto"
-    return members if usable and isinstance(members, int) and members > 1 else 0
 
 
 def divide(examples: int, count: int, key: int, classes: np.ndarray | None, groups: np.ndarray | None) -> np.ndarray:

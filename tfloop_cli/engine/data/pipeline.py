@@ -16,9 +16,11 @@ from tfloop_cli.engine.data.array_source import ArraySource
 from tfloop_cli.engine.data.augmenting import build_augmentations
 from tfloop_cli.engine.data.batch_iterators import BatchIterator, InMemoryBatches, PipelineBatches
 from tfloop_cli.engine.data.batch_sizes import batch_size_of
+from tfloop_cli.engine.data.build_context import BuildContext, use_context
 from tfloop_cli.engine.data.hold_out import KEYS, split_dataset
 from tfloop_cli.engine.data.limits import limit_splits
 from tfloop_cli.engine.data.loading import loaded, without_autograph, workers
+from tfloop_cli.engine.data.read_files import ReadFiles
 from tfloop_cli.engine.data.spec import Dataset, DataSpec, Source
 from tfloop_cli.engine.data.spec_json import spec_to_json
 from tfloop_cli.engine.data.splits import epoch_order
@@ -39,6 +41,7 @@ class Data:
         fingerprint, encoders, names, preview: see `Dataset`.
         skipped: name of a split -> number of skipped invalid examples; see `on_bad_example`.
         skipped_places: name of a split -> file and line of each of them, as far as they are known.
+        files: what it was read from, as far as the dataset keeps that.
         run_splits: what is held out of the training split; see `Splits`.
         batch_size: the number of examples per training step.
 
@@ -56,6 +59,7 @@ class Data:
         self.names, self.preview, self._describe = dataset.names, dataset.preview, dataset.describe
         self.skipped: Mapping[str, int] = {}
         self.skipped_places: Mapping[str, list[str]] = {}
+        self.files = ReadFiles()
         self._config = config
         self._dtype = config.precision if config.precision == "float64" else "float32"
         self._augment = build_augmentations(() if config.overfit_batches else config.augment, dataset.spec)
@@ -84,6 +88,10 @@ class Data:
     def encoders_json(self) -> bytes | None:
         """Returns the encoders as JSON, for the run folder and its checkpoints; None if the dataset has none."""
         return None if self.encoders is None else json.dumps(self.encoders.to_json(), allow_nan=False).encode()
+
+    def documents(self) -> tuple[bytes | None, Mapping[str, Any]]:
+        """Returns what the run keeps of the data: `encoders_json`, and the files of each split as an object of JSON."""
+        return self.encoders_json(), self.files.to_json()
 
     def examples(self, split: str) -> int:
         """Returns the number of examples of a split; 0 if there is no such split."""
@@ -249,7 +257,8 @@ class Data:
         split = "train" if self.run_splits.is_held_out(split) else split
         if (names := self.names.get(split)) is not None:
             return [{"name": str(names[index])} for index in indices.tolist()]
-        return list(self._describe(split, indices))
+        with use_context(BuildContext(files=ReadFiles(self.files.splits))):  # the files may have grown meanwhile
+            return list(self._describe(split, indices))
 
     @contextmanager
     def explain_errors(self) -> Iterator[None]:

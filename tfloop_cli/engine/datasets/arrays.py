@@ -68,6 +68,7 @@ def arrays(
         splits, notes = _splits(found, path, chosen, labelled=target is not None)
         splits = build_context().needed(splits)
     _check_splits(splits, encoders)
+    splits = {split: _at_training(split, roles) for split, roles in splits.items()}
     if encoders and other:
         notes = [f"{DATA}: {splits[DATA]['inputs']} and {splits[DATA]['targets']}"]
     dataset = _dataset(splits, encoders, in_memory, _columns(found, splits), _notes(found, splits))
@@ -184,6 +185,14 @@ def _other_data(
     return {role: choose(found, path, name) for role, name in named.items() if role != "sample_weight" or name in found}
 
 
+def _at_training(split: str, roles: dict[str, StoredArray]) -> dict[str, StoredArray]:
+    """Returns the arrays of a split without rows that were added after the training of the run; see `ReadFiles`."""
+    read, inputs = build_context().files, roles["inputs"]
+    read.choose(split, [inputs.name])
+    [rows] = read.limit(split, [str(inputs)], [inputs.shape[0]])
+    return {role: one.first(rows) for role, one in roles.items()}
+
+
 def _columns(
     found: Mapping[str, StoredArray], splits: Mapping[str, Mapping[str, StoredArray]]
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -198,7 +207,8 @@ def _columns(
             keys = [f"{name}_{word}" for word in words] + [name] * (split == "train")
             key = next((key for key in keys if key in found), None)
             if split in splits and key is not None:
-                columns.setdefault(name, {})[split] = found[key].read()
+                rows = splits[split]["inputs"].shape[0] if build_context().files.trained else None
+                columns.setdefault(name, {})[split] = found[key].read()[:rows]
         if "train" in splits and "train" not in columns.get(name, {}):
             usable = dict.fromkeys(one.removesuffix("_train") for one in found)
             problem = f"there is no array `{name}` or `{name}_train`"

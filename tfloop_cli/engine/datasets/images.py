@@ -12,17 +12,16 @@ import psutil
 
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.choosing import Candidates, training_rows
-from tfloop_cli.engine.data.class_names import class_names
 from tfloop_cli.engine.data.columns import columns_of
+from tfloop_cli.engine.data.images.classes import classes_of
 from tfloop_cli.engine.data.images.decoding import Decoder
 from tfloop_cli.engine.data.images.encoders import ImageEncoders
-from tfloop_cli.engine.data.images.files import Files, Listed
-from tfloop_cli.engine.data.images.layout import OUTSIDE, Columns, Layout, find_images
+from tfloop_cli.engine.data.images.layout import Columns, Layout, find_images
+from tfloop_cli.engine.data.images.listing import Files, Listing, Paths
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
-from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
@@ -81,13 +80,13 @@ def images(
             fast; auto: if they need at most 64 MiB, or if they cannot be cached and need at most a quarter of the free
             memory.
     """
-    layout = _layout(path, labels, (file_column, target, split_column), label_pattern)
+    layout = _at_training(_layout(path, labels, (file_column, target, split_column), label_pattern))
     if document := build_context().encoders:
         encoders = ImageEncoders.from_json(document)
         splits = {split: _files(split, layout, encoders.class_names) for split in layout.splits}
     else:
         given = "white" if background == "auto" else background
-        unfitted = ImageEncoders((0, 0, channels), fit, given, 65535, _classes(layout))
+        unfitted = ImageEncoders((0, 0, channels), fit, given, 65535, classes_of(layout))
         splits = {split: _files(split, layout, unfitted.class_names) for split in layout.splits}
         paths = _training_paths(splits, layout)
         encoders = _fitted(unfitted, size, background == "auto", white_level, paths)
@@ -106,12 +105,20 @@ def _layout(path: Path, labels: Path | None, columns: Columns, pattern: str | No
     return find_images(other, table, columns, None if table else pattern)
 
 
-def _training_paths(splits: Mapping[str, Files], layout: Layout) -> list[str]:
+def _at_training(layout: Layout) -> Layout:
+    """Returns a layout without images that were added after the training of the run; see `ReadFiles`."""
+    context, splits = build_context(), dict[str, Listing]()
+    for split, listed in context.trained(layout.splits).items():
+        splits[split] = listed.subset(context.files.choose(split, listed.names, listed.sizes.tolist()))
+    return replace(layout, splits=splits)
+
+
+def _training_paths(splits: Mapping[str, Files], layout: Layout) -> Paths:
     """Returns the paths of the training images that are not held out."""
     train = splits["train"]
     columns = {name: np.array(values, object) for name, values in train.columns.items()}
     candidates = Candidates(len(train), list(splits), train.labels, columns, layout.columns)
-    return train.subset(np.flatnonzero(training_rows(candidates, build_context().rules)).tolist()).paths
+    return Paths(train.images, np.flatnonzero(training_rows(candidates, build_context().rules)))
 
 
 def _fitted(
@@ -119,7 +126,7 @@ def _fitted(
     size: Literal["auto"] | tuple[int, int],
     any_background: bool,
     white_level: Literal["auto"] | int,
-    paths: list[str],
+    paths: Paths,
 ) -> ImageEncoders:
     """Returns the encoders with size and range of the pixels of these images, and the background that suits them.
 
@@ -160,26 +167,17 @@ def _dataset(encoders: ImageEncoders, splits: dict[str, Files], shown: str, in_m
         fingerprint=_fingerprint({name: one.files for name, one in opened.items()}, encoders, decoder),
         encoders=replace(encoders, notes=tuple(dict.fromkeys([*encoders.notes, *repeated]))),
         columns=columns_of({name: one.files.columns for name, one in opened.items()}),
-        names={name: one.files.names for name, one in opened.items()},
+        names={name: one.files.images.names for name, one in opened.items()},
     )
 
 
 def _fingerprint(splits: Mapping[str, Files], encoders: ImageEncoders, decoder: Decoder) -> str:
     # Without modification times: a copy of the folder on another machine is the same data. And without the versions of
     # libraries, whose pixels may differ by rounding: a run can be resumed after an upgrade.
-    identity = [(name, files.names, files.sizes, files.labels.tolist()) for name, files in splits.items()]
+    identity = [
+        (name, files.images.names, files.images.sizes.tolist(), files.labels.tolist()) for name, files in splits.items()
+    ]
     return hashlib.sha256(repr((identity, encoders.class_names, decoder.settings)).encode()).hexdigest()
-
-
-def _classes(layout: Layout) -> tuple[str, ...]:
-    """Returns the classes of the training split, in order."""
-    found = class_names(one.label for one in layout.splits["train"])
-    if not found:
-        hint = "each class has its own folder: train/CLASS/, or CLASS/; else use `labels` or `label_pattern`"
-        notes = [note for note in layout.notes if OUTSIDE not in note]
-        hint = "; ".join([hint, *sorted(notes, key=lambda note: not note.startswith("if "))])  # what to do comes first
-        refuse(str(layout.folders["train"]), None, "it has no folders with images", hint=hint)
-    return found
 
 
 def _unknown_class_hint(label: str, classes: tuple[str, ...]) -> str:
@@ -199,19 +197,17 @@ def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
         TfloopError: a class is not one of the training split, and such images are not skipped (exit code 4).
     """
     numbers = {name: number for number, name in enumerate(classes)}
-    listed: list[Listed] = []
-    for one in layout.splits[split]:
+    images, known = layout.splits[split], list[int]()
+    for number, one in enumerate(images):
         if one.label in numbers:
-            listed.append(one)
+            known.append(number)
             continue
         problem = f"its class `{one.label}` does not occur in the training split"
         skip_example(split, invalid_image(one.path, problem, _unknown_class_hint(one.label, classes)))
-    require_valid_examples(split, len(listed))
+    require_valid_examples(split, len(known))
+    listed = images if len(known) == len(images) else images.subset(known)
     return Files(
-        [one.path for one in listed],
-        [one.name for one in listed],
-        [one.bytes for one in listed],
-        [one.time for one in listed],
+        listed,
         np.array([numbers[one.label] for one in listed], np.int32),
         {
             name: [one.cells.get(name, "") for one in listed]

@@ -42,13 +42,13 @@ def table(
     exact_categories: bool = False,
     classes: Literal["auto"] | bool = "auto",
     separator: str = "auto",
-    header: Literal["auto", "first_line", "none"] = "auto",
-    decimal: Literal["auto", ".", ","] = "auto",
+    header: Literal["auto", "first_line", "two_lines", "none"] = "auto",
+    decimal: Literal["auto", ".", ","] | dict[str, Literal[".", ","]] = "auto",
     encoding: str = "auto",
     quote: str = "auto",
     comment: str = "none",
 ) -> Dataset:
-    """Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
+    r"""Rows of a table; one column is predicted from the others. What becomes of each column is printed at the start.
 
     Files are .csv, .tsv, .txt, .arff, .json, .jsonl, .parquet, .feather, .orc or .db (SQLite), also as .gz, .bz2, .zst,
     .xz or .zip; with the package python-calamine also the first sheet of .xlsx, .xls or .ods. A second column `x` is
@@ -67,14 +67,14 @@ def table(
         only: the only columns that are used; []: all.
         missing: `impute`: missing numbers become the median, and another column marks them; categories have a level
             for them. `skip`: such rows are skipped. `error`: the first one ends the run.
-        missing_values: of text, besides empty cells; null: NA, N/A, NaN, null, None, ?, -, ., <NA>, #N/A in any case.
+        missing_values: of text, besides empty cells; null: NA, N/A, NaN, null, None, ?, -, ., <NA>, #N/A, \N.
         exact_categories: whether case, spaces at the ends and the notation of numbers make different categories.
         classes: whether the target values are classes; auto: words are, and whole numbers with at least 5 rows each on
             average, if they have at most 20 distinct values, or are 0 to n - 1 in a column `label`, `class` or
             `category`; not words or dates that hardly repeat. With the task `regression` they are numbers.
-        separator: the character between two cells, `tab`, or `space` for any number of spaces; auto: detected.
-        header: `first_line`: it has the names of the columns, all others are rows; `none`: they are `column_1`, ...
-        decimal: the decimal mark; auto: detected.
+        separator: between two cells, such as `;` or `::`, `tab`, or `space` for any number of spaces; auto: detected.
+        header: `first_line` has the names, all others are rows; `two_lines`: joined; `none`: they are `column_1`, ...
+        decimal: the decimal mark, or those of some columns: `{price: ","}`; auto: detected.
         encoding: of the file, such as `latin-1`; auto: detected.
         quote: the quotation mark, or `none`; auto: detected.
         comment: lines that begin with this text are skipped; `none`: there are no such lines.
@@ -103,7 +103,8 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
     # The run of these encoders may have left it to the data that its targets are numbers.
     for possible in [as_numbers, options] if encoders else [as_numbers]:
         _, found = _cached(files, possible)
-        if found and context.encoders in (None, found[0]["encoders"]):
+        usable = found and context.encoders in (None, found[0]["encoders"])
+        if found and usable and context.files.restore(found[0]["files"]):
             document, arrays, kept = found
             restore_skipped(document["skipped"])
             dataset = _dataset(TableEncoders.from_json(document["encoders"]), arrays, kept, document["fingerprint"])
@@ -116,6 +117,7 @@ def _build(paths: dict[str, Path | list[Path]], options: TableOptions) -> Datase
     fingerprint = hashlib.sha256(f"{fingerprint_of(arrays)} {names}".encode()).hexdigest()
     if not context.encoders:
         document = {"encoders": encoders.to_json(), "skipped": skipped_examples(), "fingerprint": fingerprint}
+        document["files"] = context.files.to_json()
         cache.save(document, arrays, kept)
     describe = partial(describe_rows, files, options, encoders)
     return replace(_dataset(encoders, arrays, kept, fingerprint), preview=preview, describe=describe)

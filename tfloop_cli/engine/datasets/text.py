@@ -32,7 +32,7 @@ def text(
     vocabulary: PositiveInt = 20000,
     max_tokens: PositiveInt = 400,
     separator: str = "auto",
-    header: Literal["auto", "first_line", "none"] = "auto",
+    header: Literal["auto", "first_line", "two_lines", "none"] = "auto",
     decimal: Literal["auto", ".", ","] = "auto",
     encoding: str = "auto",
     quote: str = "auto",
@@ -58,8 +58,8 @@ def text(
             or Thai, of characters.
         vocabulary: of `ids`: number of distinct words, the most frequent ones; all others share one id.
         max_tokens: of `ids`: number of words and punctuation marks per text; the rest of a longer text is not used.
-        separator: the character between two cells, or `tab`; auto: detected.
-        header: whether the first line has the names of the columns; `none`: they are `column_1`, `column_2`, ...
+        separator: between two cells, such as `;`, `::` or `tab`; auto: detected.
+        header: `first_line` has the names, all others are rows; `two_lines`: joined; `none`: they are `column_1`, ...
         decimal: the decimal mark of targets that are numbers; auto: detected.
         encoding: of the files, such as `latin-1`; auto: UTF-8, or UTF-16 with a byte order mark.
         quote: the quotation mark, or `none`; auto: `"`, but none in .tsv files.

@@ -1,6 +1,6 @@
 """Real examples on which an exported model is compared with its run, and int8 is calibrated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from tfloop_cli.engine.data import InputSpec, build_data
 from tfloop_cli.engine.data.build_context import DATA
 from tfloop_cli.engine.data.structures import Structure, is_several, map_structure, named_values, structure_like
 from tfloop_cli.engine.evaluation_files import read_examples
+from tfloop_cli.engine.run_data import build_run_data
 from tfloop_cli.engine.trained_run import TrainedRun
 from tfloop_cli.errors import TfloopError
 from tfloop_cli.runs.folder import run_of
@@ -41,6 +42,7 @@ def find_examples(
     split: str | None = None,
     data: Path | None = None,
     warn: Callable[[str], None] = lambda line: None,
+    note: Callable[[str], None] = lambda line: None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> ExportExamples:
     """Returns examples of other data, of a split, of those that the run keeps, of its test split, or random inputs.
@@ -49,18 +51,19 @@ def find_examples(
         run: whose dataset, encoders and folder are used.
         split: to read up to `MAX_EXAMPLES` of, evenly spaced; None for the kept ones.
         data: a file or folder to read in place of a split.
-        warn: prints warnings about the data.
+        warn, note: print warnings and notes about the data.
         progress: shows how far slow work is.
 
     Raises:
         TfloopError: `data` or `split` cannot be read (exit code 4), or the dataset has no such split (exit code 2).
     """
+    how = {"warn": warn, "note": note, "progress": progress}
     if data or split:
-        return _of_split(run, split or DATA, data, warn, progress)
+        return _of_split(run, split or DATA, data, how)
     if kept := _kept(run):
         return kept
     try:
-        return _of_split(run, "test", None, warn, progress)
+        return _of_split(run, "test", None, how)
     except TfloopError as error:
         warn(f"no test examples: {error.problems[0].message}; use `--data FILE_OR_FOLDER`")
     random = {name: _random(name, one, run) for name, one in named_values(run.spec.inputs)}
@@ -87,10 +90,12 @@ def _checked(values: np.ndarray, spec: InputSpec) -> np.ndarray:
     return values
 
 
-def _of_split(
-    run: TrainedRun, split: str, data: Path | None, warn: Callable[[str], None], progress: Any
-) -> ExportExamples:
-    built = build_data(run.config, warn, run.encoders or None, split=split, other=data, progress=progress)
+def _of_split(run: TrainedRun, split: str, data: Path | None, how: Mapping[str, Any]) -> ExportExamples:
+    encoders = run.encoders or None
+    if data:
+        built = build_data(run.config, how["warn"], encoders, other=data, progress=how["progress"])
+    else:
+        built = build_run_data(run.checkpoint, run.config, encoders, split, **how)
     if not built.examples(split):
         raise TfloopError(f"there is no split `{split}`", hint=f"this dataset has {', '.join(built.splits)}")
     source, indices = built.split(split)

@@ -180,7 +180,9 @@ def export(
     """
     check_formats(formats, quantize)
     folder = _folder(run, output)
-    examples = find_examples(run, split=split, data=data, warn=listener.warn, progress=listener.progress)
+    examples = find_examples(
+        run, split=split, data=data, warn=listener.warn, note=listener.note, progress=listener.progress
+    )
     if examples.targets is None and quantize == "int8":
         raise TfloopError("`--quantize int8` needs real examples", hint="use `--data FILE_OR_FOLDER`")
     exporter = Exporter(run, folder, logits, max_drop, examples)

@@ -17,6 +17,7 @@ import pyarrow.json as arrow_json
 import pyarrow.parquet as arrow_parquet
 
 from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.arrow_files import batches_of, seekable
 from tfloop_cli.engine.data.tables.csv_reading import (
     null_texts,
     records,
@@ -28,7 +29,7 @@ from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions, detec
 from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, table_of, to_utf8
-from tfloop_cli.engine.data.tables.reading import batches_of, seekable
+from tfloop_cli.engine.data.tables.marks import with_points
 from tfloop_cli.engine.data.tables.vectors import flat_as
 from tfloop_cli.engine.data.tables.whole_files import read_whole
 
@@ -133,7 +134,7 @@ class RowReader:
         if dialect.is_plain:
             try:
                 for table in self._arrow_csv(file, dialect):
-                    yield ReadRows(table, decimal=dialect.decimal)
+                    yield ReadRows(with_points(table, dialect.marks.commas), decimal=dialect.decimal)
                     done += table.num_rows
                 return
             except (pa.ArrowInvalid, UnicodeError):  # some row is not as the others
@@ -154,8 +155,9 @@ class RowReader:
         return dialect
 
     def _arrow_csv(self, file: TableFile, dialect: Dialect) -> Iterator[pa.Table]:
-        texts = {*self.as_text, *dialect.codes} - set(self.numbers)
-        types = dict.fromkeys(self.numbers, pa.float64()) | dict.fromkeys(texts, pa.string())
+        numbers = set(self.numbers) - dialect.marks.commas
+        texts = {*self.as_text, *dialect.codes, *dialect.marks.commas} - numbers
+        types = dict.fromkeys(numbers, pa.float64()) | dict.fromkeys(texts, pa.string())
         wanted = [name for name in dialect.names if name in self.wanted]
         if len(set(self.wanted)) > len(wanted):
             yield pa.table({name: pa.array([], pa.string()) for name in dialect.names})  # the error names them all
@@ -190,7 +192,8 @@ class RowReader:
                     errors[number] = f"its text is not {dialect.encoding}"
             kept = [[None] * cells if number in errors else row for number, row in enumerate(rows)]
             columns = [pa.array(column, pa.string()) for column in zip(*kept, strict=True)]
-            yield ReadRows(pa.table(columns, list(dialect.names)), errors, dialect.decimal)
+            table = with_points(pa.table(columns, list(dialect.names)), dialect.marks.commas)
+            yield ReadRows(table, errors, dialect.decimal)
 
     def _decoded(self, row: list[str]) -> list[str]:
         """Returns a row as training reads a file that is not UTF-8, which its beginning may not show."""

@@ -7,7 +7,15 @@ speedup of each.
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tfloop_cli.engine.kernels import batch_norm, bias_gradient, convolutions, dense, pointwise_gradient, transformers
+from tfloop_cli.engine.kernels import (
+    batch_norm,
+    bias_gradient,
+    convolutions,
+    dense,
+    pointwise_gradient,
+    pooling,
+    transformers,
+)
 from tfloop_cli.engine.kernels.patching import original_implementations, patched
 from tfloop_cli.engine.kernels.settings import KernelSettings, use_settings
 from tfloop_cli.engine.kernels.weighted_sum import WeightedSum
@@ -20,6 +28,7 @@ PATCHES = (
     *pointwise_gradient.PATCHES,
     *dense.PATCHES,
     *convolutions.PATCHES,
+    *pooling.PATCHES,
     *batch_norm.PATCHES,
     *transformers.PATCHES,
 )

@@ -50,7 +50,7 @@ def tabular_ensemble(
     if len(spec.input_shape) != 1 or None in spec.input_shape:
         raise TfloopError(
             f"model `tabular_ensemble` needs a table; the inputs of this dataset have shape {spec.input_shape}",
-            hint="use another model, or a dataset like `table`",
+            hint="save arrays as [examples, features], use another model, such as `mlp`, or a dataset like `table`",
         )
     inputs, features, ids = split_columns(spec)
     blocks: Blocks = []  # [members or 1, batch, features]

@@ -174,6 +174,10 @@ def test_images_in_parquet_files_are_read(tmp_path: Path) -> None:
     assert [open_image(one.path).read()[-1] for one in layout.splits["train"]] == [0, 1, 2, 3]
     assert layout.notes == ["images in the column `image`, classes in `label` (keys `file_column`, `target`)"]
     assert paths_in(tmp_path / "data/test-00000-of-00001.parquet") == [one.path for one in layout.splits["test"]]
+    one = tmp_path / "cat::image::0"  # of another dataset in the same process
+    one.write_bytes(PNG + b"9")
+    with open_image(str(one)) as file:
+        assert file.read() == PNG + b"9"
     with collect_invalid_examples(True), use_context(BuildContext(data=tmp_path)):
         assert len(find_images(tmp_path, None, AUTO, None).splits["data"]) == 6
 

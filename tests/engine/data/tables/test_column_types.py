@@ -1,4 +1,5 @@
 """What becomes of a column: its inferred type, its scale, and values that need care."""
+# ruff: noqa: RUF001 (characters of other scripts)
 
 from dataclasses import replace
 
@@ -55,6 +56,22 @@ def encode_others(values: list[object], encoder: ColumnEncoder) -> tuple[np.ndar
         ([*map(str, range(960, 1000)), "1,000", "1,234.5"], [*range(960, 1000), 1000, 1234.5]),
         ([*(f"${n}" for n in range(30)), "free"], [*range(30), np.nan]),
         ([*map(str, range(80)), *(f"[{n}]" for n in range(20))], [*range(80), *[np.nan] * 20]),
+        (["١٢٫٥", "٣", "-٧"], [12.5, 3, -7]),
+        (["१२", "７．５", "−3"], [12, 7.5, -3]),
+        (["12,34,567", "1,00,000", "5,000"], [1234567, 100000, 5000]),
+        (["₹5", "₹1,000"], [5, 1000]),
+        (["USD 5.5", "USD 1,000"], [5.5, 1000]),
+        (["R$ 5", "R$7"], [5, 7]),
+        (["540万円", "600.5万円"], [540, 600.5]),
+        (["65,000 zł", "7 zł"], [65000, 7]),
+        (["5 kWh/100km", "-7.5 kWh/100km"], [5, -7.5]),
+        (["800 sq ft", "1,200 sq ft"], [800, 1200]),
+        (
+            [*(f"{n}.5" for n in range(30)), "<0.5", "≥ 90", ">=80", "100+"],
+            [*(n + 0.5 for n in range(30)), 0.5, 90, 80, 100],
+        ),
+        ([*(f"{n} mg" for n in range(30)), "<3 mg", "<3 mg"], [*range(30), 3, 3]),
+        ([*(f"{n},000" for n in range(1, 30)), "(5,000)"], [*(1000 * n for n in range(1, 30)), -5000]),
     ],
 )
 def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> None:
@@ -63,6 +80,19 @@ def test_numbers_written_as_text(values: list[str], numbers: list[float]) -> Non
     expected = standardized(np.array(numbers, float), encoder.scales[0])
     np.testing.assert_allclose(out[:, 0], expected, rtol=1e-6)
     assert encoder.missing == np.isnan(numbers).sum()
+
+
+def test_limits_and_units_that_are_words_stay_categories() -> None:
+    for values in (
+        ["<50K", ">50K"],
+        ["<1", "1", "2", ">5"],
+        ["<18", "18-24", ">65"],
+        ["Zone 3", "Zone 4"],
+        ["BAW 123", "BAW 7"],
+    ):
+        assert fit(values * 10)[0].kind == "category", values
+    assert fit([f"780.{n}D+03" for n in range(30)])[0].kind == "ignored"
+    assert fit([*map(str, range(40)), "<3"])[0].note == "limits such as <0.5 count as 0.5"
 
 
 def test_units_are_not_mixed() -> None:
@@ -142,7 +172,7 @@ def test_mostly_numbers_are_no_id() -> None:
     assert fit(days)[0].note.startswith("dates are written year-month-day; 7 value(s) that are no dates count as missi")
 
 
-@pytest.mark.parametrize("odd", ["1_01", "0x1F", "infinity", "nan0", "1e", "٣", "--1", "1,00", "007", "5 %"])
+@pytest.mark.parametrize("odd", ["1_01", "0x1F", "infinity", "nan0", "1e", "--1", "1,00", "007", "5 %"])
 def test_only_decimal_notation_is_a_number(odd: str) -> None:
     assert fit(["1", odd, "2"])[0].kind == "category"
 
@@ -225,6 +255,14 @@ def test_number_with_few_values_is_a_category_too() -> None:
         (["2020/01/05 12:30", "2020/1/6 00:00:30"], "year-month-day"),
         (["Mon, 6 Jan 2020 10:00:00 GMT", "Tue, 7 Jan 2020 10:00:00 +0000"], "day month year"),
         (["Monday, January 6, 2020", "Tue Jan 7, 2020"], "month day year"),
+        (["2024/05/16 9:57:39 AM GMT+1", "2024/05/16 10:07:39 p.m. GMT-11"], "year-month-day"),
+        (["Fri May 03 2024 10:00:00 GMT+0200 (CEST)", "Sat May 04 2024 10:00:00 GMT+0200 (CEST)"], "month day year"),
+        (["May 3rd, 2024", "June 21st, 2024"], "month day year"),
+        (["03/May/2024:10:00:00 +0200", "04/May/2024:10:00:00 +0200"], "day month year"),
+        (["2024-05-16 10:00:01,234", "2024-05-16 10:00:02,345"], "year-month-day"),
+        (["2024年5月3日", "2024年12月31日"], "year年month月day日"),
+        (["2024년 5월 3일", "2024년 12월 31일"], "year年month月day日"),
+        (["٢٠٢٤-٠٥-٠٣", "٢٠٢٤-٠٥-٠٤"], "year-month-day"),
         (["2020-02", "2021-12"], "year-month"),
         (["2020M02", "2021M12"], "year-month"),
         (["2020 Feb", "2021 December"], "year month"),
@@ -311,6 +349,17 @@ def test_whole_numbers_that_are_dates_are_dates() -> None:
     assert encoder.parts[:2] == ("days", "year")
     assert fit([19580329, 20240230, 19990101])[0].kind == "number"  # no leap day
     assert fit([1990.5, 2000.0, 2010.0])[0].kind == "number"
+
+
+def test_clocks_of_logs_and_forms() -> None:
+    instant = np.datetime64("2024-05-16T21:57:39.250").astype("M8[ms]").astype(np.int64) / 86_400_000
+    for text in (
+        "2024/05/16 10:57:39,250 PM GMT+1",
+        "2024/05/17 1:27:39.25 a.m. UTC+3:30",
+        "16/May/2024:19:57:39.25 -0200",
+    ):
+        encoder, _ = fit([text, text.replace("16", "18").replace("/17", "/19")])
+        assert prepare(pa.chunked_array([[text]]), encoder, SETTINGS).days[0] == pytest.approx(instant, abs=1e-9)
 
 
 def test_times_with_an_offset_are_the_same_instant_however_they_are_read() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyarrow import orc, parquet
+from pyarrow import csv, feather, orc, parquet
 
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
@@ -194,3 +194,50 @@ def test_parts_of_spark_are_one_table(tmp_path: Path) -> None:
     (files,) = find_splits(tmp_path).values()
     rows = read_rows([str(file) for file in files], CsvReader("train", DialectOptions(), ["y"], ["y"], ()))
     assert rows.table.to_pydict() == {"x": [0, 1], "y": ["a", "a"]}
+
+
+FEATURES = {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"}}
+CARD = """---
+dataset_info:
+- config_name: default
+  features:
+  - name: label
+    dtype:
+      class_label:
+        names:
+          '0': neg
+          '1': pos
+---
+# A data set
+"""
+
+
+@pytest.mark.parametrize("where", ["metadata", "info", "card"])
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "csv"])
+def test_numbers_of_classes_have_the_names_of_hugging_face(tmp_path: Path, where: str, suffix: str) -> None:
+    if (where, suffix) == ("metadata", "csv"):
+        return
+    table = pa.table({"text": ["a", "b", "c"], "label": [1, 0, -1]})
+    if where == "metadata":
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": FEATURES}})})
+    (tmp_path / "data").mkdir()
+    file = tmp_path / f"data/train-00000-of-00001.{suffix}"
+    {"parquet": parquet.write_table, "csv": csv.write_csv, "arrow": feather.write_feather}[suffix](table, file)
+    if where == "info":
+        (tmp_path / "data/dataset_info.json").write_text(json.dumps({"features": FEATURES}))
+    elif where == "card":
+        (tmp_path / "README.md").write_text(CARD)
+    rows = read(file, "label")
+    assert rows.table.column("label").to_pylist() == ["pos", "neg", None]
+    assert rows.notes == ["classes of `label` have the names in Hugging Face's description"]
+    reader = CsvReader("train", DialectOptions(), ["label"], [], (), names_classes=False)
+    assert [int(number) for number in read_rows(str(file), reader).table.column("label").to_pylist()] == [1, 0, -1]
+
+
+@pytest.mark.parametrize("content", ["---\n- x\n---\n", "---\n\ta: [\n---\n", "text", CARD.replace("'1'", "'7'")])
+def test_descriptions_that_do_not_fit_are_ignored(tmp_path: Path, content: str) -> None:
+    (tmp_path / "README.md").write_text(content)
+    (tmp_path / "dataset_info.json").write_text('{"features": {"label": {"names": ["only one"]}}}')
+    (tmp_path / "a.csv").write_text("x,label\n1,0\n2,1\n")
+    rows = read(tmp_path / "a.csv", "label")
+    assert (rows.table.column("label").to_pylist(), rows.notes) == (["0", "1"], [])

@@ -1,4 +1,5 @@
 """Reading of tables: formats, compression, several files, and what is detected about a file."""
+# ruff: noqa: RUF001 (characters of other scripts)
 
 import bz2
 import gzip
@@ -17,6 +18,7 @@ import pytest
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
+from tfloop_cli.engine.data.tables.preview import first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
 from tfloop_cli.errors import ExitCode, TfloopError
 
@@ -141,6 +143,67 @@ def test_lines_above_the_table_are_not_read(tmp_path: Path, above: str, broken: 
     assert headless.table.column("column_1").to_pylist() == [*range(30)]
 
 
+def rows_with(separator: str) -> str:
+    names = separator.join(["x", "text", "y"])
+    return names + "".join(f'\n{number}{separator}"a, b; c"{separator}{"ab"[number % 2]}' for number in range(9))
+
+
+@pytest.mark.parametrize("separator", ["~", "^", "¦", "§", ":", "::", "||", "\x01"])
+def test_uncommon_separators_are_found_where_all_rows_fit(tmp_path: Path, separator: str) -> None:
+    text = rows_with(separator)
+    rows = read_text(tmp_path, text)
+    assert rows.table.to_pydict()["x"] == [*range(9)]
+    assert rows.table.to_pydict()["text"] == ["a, b; c"] * 9
+    assert rows.notes == [f"{tmp_path}/a.csv: cells are separated by {separator!r} (key `separator`)"]
+    assert rows.place(8) == (f"{tmp_path}/a.csv", 10)
+    assert first_rows([f"{tmp_path}/a.csv"], DialectOptions(), ["y"], 1) == [{"x": "0", "text": "a, b; c", "y": "a"}]
+    with collect_invalid_examples(True) as found:
+        given = read_text(tmp_path, f"# z\n{text}\n7{separator}a\n", separator=separator, comment="#")
+    assert (given.table.num_rows, given.notes) == (9, [])
+    assert [": the row has 2 cell(s)" in message and "a.csv:12" in message for message in found.messages()] == [True]
+
+
+@pytest.mark.parametrize("separator", ["~", "^", "¦", "::", ":"])
+def test_uncommon_separator_that_a_row_lacks_is_not_used(tmp_path: Path, separator: str) -> None:
+    with pytest.raises(TfloopError, match="which character separates several columns"):
+        read_text(tmp_path, f"{rows_with(separator)}\n7{separator}a\n".replace("a, b; c", "word")).require(["y"])
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("begin\n10:30:00\n11:45:30\n", ["begin"]),
+        ("a:b:c\n10:30:00\n11:45:30\n", ["a:b:c"]),
+        ("begin y\n10:30:00 1\n11:45:30 2\n", ["begin", "y"]),
+        ("a:b:c,y:z:w\n1:2:3,4:5:6\n", ["a:b:c", "y:z:w"]),
+        ("a~b;c~d\n1~2;3~4\n", ["a~b", "c~d"]),
+        ("a^b|c\nd^e|f\n", ["a^b", "c"]),
+        ("key:value\na:1\nb:2\n", ["key:value"]),
+    ],
+)
+def test_uncommon_separators_do_not_split_times_or_cells_of_usual_ones(
+    tmp_path: Path, text: str, names: list[str]
+) -> None:
+    assert read_text(tmp_path, text, target=names[0]).table.column_names == names
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"'])
+def test_line_of_excel_names_the_separator(tmp_path: Path, first: str) -> None:
+    rows = read_text(tmp_path, f"{first}\nx;z;y\n" + "1,5;a, b;a\n2;c;b\n" * 3)
+    assert rows.table.to_pydict()["x"] == [1.5, 2] * 3
+    assert rows.notes[0] == f"{tmp_path}/a.csv: 1 line(s) above the table are not read (key `header`)"
+    assert rows.place(0) == (f"{tmp_path}/a.csv", 3)
+
+
+def test_spaces_in_cells_of_fixed_width_are_refused(tmp_path: Path) -> None:
+    text = "id  name          y\n" + "1   Ann Lee       a\n2   John Smith    b\n" * 3
+    with pytest.raises(TfloopError, match=r"a\.csv:1: columns of fixed width have spaces in their cells"):
+        read_text(tmp_path, text)
+    assert read_text(tmp_path, text, separator="space").table.column_names == ["rownames", "id", "name", "y"]
+    printed = "   x    y\n1  1.5  a\n2  2.5  b\n"  # by R
+    assert read_text(tmp_path, printed).table.to_pydict() == {"rownames": [1, 2], "x": [1.5, 2.5], "y": ["a", "b"]}
+
+
 def test_damaged_header_is_no_line_above_the_table(tmp_path: Path) -> None:
     with pytest.raises(TfloopError, match="the row has 4 cell"):
         read_text(tmp_path, "x;z,y\n" + "1,2,3,a\n" * 40)
@@ -227,6 +290,32 @@ def test_bytes_that_are_not_utf8_are_read_as_windows_text(tmp_path: Path) -> Non
             read_text(tmp_path, text, encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp932", "氏名,y\n田中太郎,東京都\n鈴木,大阪府\n"),
+        ("gb18030", "姓名,y\n张伟,北京市\n李娜,上海市\n"),
+        ("cp949", "이름,y\n김철수,서울특별시\n"),
+        ("cp1251", "имя,y\nИван,Москва\nПётр,Казань\n"),
+    ],
+)
+def test_other_scripts_are_not_read_as_windows_text(tmp_path: Path, encoding: str, text: str) -> None:
+    with pytest.raises(TfloopError, match=f"it is not UTF-8; `{encoding}` reads {text[0]}") as error:
+        read_text(tmp_path, text.encode(encoding))
+    assert error.value.code is ExitCode.DATA
+    assert f"`dataset.encoding={encoding}`" in str(error.value)
+    assert read_text(tmp_path, text.encode(encoding), encoding=encoding).table.column_names == [text.split(",")[0], "y"]
+
+
+def test_spaces_before_quotation_marks_are_no_part_of_cells(tmp_path: Path) -> None:
+    text = 'name,  x, y\n"Bolt, U.", "JAM", 9.6\n"Kim ""K"" L.",  "KOR",  10\nLee,   "a, ""b""", 11\n'
+    table = read_text(tmp_path, text).table
+    assert table["name"].to_pylist() == ["Bolt, U.", 'Kim "K" L.', "Lee"]
+    assert table["x"].to_pylist() == ["JAM", "KOR", 'a, "b"']
+    inner = 'x,y\n"a, ""b""",1\n"c, ""d""",2\n'
+    assert read_text(tmp_path, inner).table["x"].to_pylist() == ['a, "b"', 'c, "d"']
+
+
 def test_codes_are_text(tmp_path: Path) -> None:
     table = read_text(tmp_path, "zip,hex,x,y\n007,0x1F,0.5,a\n12,3,0,b\n").table
     assert table.to_pydict() == {"zip": ["007", "12"], "hex": ["0x1F", "3"], "x": [0.5, 0], "y": ["a", "b"]}
@@ -308,8 +397,9 @@ OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 SHEETS = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
 
-def write_excel(path: Path, *sheets: list[list[object]]) -> Path:
-    """Writes sheets of numbers, texts and empty cells (None)."""
+def write_excel(path: Path, *sheets: list[list[object]], merged: str = "") -> Path:
+    """Writes sheets of numbers, texts and empty cells (None); `merged` is a range of cells such as A2:A4."""
+    merge = f'<mergeCells count="1"><mergeCell ref="{merged}"/></mergeCells>' if merged else ""
     numbers = range(1, len(sheets) + 1)
     listed = "".join(f'<sheet name="Sheet {number}" sheetId="{number}" r:id="r{number}"/>' for number in numbers)
     links = "".join(
@@ -328,7 +418,7 @@ def write_excel(path: Path, *sheets: list[list[object]]) -> Path:
                 f'<row r="{row}">{"".join(map(excel_cell, [f"{letter}{row}" for letter in "ABCDE"], cells))}</row>'
                 for row, cells in enumerate(rows, 1)
             )
-            sheet = f'<worksheet xmlns="{SHEETS}"><sheetData>{lines}</sheetData></worksheet>'
+            sheet = f'<worksheet xmlns="{SHEETS}"><sheetData>{lines}</sheetData>{merge}</worksheet>'
             archive.writestr(f"xl/worksheets/{number}.xml", sheet)
     return path
 
@@ -368,6 +458,17 @@ def test_lines_above_the_header_of_a_sheet_are_not_read(tmp_path: Path) -> None:
         f"{tmp_path / 'a.xlsx'}: 2 line(s) above the table are not read (key `header`)",
         f"{tmp_path / 'a.xlsx'}: the last line, `Total`, is no row (key `header`)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("merged", "places"), [("A3:A5", "p q q q r"), ("A3:B3", "p q None None r"), ("", "p q None None r")]
+)
+def test_merged_cells_have_their_value_in_each_row(tmp_path: Path, merged: str, places: str) -> None:
+    pytest.importorskip("python_calamine")
+    body = [["place", "x"], ["p", 1], ["q", 2], [None, 3], [None, 4], ["r", 5]]
+    rows = read(write_excel(tmp_path / "a.xlsx", body, merged=merged), "x")
+    assert " ".join(map(str, rows.table.column("place").to_pylist())) == places
+    assert len(rows.notes) == (merged == "A3:A5")
 
 
 def test_header_in_the_first_line_of_a_sheet_is_no_title(tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ import pytest
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
+from tfloop_cli.engine.data.tables.files import find_files
 from tfloop_cli.engine.data.tables.preview import column_names, first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
+from tfloop_cli.engine.inference.rows import RowReader
+from tfloop_cli.errors import TfloopError
 
 ROWS = "63\tmale\ttrue\t0\n67\tfemale\tfalse\t1\n"
 ARFF = """\
@@ -115,6 +118,15 @@ def test_word_of_totals_beside_other_numbers_is_a_row(tmp_path: Path) -> None:
     assert rows.table.num_rows == 13
 
 
+@pytest.mark.parametrize(("last", "count"), [(",66,7", 12), (",66,8", 13), ("k,66,7", 13), (",66,", 13)])
+def test_last_line_without_a_word_is_a_total_if_all_cells_are_sums(tmp_path: Path, last: str, count: int) -> None:
+    body = "".join(f"page {number % 5},{number},{1 - number % 2 + (number == 0)}\n" for number in range(12))
+    rows = read(tmp_path, f"page,views,y\n{body}{last}\n", "a.csv", "y")
+    assert rows.table.num_rows == count
+    note = f"{tmp_path}/a.csv: the last line, `(no word)`, is no row (key `header`)"
+    assert rows.notes == [note] * (count == 12)
+
+
 def test_each_of_several_files_may_end_with_a_total(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("kind,price\nk,0\nk,1\nk,2\nk,3\nk,4\nk,5\nTotal,15\n")
@@ -137,3 +149,48 @@ def test_pairs_of_numbers_beside_thousands_have_no_decimal_comma(tmp_path: Path)
         trained = {"decimal": mark, "header": True, "quote": '"'}
         for content in (b'x,y\n"1,5",a\n"2,5",b\n', b'x,y\n"1,500",a\n"2,250",b\n'):
             assert detect(content, "a.csv", DialectOptions(), ["y"], trained).decimal == mark
+
+
+MIXED = "a;b;c;y\n" + "".join(f"{number}.25;{number},5;{number};{'ab'[number % 2]}\n" for number in range(9))
+
+
+def test_columns_of_one_file_may_have_different_decimal_marks(tmp_path: Path) -> None:
+    rows = read(tmp_path, MIXED, "a.csv", "y")
+    assert rows.table.column("a").to_pylist()[:2] == [0.25, 1.25]
+    assert rows.table.column("b").to_pylist()[:2] == ["0.5", "1.5"]
+    note = "numbers have a decimal comma in `b`, and a decimal point elsewhere (key `decimal`)"
+    assert rows.notes == [f"{tmp_path}/a.csv: {note}"]
+    facts = rows.parts[0].dialect.facts
+    assert (facts["decimal"], facts["commas"]) == (".", ["b"])
+    (tmp_path / "b.csv").write_text("a;b\n1;2.345,5\n2;3\n")  # of other files, whose numbers show no point
+    reader = RowReader(DialectOptions(), facts, ["y"], [], [], ["a", "b"], ["a", "b"])
+    (found,) = reader.read(find_files(str(tmp_path / "b.csv"))[0])
+    assert found.table.to_pydict() == {"a": [1, 2], "b": ["2345.5", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "value"),
+    [
+        (f"{MIXED}1.5;2,5;1,234;a\n", "c", "1,234"),
+        (f"{MIXED}1.5;2,5;2.345;a\n", "c", "2.345"),
+        ("a;b;y\n" + "1.234;5,678;a\n2.345;6,789;b\n" * 3, "a", "2.345"),
+        ("a;y\n" + "1.5;a\n2,5;b\n" * 3, "a", "a decimal comma (`2,5`) and a decimal point (`1.5`)"),
+    ],
+)
+def test_numbers_with_an_open_decimal_mark_are_refused(tmp_path: Path, text: str, column: str, value: str) -> None:
+    with pytest.raises(TfloopError) as caught:
+        read(tmp_path, text, "a.csv", "y")
+    assert f"column `{column}` has " in str(caught.value)
+    assert value in str(caught.value)
+    assert f"decimal: {{{column}: ','}}" in str(caught.value)
+    for mark in (".", ","):
+        options = DialectOptions(decimal=dict.fromkeys("abc", mark))
+        rows = read_rows(str(tmp_path / "a.csv"), CsvReader("train", options, ["y"], ["y"], []))
+        assert ("," in str(rows.table.column(column).to_pylist())) >= (mark == ",")
+
+
+@pytest.mark.parametrize("cells", ["1.5;1,234", "1,5;1.234", "1,5;1", "1.5;1"])
+def test_files_with_one_decimal_mark_are_read_as_before(tmp_path: Path, cells: str) -> None:
+    rows = read(tmp_path, "a;b;y\n" + f"{cells};a\n" * 6, "a.csv", "y")
+    assert rows.table.column("a").to_pylist() == [1.5] * 6
+    assert rows.table.column("b").to_pylist() == [cells[4:] if len(cells) > 5 else 1] * 6

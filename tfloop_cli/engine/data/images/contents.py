@@ -1,11 +1,17 @@
-"""Opens an image: a file of its own, or one in a column of a .parquet file."""
+"""Opens an image: a file of its own, or a part of another file."""
 
 import io
-from collections.abc import Callable
 from typing import IO
 
-WITHIN = "::"  # in the path of an image in another file: FILE::COLUMN::ROW
-_readers: list[Callable[[str], bytes]] = []
+
+class InnerPath(str):
+    """The path of an image within another file, as messages show it; its class reads the image."""
+
+    __slots__ = ()
+
+    def read(self) -> bytes:
+        """Returns the bytes of the image; raises OSError."""
+        raise NotImplementedError
 
 
 def open_image(path: str) -> IO[bytes]:
@@ -14,11 +20,4 @@ def open_image(path: str) -> IO[bytes]:
     Raises:
         OSError: it cannot be read.
     """
-    if WITHIN in path and _readers:
-        return io.BytesIO(_readers[0](path))
-    return open(path, "rb")
-
-
-def use_reader(reader: Callable[[str], bytes]) -> None:
-    """Sets what returns the bytes of images in other files; `packed` does, as pyarrow is imported only if needed."""
-    _readers[:] = [reader]
+    return io.BytesIO(path.read()) if isinstance(path, InnerPath) else open(path, "rb")

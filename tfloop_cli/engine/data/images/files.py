@@ -2,18 +2,16 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import NoReturn
-
-import numpy as np
 
 from tfloop_cli.config.data_formats import IMAGE_SUFFIXES, TABLE_KINDS, suffix_of
 from tfloop_cli.config.refusals import refusal
 from tfloop_cli.config.unreadable_formats import ARCHIVES
 from tfloop_cli.engine.data.images.formats import HEAD_BYTES, format_of
+from tfloop_cli.engine.data.images.listing import Listed, Listing
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.invalid_examples import skip_example
 from tfloop_cli.engine.data.problems import refuse
@@ -27,59 +25,7 @@ _UNREADABLE_SUFFIXES = (  # of images
     ".arw", ".cr2", ".dcm", ".dds", ".dng", ".exr", ".hdr", ".jp2", ".j2k", ".nef", ".pcx", ".ras", ".raw", ".tga",
     ".xbm", ".xpm",
 )  # fmt: skip
-_NO_CELLS = MappingProxyType[str, str]({})  # one for all images, of which there may be millions
 _SYSTEM_NAMES = ("__macosx", "thumbs.db", "desktop.ini")
-
-
-@dataclass(frozen=True)
-class Files:
-    """The images of a split, in order.
-
-    Attributes:
-        paths: one per image.
-        names: one per image, relative to the split's folder.
-        sizes: in bytes.
-        times: modification times, nanoseconds since 1970.
-        labels: int32 [files].
-        columns: of a table of labels, those that examples are held out by: name -> one text per image.
-    """
-
-    paths: list[str]
-    names: list[str]
-    sizes: list[int]
-    times: list[int]
-    labels: np.ndarray
-    columns: Mapping[str, list[str]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def subset(self, numbers: Sequence[int]) -> "Files":
-        """Returns the images with these indices."""
-        lists = ([values[number] for number in numbers] for values in (self.paths, self.names, self.sizes, self.times))
-        columns = {name: [values[number] for number in numbers] for name, values in self.columns.items()}
-        return Files(*lists, self.labels[numbers], columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An image file before the classes are known.
-
-    Attributes:
-        path: of the file.
-        name: relative to the folder of the split, with `/`.
-        bytes: its size.
-        time: its modification time, nanoseconds since 1970.
-        label: its class.
-        cells: of its row in a table of labels: name of a column -> its text.
-    """
-
-    path: str
-    name: str
-    bytes: int
-    time: int
-    label: str = ""
-    cells: Mapping[str, str] = field(default_factory=lambda: _NO_CELLS)
 
 
 @dataclass
@@ -96,7 +42,7 @@ class Scanner:
         """Returns the subfolders of a folder by name, without hidden ones and `__MACOSX`."""
         return [one for one in self._entries(folder) if os.path.isdir(one) or _is_dead_folder(one)]  # noqa: PTH112
 
-    def images(self, split: str, folder: Path, *, deep: bool = True) -> list[Listed]:
+    def images(self, split: str, folder: Path, *, deep: bool = True) -> Listing:
         """Returns the images in a folder by name, with those of its subfolders if `deep`.
 
         A link to a missing file is an invalid example of the split.
@@ -105,7 +51,7 @@ class Scanner:
             TfloopError: a folder cannot be read, or a file has a format of images that is not supported (exit code 4).
         """
         entries = self._walk(folder, "", (), deep)
-        return [found for entry, name in entries if (found := self._listed(split, entry, name))]
+        return Listing(folder, (found for entry, name in entries if (found := self._listed(split, entry, name))))
 
     def paths(self, folder: Path) -> Iterator[str]:
         """Yields the paths of the files in a folder by name, with those of its subfolders, without texts and others.

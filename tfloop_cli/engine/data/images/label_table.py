@@ -10,8 +10,9 @@ import numpy as np
 from tfloop_cli.config.data_formats import IMAGE_SUFFIXES
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
-from tfloop_cli.engine.data.images.files import Listed, file_at
+from tfloop_cli.engine.data.images.files import file_at
 from tfloop_cli.engine.data.images.layout import Columns, Layout
+from tfloop_cli.engine.data.images.listing import Listing
 from tfloop_cli.engine.data.images.named_files import FOUND, folders_of, path_of
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
@@ -52,7 +53,7 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
     if split == "train":
         _refuse_numbers(labels, columns[1], rows.place(0)[0])
     splits = _splits(_texts(rows, columns[2])) if split == "train" and columns[2] in layout.columns else []
-    found: dict[str, list[Listed]] = {one: [] for one in dict.fromkeys(splits or [split])}
+    found = {one: Listing(root) for one in dict.fromkeys(splits or [split])}
     hint = f"paths are relative to {short_path(root)} or to the table; `--set on_bad_example=skip` skips such rows"
     folders, unlabelled, elsewhere = folders_of(root, table.parent, [name for name in names if name.strip()]), [], 0
     for number, (name, label) in enumerate(zip(names, labels, strict=True)):
@@ -66,7 +67,7 @@ def read_label_table(layout: Layout, root: Path, split: str, table: Path, column
             if one := file_at(split, path, name, hint):
                 cells = {column: texts[number] for column, texts in zip(keep, others, strict=True)}
                 own = splits[number] if splits else split
-                found[own].append(replace(one, label=composed(label), cells=cells))
+                found[own].extend([replace(one, label=composed(label), cells=cells)])
                 elsewhere += is_moved
     if unlabelled:
         error = invalid_row(split, *rows.place(unlabelled[0]), f"the column `{columns[1]}` is empty")

@@ -18,15 +18,14 @@ from pathlib import Path
 from tfloop_cli.config.data_paths import split_tables
 from tfloop_cli.engine.data.build_context import DATA, build_context
 from tfloop_cli.engine.data.class_names import composed
-from tfloop_cli.engine.data.images.files import Listed, Scanner
+from tfloop_cli.engine.data.images.files import Scanner
+from tfloop_cli.engine.data.images.listing import Listing
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.split_names import SPLIT_NAMES, split_folders, split_of, split_within
 from tfloop_cli.errors import TfloopError
 
 _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
-
-
 Columns = tuple[str | None, str | None, str]  # of a table: paths, classes, splits; None: see `columns_of`
 MAX_TRIED = 3  # tables beside folders of classes that are looked into
 OUTSIDE = "outside of the folders of classes"
@@ -48,7 +47,7 @@ class Layout:
         columns: of a table of labels; empty if there is none.
     """
 
-    splits: dict[str, list[Listed]] = field(default_factory=dict)
+    splits: dict[str, Listing] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
@@ -193,10 +192,11 @@ def _split_classes(layout: Layout) -> None:
     listed = layout.splits["train"]
     inner = {one.name.split("/")[1] if one.name.count("/") > 1 else "" for one in listed}
     if "train" in map(split_of, inner) and all(map(split_of, inner)) and len(inner) > 1:
-        found: dict[str, list[Listed]] = {}
-        for one in listed:
-            found.setdefault(split_of(one.name.split("/")[1]) or "", []).append(one)
-        layout.splits, layout.folders = found, dict.fromkeys(found, layout.folders["train"])
+        folder, numbers = layout.folders["train"], dict[str, list[int]]()
+        for number, one in enumerate(listed):
+            numbers.setdefault(split_of(one.name.split("/")[1]) or "", []).append(number)
+        layout.splits = {split: listed.subset(chosen) for split, chosen in numbers.items()}
+        layout.folders = dict.fromkeys(numbers, folder)
         layout.notes.append(f"splits by the folders in each class: {_listing(sorted(inner))}")
 
 
@@ -243,12 +243,12 @@ def _inner(folder: Path, scanner: Scanner) -> Path:
     return Path(inner[0].path) if len(inner) == 1 and inner[0].name == folder.name else folder
 
 
-def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> list[Listed]:
+def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> Listing:
     """Returns the images in the folders of classes, by class and name."""
-    found = []
+    found = Listing(folder)
     for kind in scanner.folders(folder):
-        images = scanner.images(split, Path(kind.path))
-        found += [replace(one, name=f"{kind.name}/{one.name}", label=composed(kind.name)) for one in images]
+        label, images = composed(kind.name), scanner.images(split, Path(kind.path))
+        found.extend(replace(one, name=f"{kind.name}/{one.name}", label=label) for one in images)
     if loose := scanner.images(split, folder, deep=False):
         notes.append(
             f"not used: {len(loose):,} image{'s' if len(loose) > 1 else ''} {OUTSIDE} in `{folder.name}`, such as "
@@ -259,7 +259,7 @@ def _by_folder(split: str, folder: Path, scanner: Scanner, notes: list[str]) -> 
 
 def by_pattern(
     split: str, folder: Path, pattern: str, scanner: Scanner, notes: list[str], required: bool = True
-) -> list[Listed]:
+) -> Listing:
     """Returns the images whose path matches the pattern, by path; unless `required`, there may be none."""
     try:
         compiled = re.compile(pattern)
@@ -268,13 +268,14 @@ def by_pattern(
     if "label" not in compiled.groupindex:
         raise TfloopError("`label_pattern` has no group `label`", hint="for example (?P<label>[a-z]+)_[0-9]+")
     images = scanner.images(split, folder)
-    matches = [(one, match["label"]) for one in images if (match := compiled.search(one.name)) and match["label"]]
-    if not matches and required:
+    matches = ((one, match["label"]) for one in images if (match := compiled.search(one.name)) and match["label"])
+    found = Listing(folder, (replace(one, label=composed(label)) for one, label in matches))
+    if not found and required:
         first = f"; the first of {len(images):,} is {images[0].name}" if images else ""
         refuse(str(folder), None, f"`label_pattern` matches no image{first}")
-    if rest := len(images) - len(matches):
+    if rest := len(images) - len(found):
         notes.append(f"not used: {rest:,} of {len(images):,} images in `{folder.name}`, which `label_pattern` misses")
-    return [replace(one, label=composed(label)) for one, label in matches]
+    return found
 
 
 def _drop_unlabelled_splits(layout: Layout) -> None:

@@ -1,12 +1,12 @@
 """Images in a column of .parquet files, with a column of classes, as Hugging Face has them.
 
-The path of such an image is FILE::COLUMN::ROW. Rows are read a row group at a time, when they are decoded.
+Messages show such an image as FILE::COLUMN::ROW. Rows are read a row group at a time, when they are decoded.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,16 +14,50 @@ import pyarrow.parquet as parquet
 
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.class_names import composed
-from tfloop_cli.engine.data.images.contents import WITHIN, use_reader
-from tfloop_cli.engine.data.images.files import Listed
+from tfloop_cli.engine.data.images.contents import InnerPath
 from tfloop_cli.engine.data.images.label_table import column_of_classes
 from tfloop_cli.engine.data.images.layout import Columns, Layout
+from tfloop_cli.engine.data.images.listing import Listed, Listing
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse
+from tfloop_cli.engine.data.tables.class_labels import class_labels, named
 from tfloop_cli.engine.data.tables.values import as_written
 from tfloop_cli.errors import short_path
 
+WITHIN = "::"  # between file, column and row
 GROUPS = 8  # row groups in memory at once
+
+
+class PackedImage(InnerPath):
+    """An image in a row of a .parquet file."""
+
+    __slots__ = ("column", "file", "row")
+    file: str
+    column: str
+    row: int
+
+    @classmethod
+    def at(cls, file: str, column: str, row: int) -> Self:
+        """Returns the image in a row, counted from 0."""
+        path = cls(f"{file}{WITHIN}{column}{WITHIN}{row}")
+        path.file, path.column, path.row = file, column, row
+        return path
+
+    def read(self) -> bytes:
+        """Returns the bytes of the image.
+
+        Raises:
+            OSError: the file cannot be read, or the row has no image.
+        """
+        try:
+            group, offset = _place(self.file, self.row)
+            value = _group(self.file, self.column, group)[offset].as_py()
+        except pa.ArrowException as error:
+            raise OSError(str(error)) from error
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if content is None:
+            raise OSError("the row has no image")
+        return bytes(content)
 
 
 def read_packed(layout: Layout, tables: Mapping[str, Sequence[Path]], columns: Columns) -> bool:
@@ -44,10 +78,10 @@ def read_packed(layout: Layout, tables: Mapping[str, Sequence[Path]], columns: C
         return False
     others = [field.name for field in schema if field.name != image and not pa.types.is_nested(field.type)]
     target = columns[1] or column_of_classes(others, first)
-    use_reader(content_of)
     for split, files in tables.items():
-        layout.splits[split] = [one for file in files for one in _images(split, file, image, target)]
         layout.folders[split] = files[0].parent
+        images = (one for file in files for one in _images(split, file, image, target))
+        layout.splits[split] = Listing(layout.folders[split], images)
         require_valid_examples(split, len(layout.splits[split]))
     layout.columns = schema.names
     layout.notes.append(f"images in the column `{image}`, classes in `{target}` (keys `file_column`, `target`)")
@@ -58,27 +92,8 @@ def paths_in(file: Path) -> list[str]:
     """Returns the paths of all images in a .parquet file, for `open_image`; [] if it has no column of images."""
     schema = _schema(file)
     image = next((field.name for field in schema if _is_image(field.type)), None)
-    use_reader(content_of)
     rows = parquet.read_metadata(file).num_rows if image else 0
-    return [f"{file}{WITHIN}{image}{WITHIN}{row}" for row in range(rows)]
-
-
-def content_of(path: str) -> bytes:
-    """Returns the bytes of an image.
-
-    Raises:
-        OSError: the file cannot be read, or the row has no image.
-    """
-    file, column, row = path.split(WITHIN)
-    try:
-        group, offset = _place(file, int(row))
-        value = _group(file, column, group)[offset].as_py()
-    except pa.ArrowException as error:
-        raise OSError(str(error)) from error
-    content = value.get("bytes") if isinstance(value, dict) else value
-    if content is None:
-        raise OSError("the row has no image")
-    return bytes(content)
+    return [PackedImage.at(str(file), str(image), row) for row in range(rows)]
 
 
 def _schema(file: Path) -> pa.Schema:
@@ -103,32 +118,30 @@ def _images(split: str, file: Path, image: str, target: str) -> list[Listed]:
         refuse(short_path(file), None, f"there is no column `{lacking[0]}`")
     table = parquet.read_table(file, columns=[name for name in names if name in schema.names])
     cells = {name: _texts(table.column(name)) for name in table.column_names}
-    labels, status = _class_names(schema, target, cells[target]), file.stat()
+    labels, status = _labels(table.column(target), file, schema, target) or cells[target], file.stat()
     found = []
     for row, label in enumerate(labels):
         if not label:
             skip_example(split, invalid_row(split, short_path(file), row + 1, f"the column `{target}` is empty"))
             continue
         of_row = {name: texts[row] for name, texts in cells.items()}
-        path = f"{file}{WITHIN}{image}{WITHIN}{row}"
+        path = PackedImage.at(str(file), image, row)
         name = f"{file.name}{WITHIN}{row}"
         found.append(Listed(path, name, status.st_size, status.st_mtime_ns, composed(label), of_row))
     return found
+
+
+def _labels(numbers: pa.ChunkedArray, file: Path, schema: pa.Schema, target: str) -> list[str]:
+    """Returns the names of classes for their numbers, where Hugging Face's description has them; [] if it has not."""
+    names = class_labels(file, schema.metadata, target)
+    replaced = named(numbers, names) if names else None
+    return [] if replaced is None else _texts(replaced)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
     words = as_written(column)
     texts: list[str] = words.take(np.array(words.texts.to_pylist(), object), "").tolist()
     return texts
-
-
-def _class_names(schema: pa.Schema, target: str, labels: list[str]) -> list[str]:
-    """Returns the names of classes for their numbers, where Hugging Face's description in the file has them."""
-    try:
-        names = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][target]["names"]
-        return [names[int(label)] if label else "" for label in labels]
-    except (KeyError, ValueError, TypeError, IndexError):
-        return labels
 
 
 @lru_cache(64)

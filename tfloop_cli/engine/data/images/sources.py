@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfloop_cli.engine.data.array_source import ArraySource
 from tfloop_cli.engine.data.cache import MemoryMappedArray, cached
 from tfloop_cli.engine.data.images.decoding import Decoder
-from tfloop_cli.engine.data.images.files import Files
+from tfloop_cli.engine.data.images.listing import Files
 from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example, skips_invalid_examples
 from tfloop_cli.engine.data.progress import report_progress
@@ -73,7 +73,7 @@ class DecodingSource:
 
     def _decoded(self, indices: np.ndarray) -> np.ndarray:
         try:
-            return self._decoder.decode_all([self._files.paths[number] for number in indices])
+            return self._decoder.decode_all(list(map(self._files.images.path, indices.tolist())))
         except TfloopError as error:
             self.failure = error
             raise
@@ -169,7 +169,7 @@ def _without_invalid(split: str, files: Files, hashes: np.ndarray, decoder: Deco
     """Returns the numbers of the images that could be decoded, int64 [examples]; the others are skipped."""
     invalid = np.flatnonzero(hashes == 0)
     if len(invalid):
-        paths = [files.paths[number] for number in invalid]
+        paths = list(map(files.images.path, invalid.tolist()))
         error = decoder.failure(paths[:1]) or invalid_image(paths[0], "it could not be decoded before")
         skip_example(split, error, len(invalid), paths)
     require_valid_examples(split, len(files) - len(invalid))
@@ -187,7 +187,10 @@ def duplicates(splits: Mapping[str, Opened]) -> list[str]:
         for number, value in enumerate([] if opened.hashes is None else opened.hashes.tolist()):
             before, twin = first.setdefault(value, (split, number))
             if (before, twin) != (split, number):
-                names = f"{before}/{splits[before].files.names[twin]}", f"{split}/{opened.files.names[number]}"
+                names = (
+                    f"{before}/{splits[before].files.images.names[twin]}",
+                    f"{split}/{opened.files.images.names[number]}",
+                )
                 found.setdefault((before, split), []).append(names)
     lines = []
     for (before, split), names in found.items():
@@ -199,5 +202,6 @@ def duplicates(splits: Mapping[str, Opened]) -> list[str]:
 
 def _fingerprint(files: Files, decoder: Decoder, *more: object) -> str:
     """Returns the fingerprint of a cache entry of a split."""
-    identity = (decoder.version, files.names, files.sizes, files.times, *more)
+    images = files.images
+    identity = (decoder.version, images.names, images.sizes.tolist(), images.times.tolist(), *more)
     return hashlib.sha256(repr(identity).encode()).hexdigest()

@@ -1,16 +1,17 @@
 """The classes of images that are in no folders of classes: in a table beside them, or in their names."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from tfloop_cli.config.data_formats import TABLE_KINDS, suffix_of
 from tfloop_cli.config.data_paths import split_within
 from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.images.annotations import refuse_annotations
-from tfloop_cli.engine.data.images.files import Listed, Scanner
+from tfloop_cli.engine.data.images.files import Scanner
 from tfloop_cli.engine.data.images.label_table import columns_of, read_label_table
 from tfloop_cli.engine.data.images.layout import OUTSIDE, Columns, Layout, by_pattern
+from tfloop_cli.engine.data.images.listing import Listing
 from tfloop_cli.engine.data.images.name_patterns import pattern_of
 
 
@@ -34,7 +35,7 @@ def find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) 
     if not layout.columns:
         refuse_annotations(root)
         known = (build_context().encoders or {}).get("class_names", ())
-        pattern = pattern_of([one.name for one in images[first]], known)
+        pattern = pattern_of(images[first].names, known)
         if pattern is None:
             return False
         for split, folder in layout.folders.items():
@@ -45,7 +46,7 @@ def find_labels(layout: Layout, root: Path, columns: Columns, scanner: Scanner) 
     return True
 
 
-def _read_tables(layout: Layout, images: Mapping[str, Sequence[Listed]], root: Path, columns: Columns) -> None:
+def _read_tables(layout: Layout, images: Mapping[str, Listing], root: Path, columns: Columns) -> None:
     """Reads the table of each split that has one: in its folder, or for the first split in that of the dataset."""
     folders = dict(layout.folders)
     first = next(iter(folders))
@@ -60,7 +61,7 @@ def _read_tables(layout: Layout, images: Mapping[str, Sequence[Listed]], root: P
     layout.folders = folders
 
 
-def _table_of(images: Sequence[Listed], folder: Path, root: Path, columns: Columns) -> tuple[Path, Columns] | None:
+def _table_of(images: Listing, folder: Path, root: Path, columns: Columns) -> tuple[Path, Columns] | None:
     """Returns the table of the classes of images, and its columns: it is in their folder or in that of the dataset."""
     places = dict.fromkeys((folder, _folder_of(images), root, _folder_of(images).parent))
     tables = [table for place in places if place == root or root in place.parents for table in _tables_in(place)]
@@ -76,6 +77,6 @@ def _tables_in(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if suffix_of(path.name) in kinds and path.is_file()]
 
 
-def _folder_of(images: Sequence[Listed]) -> Path:
+def _folder_of(images: Listing) -> Path:
     """Returns the folder that has all images."""
     return Path(os.path.commonpath({Path(one.path).parent for one in images}))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
 from tfloop_cli.engine.data.tables.codes import with_edges
 from tfloop_cli.engine.data.tables.column_types import fit_column, last_resort
@@ -17,13 +18,18 @@ from tfloop_cli.engine.data.tables.encoding import (
     encode_rows,
     prepare,
     prepare_rows,
-    wrong_value,
-    wrong_values,
 )
-from tfloop_cli.engine.data.tables.reading import Rows, listing, read_rows
-from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns
+from tfloop_cli.engine.data.tables.reading import Rows, listing
+from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns, unknown_notes
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
-from tfloop_cli.engine.data.tables.valid_rows import complete_rows, require_lengths, with_known_class, with_target
+from tfloop_cli.engine.data.tables.trained_rows import read_split
+from tfloop_cli.engine.data.tables.valid_rows import (
+    complete_rows,
+    require_lengths,
+    with_known_class,
+    with_target,
+    wrong_notes,
+)
 from tfloop_cli.engine.data.tables.values import MISSING_VALUES, Values, Words
 
 Arrays = tuple[np.ndarray, np.ndarray]  # inputs float32 [rows, features]; targets int32 or float32 [rows, ...]
@@ -81,8 +87,9 @@ def _fit(
     """Reads the training split, fits the encoders to what is not held out of it, and encodes it."""
     as_text = [name for name, kind in options.columns.items() if kind not in ("number", "ignore")]
     as_text += options.targets if options.classes is not False else ()
-    reader = CsvReader("train", options.dialect, options.targets, as_text, null_texts(options.missing_values))
-    rows = read_rows(names, reader)
+    nulls, are_classes = null_texts(options.missing_values), options.classes is not False
+    reader = CsvReader("train", options.dialect, options.targets, as_text, nulls, names_classes=are_classes)
+    rows = read_split(names, reader)
     _check_columns(rows, options)
     settings = _settings(rows, options)
     total = rows.table.num_rows
@@ -102,11 +109,11 @@ def _fit(
         tuple(columns), replace(target, skipped=skipped), options.missing_values, options.exact_categories,
         dialect.facts if dialect else None, (*([target.note] if target.note else []), *rows.notes),
     )  # fmt: skip
-    kept = kept_columns(rows, rules)
-    del rows  # before the inputs are allocated
+    kept, rows = kept_columns(rows, rules), rows.without_table()  # before the inputs are allocated
     pa.default_memory_pool().release_unused()
     inputs, unknown = encode_rows(values, encoders, ~fitted)
-    notes = _unknown_notes("train", unknown)
+    build_context().files.check(rows.split, len(inputs), [(inputs, None), (targets, None)], rows.place)
+    notes = unknown_notes("train", unknown)
     return replace(encoders, notes=(*encoders.notes, *notes)), (inputs, _targets(targets)), kept
 
 
@@ -121,7 +128,7 @@ def _encode(
     """Reads a split and encodes it as the training split; also returns notes about it."""
     rows, targets, settings = usable_rows(split, names, options, encoders)
     values = prepare_rows(rows.table, encoders, settings)
-    wrong = _wrong_notes(rows, encoders, values, settings) if split != "train" else []
+    wrong = wrong_notes(rows, encoders, values, settings) if split != "train" else []
     complete = complete_rows(rows, encoders.columns, values, options.missing)
     if not complete.all():
         rows, targets = rows.subset(complete), targets[complete]
@@ -135,26 +142,8 @@ def _encode(
     if split == "train":
         is_fitted = _fitted_rows(rows, encoders.target, targets, rules, splits)
     inputs, unknown = encode_rows(values, encoders, ~is_fitted)
-    return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *_unknown_notes(split, unknown)]
-
-
-def _wrong_notes(rows: Rows, encoders: TableEncoders, values: Mapping[str, Values], settings: Settings) -> list[str]:
-    """Returns notes about values that are no numbers or no dates, and count as missing.
-
-    Raises:
-        TfloopError: all values of a column are: they have another unit, or another order of day and month (exit code
-            4).
-    """
-    notes = []
-    for column in encoders.used:
-        wrong = wrong_values(rows.table.column(column.name), column, values[column.name], settings)
-        if not wrong:
-            continue
-        text = next(iter(wrong.values()))
-        if values[column.name].missing.all():
-            rows.refuse(wrong_value(column, text))
-        notes.append(f"{rows.split}: {len(wrong):,} value(s) of `{column.name}` such as `{text}` are no {column.kind}s")
-    return notes
+    build_context().files.check(rows.split, len(inputs), [(inputs, None), (targets, None)], rows.place)
+    return (inputs, _targets(targets)), kept_columns(rows, rules), [*wrong, *notes, *unknown_notes(split, unknown)]
 
 
 def usable_rows(
@@ -166,7 +155,8 @@ def usable_rows(
     others = (name for name, form in zip(target.names, target.forms, strict=False) if form != "plain")
     as_text += target.names if target.class_names else others
     nulls = null_texts(encoders.missing_values)
-    rows = read_rows(names, CsvReader(split, options.dialect, target.names, as_text, nulls, encoders.dialect))
+    how = (encoders.dialect, target.has_named_classes)
+    rows = read_split(names, CsvReader(split, options.dialect, target.names, as_text, nulls, *how))
     rows.require([column.name for column in encoders.used])
     rows.require(
         target.names, hint=f"rows without it can be predicted: `tfloop predict last {rows.parts[0].file.name}`"
@@ -279,22 +269,14 @@ def _fitted_rows(
     return training_rows(candidates, rules)
 
 
-def _unknown_notes(split: str, unknown: Mapping[str, int]) -> list[str]:
-    where = "held-out rows" if split == "train" else split
-    return [
-        f"{where}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
-        for name, count in unknown.items()
-    ]
-
-
 def _targets(targets: np.ndarray) -> np.ndarray:
     return targets if targets.dtype == np.int32 else targets.astype(np.float32)
 
 
 def _check_columns(rows: Rows, options: TableOptions) -> None:
     """Every name in the config must be a column of the training file."""
-    rows.require(options.targets)
-    for key, names in (("columns", options.columns), ("ignore", options.ignore), ("only", options.only)):
-        rows.require(names, f"`{key}`: ")
-        if key != "ignore" and (wrong := [name for name in names if name in options.targets]):
+    used = {"": options.targets, "columns": options.columns, "only": options.only}
+    for key, names in {**used, "ignore": options.ignore, "decimal": options.dialect.decimals}.items():
+        rows.require(names, key and f"`{key}`: ")
+        if key in ("columns", "only") and (wrong := [name for name in names if name in options.targets]):
             rows.refuse(f"`{key}`: `{wrong[0]}` is the target")

@@ -8,7 +8,8 @@ The rule, in this order:
    `Unnamed: 0` or similar: the row number, ignored. Whole numbers that mostly are distinct in such a column, or in one
    called like an id: ignored.
 4. Numbers, also with separators of thousands, with %, with a currency or with one unit (5 kg): at least 95% of the
-   values are written so; words among them are missing.
+   values are written so; words among them are missing. Limits (<0.5, 90+) and numbers in parentheses, (5), are numbers
+   among others, if there are more than 20 distinct values or 95% are numbers anyway.
 5. Dates: at least 95% of the values have one form, such as 2024-02-29; whole numbers such as 20240229, if all are.
 6. Words: at most 20 distinct ones, or at most half as many as values: a category. More: numbers or dates, if 80% of
    the values are; else ids or free text, ignored.
@@ -35,11 +36,13 @@ from tfloop_cli.engine.data.tables.notation import (
     DATE_FORMS,
     MOSTLY_ELSE_IGNORED,
     date_form,
+    marked_form,
     matches_code,
     most_common_form,
     number_form,
     unit_form,
 )
+from tfloop_cli.engine.data.tables.units import UNIT, has_affix, mark_of
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Values,
@@ -57,6 +60,10 @@ _ROW_NUMBER = re.compile(
     r"(column_1|index|level_\d+|row_?(names?|number|num|id|nr)?|rownames|unnamed: ?\d+|__index_level_\d+__)(\.\d+)?",
     re.I,
 )
+_MARK_NOTES = {
+    "limits": "limits such as <0.5 count as 0.5",
+    "parentheses": "numbers in parentheses are negative",
+}
 _SHOWN = 3  # words that a note names
 _FREE_TEXT, _ID, _NUMBERED_ID, _ROW = "free text", "an id of", "an id:", "the row number"
 _LAST_RESORTS = {_FREE_TEXT: "text", _ID: "category", _NUMBERED_ID: "number", _ROW: "number"}
@@ -153,13 +160,15 @@ def _written_as_numbers(
 def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEncoder, Values | None]:
     words = words.without(is_missing(words.texts, settings.missing_values))
     if form := number_form(words, settings.decimal):
-        return _numbers(name, words, form, settings)
+        return _numbers(name, words, marked_form(words, settings.decimal) or form, settings)
     if form := date_form(words):
         return _dates(name, words, form, settings)
     if form := unit_form(words, settings.decimal):  # 2020 Feb is a date
         return _numbers(name, words, form, settings)
     counts = words.counts()
     distinct, known = int((counts > 0).sum()), int(counts.sum())
+    if distinct > FEW_WORDS and (form := marked_form(words, settings.decimal)):
+        return _numbers(name, words, form, settings)
     encoder = ColumnEncoder(name, "category", as_text=True, missing=int(words.missing.sum()))
     if distinct <= FEW_WORDS or 2 * distinct <= known:
         return encoder, categories(words, settings.exact_categories)
@@ -175,7 +184,10 @@ def _infer_words(name: str, words: Words, settings: Settings) -> tuple[ColumnEnc
 
 
 def _numbers(name: str, words: Words, form: str, settings: Settings) -> tuple[ColumnEncoder, Values]:
-    encoder = ColumnEncoder(name, "number", form=form, note=f"numbers with {form}" if form.startswith("unit ") else "")
+    mark, rest = mark_of(form)
+    notes = [_MARK_NOTES[mark]] if mark else []
+    notes += [f"numbers with {rest}" if rest.startswith(UNIT) else f"numbers {rest}"] if has_affix(rest) else []
+    encoder = ColumnEncoder(name, "number", form=form, note="; ".join(notes))
     values = prepare_words(words, encoder, settings)
     return _with_lost(encoder, words, values), values
 

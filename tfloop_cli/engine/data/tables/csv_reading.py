@@ -21,10 +21,11 @@ from tfloop_cli.engine.data.tables.dialect import (
     Dialect,
     DialectOptions,
     detect,
-    squeeze,
 )
-from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
+from tfloop_cli.engine.data.tables.encodings import SINGLE_BYTE, other_encodings, single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.marks import with_points
+from tfloop_cli.engine.data.tables.quotes import without_spaces_before_quotes
 from tfloop_cli.engine.data.tables.recovery import Recovery, recover
 from tfloop_cli.engine.data.tables.surroundings import is_arff
 
@@ -46,6 +47,7 @@ class CsvReader:
         as_text: names of columns that are read as text even if all their values are numbers.
         nulls: texts that are missing values in a column of numbers.
         trained: `Dialect.facts` of the training file; None if this is the training file.
+        names_classes: whether numbers of targets become the names of classes, see `class_labels`.
     """
 
     split: str
@@ -54,6 +56,7 @@ class CsvReader:
     as_text: Sequence[str]
     nulls: Sequence[str]
     trained: Mapping[str, Any] | None = None
+    names_classes: bool = True
 
     def read(self, file: TableFile) -> tuple[pa.Table, Dialect, Lines]:
         """Returns the valid rows of a file, how it is written, and the lines of the rows.
@@ -65,8 +68,10 @@ class CsvReader:
                 such examples are not skipped (exit code 4).
         """
         try:
+            file = without_spaces_before_quotes(file, sample_of(file), self.options)
             sample = sample_of(file)
             dialect = detect(sample, file.name, self.options, self.targets, self.trained)
+            self._refuse_doubtful(file, sample, dialect)
             if not dialect.names:
                 refuse(file.name, None, "it has no rows")
             refuse_repeated(file, dialect.repeated, self.targets)
@@ -93,6 +98,19 @@ class CsvReader:
         cells = len(dialect.names)
         return table, dialect, lambda: (line for line, row in records(file, dialect) if len(row) == cells)
 
+    def _refuse_doubtful(self, file: TableFile, sample: bytes, dialect: Dialect) -> None:
+        """Raises TfloopError (exit code 4) if a file can be read in several ways."""
+        guessed = self.options.guesses_encoding and dialect.encoding in SINGLE_BYTE
+        if found := other_encodings(sample) if guessed else {}:
+            read = ", ".join(f"`{encoding}` reads {text}" for encoding, text in found.items())
+            refuse(file.name, None, f"it is not UTF-8; {read}", self.options.hint("encoding", next(iter(found))))
+        if dialect.is_shifted:
+            problem = "columns of fixed width have spaces in their cells, so spaces do not separate them"
+            refuse(file.name, 1, problem, self.options.hint("separator") or "convert it to .csv")
+        for name, what in dialect.marks.doubtful.items():
+            hint = f"which one? `decimal: {{{name}: ','}}`, or '.'" if self.options.are_keys else None
+            refuse(file.name, None, f"column `{name}` has {what}", hint)
+
     def _parse(
         self, file: TableFile, dialect: Dialect, longest: int, content: bytes | None = None
     ) -> tuple[pa.Table | None, list[str]]:
@@ -109,7 +127,7 @@ class CsvReader:
 
         is_plain = dialect.is_plain and content is None
         parse = arrow_csv.ParseOptions(
-            delimiter=dialect.separator, quote_char=dialect.quote or False, newlines_in_values=True,
+            delimiter=dialect.delimiter, quote_char=dialect.quote or False, newlines_in_values=True,
             invalid_row_handler=collect,
         )  # fmt: skip
         block = max(2**20, 8 * longest)
@@ -136,10 +154,11 @@ class CsvReader:
                 if next(records(file, dialect), None) is None:  # the header is all there is
                     return pa.table({name: pa.array([], WORDS) for name in dialect.names}), []
                 refuse(file.name, None, f"it cannot be read: {error}")
-        return (None if any(_is_binary(column.type) for column in table.columns) else table), invalid
+        is_text = not any(_is_binary(column.type) for column in table.columns)
+        return (with_points(table, dialect.marks.commas) if is_text else None), invalid
 
     def _types(self, dialect: Dialect) -> arrow_csv.ConvertOptions:
-        texts = {*self.targets, *self.as_text, *dialect.codes}
+        texts = {*self.targets, *self.as_text, *dialect.codes, *dialect.marks.commas}
         types = {name: WORDS for name in dialect.names if name in texts}
         if self.options.free_text:
             types = dict.fromkeys(dialect.names, pa.string())
@@ -166,7 +185,7 @@ class CsvReader:
             quoted = quoted or any('"' in cell for cell in row)
             if len(row) != cells:
                 problem = f"the row has {len(row)} cell(s), and the header has {cells} columns"
-                hint = self.options.quote_hint(dialect) if quoted else None
+                hint = self.options.quote_hint(dialect.quote) if quoted else None
                 skip_example(self.split, invalid_row(self.split, file.name, line, problem, hint), count)
                 return
         problem = f"{count} row(s) do not have {cells} cells"
@@ -178,7 +197,7 @@ def records(file: TableFile, dialect: Dialect, errors: str = "strict") -> Iterat
 
     `errors`: see `open`.
     """
-    line, header = dialect.preamble + 1, dialect.header_lines
+    line, header = dialect.preamble + 1, dialect.header.lines
     with file.text(dialect.encoding, errors) as stream:
         source = _without_comments(stream, dialect) if not dialect.is_plain else stream
         reader = dialect.reader(islice(source, dialect.preamble, None))
@@ -195,11 +214,11 @@ def _without_comments(stream: Iterator[str], dialect: Dialect) -> Iterator[str]:
         if dialect.comment and line.startswith(dialect.comment):
             yield "\n"
         else:
-            yield squeeze(line.rstrip("\r\n")) + "\n" if dialect.separator == " " else line
+            yield dialect.normal(line)
 
 
 def _prepared(file: TableFile, dialect: Dialect) -> bytes:
-    """Returns the content of a file in UTF-8, without comments and without repeated spaces."""
+    """Returns the content of a file in UTF-8, without comments, with the delimiter between cells."""
     with file.text(dialect.encoding) as stream:
         text = stream.read()
     if dialect.comment:
@@ -207,7 +226,7 @@ def _prepared(file: TableFile, dialect: Dialect) -> bytes:
     if dialect.separator == " ":
         text = re.sub(r"(?m)^[ \t]+|[ \t]+(?=\r?$)", "", text)
         text = re.sub(r"[ \t]+", " ", text)
-    return text.encode()
+    return (text if dialect.separator == " " else dialect.normal(text)).encode()
 
 
 def sample_of(file: TableFile) -> bytes:

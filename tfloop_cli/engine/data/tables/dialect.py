@@ -3,88 +3,30 @@
 Everything is detected on the first `SAMPLE_BYTES` of a file, and every part can be set.
 """
 
-import codecs
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
 from tfloop_cli.engine.data.tables.column_names import distinct, repeated
+from tfloop_cli.engine.data.tables.dialect_options import NAMED
+from tfloop_cli.engine.data.tables.dialect_options import DialectOptions as DialectOptions
 from tfloop_cli.engine.data.tables.encodings import find_encoding
-from tfloop_cli.engine.data.tables.marks import decimal_mark, quote_mark
-from tfloop_cli.engine.data.tables.surroundings import CONSISTENT, arff_header, is_arff, lines_above, lines_below
-from tfloop_cli.errors import TfloopError
+from tfloop_cli.engine.data.tables.headers import NO_HEADER, Header, find_header
+from tfloop_cli.engine.data.tables.marks import NO_MARKS, Marks, decimal_mark, marks_of, quote_mark
+from tfloop_cli.engine.data.tables.separators import SEPARATORS, find_separator
+from tfloop_cli.engine.data.tables.surroundings import arff_header, is_arff, lines_above
 
 SAMPLE_BYTES = 2**18
 SAMPLE_LINES = 3  # a sample of a file with very long lines is larger
 SAMPLE_ROWS = 1000
-SEPARATORS = ("\t", ";", ",", "|", " ")  # the first one that fits all rows is used
-_NAMED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
-_NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[;,\t]*')  # above the header
+_CELL_END = "\x1f"  # stands for a separator that is not one ASCII character
 csv.field_size_limit(2**31 - 1)  # Python's default limit is 128 KiB
 _CODE = re.compile(r"\s*[+-]?0[\dxX].*")  # 007 and 0x1F, which pyarrow reads as the numbers 7 and 31
-
-
-@dataclass(frozen=True)
-class DialectOptions:
-    """What a user may set; "auto" is detected.
-
-    Attributes:
-        separator: one character, or "tab" or "space" (of any length).
-        header: "first_line" or "none".
-        decimal: "." or ",".
-        encoding: a name that Python knows.
-        quote: one character, or "none".
-        comment: lines that begin with it are not read; "none": there are no such lines.
-        free_text: whether the file has texts, which do not show how it is written: a quotation mark in a .tsv file is a
-            character, a space never separates cells, and bytes that are not UTF-8 make a row invalid.
-        are_keys: whether these are keys of the dataset, which hints may name.
-    """
-
-    separator: str = "auto"
-    header: str = "auto"
-    decimal: str = "auto"
-    encoding: str = "auto"
-    quote: str = "auto"
-    comment: str = "none"
-    free_text: bool = False
-    are_keys: bool = True
-
-    @property
-    def guesses_encoding(self) -> bool:
-        """Whether a file that is not UTF-8 has a single-byte encoding."""
-        return self.encoding == "auto" and not self.free_text
-
-    def hint(self, key: str) -> str | None:
-        """Returns what to do about a file of another encoding or header."""
-        if key == "encoding":
-            set_key = ", or set the encoding, such as `dataset.encoding=latin-1`" if self.are_keys else ""
-            return f"save the file as UTF-8{set_key}"
-        return f"key `{key}`" if self.are_keys else None
-
-    def quote_hint(self, dialect: "Dialect") -> str | None:
-        """Returns what to do about a row with too few or too many cells after a quotation mark."""
-        if dialect.quote or not self.are_keys:
-            return None
-        return "quotation marks are read as characters; if they enclose cells, set the key `quote`: '\"'"
-
-    def check(self) -> None:
-        """Raises TfloopError (exit code 2) for an unknown encoding, or a separator or quote of several characters."""
-        try:
-            codecs.lookup("utf-8" if self.encoding == "auto" else self.encoding)
-        except LookupError as error:
-            raise TfloopError(f"`dataset.encoding`: {error}", hint="such as `latin-1` or `cp1252`") from error
-        for key, value, words in (
-            ("separator", self.separator, {"auto", *_NAMED}),
-            ("quote", self.quote, {"auto", "none"}),
-        ):
-            if len(value) != 1 and value not in words:
-                names = ", ".join(f"`{word}`" for word in sorted(words) if word.isalpha())
-                raise TfloopError(f"`dataset.{key}` is `{value}`", hint=f"use one character, or {names}")
 
 
 @dataclass(frozen=True)
@@ -93,16 +35,18 @@ class Dialect:
 
     Attributes:
         encoding: a name that Python knows.
-        separator: one character; " " stands for any number of spaces.
+        separator: one character, or up to three; " " stands for any number of spaces.
         quote: one character, or "" if there are no quotes.
         comment: lines that begin with it are not read; "" for no such lines.
         decimal: "." or ",".
         names: of the columns; generated (`column_1`, ...) without a header.
         repeated: names that several columns have in the file; see `distinct`.
         preamble: lines above the header, or above the first row, that are no part of the table.
-        header_lines: lines of the header: 0, 1, or 3 in files of Orange, which describe the columns below their names.
+        header: the lines with the names of the columns, or about them.
         skipped_lines: lines before the first row: the header, and all lines above it; comments are not counted.
         is_arff: whether the names come from an ARFF file, which has them in lines above the table.
+        marks: columns with another decimal mark.
+        is_shifted: whether columns of fixed width have spaces in their cells, and rows so a cell more than the header.
         codes: columns that must be read as text: a value of the sample begins with 0 and is no number (007, 0x1F).
     """
 
@@ -113,32 +57,48 @@ class Dialect:
     decimal: str
     names: tuple[str, ...] = ()
     preamble: int = 0
-    header_lines: int = 0
+    header: Header = NO_HEADER
     skipped_lines: int = 0
     is_arff: bool = False
     codes: frozenset[str] = field(default_factory=frozenset)
     repeated: tuple[str, ...] = ()
+    marks: Marks = NO_MARKS
+    is_shifted: bool = False
 
     @property
     def has_header(self) -> bool:
         """Whether the names come from the file."""
-        return self.header_lines > 0 or self.is_arff
+        return self.header.lines > 0 or self.is_arff
 
     @property
     def facts(self) -> dict[str, Any]:
         """What belongs to the encoders of a run: what other files may leave open."""
-        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote}
+        lines = {"lines": self.header.lines, "joined": self.header.joined} if self.header.lines > 1 else {}
+        commas = {"commas": sorted(self.marks.commas)} if self.marks.commas else {}
+        return {"decimal": self.decimal, "header": self.has_header, "quote": self.quote, **lines, **commas}
 
     @property
     def is_plain(self) -> bool:
         """Whether pyarrow can read the bytes of the file as they are."""
-        return not self.comment and self.separator != " "
+        return not self.comment and self.separator != " " and self.delimiter == self.separator
+
+    @property
+    def delimiter(self) -> str:
+        """The character between the cells of a `normal` line, in ASCII."""
+        return self.separator if len(self.separator) == 1 and self.separator.isascii() else _CELL_END
+
+    def normal(self, line: str) -> str:
+        """Returns a line in which the delimiter is between any two cells."""
+        if self.separator == " ":
+            end = line[len(line.rstrip("\r\n")) :]
+            return squeeze(line.removesuffix(end)) + end
+        return line if self.delimiter == self.separator else line.replace(self.separator, self.delimiter)
 
     def reader(self, stream: io.TextIOBase | Sequence[str], *, strict: bool = False) -> "csv._reader":
         """Returns Python's reader of the rows of a stream."""
         quoting = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
         return csv.reader(
-            stream, delimiter=self.separator, quotechar=self.quote or None, quoting=quoting, strict=strict,
+            stream, delimiter=self.delimiter, quotechar=self.quote or None, quoting=quoting, strict=strict,
             skipinitialspace=self.separator == " ",
         )  # fmt: skip
 
@@ -170,34 +130,60 @@ def detect(
     elif not options.free_text:
         quote = quote_mark(lines, _is_tsv(file), trained.get("quote") if trained else None)
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    separator = _NAMED.get(options.separator, options.separator)
-    preamble = 0
+    separator, preamble = NAMED.get(options.separator, options.separator), 0
+    if lines and (named := _SEPARATOR_LINE.fullmatch(lines[0])):  # Excel writes it, and reads it
+        separator, preamble = named[1] if separator == "auto" else separator, 1
     if options.header == "auto" and not comment and not options.free_text:
         candidates = SEPARATORS[:-1] if separator == "auto" else [separator]
-        preamble = _preamble(lines, candidates, quote, targets)
+        preamble += _preamble(lines[preamble:], candidates, quote, targets)
     first = max(first, preamble)
     if separator == "auto":
         candidates = SEPARATORS[:-1] if options.free_text else SEPARATORS
-        separator = _separator(lines[first:], candidates, _is_tsv(file), quote)
+        below = [line for line in lines[first:] if line.strip()][:SAMPLE_ROWS] or [""]
+        separator = find_separator(
+            below, candidates, _is_tsv(file), lambda one: _rows(below, Dialect("", one, quote, "", "."))
+        )
     dialect = Dialect(encoding, separator, quote, comment, ".")
     rows = _rows(lines[first:], dialect)
-    usual = trained["decimal"] if trained else None
-    decimal = decimal_mark(rows, separator, usual) if options.decimal == "auto" else options.decimal
-    header = options.header == "first_line" if options.header != "auto" else trained and trained["header"]
-    named = [name if name in targets else name.strip() for name in rows[0]] if rows else []
-    if header is None:
-        twice = len(set(filter(None, named))) < len(list(filter(None, named)))
-        header = any(target in named for target in targets) or not (twice or any(map(_NUMBER.fullmatch, named)))
-    below = lines_below(rows, ".tab" in _suffixes(file))
-    below = 0 if below == 1 and options.header == "first_line" else below  # a line of units
-    header_lines = 1 + below if header else 0
-    rows = rows[header_lines:]
-    written = _names(named, rows) if header else [f"column_{number}" for number in range(1, len(named) + 1)]
+    decimal = _decimal(rows, separator, options, trained)
+    header = find_header(rows, targets, options.header, is_tab=".tab" in _suffixes(file), trained=trained)
+    cells, rows = len(rows[0]) if rows else 0, rows[header.lines :]
+    written = _names(header.names, rows) if header.lines else [f"column_{number}" for number in range(1, cells + 1)]
     names = distinct(written)
+    has_row_names = separator == " " and 0 < len(header.names) < len(names)
+    is_shifted = has_row_names and options.separator == "auto" and re.match(r"\S.* {2}", lines[first]) is not None
     return Dialect(
-        encoding, separator, quote, comment, decimal, tuple(names), preamble, header_lines,
-        first + header_lines if header else preamble, codes=_codes(names, rows), repeated=repeated(written),
+        encoding, separator, quote, comment, decimal, tuple(names), preamble, header,
+        first + header.lines if header.lines else preamble, codes=_codes(names, rows), repeated=repeated(written),
+        is_shifted=is_shifted, marks=_marks(names, rows, replace(dialect, decimal=decimal), options, trained),
     )  # fmt: skip
+
+
+def _decimal(rows: list[list[str]], separator: str, options: DialectOptions, trained: Mapping[str, Any] | None) -> str:
+    """Returns the decimal mark of a file: a point if columns have different ones."""
+    if isinstance(options.decimal, str) and options.decimal != "auto":
+        return options.decimal
+    if options.decimals or (trained and trained.get("commas")):
+        return "."
+    return decimal_mark(rows, separator, trained["decimal"] if trained else None)
+
+
+def _marks(
+    names: list[str],
+    rows: list[list[str]],
+    dialect: "Dialect",
+    options: DialectOptions,
+    trained: Mapping[str, Any] | None,
+) -> Marks:
+    """Returns which columns have a decimal comma, and others not; those of the training file have it here, too."""
+    if trained:
+        return Marks(frozenset(trained.get("commas", ())))
+    is_known = options.decimal in (".", ",") or dialect.decimal == "," or dialect.separator == ","
+    return (
+        NO_MARKS
+        if options.free_text or (is_known and not options.decimals)
+        else marks_of(names, rows, options.decimals)
+    )
 
 
 def _arff(sample: bytes, encoding: str) -> Dialect:
@@ -209,7 +195,9 @@ def _arff(sample: bytes, encoding: str) -> Dialect:
     skipped = sum(not line.startswith("%") for line in lines[:above])
     columns = distinct(names)
     codes = _codes(columns, rows)
-    return Dialect(encoding, ",", quote, "%", ".", tuple(columns), above, 0, skipped, True, codes, repeated(names))
+    return Dialect(
+        encoding, ",", quote, "%", ".", tuple(columns), above, NO_HEADER, skipped, True, codes, repeated(names)
+    )
 
 
 def squeeze(line: str) -> str:
@@ -244,31 +232,11 @@ def _preamble(lines: list[str], candidates: Sequence[str], quote: str, targets: 
     return 0
 
 
-def _separator(lines: list[str], candidates: Sequence[str], is_tsv: bool, quote: str) -> str:
-    if is_tsv and "\t" in lines[0]:
-        return "\t"
-    best, best_fit = ",", 0.0
-    for separator in candidates:
-        rows = _rows(lines[:SAMPLE_ROWS], Dialect("", separator, quote, "", "."))
-        counts = Counter(map(len, rows[1:] or rows))
-        if not counts:
-            continue
-        cells, rows_with = counts.most_common(1)[0]
-        fit = rows_with / counts.total() if cells > 1 and len(rows[0]) in (cells, cells - 1) else 0.0
-        if fit >= CONSISTENT:
-            return separator
-        if fit > best_fit:
-            best, best_fit = separator, fit
-    return best
-
-
 def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
     """Returns the rows of a sample; the last one is left out if a quote in it is not closed."""
-    if dialect.separator == " ":
-        lines = [squeeze(line) for line in lines]
     rows = []
     try:
-        for row in dialect.reader([f"{line}\n" for line in lines]):
+        for row in dialect.reader([f"{dialect.normal(line)}\n" for line in lines]):
             if row:
                 rows.append(row)
             if len(rows) > SAMPLE_ROWS:
@@ -278,7 +246,7 @@ def _rows(lines: list[str], dialect: Dialect) -> list[list[str]]:
     return rows[:-1] if len(rows) > 1 and any("\n" in cell for cell in rows[-1]) else rows
 
 
-def _names(named: list[str], rows: list[list[str]]) -> list[str]:
+def _names(named: Sequence[str], rows: list[list[str]]) -> list[str]:
     """Returns the names of a header; R does not write the name of the first column, which has the names of the rows."""
     if rows and all(len(row) == len(named) + 1 for row in rows):
         named = [*named, ""] if not any(row[-1].strip() for row in rows) else ["rownames", *named]

@@ -13,6 +13,9 @@ _WRITTEN = {  # form of numbers, without the mark of a currency or a unit -> wha
     "percent": ", percentages",
     "currency": ", amounts of a currency",
     "unit": ", with a unit",
+    "before": ", with a unit",
+    "limits": ", some are limits",
+    "parentheses": ", some in parentheses",
     "time": ", times in seconds",
 }
 UNKNOWN = 0  # the id of categories that training has not, or only once
@@ -129,6 +132,11 @@ class TargetEncoder:
     forms: tuple[str, ...] = ()
     skipped: int = 0
     note: str = ""
+
+    @property
+    def has_named_classes(self) -> bool:
+        """Whether classes are words, not numbers; False if there are no classes."""
+        return not all(map(str.isdecimal, self.class_names))
 
     def overview(self) -> list[dict[str, Any]]:
         """Returns what is shown of each column; see `Encoders`."""

@@ -1,7 +1,23 @@
 """Detects the encoding of a text file."""
+# ruff: noqa: RUF001 (characters of other scripts)
 
 import codecs
 import re
+
+SINGLE_BYTE = ("cp1252", "latin-1")
+_MIN_BYTES, _MOSTLY, _SHOWN = 8, 0.6, 3
+_LETTERS = {  # encoding -> its most frequent letters
+    "cp932": "[ぁ-んァ-ヶー一-龠々、。]",
+    "cp949": "[가-힣]",
+    "gb18030": "[一-龠、。，：]",
+    "big5": "[一-龠、。，：]",
+    "cp1251": "[а-яё]",
+    "koi8-r": "[а-яё]",
+    "cp1253": "[α-ωά-ώ]",
+    "cp1255": "[א-ת]",
+    "cp1256": "[ء-ي]",
+    "cp874": "[ก-๙]",
+}
 
 
 def find_encoding(sample: bytes, is_unicode: bool = False) -> str:
@@ -20,3 +36,25 @@ def find_encoding(sample: bytes, is_unicode: bool = False) -> str:
 def single_byte_encoding(content: bytes) -> str:
     """Returns "cp1252" (Windows), which is Latin-1 with more printable characters, or "latin-1" if it has others."""
     return "latin-1" if re.search(rb"[\x81\x8d\x8f\x90\x9d]", content) else "cp1252"
+
+
+def other_encodings(content: bytes) -> dict[str, str]:
+    """Returns encodings of other scripts that suit a content which is not UTF-8, best first: name -> a text in it.
+
+    In Western texts, bytes beyond ASCII stand alone among letters of ASCII; in other scripts they follow each other.
+    Nothing is returned for few such bytes, or if these mostly stand alone.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", content)
+    beyond, together = sum(map(len, runs)), sum(len(run) for run in runs if len(run) > 1)
+    if beyond < _MIN_BYTES or 2 * together <= beyond:
+        return {}
+    scores = {}
+    for name, letters in _LETTERS.items():
+        try:
+            text = codecs.getincrementaldecoder(name)().decode(content)
+        except UnicodeDecodeError:
+            continue
+        others = re.sub(r"[\x00-\x7f]+", "", text)
+        scores[name] = (len(re.findall(letters, others)) / len(others), text)
+    best = sorted((name for name in scores if scores[name][0] >= _MOSTLY), key=lambda name: -scores[name][0])
+    return {name: ", ".join(re.findall(r"[^\x00-\x7f]+", scores[name][1])[:_SHOWN]) for name in best[:_SHOWN]}

@@ -10,29 +10,61 @@ import pyarrow as pa
 from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.headers import Header, find_header
 from tfloop_cli.engine.data.tables.surroundings import MAX_PREAMBLE
 
 PACKAGE = "python-calamine"
-ABOVE = "lines above"  # key of the metadata of a table
+ABOVE, HEADER, NOTES, MERGED = (
+    "lines above",
+    "header lines",
+    "header notes",
+    "merged cells",
+)  # keys of the metadata of a table
+_TRIED = 1000  # rows that show what the header is
 
 
 def read_excel(file: TableFile, options: DialectOptions) -> pa.Table:
     """Returns one row per row of the first sheet; the first one, below a title, has the names of the columns.
 
     A column whose values have several types becomes text. An empty cell is a missing value. The metadata of the table
-    have `ABOVE`: how many lines there are above its header. With `header: first_line`, there is no title.
+    have `ABOVE`, how many lines there are above its header, `HEADER`, how many lines that has, `NOTES` about it, and
+    `MERGED`, the number of cells that are merged across rows. If the header is set, there is no title.
 
     Raises:
         TfloopError: python-calamine is not installed, or the file cannot be read (exit code 4).
     """
-    rows = _workbook(file).get_sheet_by_index(0).to_python(skip_empty_area=True)
+    sheet = _workbook(file).get_sheet_by_index(0)
+    rows = sheet.to_python(skip_empty_area=True)
     if not rows:
         refuse(file.name, None, "its first sheet is empty")
-    above = 0 if options.header == "first_line" else _lines_above(rows)
-    header, *rows = rows[above:]
-    names = [_text(name).strip() or f"column_{number}" for number, name in enumerate(header, 1)]
-    columns = [_column([row[number] for row in rows]) for number in range(len(names))]
-    return pa.Table.from_arrays(columns, names).replace_schema_metadata({ABOVE: str(above)})
+    above = _lines_above(rows) if options.header == "auto" else 0
+    header = _header(rows[above : above + _TRIED], options.header)
+    merged = _fill_merged(sheet, rows, above + header.lines)
+    body = rows[above + header.lines :]
+    names = [name or f"column_{number}" for number, name in enumerate(header.names or [""] * len(rows[0]), 1)]
+    columns = [_column([row[number] for row in body]) for number in range(len(names))]
+    found = {ABOVE: str(above), HEADER: str(header.lines), NOTES: "\n".join(header.notes), MERGED: str(merged)}
+    return pa.Table.from_arrays(columns, names).replace_schema_metadata(found)
+
+
+def _fill_merged(sheet: Any, rows: list[list[Any]], first: int) -> int:
+    """Gives each row of cells that are merged across rows their value, from row `first` on; returns their number."""
+    top, left = sheet.start or (0, 0)
+    found = 0
+    for (start, column), (end, _) in getattr(sheet, "merged_cell_ranges", None) or ():
+        start, end, column = start - top, min(end - top, len(rows) - 1), column - left
+        if end > start >= first and 0 <= column < len(rows[start]) and rows[start][column] != "":
+            found += 1
+            for row in rows[start + 1 : end + 1]:
+                row[column] = rows[start][column]
+    return found
+
+
+def _header(rows: list[list[Any]], given: str) -> Header:
+    """Returns the header of a sheet: its first line, unless lines below it belong to it, too, or `header` is set."""
+    cells = [[_text(cell) for cell in row] for row in rows]
+    found = find_header(cells, (), given)
+    return found if found.lines or given == "none" else find_header(cells, (), "first_line")
 
 
 def _lines_above(rows: list[list[Any]]) -> int:
@@ -40,6 +72,8 @@ def _lines_above(rows: list[list[Any]]) -> int:
     filled = [sum(cell != "" for cell in row) for row in rows]
     usual = sorted(filled)[len(filled) // 2]
     first = next((number for number, count in enumerate(filled) if 2 * count > usual), 0)
+    if first and filled[first - 1] > 1 and len(set(map(_text, rows[first]))) < len(rows[first]):
+        first -= 1  # names of groups
     return first if first <= MAX_PREAMBLE and first < len(rows) // 2 else 0
 
 

@@ -1,13 +1,23 @@
 """Reads numbers and dates that are written as text."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfloop_cli.engine.data.tables.characters import with_ascii_digits
+from tfloop_cli.engine.data.tables.units import (
+    GROUPS,
+    MARKS,
+    find_unit,
+    has_affix,
+    mark_of,
+    unit_pattern,
+    without_marks,
+    without_unit,
+)
 from tfloop_cli.engine.data.tables.values import SECONDS_PER_DAY, Dates, Numbers, Words, finite
 
 MOSTLY = 0.95  # a column with at least this fraction of numbers, or of dates, is a column of them
@@ -15,40 +25,42 @@ _HEAD = 100  # distinct values, one of which is a date if there are any
 MOSTLY_ELSE_IGNORED = 0.8  # ... that otherwise would be an id or free text
 
 _DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_GROUPS = r"([1-9]\d{0,2}(,\d{3})+(\.\d*)?|\d+\.?\d*|\.\d+)"  # 0,123 is a fraction
 
 
 def _currency(mark: str) -> str:
-    return rf"^[+-]?{mark} ?[+-]?{_GROUPS}$|^[+-]?{_GROUPS} ?{mark}$|^\({mark} ?{_GROUPS}\)$"
+    return rf"^[+-]?{mark} ?[+-]?{GROUPS}$|^[+-]?{GROUPS} ?{mark}$|^\({mark} ?{GROUPS}\)$"
 
 
 NUMBER_FORMS = {  # name -> pattern of a whole cell, of RE2; without a decimal comma
     "plain": rf"^[+-]?{_DIGITS}$",
-    "thousands": rf"^[+-]?{_GROUPS}$",
+    "thousands": rf"^[+-]?{GROUPS}$",
     "spaces": r"^[+-]?\d{1,3}([ '\x{a0}\x{202f}\x{2019}]\d{3})*(\.\d*)?$",  # 12 000, 12'000
-    "percent": rf"^[+-]?{_GROUPS} ?%$",
+    "percent": rf"^[+-]?{GROUPS} ?%$",
     "time": r"^\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?( ?[AaPp][Mm])?$",  # of the day, or a duration: in seconds
     **{f"currency {mark}": _currency(f"[{mark}]") for mark in "$€£¥"},
 }
 _OLD_FORMS = {"currency": _currency("[$€£¥]")}  # of runs of earlier versions
-_UNIT, _WITH_UNIT = "unit ", re.compile(rf"[+-]?{_GROUPS} ?([A-Za-z°µ²³/]{{1,10}})")  # 5 kg
 _CODE = r"^[+-]?0\d+$"  # 007
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_CLOCK = r"[T ]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:\.\d+)?))? ?(?P<p>[AaPp][Mm])?"
+_CLOCK = r"(?:[T ]+|:)(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2}(?:[.,]\d+)?))? ?(?P<p>[AaPp]\.?[Mm]\.?)?"
 _WEEKDAY = r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +)?"
-_TIME = rf"(?:{_CLOCK}(?: ?Z| ?GMT| ?UTC| ?(?P<o>[+-]\d{{2}}):?(?P<r>\d{{2}})?)?|Z|[+-]\d{{2}}:?\d{{2}})?$"
+_OFFSET = r"(?: ?Z| ?(?:GMT|UTC)| ?(?:GMT|UTC)?(?P<o>[+-]\d{1,2})(?::?(?P<r>\d{2}))?(?: \([^()]*\))?)?"  # +0200 (CEST)
+_TIME = rf"(?:{_CLOCK}{_OFFSET}|Z|[+-]\d{{2}}:?\d{{2}})?$"
+_TH = "(?:st|nd|rd|th)?"
+_MONTH = r"(?P<m>[A-Za-z]{3})[a-z]*\.?"
 DATE_FORMS = {  # name -> pattern of a whole cell; the first one that fits all values is used
     "year-month-day": r"^(?P<Y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
     "month/day/year": r"^(?P<m>\d{1,2})[/.-](?P<d>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
     "day/month/year": r"^(?P<d>\d{1,2})[/.-](?P<m>\d{1,2})[/.-](?P<Y>\d{4}|\d{2})",
-    "day month year": rf"^{_WEEKDAY}(?P<d>\d{{1,2}})[ -](?P<m>[A-Za-z]{{3}})[a-z]*\.?[ ,-]+(?P<Y>\d{{4}}|\d{{2}})",
-    "month day year": rf"^{_WEEKDAY}(?P<m>[A-Za-z]{{3}})[a-z]*\.? +(?P<d>\d{{1,2}}),? +(?P<Y>\d{{4}})",
+    "day month year": rf"^{_WEEKDAY}(?P<d>\d{{1,2}}){_TH}[ /-]{_MONTH}[ ,/-]+(?P<Y>\d{{4}}|\d{{2}})",
+    "month day year": rf"^{_WEEKDAY}{_MONTH} +(?P<d>\d{{1,2}}){_TH},? +(?P<Y>\d{{4}})",
     "yearmonthday": r"^(?P<Y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
     "year-month": r"^(?P<Y>(?:19|20)\d{2})(?:[-/]|M)(?P<m>\d{2})",
     "year month": r"^(?P<Y>(?:19|20)\d{2})[ -](?P<m>[A-Za-z]{3})[a-z]*\.?",
     "month year": r"^(?P<m>[A-Za-z]{3})[a-z]*\.?[ ,-]+(?P<Y>(?:19|20)\d{2})",
     "year quarter": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Qq](?P<Q>[1-4])",
     "year week": r"^(?P<Y>(?:19|20)\d{2})[ -]?[Ww](?P<W>\d{2})",
+    "year年month月day日": r"^(?P<Y>\d{4})[年년] ?(?P<m>\d{1,2})[月월] ?(?P<d>\d{1,2})[日일]",
     "month/year": r"^(?P<m>\d{1,2})[/-](?P<Y>(?:19|20)\d{2})",
 }
 
@@ -91,31 +103,47 @@ def most_common_form(words: Words, decimal: str) -> str:
 def unit_form(words: Words, decimal: str, least: float = MOSTLY) -> str | None:
     """Returns `unit kg` for numbers with one unit, such as 5 kg; None for other columns; see `number_form`."""
     counts, texts = words.counts(), _with_point(words.texts, decimal)
-    head = texts.filter(pa.array(counts > 0))[:_HEAD].to_pylist()
-    units = Counter(found[found.lastindex] for text in head if (found := _WITH_UNIT.fullmatch(text)))
-    if not units:
+    form = find_unit(texts.filter(pa.array(counts > 0))[:_HEAD].to_pylist())
+    if form is None:
         return None
-    form = f"{_UNIT}{units.most_common(1)[0][0]}"
-    matching = _match(texts, _pattern(form)) & (counts > 0)
+    matching = _match(texts, unit_pattern(form)) & (counts > 0)
     return form if matching.sum() > 1 and counts[matching].sum() >= least * counts.sum() else None
+
+
+def marked_form(words: Words, decimal: str) -> str | None:
+    """Returns `limits plain` or the like for numbers some of which are limits, such as <0.5 and 90+; see `MARKS`.
+
+    None for other columns; at least half of the values must have no mark, since <50K and >50K are words.
+    """
+    counts, texts = words.counts(), _with_point(words.texts, decimal)
+    for mark, (pattern, _) in MARKS.items():
+        marked = _match(texts, pattern)
+        if not (counts * marked).any() or 2 * (counts * marked).sum() > counts.sum():
+            continue
+        plain = Words(words.codes, without_marks(texts, mark))
+        if form := number_form(plain, ".") or unit_form(plain, "."):
+            return f"{mark} {form}"
+    return None
 
 
 def _pattern(form: str) -> str:
     """Returns the pattern of a whole cell with a number in some form."""
-    if form.startswith(_UNIT):
-        return rf"^[+-]?{_GROUPS} ?{re.escape(form.removeprefix(_UNIT))}$"
-    return _OLD_FORMS.get(form) or NUMBER_FORMS[form]
+    return unit_pattern(form) if has_affix(form) else _OLD_FORMS.get(form) or NUMBER_FORMS[form]
 
 
 def has_unit(form: str) -> bool:
     """Whether numbers in some form show a unit, which others may not have."""
-    return form.startswith((_UNIT, "currency")) or form in ("percent", "time")
+    form = mark_of(form)[1]
+    return has_affix(form) or form.startswith("currency") or form in ("percent", "time")
 
 
 def parse_numbers(words: Words, form: str, decimal: str) -> Numbers:
     """Returns the numbers of a column; what is not written in that form is missing."""
     texts = _with_point(words.texts, decimal)
+    mark, form = mark_of(form)
+    texts = without_marks(texts, mark) if mark else texts
     matching = _match(texts, _pattern(form))
+    texts = without_unit(texts, form) if has_affix(form) else texts
     if form == "time":
         seconds = [_seconds(text) if fits else np.nan for text, fits in zip(texts.to_pylist(), matching, strict=True)]
         return Numbers(words.take(np.array(seconds, np.float64), np.nan))
@@ -163,7 +191,7 @@ def date_form(words: Words, least: float = MOSTLY) -> str | None:
 
 def _possible_dates(texts: pa.Array) -> list[str]:
     """Returns the forms of dates that some text looks like; a cheap test, since most columns are no dates."""
-    texts = pc.utf8_trim_whitespace(texts)
+    texts = with_ascii_digits(pc.utf8_trim_whitespace(texts))
     if not _match(texts, r"\d").any():
         return []
     return [form for form, pattern in DATE_FORMS.items() if _match(texts, pattern + _TIME).any()]
@@ -187,12 +215,13 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
 
     Times with an offset, such as 10:00+02:00, are in UTC, as pyarrow has those that it reads.
     """
-    fields = pc.extract_regex(pc.utf8_trim_whitespace(texts), DATE_FORMS[form] + _TIME)
+    fields = pc.extract_regex(with_ascii_digits(pc.utf8_trim_whitespace(texts)), DATE_FORMS[form] + _TIME)
     found = np.asarray(pc.is_valid(fields))
 
     def part(name: str) -> np.ndarray:
         digits = pc.struct_field(fields, name)
         digits = pc.if_else(pc.equal(pc.fill_null(digits, ""), ""), "0", digits)
+        digits = pc.replace_substring(digits, ",", ".")  # of seconds
         return digits.cast(pa.float64()).to_numpy(zero_copy_only=False)
 
     pattern = DATE_FORMS[form]
@@ -215,7 +244,7 @@ def _days(texts: pa.Array, form: str) -> np.ndarray:
     if "?P<W>" in pattern:
         date, is_week = _mondays(first, part("W").astype(np.int64))
         found &= is_week
-    afternoon = np.asarray(pc.equal(pc.utf8_lower(pc.fill_null(pc.struct_field(fields, "p"), "")), "pm"))
+    afternoon = np.asarray(pc.starts_with(pc.utf8_lower(pc.fill_null(pc.struct_field(fields, "p"), "")), "p"))
     noon = np.asarray(pc.not_equal(pc.fill_null(pc.struct_field(fields, "p"), ""), ""))
     hour = np.where(noon, part("H") % 12, part("H")) + 12 * afternoon
     west = np.asarray(pc.starts_with(pc.fill_null(pc.struct_field(fields, "o"), ""), "-"))
@@ -238,8 +267,8 @@ def _mondays(first: np.ndarray, week: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _with_point(texts: pa.Array, decimal: str) -> pa.Array:
-    """Returns trimmed texts with a decimal point, and commas between thousands."""
-    texts = pc.utf8_trim_whitespace(texts)
+    """Returns trimmed texts with ASCII digits, a decimal point, and commas between thousands."""
+    texts = with_ascii_digits(pc.utf8_trim_whitespace(texts))
     if decimal == ",":
         texts = pc.replace_substring(pc.replace_substring(pc.replace_substring(texts, ".", "\0"), ",", "."), "\0", ",")
     return texts

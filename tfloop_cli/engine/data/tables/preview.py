@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tfloop_cli.config.data_paths import STDIN
+from tfloop_cli.engine.data.tables.arrow_files import batches_of, seekable
 from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.files import TableFile, find_files, find_splits
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, json_records, table_of
-from tfloop_cli.engine.data.tables.reading import batches_of, seekable
 from tfloop_cli.engine.data.tables.vectors import flat
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
 

@@ -2,24 +2,27 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.feather
 import pyarrow.parquet
 
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples
 from tfloop_cli.engine.data.problems import refuse
+from tfloop_cli.engine.data.tables.arrow_files import read_arrow, seekable
+from tfloop_cli.engine.data.tables.class_labels import with_class_names
 from tfloop_cli.engine.data.tables.column_names import repeated
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, Lines, refuse_repeated
 from tfloop_cli.engine.data.tables.dialect import Dialect, DialectOptions
-from tfloop_cli.engine.data.tables.excel_reading import ABOVE, excel_notes
+from tfloop_cli.engine.data.tables.encodings import SINGLE_BYTE
+from tfloop_cli.engine.data.tables.excel_reading import ABOVE, HEADER, MERGED, NOTES, excel_notes
 from tfloop_cli.engine.data.tables.files import TableFile, find_files
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, read_json_lines
+from tfloop_cli.engine.data.tables.separators import UNCOMMON
 from tfloop_cli.engine.data.tables.surroundings import total_row
 from tfloop_cli.engine.data.tables.vectors import flat
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
@@ -37,18 +40,22 @@ class Part:
         rows: their number.
         dialect: how the file is written; None if it is no file of separated values.
         lines: returns the line of each row; None for the number of the row (.json, .parquet, .feather).
-        above: lines of a workbook above its header, such as a title.
+        header_notes: about the lines above its first row.
         total: the word in its last row that makes it a total, which is left out; "" if there is none.
         repeated: names that several columns have in the file; see `distinct`.
+        merged: cells of a workbook that span several rows, each of which has their value.
+        named: targets whose numbers are replaced by the names of classes.
     """
 
     file: TableFile
     rows: int
     dialect: Dialect | None = None
     lines: Lines | None = None
-    above: int = 0
+    header_notes: tuple[str, ...] = ()
     total: str = ""
     repeated: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    merged: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,20 +84,24 @@ class Rows:
         notes = [note for part in self.parts if part.file.kind == "excel" for note in excel_notes(part.file)]
         found = []
         for part in self.parts:
-            if part.dialect and part.dialect.encoding in ("cp1252", "latin-1"):
+            if part.dialect and part.dialect.encoding in SINGLE_BYTE:
                 found.append((part, f"not UTF-8, read as {part.dialect.encoding}", "encoding"))
-            if part.dialect and part.dialect.header_lines > 1:
-                found.append((part, f"{part.dialect.header_lines - 1} line(s) below the header are no rows", "header"))
-            above = part.dialect.preamble if part.dialect and not part.dialect.is_arff else part.above
-            if above:
-                found.append((part, f"{above} line(s) above the table are not read", "header"))
+            found += [(part, note, "header") for note in part.header_notes]
+            if part.dialect and part.dialect.separator in UNCOMMON and self.options.separator == "auto":
+                found.append((part, f"cells are separated by {part.dialect.separator!r}", "separator"))
             if part.dialect and not part.dialect.has_header:
                 names = f"{part.dialect.names[0]} to {part.dialect.names[-1]}"
                 found.append((part, f"no header, the columns are {names}", "header"))
             if part.dialect and part.dialect.decimal == "," and not self.options.free_text:
                 found.append((part, "numbers have a decimal comma", "decimal"))
+            if part.dialect and part.dialect.marks.commas:
+                names = f"in {listing(sorted(part.dialect.marks.commas))}, and a decimal point elsewhere"
+                found.append((part, f"numbers have a decimal comma {names}", "decimal"))
             if part.total:
                 found.append((part, f"the last line, `{part.total}`, is no row", "header"))
+        named = dict.fromkeys(name for part in self.parts for name in part.named)
+        notes += [f"classes of `{name}` have the names in Hugging Face's description" for name in named]
+        notes += [f"{part.file.name}: {part.merged:,} cell(s) span several rows" for part in self.parts if part.merged]
         keys = self.options.are_keys
         notes += [
             f"{part.file.name}: several columns are called `{name}`; all but the first have a number, as in `{name}.1`"
@@ -113,6 +124,17 @@ class Rows:
         """Returns the rows that `kept`, bool [rows], marks."""
         numbers = np.arange(len(kept)) if self.numbers is None else self.numbers
         return replace(self, table=self.table.filter(pa.array(kept)), numbers=numbers[kept])
+
+    def first(self, counts: Sequence[int]) -> "Rows":
+        """Returns the first rows of each file, of all that it has."""
+        parts = tuple(replace(part, rows=count) for part, count in zip(self.parts, counts, strict=True))
+        starts = np.cumsum([0, *(part.rows for part in self.parts)])
+        pieces = [self.table.slice(start, count) for start, count in zip(starts.tolist(), counts, strict=False)]
+        return replace(self, table=pa.concat_tables(pieces), parts=parts)
+
+    def without_table(self) -> "Rows":
+        """Returns what `place` needs, without the values."""
+        return replace(self, table=pa.table({}))
 
     def place(self, row: int) -> tuple[str, int | None]:
         """Returns the file of a row, counted from 0, and its line.
@@ -168,14 +190,22 @@ def read_rows(paths: str | Sequence[str], reader: CsvReader) -> Rows:
     Raises:
         TfloopError: a file is missing, of another type, malformed or empty (exit code 4); see `CsvReader`.
     """
+    return read_files(find_files(paths), reader)
+
+
+def read_files(files: Sequence[TableFile], reader: CsvReader) -> Rows:
+    """Reads all files of a split; see `read_rows`."""
     tables, parts = [], []
-    for file in find_files(paths):
+    for file in files:
         table, dialect, lines, twice = _read(file, reader)
         if tables and (lacking := _lacking(table, tables[0], reader.targets)):
             refuse(file.name, None, f"there is no column `{lacking[0]}`, as in {parts[0].file.name}")
+        table, named = with_class_names(table, file, reader.targets if reader.names_classes else ())
         total = _total_row(file, table, dialect, reader.options)
         tables.append(table.slice(0, table.num_rows - bool(total)))
-        parts.append(Part(file, tables[-1].num_rows, dialect, lines, _above(table), total, twice))
+        notes = _header_notes(table, dialect)
+        merged = _metadata(table, MERGED)
+        parts.append(Part(file, tables[-1].num_rows, dialect, lines, notes, total, twice, named, merged))
     having = Counter(name for table in tables for name in table.column_names)
     absent = {name: len(tables) - files for name, files in having.items() if files < len(tables)}
     table = _concatenated(tables)
@@ -218,42 +248,26 @@ def _read_typed(file: TableFile, reader: CsvReader) -> tuple[pa.Table, Lines | N
         return read_json_lines(file, reader.split, reader.options)
     if file.kind in READERS:
         table = read_whole(file, reader.options)
-        above = _above(table)
-        return table, (lambda: count(2 + above)) if file.kind == "excel" else None
+        first = 1 + _metadata(table, ABOVE) + _metadata(table, HEADER)
+        return table, (lambda: count(first)) if file.kind == "excel" else None
     if file.kind == "parquet":
         return pa.parquet.read_table(seekable(file)), None
-    return _read_arrow(file), None
+    return read_arrow(file), None
 
 
-def _above(table: pa.Table) -> int:
-    """Returns the number of lines above the header of a sheet."""
-    return int((table.schema.metadata or {}).get(ABOVE.encode(), 0))
+def _metadata(table: pa.Table, key: str) -> int:
+    """Returns a number about a sheet, see `read_excel`; 0 for other tables."""
+    return int((table.schema.metadata or {}).get(key.encode(), 0))
 
 
-def batches_of(file: TableFile) -> Iterator[pa.RecordBatch]:
-    """Yields the rows of a file of Arrow: a Feather file, or a stream, as `datasets` of Hugging Face writes."""
-    content = seekable(file)
-    if _is_stream(content):
-        yield from pa.ipc.open_stream(content)
-        return
-    opened = pa.ipc.open_file(content)
-    yield from (opened.get_batch(number) for number in range(opened.num_record_batches))
-
-
-def _read_arrow(file: TableFile) -> pa.Table:
-    content = seekable(file)
-    return pa.ipc.open_stream(content).read_all() if _is_stream(content) else pa.feather.read_table(content)
-
-
-def _is_stream(content: pa.NativeFile) -> bool:
-    first = content.read(4)
-    content.seek(0)
-    return first == b"\xff\xff\xff\xff"
-
-
-def seekable(file: TableFile) -> pa.NativeFile:
-    """Opens a file for random access: mapped into memory, or decompressed in it."""
-    return pa.memory_map(str(file.path)) if file.is_plain else pa.BufferReader(file.open().read())
+def _header_notes(table: pa.Table, dialect: Dialect | None) -> tuple[str, ...]:
+    """Returns what is not usual about the lines above the first row."""
+    if dialect:
+        above, notes = 0 if dialect.is_arff else dialect.preamble, dialect.header.notes
+    else:
+        above = _metadata(table, ABOVE)
+        notes = (table.schema.metadata or {}).get(NOTES.encode(), b"").decode().splitlines()
+    return (*notes, *([f"{above} line(s) above the table are not read"] if above else []))
 
 
 def _concatenated(tables: list[pa.Table]) -> pa.Table:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tfloop_cli.engine.data.problems import refuse, wrong_byte
-from tfloop_cli.engine.data.tables.dialect import Dialect, squeeze
+from tfloop_cli.engine.data.tables.dialect import Dialect
 from tfloop_cli.engine.data.tables.files import TableFile
 
 MAX_LINES_PER_ROW = 1000  # of a quoted cell with line breaks, so that an unclosed quote is found soon
@@ -103,7 +103,7 @@ class _Lines:
     def text(self, line: int) -> str:
         """Returns a line; raises UnicodeDecodeError."""
         text = self._lines[self._used[line]].decode(self._encoding)
-        return squeeze(text.rstrip("\r\n")) + "\n" if self._dialect.separator == " " else text
+        return self._dialect.normal(text)
 
     def row(self, first: int) -> tuple[int, int]:
         """Returns the number of cells in the row at a line (0: none), and the number of its lines.
@@ -115,7 +115,7 @@ class _Lines:
         text, dialect = self.text(first), self._dialect
         if not dialect.quote or dialect.quote not in text:
             text = text.rstrip("\r\n")
-            return (text.count(dialect.separator) + 1 if text else 0), 1
+            return (text.count(dialect.delimiter) + 1 if text else 0), 1
         reader = dialect.reader(self._from(first), strict=True)
         try:
             return len(next(reader)), reader.line_num

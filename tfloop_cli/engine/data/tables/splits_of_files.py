@@ -48,3 +48,12 @@ def each_split(
 def kept_columns(rows: Rows, rules: SplitRules) -> Kept:
     """Returns the columns that the rules name, as far as there are such columns."""
     return {name: raw_values(rows.table.column(name)) for name in rules.columns if name in rows.table.column_names}
+
+
+def unknown_notes(split: str, unknown: Mapping[str, int]) -> list[str]:
+    """Returns notes about the values of categories that are not in training: name of a column -> their number."""
+    where = "held-out rows" if split == "train" else split
+    return [
+        f"{where}: {count:,} value(s) of `{name}` do not occur in training, or only once, and share one level"
+        for name, count in unknown.items()
+    ]

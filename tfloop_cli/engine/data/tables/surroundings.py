@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,12 +15,15 @@ _LETTERS = {"c", "d", "s", "t"}  # the same in .tab files; elsewhere they may be
 _ROLE = re.compile(r"|class|meta|ignore|weight|[cmiw]|([^\s=]+=\S* ?)+")  # in the third line; empty for an input
 _UNIT = re.compile(
     r"[(\[](?![^a-zA-Z%°$€£]*[)\]]).{1,20}[)\]]|%|[$€£]|°[CF]|[kcm]?m[²³23]?|[km]?g|lbs?|m?s|min|h|hours?|days?|years?|"
-    r"usd|eur|gbp|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l"
+    r"usd|eur|gbp|USD|EUR|GBP|CHF|JPY|km/h|mph|m/s|[kM]?W|kWh|[mk]?V|[kM]?Hz|[kM]?Pa|hPa|mbar|mg/d?l|mmol/l|cl|ml|l|"
+    r"[Dd]eg(rees?)?\.?( ?[CFK])?|W/m\^?2|[kcm]?m\^[23]|inch(es)?|ft|feet|miles?|oz|ppm|ppb|bar|psi|dB|rpm|lux"
 )  # of a column, in the line below the header
 _TOTALS = {  # word -> whether numbers beside it are means of the others, and no sums
     "total": False, "totals": False, "grand total": False, "sum": False, "average": True, "mean": True,
 }  # fmt: skip
 _NUMBER = re.compile(r"[^\w\s]?[+-]?\d[\d.,]*%?")
+NAMELESS = "(no word)"
+WORDS = pa.dictionary(pa.int32(), pa.string())
 MIN_ROWS = 5  # of a table with a total
 NEARLY = 0.005  # the largest relative error of a total
 _ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S+)\s", re.I)
@@ -61,7 +64,7 @@ def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
     if len(rows) < 3 or len(rows[1]) != len(rows[0]):
         return 0
     units = ["" if cell.strip("[()] ") == "-" else cell.strip() for cell in rows[1]]
-    if any(units) and all(not unit or _UNIT.fullmatch(unit) for unit in units):
+    if any(units) and all(not unit or is_unit(unit) for unit in units):
         measured = [cell for unit, cell in zip(units, rows[2], strict=False) if unit and cell.strip()]
         return 1 if measured and all(map(_is_number, measured)) else 0
     types, roles = ([cell.strip().lower() for cell in row] for row in rows[1:3])
@@ -69,6 +72,11 @@ def lines_below(rows: Sequence[Sequence[str]], is_tab: bool) -> int:
     # A discrete column may have its values instead, with spaces between them.
     described = known and all(cell in known_types or " " in cell or not cell for cell in types)
     return 2 if described and 2 * known >= len(types) and all(map(_ROLE.fullmatch, roles)) else 0
+
+
+def is_unit(cell: str) -> bool:
+    """Whether a cell is a unit, such as kg, (USD) or %."""
+    return _UNIT.fullmatch(cell) is not None
 
 
 def is_arff(sample: bytes) -> bool:
@@ -102,12 +110,28 @@ def total_row(table: pa.Table, decimal: str = ".") -> str | None:
         return None
     last = table.slice(table.num_rows - 1).to_pylist()[0]
     for name, value in last.items():
+        if _is_nameless_total(table, name, last, decimal):
+            return NAMELESS
         word = value.strip().rstrip(":").lower() if isinstance(value, str) else ""
         if word not in _TOTALS or pc.sum(pc.equal(table.column(name).cast(pa.string()), value)).as_py() != 1:
             continue
         if any(_is_total(table.column(other), _TOTALS[word], decimal) for other in last if _is_number(last[other])):
             return str(value)
     return None
+
+
+def _is_nameless_total(table: pa.Table, name: str, last: Mapping[str, object], decimal: str) -> bool:
+    """Whether the last row has no word in a column of words, and two cells or more, all sums of their columns."""
+    column = table.column(name)
+    if last[name] not in ("", None) or name != table.column_names[0] or column.type not in (pa.string(), WORDS):
+        return False
+    cells = {other: cell for other, cell in last.items() if cell not in ("", None)}
+    is_empty = pc.fill_null(pc.equal(column.cast(pa.string()), ""), True)
+    return (
+        len(cells) > 1
+        and pc.sum(is_empty).as_py() == 1
+        and all(_is_number(cell) and _is_total(table.column(other), False, decimal) for other, cell in cells.items())
+    )
 
 
 def _is_total(column: pa.ChunkedArray, is_mean: bool, decimal: str) -> bool:

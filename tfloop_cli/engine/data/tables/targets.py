@@ -3,7 +3,8 @@
 The rule for `classes: auto`: words are classes, and so are whole numbers with at least 5 rows each on average, if they
 have at most 20 distinct values, or if the column is called `label`, `class` or `category` and they are 0 to n - 1, or 1
 to n. All other numbers are numbers. More than 20 distinct words, and fewer than 2 rows of each on average, cannot be
-learned: if all are times (2:41:30), they are numbers of seconds, else an error.
+learned: if all are times (2:41:30), they are numbers of seconds, else an error. More than 20 numbers with one unit
+(540 kg) are numbers.
 """
 
 import re
@@ -25,6 +26,7 @@ from tfloop_cli.engine.data.tables.notation import (
     has_unit,
     number_form,
     parse_numbers,
+    unit_form,
 )
 from tfloop_cli.engine.data.tables.values import Dates, Numbers, Words, as_written, is_missing, values_of
 from tfloop_cli.errors import ExitCode, TfloopError
@@ -69,7 +71,7 @@ def fit_target(
             raise TfloopError(problem, hint="there is nothing to predict", code=ExitCode.DATA)
         notes = [note] * bool(note) + _doubtful(names[0], found, settings)
         return TargetEncoder(names, found, note="; ".join(notes))
-    forms = [form or _form(column, settings, MOSTLY_ELSE_IGNORED) for form, column in zip(forms, columns, strict=True)]
+    forms = [form or _most_have_form(column, settings) for form, column in zip(forms, columns, strict=True)]
     for name, column, form in zip(names, columns, forms, strict=True):
         if form is None:
             example = next((text for text in _known(column, settings).texts.to_pylist() if text.strip()), "")
@@ -119,11 +121,13 @@ def _form_of_words(name: str, column: pa.ChunkedArray, settings: Settings) -> tu
     distinct, rows = int((counts > 0).sum()), int(counts.sum())
     if distinct <= MAX_WHOLE_CLASSES:
         return None, ""
+    if form := unit_form(words, settings.decimal):
+        return form, f"target `{name}`: numbers with a unit; with `dataset.classes: true` they are classes"
     if 2 * distinct <= rows:
         return None, _note_numbers(name, column, words, settings)
     if number_form(words, settings.decimal, ["time"]):
         return "time", f"target `{name}`: times, in seconds; with `dataset.classes: true` they are classes"
-    if form := _form(column, settings, MOSTLY_ELSE_IGNORED):
+    if form := _most_have_form(column, settings):
         return form, f"target `{name}`: numbers, since most values are; with `dataset.classes: true` they are classes"
     are_dates = isinstance(values_of(column), Dates) or date_form(words)
     raise TfloopError(
@@ -211,6 +215,12 @@ def _form(column: pa.ChunkedArray, settings: Settings, least: float = MOSTLY) ->
         return "plain"
     forms = [form for form in NUMBER_FORMS if form != "time"]  # times of the day may be classes
     return number_form(_known(column, settings), settings.decimal, forms, least)
+
+
+def _most_have_form(column: pa.ChunkedArray, settings: Settings) -> str | None:
+    """Returns how most numbers of a column are written, where it must be numbers: units are no classes then."""
+    words = _known(column, settings)
+    return _form(column, settings, MOSTLY_ELSE_IGNORED) or unit_form(words, settings.decimal, MOSTLY_ELSE_IGNORED)
 
 
 def _numbers(column: pa.ChunkedArray, form: str, settings: Settings) -> np.ndarray:

@@ -6,7 +6,8 @@ import numpy as np
 
 from tfloop_cli.engine.data.invalid_examples import count_skipped, require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row
-from tfloop_cli.engine.data.tables.encoders import ColumnEncoder
+from tfloop_cli.engine.data.tables.encoders import ColumnEncoder, TableEncoders
+from tfloop_cli.engine.data.tables.encoding import Settings, wrong_value, wrong_values
 from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.targets import UNUSABLE
 from tfloop_cli.engine.data.tables.values import Values
@@ -88,3 +89,22 @@ def require_lengths(rows: Rows, trained: Collection[str]) -> None:
         length = length_of(vector, trained)
         if length and number == str(length) and any(part.file.kind not in ("csv", "excel") for part in rows.parts):
             rows.refuse(f"split `{rows.split}`: `{vector}` has more values than the {length} of training")
+
+
+def wrong_notes(rows: Rows, encoders: TableEncoders, values: Mapping[str, Values], settings: Settings) -> list[str]:
+    """Returns notes about values that are no numbers or no dates, and count as missing.
+
+    Raises:
+        TfloopError: all values of a column are: they have another unit, or another order of day and month (exit code
+            4).
+    """
+    notes = []
+    for column in encoders.used:
+        wrong = wrong_values(rows.table.column(column.name), column, values[column.name], settings)
+        if not wrong:
+            continue
+        text = next(iter(wrong.values()))
+        if values[column.name].missing.all():
+            rows.refuse(wrong_value(column, text))
+        notes.append(f"{rows.split}: {len(wrong):,} value(s) of `{column.name}` such as `{text}` are no {column.kind}s")
+    return notes

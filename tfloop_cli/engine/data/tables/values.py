@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from tfloop_cli.errors import ExitCode, TfloopError
 
-MISSING_VALUES = ("NA", "N/A", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A")  # and the empty cell; in any case
+# Of text, in any case; an empty cell is one, too. Databases write \N.
+MISSING_VALUES = ("NA", "N/A", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A", "\\N")
 SECONDS_PER_DAY = 86_400
 _UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _PLAIN = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")

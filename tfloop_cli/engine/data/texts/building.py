@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.choosing import Candidates, SplitRules, training_rows
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.describing import is_cheap
@@ -88,7 +89,7 @@ def _fit(
     texts = texts_of(rows, columns.text)
     how = (options.features, options.vocabulary, options.max_tokens)
     encoders, encoded = TextEncoders.fitted(texts, fitted, *how, **facts)
-    return replace(encoders, notes=(*notes, *encoders.notes)), _arrays(encoded, values), kept
+    return replace(encoders, notes=(*notes, *encoders.notes)), _arrays(rows, encoded, values), kept
 
 
 def _encode(
@@ -96,7 +97,7 @@ def _encode(
 ) -> tuple[Arrays, Kept, Sequence[str]]:
     """Reads a split and encodes it as the training split; there are no notes about it."""
     rows, values = _usable_rows(split, names, options, encoders)
-    return _arrays(encoders.encode(texts_of(rows, encoders.text)), values), kept_columns(rows, rules), ()
+    return _arrays(rows, encoders.encode(texts_of(rows, encoders.text)), values), kept_columns(rows, rules), ()
 
 
 def _usable_rows(
@@ -125,7 +126,8 @@ def describe_texts(
 
 def _reader(split: str, options: TextOptions, targets: Sequence[str], encoders: TextEncoders | None) -> CsvReader:
     nulls = null_texts(MISSING_VALUES)
-    return CsvReader(split, options.dialect, targets, (), nulls, encoders.dialect if encoders else None)
+    are_classes = encoders.target.has_named_classes if encoders else options.classes is not False
+    return CsvReader(split, options.dialect, targets, (), nulls, encoders.dialect if encoders else None, are_classes)
 
 
 def _settings(rows: Rows) -> Settings:
@@ -138,7 +140,10 @@ def _with_usable_target(rows: Rows, target: TargetEncoder) -> tuple[Rows, np.nda
     return with_target(rows, values, usable, target.names)
 
 
-def _arrays(encoded: Arrays, targets: np.ndarray) -> Arrays:
-    """Returns the arguments of `TextSource`."""
+def _arrays(rows: Rows, encoded: Arrays, targets: np.ndarray) -> Arrays:
+    """Returns the arguments of `TextSource`, and keeps checksums of them."""
+    tokens, starts, *weights = encoded
+    for_each = [(one, starts) for one in (tokens, *weights)]
+    build_context().files.check(rows.split, len(targets), [(targets, None), *for_each], rows.place)
     targets = targets if targets.dtype == np.int32 else targets.astype(np.float32)
     return (*encoded[:2], targets, *encoded[2:])

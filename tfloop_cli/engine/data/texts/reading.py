@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfloop_cli.config.data_paths import split_tables
+from tfloop_cli.engine.data.build_context import build_context
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
 from tfloop_cli.engine.data.problems import invalid_row, refuse, wrong_byte
 from tfloop_cli.engine.data.split_names import split_folders
@@ -18,7 +19,8 @@ from tfloop_cli.engine.data.tables.dialect import DialectOptions
 from tfloop_cli.engine.data.tables.files import TableFile, other_tables
 from tfloop_cli.engine.data.tables.json_reading import to_utf8
 from tfloop_cli.engine.data.tables.preview import first_rows
-from tfloop_cli.engine.data.tables.reading import Part, Rows, listing, read_rows
+from tfloop_cli.engine.data.tables.reading import Part, Rows, listing
+from tfloop_cli.engine.data.tables.trained_rows import read_split
 from tfloop_cli.errors import short_path
 
 TARGETS = ("label", "target", "class", "category")  # the columns that are the target by default, the first one found
@@ -81,7 +83,7 @@ def read_texts(names: Sequence[str], reader: CsvReader) -> Rows:
             are not skipped (exit code 4).
     """
     folder = Path(names[0]).expanduser()
-    return _read_folder(folder, reader) if len(names) == 1 and folder.is_dir() else read_rows(names, reader)
+    return _read_folder(folder, reader) if len(names) == 1 and folder.is_dir() else read_split(names, reader)
 
 
 def texts_of(rows: Rows, column: str) -> list[str]:
@@ -127,7 +129,8 @@ def _read_folder(path: Path, reader: CsvReader) -> Rows:
         for label in _folders(path)
         for file in sorted(file for file in (path / label).rglob("*") if is_text_file(file, path))
     ]
-    for label, file in found:
+    names = [file.relative_to(path).as_posix() for _, file in found]
+    for label, file in [found[number] for number in build_context().files.choose(reader.split, names)]:
         name, line, hint = short_path(file), 1, None
         try:
             content = file.read_bytes()
@@ -144,7 +147,9 @@ def _read_folder(path: Path, reader: CsvReader) -> Rows:
         skip_example(reader.split, invalid_row(reader.split, name, line, problem, hint))
     require_valid_examples(reader.split, len(texts))
     if not texts:
-        refuse(short_path(path), None, "there are no texts in it", hint="a folder of texts has CLASS/*.txt")
+        rename = f"find {short_path(path)} -type f -exec mv {{}} {{}}.txt \\;"
+        hint = f"a folder of texts has CLASS/*.txt; {rename} gives all files this suffix"
+        refuse(short_path(path), None, "there are no texts in it", hint=hint)
     table = pa.table({"text": pa.array(texts, pa.string()), "label": pa.array(labels, pa.string())})
     return Rows(reader.split, table, tuple(parts), options=reader.options)
 

@@ -30,7 +30,7 @@ def unavailable_reason() -> str | None:
     if missing := REQUIRED_CPU_FLAGS - set(hardware.cpu()[1]):
         return f"this processor has no AVX-512 ({', '.join(sorted(missing))})"
     try:
-        _operations()
+        operations()
     except tf.errors.OpError as error:
         return f"{LIBRARY} cannot be loaded: {error.message}"
     return None
@@ -42,7 +42,7 @@ def supports(layer: keras.Layer) -> bool:
     They support dense layers of many inputs and few units, and convolutions of few channels with a multiple of 16
     filters and stride 1. The rule is fixed because results differ in rounding.
     """
-    if layer.compute_dtype not in _dtypes() or not layer.built:  # a layer that the model holds and never calls
+    if layer.compute_dtype not in dtypes() or not layer.built:  # a layer that the model holds and never calls
         return False
     if type(layer) is keras.layers.Dense:
         return layer.kernel.shape[0] >= MIN_INPUTS and layer.kernel.shape[1] <= MAX_UNITS
@@ -69,7 +69,7 @@ def dense(inputs: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
     At most 16 units. All tensors are float32 or all bfloat16; bfloat16 is multiplied and summed in float32.
     """
-    run, threads = _operations(), current_settings().native_threads
+    run, threads = operations(), current_settings().native_threads
 
     @tf.custom_gradient
     def forward(inputs: tf.Tensor, weights: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
@@ -103,7 +103,7 @@ def convolution(images: tf.Tensor, filters: tf.Tensor, bias: tf.Tensor, *, relu:
         relu: whether to apply relu.
         same: whether padding is "same" (the outputs have the images' height and width), else "valid".
     """
-    run, threads, options = _operations(), current_settings().native_threads, {"relu": relu, "same": same}
+    run, threads, options = operations(), current_settings().native_threads, {"relu": relu, "same": same}
 
     @tf.custom_gradient
     def forward(images: tf.Tensor, filters: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
@@ -155,7 +155,7 @@ def adam(
         constants: `first` and `second`, which are 1 - beta_1 and 1 - beta_2, and `epsilon`.
     """
     momentum, velocity = slots
-    updated = _operations().tfloop_adam(
+    updated = operations().tfloop_adam(
         rate=rate, gradient=gradient, variable=variable, momentum=momentum, velocity=velocity,
         threads=current_settings().native_threads, **constants,
     )  # fmt: skip
@@ -164,12 +164,14 @@ def adam(
 
 
 @cache
-def _operations() -> Any:
+def operations() -> Any:
+    """Returns a module with a function per operation."""
     return tf.load_op_library(str(LIBRARY))
 
 
 @cache
-def _dtypes() -> tuple[str, ...]:
+def dtypes() -> tuple[str, ...]:
+    """Returns the types that the operations of layers support on this processor."""
     return ("float32", "bfloat16") if "avx512_bf16" in hardware.cpu()[1] else ("float32",)
 
 

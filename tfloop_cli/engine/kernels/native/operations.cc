@@ -10,6 +10,7 @@
 #include "adam.h"
 #include "convolution.h"
 #include "narrow_dense.h"
+#include "pooling.h"
 #include "tensorflow.h"
 
 namespace {
@@ -60,6 +61,8 @@ template <class T>
 constexpr TF_DataType DATA_TYPE = TF_FLOAT;
 template <>
 constexpr TF_DataType DATA_TYPE<bfloat16> = TF_BFLOAT16;
+template <>
+constexpr TF_DataType DATA_TYPE<uint8_t> = TF_UINT8;
 
 template <class T, class Dims = std::initializer_list<int64_t>>
 T* allocate_output(TF_OpKernelContext* context, int index, const Dims& dims) {
@@ -78,6 +81,7 @@ struct Attributes {
   int32_t threads = 1;
   unsigned char relu = 0, same = 0;
   float first = 0, second = 0, epsilon = 0;
+  int32_t height = 0, width = 0;
 };
 
 ConvolutionShape convolution_shape(const Input& images, const int64_t filters[4], bool same) {
@@ -173,16 +177,49 @@ void adam(const Attributes& attributes, TF_OpKernelContext* context) {
               {attributes.first, attributes.second, attributes.epsilon, *rate.data<float>()}, attributes.threads);
 }
 
-enum class Kind { DENSE, CONVOLUTION, ADAM };
+PoolingShape pooling_shape(const Attributes& attributes, int64_t batch, int height, int width, int channels) {
+  int half_windows = attributes.same;
+  PoolingShape s{batch, height, width, channels, (height + half_windows) / 2, (width + half_windows) / 2};
+  require(s.output_height > 0 && s.output_width > 0, "the inputs are smaller than a window");
+  return s;
+}
+
+template <class T>
+void max_pool(const Attributes& attributes, TF_OpKernelContext* context) {
+  Input inputs(context, 0, 4);
+  PoolingShape s = pooling_shape(attributes, inputs.dim(0), inputs.dim(1), inputs.dim(2), inputs.dim(3));
+  std::initializer_list<int64_t> dims = {s.batch, s.output_height, s.output_width, s.channels};
+  T* outputs = allocate_output<T>(context, 0, dims);
+  max_pool(s, attributes.threads, inputs.data<T>(), outputs, allocate_output<uint8_t>(context, 1, dims));
+}
+
+template <class T>
+void max_pool_gradient(const Attributes& attributes, TF_OpKernelContext* context) {
+  Input upstream(context, 0, 4), positions(context, 1, 4);
+  PoolingShape s = pooling_shape(attributes, upstream.dim(0), attributes.height, attributes.width, upstream.dim(3));
+  int64_t expected[] = {s.batch, s.output_height, s.output_width, s.channels};
+  for (int i = 0; i < 4; i++)
+    require(upstream.dim(i) == expected[i] && positions.dim(i) == expected[i],
+            "upstream and positions must have the shape of the outputs");
+  T* inputs_gradient = allocate_output<T>(context, 0, {s.batch, s.height, s.width, s.channels});
+  max_pool_gradient(s, attributes.threads, upstream.data<T>(), positions.data<uint8_t>(), attributes.relu,
+                    inputs_gradient);
+}
+
+enum class Kind { DENSE, CONVOLUTION, POOLING, POOLING_GRADIENT, ADAM };
 
 template <Kind KIND>
 void* create_attributes(TF_OpKernelConstruction* construction) {
   auto* attributes = new Attributes;
   Status status;
   TF_OpKernelConstruction_GetAttrInt32(construction, "threads", &attributes->threads, status);
-  if (KIND == Kind::CONVOLUTION) {
-    TF_OpKernelConstruction_GetAttrBool(construction, "relu", &attributes->relu, status);
+  if (KIND == Kind::CONVOLUTION || KIND == Kind::POOLING || KIND == Kind::POOLING_GRADIENT)
     TF_OpKernelConstruction_GetAttrBool(construction, "same", &attributes->same, status);
+  if (KIND == Kind::CONVOLUTION || KIND == Kind::POOLING_GRADIENT)
+    TF_OpKernelConstruction_GetAttrBool(construction, "relu", &attributes->relu, status);
+  if (KIND == Kind::POOLING_GRADIENT) {
+    TF_OpKernelConstruction_GetAttrInt32(construction, "height", &attributes->height, status);
+    TF_OpKernelConstruction_GetAttrInt32(construction, "width", &attributes->width, status);
   }
   if (KIND == Kind::ADAM) {
     TF_OpKernelConstruction_GetAttrFloat(construction, "first", &attributes->first, status);
@@ -240,10 +277,15 @@ void register_operation(const char* name, Specs attributes, Specs inputs, Specs 
 
 template <Kind KIND, Compute* COMPUTE_FLOAT, Compute* COMPUTE_BFLOAT16>
 void register_layer(const char* name, Specs inputs, Specs outputs) {
+  constexpr const char* type = "T: {float, bfloat16}";
   if (KIND == Kind::CONVOLUTION)
-    register_operation(name, {"T: {float, bfloat16}", "relu: bool", "same: bool"}, inputs, outputs);
+    register_operation(name, {type, "relu: bool", "same: bool"}, inputs, outputs);
+  else if (KIND == Kind::POOLING)
+    register_operation(name, {type, "same: bool"}, inputs, outputs);
+  else if (KIND == Kind::POOLING_GRADIENT)
+    register_operation(name, {type, "relu: bool", "same: bool", "height: int", "width: int"}, inputs, outputs);
   else
-    register_operation(name, {"T: {float, bfloat16}"}, inputs, outputs);
+    register_operation(name, {type}, inputs, outputs);
   register_kernel<KIND>(name, TF_FLOAT, run_kernel<COMPUTE_FLOAT>);
   register_kernel<KIND>(name, TF_BFLOAT16, run_kernel<COMPUTE_BFLOAT16>);
 }
@@ -260,6 +302,10 @@ const bool registered = [] {
       "TfloopNarrowInputsGradient", {"upstream: T", "transposed: T"}, {"inputs_gradient: T"});
   register_layer<Kind::DENSE, narrow_dense_weights_gradient<float>, narrow_dense_weights_gradient<bfloat16>>(
       "TfloopNarrowWeightsGradient", {"inputs: T", "upstream: T"}, {"weights_gradient: T", "bias_gradient: T"});
+  register_layer<Kind::POOLING, max_pool<float>, max_pool<bfloat16>>("TfloopMaxPool", {"inputs: T"},
+                                                                   {"outputs: T", "positions: uint8"});
+  register_layer<Kind::POOLING_GRADIENT, max_pool_gradient<float>, max_pool_gradient<bfloat16>>(
+      "TfloopMaxPoolGradient", {"upstream: T", "positions: uint8"}, {"inputs_gradient: T"});
   register_operation("TfloopAdam", {"T: {float}", "first: float", "second: float", "epsilon: float"},
                      {"rate: T", "gradient: T", "variable: T", "momentum: T", "velocity: T"},
                      {"new_variable: T", "new_momentum: T", "new_velocity: T"});

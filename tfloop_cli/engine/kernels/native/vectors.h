@@ -33,6 +33,24 @@ INLINE void store(bfloat16* target, Vector values) {
   *(UInt16Vector*)target = (UInt16Vector)_mm512_cvtneps_pbh((__m512)values);
 }
 
+// Which lanes of a vector are in use. Memory of the others is not touched.
+typedef __mmask16 Lanes;
+
+INLINE Lanes first_lanes(int count) { return count >= LANES ? 0xffff : (1 << count) - 1; }
+
+INLINE Vector load(const float* source, Lanes lanes) { return (Vector)_mm512_maskz_loadu_ps(lanes, source); }
+
+INLINE Vector load(const bfloat16* source, Lanes lanes) {
+  UInt16Vector bits = (UInt16Vector)_mm256_maskz_loadu_epi16(lanes, source);
+  return (Vector)(__builtin_convertvector(bits, UInt32Vector) << 16);
+}
+
+INLINE void store(float* target, Lanes lanes, Vector values) { _mm512_mask_storeu_ps(target, lanes, (__m512)values); }
+
+INLINE void store(bfloat16* target, Lanes lanes, Vector values) {
+  _mm256_mask_storeu_epi16(target, lanes, (__m256i)_mm512_cvtneps_pbh((__m512)values));
+}
+
 INLINE void accumulate(float* target, Vector values) { store(target, load(target) + values); }
 
 INLINE float load_scalar(const float* source) { return *source; }
