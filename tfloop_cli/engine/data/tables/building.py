@@ -19,6 +19,7 @@ from tfloop_cli.engine.data.tables.encoding import (
     prepare,
     prepare_rows,
 )
+from tfloop_cli.engine.data.tables.per_column import in_threads
 from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns, unknown_notes
 from tfloop_cli.engine.data.tables.targets import Classes, encode_target, fit_target
@@ -208,17 +209,19 @@ class _ColumnFitter:
         The third is to which rows the encoders are fitted: bool [rows].
         """
         fitted = _fitted_rows(rows, target, targets, self.rules, self.splits)
-        encoders, values, positions = [], {}, rows.positions[fitted]
-        for name in rows.table.column_names:
-            if name in self.options.targets:
-                continue
+        positions, all_fitted = rows.positions[fitted], bool(fitted.all())
+
+        def fit(name: str) -> tuple[ColumnEncoder, Values | None]:
             column = rows.table.column(name)
-            chosen = column if fitted.all() else column.filter(pa.array(fitted))
+            chosen = column if all_fitted else column.filter(pa.array(fitted))
             encoder, found = self._fit_column(name, chosen, positions)
             encoder = with_edges(encoder, found, targets[fitted], len(target.class_names))
-            encoders.append(encoder)
-            if found is not None:
-                values[name] = found if fitted.all() else prepare(column, encoder, self.settings)
+            return encoder, found if found is None or all_fitted else prepare(column, encoder, self.settings)
+
+        names = [name for name in rows.table.column_names if name not in self.options.targets]
+        found = in_threads(fit, names)
+        encoders = [encoder for encoder, _ in found]
+        values = {encoder.name: one for encoder, one in found if one is not None}
         if not values:
             encoders, values = self._with_last_resorts(rows, encoders, fitted)
         return encoders, values, fitted

@@ -126,8 +126,9 @@ class CsvReader:
             return "skip"
 
         is_plain = dialect.is_plain and content is None
+        may_span_lines = bool(dialect.quote) and (not is_plain or file.may_have(dialect.quote))  # takes longer to read
         parse = arrow_csv.ParseOptions(
-            delimiter=dialect.delimiter, quote_char=dialect.quote or False, newlines_in_values=True,
+            delimiter=dialect.delimiter, quote_char=dialect.quote or False, newlines_in_values=may_span_lines,
             invalid_row_handler=collect,
         )  # fmt: skip
         block = max(2**20, 8 * longest)

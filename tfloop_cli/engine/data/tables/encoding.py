@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from tfloop_cli.engine.data.tables.encoders import UNKNOWN, ColumnEncoder, Scale, TableEncoders
 from tfloop_cli.engine.data.tables.notation import has_unit, have_a_form, number_form, parse_dates, parse_numbers
+from tfloop_cli.engine.data.tables.per_column import in_threads
 from tfloop_cli.engine.data.tables.values import (
     Dates,
     Numbers,
@@ -149,13 +150,14 @@ def encode_rows(
     is freed when it is encoded.
     """
     inputs = np.empty((len(counted), encoders.width), np.float32)
-    unknown, start = {}, 0
-    for encoder in encoders.used:
-        block = inputs[:, start : start + encoder.width]
-        is_unknown = encode(values.pop(encoder.name), encoder, block)
-        if is_unknown is not None and (count := int(np.count_nonzero(is_unknown & counted))):
-            unknown[encoder.name] = count
-        start += encoder.width
+    starts = np.cumsum([0, *(encoder.width for encoder in encoders.used)]).tolist()
+
+    def unknown_of(encoder: ColumnEncoder, start: int) -> int:
+        is_unknown = encode(values.pop(encoder.name), encoder, inputs[:, start : start + encoder.width])
+        return 0 if is_unknown is None else int(np.count_nonzero(is_unknown & counted))
+
+    counts = in_threads(unknown_of, encoders.used, starts)
+    unknown = {encoder.name: count for encoder, count in zip(encoders.used, counts, strict=True) if count}
     return inputs, unknown
 
 

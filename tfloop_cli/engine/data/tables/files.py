@@ -68,6 +68,13 @@ class TableFile:
         with self.open() as stream:
             return stream.read(size)
 
+    def may_have(self, character: str) -> bool:
+        """Whether the content has an ASCII character; a compressed file is not searched, and may."""
+        if not self.is_plain:
+            return self.content is None or character.encode() in self.content
+        with self.path.open("rb", buffering=0) as stream:
+            return any(character.encode() in part for part in iter(lambda: stream.read(2**20), b""))
+
     def text(self, encoding: str, errors: str = "strict") -> io.TextIOWrapper:
         """Opens the content as text; line ends are kept. `errors`: see `open`."""
         encoding = "utf-8-sig" if encoding == "utf-8" else encoding
