@@ -18,6 +18,7 @@ _LETTERS = {  # encoding -> its most frequent letters
     "cp1256": "[ء-ي]",
     "cp874": "[ก-๙]",
 }
+_WITH_ASCII = ("cp932", "big5")
 
 
 def find_encoding(sample: bytes, is_unicode: bool = False) -> str:
@@ -41,15 +42,18 @@ def single_byte_encoding(content: bytes) -> str:
 def other_encodings(content: bytes) -> dict[str, str]:
     """Returns encodings of other scripts that suit a content which is not UTF-8, best first: name -> a text in it.
 
-    In Western texts, bytes beyond ASCII stand alone among letters of ASCII; in other scripts they follow each other.
-    Nothing is returned for few such bytes, or if these mostly stand alone.
+    In Western texts, bytes beyond ASCII stand alone, or beside letters of ASCII; in other scripts they follow each
+    other. Only double-byte encodings of `_WITH_ASCII` have bytes of ASCII letters in their own. Nothing is returned for
+    few bytes beyond ASCII, or if these mostly are as in Western texts.
     """
     runs = re.findall(rb"[\x80-\xff]+", content)
     beyond, together = sum(map(len, runs)), sum(len(run) for run in runs if len(run) > 1)
+    apart = sum(map(len, re.findall(rb"(?<![a-zA-Z\x80-\xff])[\x80-\xff]{2,}(?![a-zA-Z\x80-\xff])", content)))
     if beyond < _MIN_BYTES or 2 * together <= beyond:
         return {}
     scores = {}
-    for name, letters in _LETTERS.items():
+    for name in _LETTERS if 2 * apart > beyond else _WITH_ASCII:
+        letters = _LETTERS[name]
         try:
             text = codecs.getincrementaldecoder(name)().decode(content)
         except UnicodeDecodeError:
