@@ -137,9 +137,10 @@ def _is_nameless_total(table: pa.Table, name: str, last: Mapping[str, object], d
 
 
 def _shows_total(column: pa.ChunkedArray, is_mean: bool, decimal: str) -> bool:
-    """Whether a total of a column differs from a row of it: from the mean of equal values, or the sum of only one."""
-    known = [number for value in column.to_pylist()[:-1] if (number := _number(value, decimal)) is not None]
-    return len(set(known)) > 1 if is_mean else sum(number != 0 for number in known) > 1
+    """Whether a total is no likely value of a row, as 0 is, the mean of equal values, and the sum of only one."""
+    *values, last = (_number(value, decimal) for value in column.to_pylist())
+    known = [number for number in values if number is not None]
+    return len(set(known)) > 1 if is_mean else bool(last) and sum(number != 0 for number in known) > 1
 
 
 def _is_total(column: pa.ChunkedArray, is_mean: bool, decimal: str) -> bool:
