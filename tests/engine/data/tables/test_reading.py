@@ -18,8 +18,10 @@ import pytest
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
-from tfloop_cli.engine.data.tables.preview import first_rows
+from tfloop_cli.engine.data.tables.files import find_files
+from tfloop_cli.engine.data.tables.preview import column_names, first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
+from tfloop_cli.engine.inference.rows import RowReader
 from tfloop_cli.errors import ExitCode, TfloopError
 
 PLAIN = "x,y\n1,a\n2,b\n"
@@ -327,6 +329,20 @@ def test_spaces_before_quotation_marks_are_no_part_of_cells(tmp_path: Path) -> N
     assert table["x"].to_pylist() == ["JAM", "KOR", 'a, "b"']
     inner = 'x,y\n"a, ""b""",1\n"c, ""d""",2\n'
     assert read_text(tmp_path, inner).table["x"].to_pylist() == ['a, "b"', 'c, "d"']
+
+
+def test_commands_read_quotation_marks_and_encodings_as_training_does(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("size, kind, y\n" + '5, "a, b", no\n6, "c", yes\n' * 9)
+    facts = {"decimal": ".", "header": True, "quote": '"'}
+    reader = RowReader(DialectOptions(), facts, ["y"], ["size", "kind"], ["kind"], ["size"], ["size", "kind"])
+    (found,) = reader.read(find_files(str(file))[0])
+    assert found.table.slice(0, 2).to_pydict() == {"size": [5, 6], "kind": ["a, b", "c"]}
+    assert column_names(str(file)) == ["size", "kind", "y"]
+    assert first_rows([str(file)], DialectOptions(), ["y"], 1) == [{"size": "5", "kind": "a, b", "y": "no"}]
+    file.write_text("size,kind,y\n" + "5,Москва,no\n6,Казань,yes\n" * 9, "cp1251")
+    with pytest.raises(TfloopError, match="it is not UTF-8; `cp1251` reads Москва"):
+        list(reader.read(find_files(str(file))[0]))
 
 
 @pytest.mark.parametrize(
