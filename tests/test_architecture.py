@@ -52,6 +52,7 @@ ALLOWED: dict[str, list[str]] = {
     "events": [],
     "data_summary": [],
     "hardware": [],
+    "lean_import": [],
     "signals": ["errors", "events"],
     "watchdog": ["events"],
     "export_formats": ["errors"],

@@ -17,14 +17,14 @@ class RealSet:
 
     Attributes:
         config: of two lines: `extends`, and `dataset` with paths that count from the folder.
-        metric: "accuracy" or "r2".
-        baselines: of scikit-learn: indices of the training examples, those of the test examples (in the order of the
-            dataset), seed -> name of a model -> its metric on the test examples.
+        targets: of all examples in the order of the dataset, [examples]: str for classes, or numbers.
+        baselines: of scikit-learn: indices of the training examples, those of the test examples, seed -> name of a
+            model -> its predictions for the test examples, as `targets`.
     """
 
     config: str
-    metric: str
-    baselines: Callable[[np.ndarray, np.ndarray, int], Mapping[str, float]]
+    targets: np.ndarray
+    baselines: Callable[[np.ndarray, np.ndarray, int], Mapping[str, np.ndarray]]
 
 
 WriteSet = Callable[[Path], RealSet]
