@@ -313,9 +313,16 @@ def test_other_scripts_are_not_read_as_windows_text(tmp_path: Path, encoding: st
     assert read_text(tmp_path, text.encode(encoding), encoding=encoding).table.column_names == [text.split(",")[0], "y"]
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "cp1254"])
-def test_letters_beyond_ascii_among_others_are_windows_text(tmp_path: Path, encoding: str) -> None:
-    words = {"cp1252": ["«été»", "À…", "œuvre"], "cp1254": ["Muğla", "şöğüt", "çağrı"]}[encoding]
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1252", ["«été»", "À…", "œuvre"]),
+        ("cp1252", ["5\xa0£", "6\xa0‰", "7\xa0½", "«\xa08\xa0»", "§§ 9"]),
+        ("cp1252", ["5\xa0°C", "6\xa0µg/m³", "¿¡Sí!?", "Il dit «\xa0été\xa0» à Orléans"]),
+        ("cp1254", ["Muğla", "şöğüt", "çağrı"]),
+    ],
+)
+def test_signs_and_letters_beside_ascii_are_windows_text(tmp_path: Path, encoding: str, words: list[str]) -> None:
     text = "x,y\n" + "".join(f"{word},{number}\n" for number, word in enumerate(words * 10))
     rows = read_text(tmp_path, text.encode(encoding))
     assert rows.table["x"][0].as_py() == words[0].encode(encoding).decode("cp1252")
