@@ -348,7 +348,7 @@ def test_commands_read_quotation_marks_and_encodings_as_training_does(tmp_path: 
     assert column_names(str(file)) == ["size", "kind", "y"]
     assert first_rows([str(file)], DialectOptions(), ["y"], 1) == [{"size": "5", "kind": "a, b", "y": "no"}]
     file.write_text("size,kind,y\n" + "5,Москва,no\n6,Казань,yes\n" * 9, "cp1251")
-    with pytest.raises(TfloopError, match="it is not UTF-8; `cp1251` reads Москва"):
+    with pytest.raises(TfloopError, match="`cp1251` reads Москва"):
         list(reader.read(find_files(str(file))[0]))
 
 
