@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -189,9 +190,12 @@ def test_images_added_to_a_folder_change_nothing(trained, tiny_runs, tmp_path: P
     assert "train has 3 files more (`blue/zz.png`, `green/1.png`, `red/00a.png`)" in note
     assert note.endswith("`validation` has the same 8 examples as then")
     first.write_bytes(other.read_bytes() + b"\0")
-    assert "`blue/00.png` has" in run.refused()
+    assert re.search(r"\(`blue/00\.png` has \d+ bytes, \d+ then\)", run.refused())
     first.unlink()
-    assert "`blue/00.png` is missing" in run.refused("validation")
+    assert "(`blue/00.png` is missing)" in run.refused("validation")
+    (folder / "train").mkdir()
+    with pytest.raises(TfloopError, match="images/train: it has no folders with images"):
+        run.build()
 
 
 def test_rows_added_to_arrays_change_nothing(trained, tmp_path: Path) -> None:

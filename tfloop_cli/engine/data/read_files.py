@@ -86,11 +86,11 @@ class ReadFiles:
             return list(range(len(names)))
         if missing := [name for name, one in zip(known.names, found, strict=True) if one is None]:
             self.changed.append(f"{listing(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-        was = dict(zip(found, known.sizes, strict=False)) if sizes else {}
+        was = dict(zip(found, known.sizes, strict=False)) if sizes else {}  # the number of a file -> its bytes
         self.changed += [
             f"`{relative[one]}` has {sizes[one]:,} bytes, {was[one]:,} then"
             for one in chosen
-            if one in was != sizes[one]
+            if one in was and was[one] != sizes[one]
         ]
         if new := sorted(set(range(len(names))).difference(chosen)):
             more = "1 file more" if len(new) == 1 else f"{len(new):,} files more"

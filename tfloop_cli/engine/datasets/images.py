@@ -22,6 +22,7 @@ from tfloop_cli.engine.data.images.problems import invalid_image
 from tfloop_cli.engine.data.images.sizes import survey
 from tfloop_cli.engine.data.images.sources import duplicates, open_split
 from tfloop_cli.engine.data.invalid_examples import require_valid_examples, skip_example
+from tfloop_cli.engine.data.problems import refuse
 from tfloop_cli.engine.data.spec import Dataset, DataSpec
 from tfloop_cli.errors import short_path
 from tfloop_cli.registry import datasets
@@ -194,8 +195,11 @@ def _files(split: str, layout: Layout, classes: tuple[str, ...]) -> Files:
     """Returns the images of a split with their labels.
 
     Raises:
-        TfloopError: a class is not one of the training split, and such images are not skipped (exit code 4).
+        TfloopError: there is no image, or a class is not one of the training split, and such images are not skipped
+            (exit code 4).
     """
+    if not layout.splits[split]:
+        refuse(str(layout.folders[split]), None, "it has no folders with images", hint="; ".join(layout.notes))
     numbers = {name: number for number, name in enumerate(classes)}
     images, known = layout.splits[split], list[int]()
     for number, one in enumerate(images):

@@ -21,6 +21,7 @@ from tfloop_cli.engine.data.tables.arrow_files import batches_of, seekable
 from tfloop_cli.engine.data.tables.csv_reading import (
     null_texts,
     records,
+    refuse_doubtful,
     refuse_repeated,
     sample_of,
     without_lone_returns,
@@ -30,6 +31,7 @@ from tfloop_cli.engine.data.tables.encodings import single_byte_encoding
 from tfloop_cli.engine.data.tables.files import TableFile
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, table_of, to_utf8
 from tfloop_cli.engine.data.tables.marks import with_points
+from tfloop_cli.engine.data.tables.quotes import without_spaces_before_quotes
 from tfloop_cli.engine.data.tables.vectors import flat_as
 from tfloop_cli.engine.data.tables.whole_files import read_whole
 
@@ -129,6 +131,7 @@ class RowReader:
             yield from (table.slice(start, ROWS) for start in range(0, table.num_rows, ROWS))
 
     def _csv(self, file: TableFile) -> Iterator[ReadRows]:
+        file = without_spaces_before_quotes(file, sample_of(file), self.options)
         dialect = self._dialect(file)
         done = 0
         if dialect.is_plain:
@@ -147,6 +150,7 @@ class RowReader:
         if options.separator == "auto" and first in known:  # the only column: what is in its cells separates nothing
             options = replace(options, separator=",")
         dialect = detect(sample, file.name, options, known, self.trained)
+        refuse_doubtful(file, sample, dialect, options)
         if not dialect.names:
             refuse(file.name, None, "it has no rows")
         if not dialect.has_header and len(dialect.names) == len(self.columns):  # the columns before the target moved

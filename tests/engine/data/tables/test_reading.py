@@ -18,8 +18,10 @@ import pytest
 from tfloop_cli.engine.data.invalid_examples import collect_invalid_examples
 from tfloop_cli.engine.data.tables.csv_reading import CsvReader, null_texts
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
-from tfloop_cli.engine.data.tables.preview import first_rows
+from tfloop_cli.engine.data.tables.files import find_files
+from tfloop_cli.engine.data.tables.preview import column_names, first_rows
 from tfloop_cli.engine.data.tables.reading import Rows, read_rows
+from tfloop_cli.engine.inference.rows import RowReader
 from tfloop_cli.errors import ExitCode, TfloopError
 
 PLAIN = "x,y\n1,a\n2,b\n"
@@ -179,6 +181,10 @@ def test_uncommon_separator_that_a_row_lacks_is_not_used(tmp_path: Path, separat
         ("a~b;c~d\n1~2;3~4\n", ["a~b", "c~d"]),
         ("a^b|c\nd^e|f\n", ["a^b", "c"]),
         ("key:value\na:1\nb:2\n", ["key:value"]),
+        ("x^2 y^2 z\n1^2 5^3 0\n2^2 6^3 1\n", ["x^2", "y^2", "z"]),
+        ("urn:isbn:id pages\nurn:isbn:100 7\nurn:isbn:101 8\n", ["urn:isbn:id", "pages"]),
+        ("id: name: y\n1: a: 2\n2: b: 3\n", ["id", "name", "y"]),
+        ("u0:x::/root:/sh\nu1:x::/home:/sh\n", ["u0:x::/root:/sh"]),
     ],
 )
 def test_uncommon_separators_do_not_split_times_or_cells_of_usual_ones(
@@ -307,6 +313,22 @@ def test_other_scripts_are_not_read_as_windows_text(tmp_path: Path, encoding: st
     assert read_text(tmp_path, text.encode(encoding), encoding=encoding).table.column_names == [text.split(",")[0], "y"]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1252", ["«été»", "À…", "œuvre"]),
+        ("cp1252", ["5\xa0£", "6\xa0‰", "7\xa0½", "«\xa08\xa0»", "§§ 9"]),
+        ("cp1252", ["5\xa0°C", "6\xa0µg/m³", "¿¡Sí!?", "Il dit «\xa0été\xa0» à Orléans"]),
+        ("cp1254", ["Muğla", "şöğüt", "çağrı"]),
+    ],
+)
+def test_signs_and_letters_beside_ascii_are_windows_text(tmp_path: Path, encoding: str, words: list[str]) -> None:
+    text = "x,y\n" + "".join(f"{word},{number}\n" for number, word in enumerate(words * 10))
+    rows = read_text(tmp_path, text.encode(encoding))
+    assert rows.table["x"][0].as_py() == words[0].encode(encoding).decode("cp1252")
+    assert rows.notes == [f"{tmp_path}/a.csv: not UTF-8, read as cp1252 (key `encoding`)"]
+
+
 def test_spaces_before_quotation_marks_are_no_part_of_cells(tmp_path: Path) -> None:
     text = 'name,  x, y\n"Bolt, U.", "JAM", 9.6\n"Kim ""K"" L.",  "KOR",  10\nLee,   "a, ""b""", 11\n'
     table = read_text(tmp_path, text).table
@@ -314,6 +336,31 @@ def test_spaces_before_quotation_marks_are_no_part_of_cells(tmp_path: Path) -> N
     assert table["x"].to_pylist() == ["JAM", "KOR", 'a, "b"']
     inner = 'x,y\n"a, ""b""",1\n"c, ""d""",2\n'
     assert read_text(tmp_path, inner).table["x"].to_pylist() == ['a, "b"', 'c, "d"']
+
+
+def test_commands_read_quotation_marks_and_encodings_as_training_does(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("size, kind, y\n" + '5, "a, b", no\n6, "c", yes\n' * 9)
+    facts = {"decimal": ".", "header": True, "quote": '"'}
+    reader = RowReader(DialectOptions(), facts, ["y"], ["size", "kind"], ["kind"], ["size"], ["size", "kind"])
+    (found,) = reader.read(find_files(str(file))[0])
+    assert found.table.slice(0, 2).to_pydict() == {"size": [5, 6], "kind": ["a, b", "c"]}
+    assert column_names(str(file)) == ["size", "kind", "y"]
+    assert first_rows([str(file)], DialectOptions(), ["y"], 1) == [{"size": "5", "kind": "a, b", "y": "no"}]
+    file.write_text("size,kind,y\n" + "5,Москва,no\n6,Казань,yes\n" * 9, "cp1251")
+    with pytest.raises(TfloopError, match="`cp1251` reads Москва"):
+        list(reader.read(find_files(str(file))[0]))
+
+
+@pytest.mark.parametrize(
+    ("file", "line"), [("a.csv", 'he said, "hello" and left;{}'), ("a.tsv", 'he said, "hello" and left\t{}'),
+                       ("a.tsv", '["a", "b"]\t{}'), ("a.csv", '{{"a", "b"}};{}')],
+)  # fmt: skip
+def test_quotation_marks_in_texts_and_lists_are_kept(tmp_path: Path, file: str, line: str) -> None:
+    separator = line[-3]
+    text = f"x{separator}y\n" + "".join(f"{line.format(number)}\n" for number in range(30))
+    table = read_text(tmp_path, text, file).table
+    assert table.to_pydict() == {"x": [line.format("")[:-1]] * 30, "y": list(map(str, range(30)))}
 
 
 def test_codes_are_text(tmp_path: Path) -> None:

@@ -127,6 +127,22 @@ def test_last_line_without_a_word_is_a_total_if_all_cells_are_sums(tmp_path: Pat
     assert rows.notes == [note] * (count == 12)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "last"),
+    [
+        ([0] * 12, ",0,0"),
+        ([*range(-5, 7), -6], ",0,0"),
+        ([0] * 11 + [1], ",1,1"),
+        ([0] * 12, "sum,3,0"),
+        ([5] * 12, "mean,3,5"),
+    ],
+)
+def test_last_line_is_a_row_if_it_is_a_total_by_chance(tmp_path: Path, numbers: list[int], last: str) -> None:
+    body = "".join(f"k{row},{number},{number}\n" for row, number in enumerate(numbers))
+    rows = read(tmp_path, f"x,a,y\n{body}{last}\n", "a.csv", "y")
+    assert (rows.table.num_rows, rows.notes) == (len(numbers) + 1, [])
+
+
 def test_each_of_several_files_may_end_with_a_total(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("kind,price\nk,0\nk,1\nk,2\nk,3\nk,4\nk,5\nTotal,15\n")

@@ -71,7 +71,7 @@ class CsvReader:
             file = without_spaces_before_quotes(file, sample_of(file), self.options)
             sample = sample_of(file)
             dialect = detect(sample, file.name, self.options, self.targets, self.trained)
-            self._refuse_doubtful(file, sample, dialect)
+            refuse_doubtful(file, sample, dialect, self.options)
             if not dialect.names:
                 refuse(file.name, None, "it has no rows")
             refuse_repeated(file, dialect.repeated, self.targets)
@@ -97,19 +97,6 @@ class CsvReader:
             self._report(file, dialect, len(invalid))
         cells = len(dialect.names)
         return table, dialect, lambda: (line for line, row in records(file, dialect) if len(row) == cells)
-
-    def _refuse_doubtful(self, file: TableFile, sample: bytes, dialect: Dialect) -> None:
-        """Raises TfloopError (exit code 4) if a file can be read in several ways."""
-        guessed = self.options.guesses_encoding and dialect.encoding in SINGLE_BYTE
-        if found := other_encodings(sample) if guessed else {}:
-            read = ", ".join(f"`{encoding}` reads {text}" for encoding, text in found.items())
-            refuse(file.name, None, f"it is not UTF-8; {read}", self.options.hint("encoding", next(iter(found))))
-        if dialect.is_shifted:
-            problem = "columns of fixed width have spaces in their cells, so spaces do not separate them"
-            refuse(file.name, 1, problem, self.options.hint("separator") or "convert it to .csv")
-        for name, what in dialect.marks.doubtful.items():
-            hint = f"which one? `decimal: {{{name}: ','}}`, or '.'" if self.options.are_keys else None
-            refuse(file.name, None, f"column `{name}` has {what}", hint)
 
     def _parse(
         self, file: TableFile, dialect: Dialect, longest: int, content: bytes | None = None
@@ -228,6 +215,20 @@ def _prepared(file: TableFile, dialect: Dialect) -> bytes:
         text = re.sub(r"(?m)^[ \t]+|[ \t]+(?=\r?$)", "", text)
         text = re.sub(r"[ \t]+", " ", text)
     return (text if dialect.separator == " " else dialect.normal(text)).encode()
+
+
+def refuse_doubtful(file: TableFile, sample: bytes, dialect: Dialect, options: DialectOptions) -> None:
+    """Raises TfloopError (exit code 4) if a file, of which `sample` is the beginning, can be read in several ways."""
+    guessed = options.guesses_encoding and dialect.encoding in SINGLE_BYTE
+    if found := other_encodings(sample) if guessed else {}:
+        read = ", ".join(f"`{encoding}` reads {text}" for encoding, text in found.items())
+        refuse(file.name, None, f"it is not UTF-8; {read}", options.hint("encoding", next(iter(found))))
+    if dialect.is_shifted:
+        problem = "columns of fixed width have spaces in their cells, so spaces do not separate them"
+        refuse(file.name, 1, problem, options.hint("separator") or "convert it to .csv")
+    for name, what in dialect.marks.doubtful.items():
+        hint = f"which one? `decimal: {{{name}: ','}}`, or '.'" if options.are_keys else None
+        refuse(file.name, None, f"column `{name}` has {what}", hint)
 
 
 def sample_of(file: TableFile) -> bytes:

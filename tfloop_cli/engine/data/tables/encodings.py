@@ -18,6 +18,14 @@ _LETTERS = {  # encoding -> its most frequent letters
     "cp1256": "[ء-ي]",
     "cp874": "[ก-๙]",
 }
+_WITH_ASCII = ("cp932", "big5")
+_SIGNS = re.compile(  # of cp1252: one, beside a space that breaks no line or several times; punctuation
+    rb"\xa0*([\x80\x89\x95\x99\xa2-\xbf\xd7\xf7])\1*\xa0*|[\x85\x8b\x91-\x97\x9b\xa0\xa1\xab\xbb\xbf]+"
+)
+_RUNS = (  # of bytes beyond ASCII: all, and those that are not beside letters of ASCII
+    re.compile(rb"[\x80-\xff]{2,}"),
+    re.compile(rb"(?<![a-zA-Z\x80-\xff])[\x80-\xff]{2,}(?![a-zA-Z\x80-\xff])"),
+)
 
 
 def find_encoding(sample: bytes, is_unicode: bool = False) -> str:
@@ -41,15 +49,17 @@ def single_byte_encoding(content: bytes) -> str:
 def other_encodings(content: bytes) -> dict[str, str]:
     """Returns encodings of other scripts that suit a content which is not UTF-8, best first: name -> a text in it.
 
-    In Western texts, bytes beyond ASCII stand alone among letters of ASCII; in other scripts they follow each other.
-    Nothing is returned for few such bytes, or if these mostly stand alone.
+    In Western texts, bytes beyond ASCII stand alone, beside letters of ASCII, or are signs such as ° and €; in other
+    scripts they follow each other. Only double-byte encodings of `_WITH_ASCII` have bytes of ASCII letters in their
+    own. Nothing is returned for few bytes beyond ASCII, or if these mostly are as in Western texts.
     """
-    runs = re.findall(rb"[\x80-\xff]+", content)
-    beyond, together = sum(map(len, runs)), sum(len(run) for run in runs if len(run) > 1)
+    beyond = len(re.findall(rb"[\x80-\xff]", content))
+    together, apart = (sum(len(run) for run in runs.findall(content) if not _SIGNS.fullmatch(run)) for runs in _RUNS)
     if beyond < _MIN_BYTES or 2 * together <= beyond:
         return {}
     scores = {}
-    for name, letters in _LETTERS.items():
+    for name in _LETTERS if 2 * apart > beyond else _WITH_ASCII:
+        letters = _LETTERS[name]
         try:
             text = codecs.getincrementaldecoder(name)().decode(content)
         except UnicodeDecodeError:

@@ -15,6 +15,7 @@ from tfloop_cli.engine.data.tables.csv_reading import records, sample_of
 from tfloop_cli.engine.data.tables.dialect import DialectOptions, detect
 from tfloop_cli.engine.data.tables.files import TableFile, find_files, find_splits
 from tfloop_cli.engine.data.tables.json_reading import is_json_lines, json_records, table_of
+from tfloop_cli.engine.data.tables.quotes import without_spaces_before_quotes
 from tfloop_cli.engine.data.tables.vectors import flat
 from tfloop_cli.engine.data.tables.whole_files import READERS, read_whole
 
@@ -53,7 +54,7 @@ def column_names(name: str, targets: Sequence[str] = ()) -> list[str]:
     if file.kind != "csv":
         return list(dict.fromkeys(key for row in first_rows([name], options, targets, _TRIED) for key in row))
     try:
-        sample = sample_of(file)
+        sample = sample_of(without_spaces_before_quotes(file, sample_of(file), options))
         return list(detect(sample, file.name, options, targets).names) if sample.strip() else []
     except (OSError, ValueError, pa.ArrowException):
         return []
@@ -77,6 +78,7 @@ def _first_file(names: Sequence[str]) -> TableFile:
 
 def _rows(file: TableFile, options: DialectOptions, targets: Sequence[str], count: int) -> Iterable[Mapping[str, Any]]:
     if file.kind == "csv":
+        file = without_spaces_before_quotes(file, sample_of(file), options)
         dialect = detect(sample_of(file), file.name, options, targets)
         found = (cells for _, cells in records(file, dialect) if len(cells) == len(dialect.names))
         return [dict(zip(dialect.names, cells, strict=True)) for cells in islice(found, count)]

@@ -44,15 +44,21 @@ def find_separator(lines: Sequence[str], candidates: Sequence[str], is_tsv: bool
 def _uncommon(lines: Sequence[str], free_text: bool, split: Split) -> str:
     """Returns the one of `UNCOMMON` that all rows have equally often; "" if none, or if the first line has a usual one.
 
-    A colon must be there twice, and in no time such as 12:30; and it separates no cells of free texts.
+    A colon must be there twice, and in no time such as 12:30; and it separates no cells of free texts. One of
+    `~^:` separates none if spaces are in all rows equally often too, but for those beside it.
     """
     for separator in UNCOMMON:
         if separator not in lines[0] or any(usual in lines[0].replace(separator, "") for usual in SEPARATORS[:-1]):
+            continue
+        if separator[0] in lines[0].replace(separator, ""):  # a single colon, where :: is an empty cell
             continue
         if separator == ":" and (free_text or any(map(_CLOCK.search, lines))):
             continue
         rows = split(separator)
         cells = len(rows[0]) if len(rows) > 1 and (separator < " " or all(map(str.strip, rows[0]))) else 0
-        if cells > (2 if separator == ":" else 1) and all(len(row) == cells for row in rows):
+        if cells <= (2 if separator == ":" else 1) or any(len(row) != cells for row in rows):
+            continue
+        spaces = {len(re.sub(rf" *{re.escape(separator)} *", separator, line).split()) for line in lines}
+        if separator not in "~^:" or len(spaces) > 1 or spaces == {1}:
             return separator
     return ""

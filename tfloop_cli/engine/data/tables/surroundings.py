@@ -115,13 +115,14 @@ def total_row(table: pa.Table, decimal: str = ".") -> str | None:
         word = value.strip().rstrip(":").lower() if isinstance(value, str) else ""
         if word not in _TOTALS or pc.sum(pc.equal(table.column(name).cast(pa.string()), value)).as_py() != 1:
             continue
-        if any(_is_total(table.column(other), _TOTALS[word], decimal) for other in last if _is_number(last[other])):
+        numbers = [table.column(other) for other in last if _is_number(last[other])]
+        if any(_is_total(one, _TOTALS[word], decimal) and _shows_total(one, _TOTALS[word], decimal) for one in numbers):
             return str(value)
     return None
 
 
 def _is_nameless_total(table: pa.Table, name: str, last: Mapping[str, object], decimal: str) -> bool:
-    """Whether the last row has no word in a column of words, and two cells or more, all sums of their columns."""
+    """Whether the last row has no word in a column of words, and is sums of its columns, two of which show it."""
     column = table.column(name)
     if last[name] not in ("", None) or name != table.column_names[0] or column.type not in (pa.string(), WORDS):
         return False
@@ -131,7 +132,15 @@ def _is_nameless_total(table: pa.Table, name: str, last: Mapping[str, object], d
         len(cells) > 1
         and pc.sum(is_empty).as_py() == 1
         and all(_is_number(cell) and _is_total(table.column(other), False, decimal) for other, cell in cells.items())
+        and sum(_shows_total(table.column(other), False, decimal) for other in cells) > 1
     )
+
+
+def _shows_total(column: pa.ChunkedArray, is_mean: bool, decimal: str) -> bool:
+    """Whether a total is no likely value of a row, as 0 is, the mean of equal values, and the sum of only one."""
+    *values, last = (_number(value, decimal) for value in column.to_pylist())
+    known = [number for number in values if number is not None]
+    return len(set(known)) > 1 if is_mean else bool(last) and sum(number != 0 for number in known) > 1
 
 
 def _is_total(column: pa.ChunkedArray, is_mean: bool, decimal: str) -> bool:

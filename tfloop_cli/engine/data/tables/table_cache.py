@@ -17,7 +17,7 @@ from tfloop_cli.engine.data.tables.splits_of_files import Kept
 
 MIN_BYTES = 16 * 2**20  # smaller files are read again: that takes less than a second
 _COLUMN = "column "  # begins the role of an array that is a column
-VERSION = 8  # increased by a change of how tables are read or encoded
+VERSION = 9  # increased by a change of how tables are read or encoded
 Cached = tuple[dict[str, Any], dict[str, Arrays], dict[str, Kept]]  # the arguments of `TableCache.save`
 
 
