@@ -64,8 +64,7 @@ class CsvReader:
         A row with too few or too many cells, with an unclosed quote, or that cannot be decoded is invalid.
 
         Raises:
-            TfloopError: the file cannot be read, two columns have the name of a target, or the first invalid row if
-                such examples are not skipped (exit code 4).
+            TfloopError: the file, or a row that is not skipped, is invalid, or two columns have a target's name (4).
         """
         try:
             file = without_spaces_before_quotes(file, sample_of(file), self.options)
