@@ -3,9 +3,9 @@
     python benchmarks/large_table.py [--rows 1000000]
 
 Columns: 8 numbers (half of them with 2% missing), 5 whole numbers, 5 categories of 10 to 1,000 words, true or false,
-and the class. Printed are the medians of the seconds of bare reading by pyarrow and of reading and encoding by the dataset `table`; the
-seconds from the start of `tfloop train` until its first step is saved, with an empty cache and a second time; and the
-peak memory until then.
+and the class. Printed are the medians of the seconds of bare reading by pyarrow, and of reading and encoding by the
+dataset `table`; the seconds from the start of `tfloop train` until its first step is saved, with an empty cache and a
+second time; and the peak memory until then.
 """
 
 import argparse
