@@ -19,6 +19,7 @@ from tfloop_cli.engine.data.tables.encoding import (
     prepare,
     prepare_rows,
 )
+from tfloop_cli.engine.data.tables.files import csv_memory
 from tfloop_cli.engine.data.tables.per_column import in_threads
 from tfloop_cli.engine.data.tables.reading import Rows, listing
 from tfloop_cli.engine.data.tables.splits_of_files import Kept, each_split, kept_columns, unknown_notes
@@ -111,7 +112,8 @@ def _fit(
         dialect.facts if dialect else None, (*([target.note] if target.note else []), *rows.notes),
     )  # fmt: skip
     kept, rows = kept_columns(rows, rules), rows.without_table()  # before the inputs are allocated
-    pa.default_memory_pool().release_unused()
+    for pool in (pa.default_memory_pool(), csv_memory()):
+        pool.release_unused()
     inputs, unknown = encode_rows(values, encoders, ~fitted)
     build_context().files.check(rows.split, len(inputs), [(inputs, None), (targets, None)], rows.place)
     notes = unknown_notes("train", unknown)

@@ -23,7 +23,7 @@ from tfloop_cli.engine.data.tables.dialect import (
     detect,
 )
 from tfloop_cli.engine.data.tables.encodings import SINGLE_BYTE, other_encodings, single_byte_encoding
-from tfloop_cli.engine.data.tables.files import TableFile
+from tfloop_cli.engine.data.tables.files import TableFile, csv_memory
 from tfloop_cli.engine.data.tables.marks import with_points
 from tfloop_cli.engine.data.tables.quotes import without_spaces_before_quotes
 from tfloop_cli.engine.data.tables.recovery import Recovery, recover
@@ -125,9 +125,7 @@ class CsvReader:
             )  # fmt: skip
             try:
                 stream = file.open() if is_plain else pa.py_buffer(content or _prepared(file, dialect))
-                table = arrow_csv.read_csv(
-                    stream, read_options=read, parse_options=parse, convert_options=self._types(dialect)
-                )
+                table = arrow_csv.read_csv(stream, read, parse, self._types(dialect), memory_pool=csv_memory())
                 break
             except UnicodeDecodeError:
                 return None, []

@@ -81,6 +81,14 @@ class TableFile:
         return io.TextIOWrapper(self.open(), encoding=encoding, errors=errors, newline="")
 
 
+def csv_memory() -> pa.MemoryPool:
+    """Returns where the rows of text files are kept: jemalloc, if this pyarrow has it.
+
+    pyarrow's default, mimalloc, asks for huge pages, for which Linux takes up to a second if free memory is fragmented.
+    """
+    return pa.jemalloc_memory_pool() if "jemalloc" in pa.supported_memory_backends() else pa.default_memory_pool()
+
+
 def file_names(paths: Path | list[Path]) -> list[str]:
     """Returns the names of one or several paths, as messages show them."""
     return [short_path(path) for path in (paths if isinstance(paths, list) else [paths])]
