@@ -80,7 +80,7 @@ def _pooling(original: Callable[..., Any]) -> Callable[..., Any]:
 def _relu_gradient(original: Gradient) -> Gradient:
     """The gradient of relu: of the shape of `upstream`.
 
-    If relu is followed by a max pooling only, the positions of the maxima tell where its outputs are positive.
+    If only a max pooling uses the outputs of relu, the positions of the maxima tell where its outputs are positive.
     """
 
     def gradient(op: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:

@@ -84,7 +84,7 @@ class TableFile:
 def csv_memory() -> pa.MemoryPool:
     """Returns where the rows of text files are kept: jemalloc, if this pyarrow has it.
 
-    pyarrow's default, mimalloc, asks for huge pages, for which Linux takes up to a second if free memory is fragmented.
+    pyarrow's default, mimalloc, asks for huge pages. Linux needs nearly a second for them if free memory is fragmented.
     """
     return pa.jemalloc_memory_pool() if "jemalloc" in pa.supported_memory_backends() else pa.default_memory_pool()
 
